@@ -1,0 +1,110 @@
+//! The one error of the crate.
+
+use std::fmt;
+use std::io;
+
+/// Why a segment cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It belongs to another user.
+    Owner,
+    /// Others than its owner may read or write it.
+    Mode,
+    /// It is no regular file.
+    Kind,
+    /// It was written in another format, or is no segment.
+    Format,
+    /// It was made with other identity settings.
+    Mismatch,
+    /// All writer slots are taken by live processes.
+    NoSlot,
+    /// Another process has held the attach lock for too long.
+    Busy,
+    /// The system refused.
+    Io,
+}
+
+impl Unusable {
+    /// A short name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Mode => "mode",
+            Self::Kind => "kind",
+            Self::Format => "format",
+            Self::Mismatch => "mismatch",
+            Self::NoSlot => "no-slot",
+            Self::Busy => "busy",
+            Self::Io => "io",
+        }
+    }
+}
+
+/// What went wrong. A call that returns an error has recorded nothing, but for a batch that filled
+/// the table, which says how far it came.
+#[derive(Debug)]
+pub enum Error {
+    /// A setting is out of its range.
+    Setting {
+        /// What is wrong with which value, and a hint.
+        message: String,
+    },
+    /// The segment cannot be used.
+    Segment {
+        /// Why.
+        reason: Unusable,
+        /// A process lives in it.
+        alive: bool,
+        /// What happened, with the path, and a hint.
+        message: String,
+    },
+    /// The window has reached the bound of ids that the segment was made for.
+    Full,
+    /// The file system or the memory has no room for the table to grow.
+    Space,
+    /// Every arena is still in use: old windows are held, or a stopped process is inside them.
+    NoArena,
+    /// No such window is kept.
+    Window {
+        /// Its start, seconds since the epoch.
+        start: u64,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(what: &str, path: &str, error: &io::Error) -> Self {
+        Self::Segment {
+            reason: Unusable::Io,
+            alive: false,
+            message: format!("{what}: {error}: `{path}`"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting { message } | Self::Segment { message, .. } => to.write_str(message),
+            Self::Full => to.write_str(
+                "the window holds as many ids as the segment was made for; hint: raise \
+                 `VERVE_MAX_IDS_PER_WINDOW` and make the segment anew",
+            ),
+            Self::Space => to.write_str(
+                "no room for the table to grow; hint: enlarge the file system that holds the \
+                 segment, or lower `VERVE_MAX_IDS_PER_WINDOW`",
+            ),
+            Self::NoArena => to.write_str(
+                "no arena is free for the new window; hint: a stopped process or a held window \
+                 keeps the old ones",
+            ),
+            Self::Window { start } => write!(
+                to,
+                "the ids of that window are not kept: `{start}`; hint: only those of the current \
+                 window, and of windows that are held, can be listed"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

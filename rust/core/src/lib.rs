@@ -1,0 +1,86 @@
+//! The exact counter of Verve: how many different 64-bit ids came in this window?
+//!
+//! One [`Counter`] is used by any number of threads, and by all processes that open the same
+//! segment, a memory-mapped file. Nothing in it waits: no lock is taken to count an id, to turn
+//! the window, or to close one.
+//!
+//! ```
+//! use verve_core::{Clock, Counter, Identity};
+//!
+//! let counter = Counter::in_memory(&Identity::default(), Clock::System)?;
+//! assert!(counter.add(7)?.new);
+//! assert_eq!(counter.add_many(&[7, 8, 9])?.shares[0].new, 2);
+//! let record = counter.seal()?;
+//! assert_eq!(record.unique, 3);
+//! # Ok::<(), verve_core::Error>(())
+//! ```
+//!
+//! # Consistency
+//!
+//! * `unique` of a sealed window is exact: the ids for which [`Counter::add`] or
+//!   [`Counter::add_many`] returned that window, and those of callers that were killed between the
+//!   insert and the return. It is the same whoever seals, and never changes.
+//! * A window is a tumbling interval aligned to the epoch. An id belongs to the window that was
+//!   current when it was inserted; one that meets the freeze of its window goes to the next.
+//! * [`Counter::count`] and [`Counter::current`] are snapshots. `requests`, `late` and `rejected`
+//!   are figures: a process that is killed inside a call may leave them one off.
+//! * `kill -9` of any process at any instruction loses nothing that was acknowledged and holds
+//!   nobody up. A stopped process keeps at most the arena that it is inside of.
+//! * The segment lives in memory: it outlives all processes, not the host.
+
+#[cfg(not(loom))]
+pub mod address;
+#[cfg(not(loom))]
+mod answer;
+#[cfg(not(loom))]
+pub mod batch;
+#[cfg(not(loom))]
+pub mod clock;
+#[cfg(not(loom))]
+mod counter;
+#[cfg(not(loom))]
+pub mod endpoint;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod figures;
+#[cfg(not(loom))]
+mod id;
+#[cfg(not(loom))]
+pub mod layout;
+#[cfg(not(loom))]
+mod lease;
+#[cfg(not(loom))]
+mod mapping;
+pub mod mix;
+#[cfg(not(loom))]
+pub mod platform;
+pub mod primitive;
+#[cfg(not(loom))]
+#[cfg(not(loom))]
+pub mod query;
+#[cfg(not(loom))]
+pub mod refusal;
+#[cfg(not(loom))]
+mod ring;
+#[cfg(not(loom))]
+mod seat;
+#[cfg(not(loom))]
+mod segment;
+pub mod table;
+#[cfg(not(loom))]
+mod upkeep;
+pub mod window;
+
+#[cfg(not(loom))]
+pub use self::{
+    answer::{Answer, BatchAnswer},
+    batch::Kind,
+    clock::{Clock, ManualClock},
+    counter::{Batch, Counter, Placement, Record, Share},
+    error::{Error, Unusable},
+    figures::Stats,
+    lease::Leader,
+    refusal::Refusal,
+    segment::{Description, Identity, describe},
+};

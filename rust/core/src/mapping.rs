@@ -1,0 +1,134 @@
+//! The mapped file: the only place where addresses become references.
+
+#![expect(unsafe_code, reason = "a shared mapping is reached through raw addresses")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+use crate::layout::{ARENAS_AT, Front};
+use crate::platform;
+use crate::table::Bucket;
+
+/// A whole segment, mapped shared and writable.
+#[derive(Debug)]
+pub struct Mapping {
+    /// Page-aligned start of `length` mapped bytes; mapped until the drop.
+    base: NonNull<u8>,
+    length: usize,
+    /// Bytes of one arena: `ARENAS_AT + ARENAS * arena_bytes <= length`, checked in `new`.
+    arena_bytes: usize,
+}
+
+// SAFETY: the mapping is reached through shared references to atomics, and its address is the same
+// for all threads.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `length` bytes of `file`, whose arenas have `arena_bytes` bytes.
+    ///
+    /// The front must have storage behind it, and its header must be whole.
+    pub fn new(file: &File, length: u64, arena_bytes: u64) -> io::Result<Self> {
+        if length != crate::layout::length(arena_bytes) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        // SAFETY: a fresh mapping of an open file; the kernel chooses the address.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length as usize,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_NORESERVE,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(address.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, length: length as usize, arena_bytes: arena_bytes as usize })
+    }
+
+    /// The front: identity, shared words, arenas' words, slots, ring.
+    #[inline]
+    #[must_use]
+    pub fn front(&self) -> &Front {
+        // SAFETY: the mapping is page-aligned, longer than `Front`, and lives as long as `self`.
+        // What changes in `Front` is atomic; the rest was written before the file had its name.
+        unsafe { self.base.cast::<Front>().as_ref() }
+    }
+
+    /// `count` buckets of `arena` from bucket `first` on; cut off where the arena ends.
+    ///
+    /// Touching a bucket without storage behind it may end the process by a signal: only what
+    /// [`crate::table::ArenaHeader::reserved`] covers may be read or written.
+    #[inline]
+    #[must_use]
+    pub fn buckets(&self, arena: usize, first: usize, count: usize) -> &[Bucket] {
+        let whole = self.arena_bytes / size_of::<Bucket>();
+        let first = first.min(whole);
+        let count = count.min(whole - first);
+        let offset = self.arena_offset(arena) + first * size_of::<Bucket>();
+        // SAFETY: inside the mapping by the two `min` and the assertion in `arena_offset`; aligned
+        // to 64, since arenas begin at multiples of the page; any bytes are a `Bucket` of atomics.
+        unsafe { std::slice::from_raw_parts(self.base.add(offset).cast::<Bucket>().as_ptr(), count) }
+    }
+
+    /// Zeroes the first `bytes` of `arena`. Only for whoever has the arena alone.
+    pub fn zero(&self, arena: usize, bytes: usize) {
+        let offset = self.arena_offset(arena);
+        // SAFETY: inside the mapping, and by the caller's being alone in the arena (its own
+        // announcement counted, no other live process inside) nobody reads or writes there: a
+        // newcomer reads the current word again before it touches a bucket.
+        unsafe {
+            std::ptr::write_bytes(self.base.add(offset).as_ptr(), 0, bytes.min(self.arena_bytes));
+        }
+    }
+
+    /// Faults in `bytes` of `arena` from `first` on, for this process.
+    pub fn populate(&self, arena: usize, first: usize, bytes: usize) {
+        let first = first.min(self.arena_bytes) & !4095;
+        let bytes = bytes.min(self.arena_bytes - first);
+        // SAFETY: inside the mapping.
+        unsafe { platform::populate(self.base.add(self.arena_offset(arena) + first).as_ptr(), bytes) }
+    }
+
+    fn arena_offset(&self, arena: usize) -> usize {
+        let offset = ARENAS_AT as usize + arena * self.arena_bytes;
+        assert!(offset + self.arena_bytes <= self.length, "arena `{arena}` is out of range");
+        offset
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`, and all references into it borrow from `self`.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.length) };
+    }
+}
+
+/// Reads a header that was never mapped, from the start of a file.
+pub fn header_of(bytes: &[u8]) -> Option<crate::layout::Header> {
+    if bytes.len() < size_of::<crate::layout::Header>() {
+        return None;
+    }
+    // SAFETY: long enough, read unaligned, and every bit pattern is a `Header` of integers.
+    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
+}
+
+/// The bytes of a new front.
+pub fn bytes_of(front: &Front) -> &[u8] {
+    // SAFETY: `Front` is `repr(C)` without padding that matters: it was zeroed whole before it was
+    // filled, and nobody else has it yet.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(front).cast(), size_of::<Front>()) }
+}
+
+/// A front of zeroes.
+pub fn zeroed_front() -> Box<Front> {
+    // SAFETY: all fields are integers and atomics, for which zero is a value.
+    unsafe { Box::<Front>::new_zeroed().assume_init() }
+}

@@ -1,0 +1,104 @@
+//! The sealed ring: the records of the last day of windows, written once by whoever comes first.
+//!
+//! A record has its place by the number of its window. Each field is one word that carries the lap
+//! of that number round the ring, and goes from an earlier lap's value to its own by one
+//! compare-and-swap: the first writer of a field wins, all sealers may write at once, and one that
+//! dies or stops in the middle holds up nobody. A record is complete once the published word has
+//! passed it.
+
+use crate::primitive::{AtomicU64, Ordering};
+
+/// Records in the ring: a day of minutes.
+pub const RECORDS: usize = 1_440;
+
+/// Low bits of the lap that a field carries.
+const LAP_BITS: u32 = 16;
+/// Largest value of a field, which is kept plus one: a word of 0 was never written.
+const LARGEST: u64 = (1 << (64 - LAP_BITS)) - 2;
+
+/// What is known of a sealed window. Counts are of ids or of requests, this host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Distinct ids: exact.
+    pub unique: u64,
+    /// Accepted ids, duplicates included.
+    pub requests: u64,
+    /// Ids that came for the window before and met its freeze.
+    pub late: u64,
+    /// Refused requests since the segment was made, as of the sealing.
+    pub rejected_before: u64,
+    /// When it was sealed: milliseconds since the epoch by the segment's clock.
+    pub sealed_at: u64,
+    /// The window was skipped: no process was there to turn it, or the clock was set forward.
+    pub gap: bool,
+}
+
+/// One place of the ring.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Record {
+    /// Number of the window, only rising.
+    window: AtomicU64,
+    /// `unique` twice, plus one for a gap; then the other figures, each with its tag.
+    fields: [AtomicU64; 7],
+}
+
+impl Record {
+    /// Writes the record of `window`; fields that somebody wrote before stay.
+    pub fn write(&self, window: u64, figures: &Figures) {
+        let values = [
+            figures.unique << 1 | u64::from(figures.gap),
+            figures.requests,
+            figures.late,
+            figures.rejected_before,
+            figures.sealed_at,
+        ];
+        // AcqRel and Acquire in this file pair with each other: who reads a field of a lap also
+        // sees that the window's number has reached that lap.
+        self.window.fetch_max(window, Ordering::AcqRel);
+        let lap = lap(window);
+        for (field, value) in self.fields.iter().zip(values) {
+            let found = field.load(Ordering::Acquire);
+            // A writer that stopped for a lap must not set a field back.
+            if found == 0 || (lap.wrapping_sub(found as u16) as i16) > 0 {
+                let word = (value.min(LARGEST) + 1) << LAP_BITS | u64::from(lap);
+                // A failure means that somebody else wrote the field.
+                let _ = field.compare_exchange(found, word, Ordering::AcqRel, Ordering::Acquire);
+            }
+        }
+    }
+
+    /// The record of `window`, if it is complete and still there.
+    #[must_use]
+    pub fn read(&self, window: u64) -> Option<Figures> {
+        let mut values = [0; 5];
+        for (value, field) in values.iter_mut().zip(&self.fields) {
+            let word = field.load(Ordering::Acquire);
+            if word == 0 || word as u16 != lap(window) {
+                return None;
+            }
+            *value = (word >> LAP_BITS) - 1;
+        }
+        if self.window.load(Ordering::Acquire) != window {
+            return None;
+        }
+        Some(Figures {
+            unique: values[0] >> 1,
+            gap: values[0] & 1 == 1,
+            requests: values[1],
+            late: values[2],
+            rejected_before: values[3],
+            sealed_at: values[4],
+        })
+    }
+}
+
+fn lap(window: u64) -> u16 {
+    (window / RECORDS as u64) as u16
+}
+
+/// The place of `window`.
+#[must_use]
+pub fn place(ring: &[Record], window: u64) -> &Record {
+    &ring[(window % RECORDS as u64) as usize]
+}

@@ -1,0 +1,112 @@
+//! A process's seat in a segment: its writer slot, and the lock that says that it lives.
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use crate::error::{Error, Unusable};
+use crate::layout::{SLOTS, WriterSlot};
+use crate::primitive::{AtomicU64, Ordering};
+use crate::segment::{Locks, Segment};
+use crate::table::ArenaHeader;
+use crate::window::ARENAS;
+
+/// Set in an arena's flags when a process died inside it: its counts may be one behind the table.
+pub(crate) const UNCERTAIN: u64 = 4;
+
+/// One attachment of one process.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// Index of the writer slot.
+    pub(crate) slot: usize,
+    pub(crate) locks: Locks,
+    /// Bytes of each arena that this process has faulted in.
+    pub(crate) populated: [AtomicU64; ARENAS],
+    /// Set while a thread of this process buries, frees or zeroes: two threads share one lock file,
+    /// so its byte locks do not keep them apart.
+    upkeep: AtomicBool,
+    /// Windows whose ids are kept for a reader, with their arenas.
+    pub(crate) held: Mutex<Vec<(u64, usize)>>,
+    /// What this process knows of the lease.
+    pub(crate) lease: Mutex<crate::lease::View>,
+}
+
+/// The right to do upkeep, for one thread of the process.
+#[derive(Debug)]
+pub(crate) struct Upkeep<'a>(&'a AtomicBool);
+
+impl Drop for Upkeep<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `try_upkeep`.
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Seat {
+    /// Claims a slot of `segment` for this process.
+    pub(crate) fn claim(segment: &Segment) -> Result<Self, Error> {
+        let locks = Locks::new(segment)
+            .map_err(|error| Error::io("the locks cannot be opened", "segment", &error))?;
+        let front = segment.mapping.front();
+        let slot = (0..SLOTS).find(|&slot| locks.try_lock(slot)).ok_or_else(|| Error::Segment {
+            reason: Unusable::NoSlot,
+            alive: true,
+            message: format!(
+                "all writer slots of the segment are taken: `{SLOTS}`; hint: run fewer processes"
+            ),
+        })?;
+        bury(&front.slots[slot], &front.arenas);
+        front.slots[slot].process.store(u64::from(std::process::id()), Ordering::Relaxed);
+        Ok(Self {
+            slot,
+            locks,
+            populated: Default::default(),
+            upkeep: AtomicBool::new(false),
+            held: Mutex::default(),
+            lease: Mutex::default(),
+        })
+    }
+
+    /// The right to do upkeep, unless another thread of this process has it.
+    pub(crate) fn try_upkeep(&self) -> Option<Upkeep<'_>> {
+        // Acquire: pairs with the Release in the drop.
+        let taken = self.upkeep.swap(true, Ordering::Acquire);
+        (!taken).then(|| Upkeep(&self.upkeep))
+    }
+
+    /// Whether a live process has `slot`; one's own is alive.
+    pub(crate) fn is_alive(&self, slot: usize) -> bool {
+        slot == self.slot || self.locks.is_taken(slot)
+    }
+
+    /// Clears what a dead owner of `slot` left announced; false if the owner lives.
+    pub(crate) fn bury(&self, _upkeep: &Upkeep<'_>, segment: &Segment, slot: usize) -> bool {
+        if slot == self.slot || !self.locks.try_lock(slot) {
+            return false;
+        }
+        let front = segment.mapping.front();
+        bury(&front.slots[slot], &front.arenas);
+        self.locks.unlock(slot);
+        true
+    }
+
+    /// Leaves the slot, unless this is a forked child's copy of its parent's seat.
+    pub(crate) fn vacate(&self, segment: &Segment) {
+        if self.locks.are_ours() {
+            let slot = &segment.mapping.front().slots[self.slot];
+            slot.announced.bury();
+            slot.process.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Called with the lock of the slot.
+fn bury(slot: &WriterSlot, arenas: &[ArenaHeader]) {
+    for (arena, header) in arenas.iter().enumerate() {
+        if slot.announced.count(arena) != 0 {
+            // Relaxed: a hint to count the table itself; nothing else hangs on it.
+            header.flags.fetch_or(UNCERTAIN, Ordering::Relaxed);
+        }
+    }
+    slot.announced.bury();
+    slot.process.store(0, Ordering::Relaxed);
+}

@@ -1,0 +1,367 @@
+//! The table of one arena: buckets of one cache line, walked in order, never moved.
+//!
+//! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed
+//! word of one id, or is [`SEALED`]. An id walks up to [`WALK`] buckets of an extent and takes the
+//! first empty slot; if all are full it goes on in the next extent. A slot is never freed inside
+//! a window, so "this walk is full" stays true, every thread walks the same path, and two threads
+//! with the same id meet on the same slot.
+//!
+//! Freezing puts [`SEALED`] into the first empty slot of each bucket: since a bucket is filled
+//! from the front, it cannot change after that.
+
+use crate::primitive::{AtomicU64, Ordering, Site, ordering, strong};
+
+/// A slot that no id has taken.
+pub const EMPTY: u64 = 0;
+/// The slot that closes a bucket of a frozen table.
+pub const SEALED: u64 = u64::MAX;
+/// Slots of a bucket: one cache line.
+pub const SLOTS: usize = if cfg!(loom) { 2 } else { 8 };
+/// Buckets that an id may walk in one extent.
+pub const WALK: usize = if cfg!(loom) { 2 } else { 4 };
+/// Each extent has `2^GROWTH` times the buckets of the one before.
+pub const GROWTH: u32 = 2;
+/// Extents that a table may have; the last ones would be larger than any memory.
+pub const EXTENTS: usize = 16;
+
+/// Set in [`ArenaHeader::extents`] and [`ArenaHeader::flags`] once the table is being frozen.
+const SEALED_BIT: u64 = 1 << 63;
+/// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`EMPTY`] is present.
+const HAS_EMPTY: u64 = 1;
+/// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`SEALED`] is present.
+const HAS_SEALED: u64 = 2;
+
+/// Eight slots in one cache line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Bucket {
+    /// Filled from the front; an occupied slot never changes inside a window.
+    slots: [AtomicU64; SLOTS],
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self { slots: core::array::from_fn(|_| AtomicU64::new(EMPTY)) }
+    }
+}
+
+/// The words that belong to one arena.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct ArenaHeader {
+    /// Whose the arena is; see [`crate::window::State`].
+    pub state: AtomicU64,
+    /// Extents opened beyond the first, and [`SEALED_BIT`].
+    pub extents: AtomicU64,
+    /// The two ids that cannot stand in a slot, and [`SEALED_BIT`].
+    pub flags: AtomicU64,
+    /// Bytes from the arena's start that have storage behind them. Raised by whoever announces
+    /// the arena, lowered only by whoever has it alone.
+    pub reserved: AtomicU64,
+    spare: [u64; 12],
+}
+
+impl Default for ArenaHeader {
+    fn default() -> Self {
+        Self {
+            state: AtomicU64::new(0),
+            extents: AtomicU64::new(0),
+            flags: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            spare: [0; 12],
+        }
+    }
+}
+
+/// Where the buckets of an arena come from.
+pub trait Storage {
+    /// The buckets of extent `index` of a table whose first extent has `first` buckets; empty
+    /// where the arena ends. Only an open extent may be asked for.
+    fn extent(&self, first: usize, index: usize) -> &[Bucket];
+    /// Makes sure that extent `index` has storage behind it, without opening it.
+    ///
+    /// # Errors
+    /// [`Shortage`], when the arena ends before the extent or no storage is left.
+    fn reserve(&self, first: usize, index: usize) -> Result<(), Shortage>;
+}
+
+/// Why a table cannot take one more id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// The arena's last extent is full.
+    Full,
+    /// The file system or the memory has no room.
+    Space,
+}
+
+/// What became of an insert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insert {
+    /// The id was not there, and is now.
+    New,
+    /// The id was there.
+    Present,
+    /// The table is being frozen and the id was not there: it belongs to the next window.
+    Sealed,
+}
+
+/// One arena's table: header, storage and the number of buckets of its first extent.
+#[derive(Debug)]
+pub struct Table<'a, S: Storage> {
+    header: &'a ArenaHeader,
+    storage: S,
+    first: usize,
+}
+
+/// Outcome of one walk.
+enum Walk {
+    Done(Insert),
+    Full,
+}
+
+impl<'a, S: Storage> Table<'a, S> {
+    /// The table over `storage` whose first extent has `first` buckets.
+    pub fn new(header: &'a ArenaHeader, storage: S, first: usize) -> Self {
+        Self { header, storage, first }
+    }
+
+    /// Inserts a mixed word.
+    ///
+    /// # Errors
+    /// [`Shortage`] when no slot and no further extent is to be had; nothing has changed then.
+    #[inline]
+    pub fn insert(&self, word: u64) -> Result<Insert, Shortage> {
+        if word == EMPTY || word == SEALED {
+            return Ok(self.insert_flag(if word == EMPTY { HAS_EMPTY } else { HAS_SEALED }));
+        }
+        match walk(self.storage.extent(self.first, 0), word, 0) {
+            Walk::Done(insert) => Ok(insert),
+            Walk::Full => self.insert_beyond(word),
+        }
+    }
+
+    #[cold]
+    fn insert_beyond(&self, word: u64) -> Result<Insert, Shortage> {
+        let mut index = 1;
+        loop {
+            // Acquire: pairs with the Release in `open`, behind which the extent has storage.
+            let opened = self.header.extents.load(Ordering::Acquire);
+            if index as u64 > opened & !SEALED_BIT {
+                if opened & SEALED_BIT != 0 {
+                    return Ok(Insert::Sealed);
+                }
+                self.open(opened, index)?;
+                continue;
+            }
+            match walk(self.storage.extent(self.first, index), word, index) {
+                Walk::Done(insert) => return Ok(insert),
+                Walk::Full => index += 1,
+            }
+        }
+    }
+
+    /// Opens extent `index`, unless someone else did or the table is being frozen.
+    fn open(&self, opened: u64, index: usize) -> Result<(), Shortage> {
+        self.storage.reserve(self.first, index)?;
+        // Release: pairs with the Acquire loads of `extents`. A failure is read again by the caller.
+        let _ = self.header.extents.compare_exchange(
+            opened,
+            opened + 1,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        Ok(())
+    }
+
+    fn insert_flag(&self, flag: u64) -> Insert {
+        // Relaxed throughout: the word is all there is, no other memory hangs on it.
+        let mut flags = self.header.flags.load(Ordering::Relaxed);
+        loop {
+            if flags & flag != 0 {
+                return Insert::Present;
+            }
+            if flags & SEALED_BIT != 0 {
+                return Insert::Sealed;
+            }
+            match self.header.flags.compare_exchange_weak(
+                flags,
+                flags | flag,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Insert::New,
+                Err(now) => flags = now,
+            }
+        }
+    }
+
+    /// Freezes the table and counts its ids. Any number of threads may do so at once, while
+    /// others insert: all of them get the same count, and no id comes in behind it.
+    pub fn freeze(&self) -> u64 {
+        // AcqRel: Acquire pairs with the Release in `open`, so that every extent that was opened
+        // before is passed over; after this no further one can be opened.
+        let opened = if strong(Site::FreezeExtents) {
+            self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel)
+        } else {
+            self.header.extents.load(Ordering::Acquire)
+        };
+        let flags = self.header.flags.fetch_or(SEALED_BIT, Ordering::Relaxed);
+        let mut count = u64::from((flags & (HAS_EMPTY | HAS_SEALED)).count_ones());
+        for index in 0..=extents_beyond(opened) {
+            for bucket in self.storage.extent(self.first, index) {
+                count += bucket.freeze();
+            }
+        }
+        if !strong(Site::FreezeExtents) {
+            self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel);
+        }
+        count
+    }
+
+    /// Passes over the mixed words that are present, in no order: a snapshot while others insert,
+    /// exact in a frozen table.
+    pub fn for_each(&self, mut visit: impl FnMut(u64)) {
+        // Acquire: as in `insert_beyond`.
+        let opened = self.header.extents.load(Ordering::Acquire);
+        let flags = self.header.flags.load(Ordering::Relaxed);
+        if flags & HAS_EMPTY != 0 {
+            visit(EMPTY);
+        }
+        if flags & HAS_SEALED != 0 {
+            visit(SEALED);
+        }
+        for index in 0..=extents_beyond(opened) {
+            for bucket in self.storage.extent(self.first, index) {
+                bucket.occupied(&mut visit);
+            }
+        }
+    }
+
+    /// Brings the first cache line of the walk of `word`, in every open extent, nearer.
+    #[inline]
+    pub fn prefetch(&self, word: u64, extents: usize) {
+        for index in 0..extents {
+            let buckets = self.storage.extent(self.first, index);
+            if buckets.len() >= WALK {
+                prefetch(&buckets[position(buckets.len(), word, index)]);
+            }
+        }
+    }
+
+    /// Extents that are open now.
+    #[inline]
+    #[must_use]
+    pub fn extents(&self) -> usize {
+        // Acquire: as in `insert_beyond`.
+        1 + extents_beyond(self.header.extents.load(Ordering::Acquire))
+    }
+}
+
+fn extents_beyond(opened: u64) -> usize {
+    (opened & !SEALED_BIT) as usize
+}
+
+/// The bucket at which the walk of `word` begins: the high half of a product, so that an extent
+/// may have any number of buckets (Lemire, "Fast random integer generation in an interval").
+/// Each extent looks at other bits first, so that a crowd in one is no crowd in the next.
+#[inline]
+fn position(buckets: usize, word: u64, extent: usize) -> usize {
+    let word = word.rotate_left(23 * extent as u32);
+    ((u128::from(word) * buckets as u128) >> 64) as usize
+}
+
+#[inline]
+fn walk(buckets: &[Bucket], word: u64, extent: usize) -> Walk {
+    if buckets.is_empty() {
+        return Walk::Full;
+    }
+    let mut at = position(buckets.len(), word, extent);
+    for _ in 0..WALK.min(buckets.len()) {
+        if let Some(insert) = buckets[at].insert(word) {
+            return Walk::Done(insert);
+        }
+        at += 1;
+        if at == buckets.len() {
+            at = 0;
+        }
+    }
+    Walk::Full
+}
+
+impl Bucket {
+    /// `None` when the bucket is full of other ids.
+    #[inline]
+    fn insert(&self, word: u64) -> Option<Insert> {
+        for slot in &self.slots {
+            // Relaxed throughout: a slot holds the whole id, no other memory hangs on it, and the
+            // order of changes to one slot is the same for everyone.
+            let mut found = slot.load(Ordering::Relaxed);
+            if found == EMPTY {
+                match claim(slot, word, Site::ClaimSlot) {
+                    Ok(()) => return Some(Insert::New),
+                    Err(other) => found = other,
+                }
+            }
+            if found == word {
+                return Some(Insert::Present);
+            }
+            if found == SEALED {
+                return Some(Insert::Sealed);
+            }
+        }
+        None
+    }
+
+    /// Closes the bucket and returns how many ids are in it.
+    fn freeze(&self) -> u64 {
+        let mut count = 0;
+        for slot in &self.slots {
+            // Relaxed: as in `insert`.
+            let mut found = slot.load(Ordering::Relaxed);
+            if found == EMPTY {
+                match claim(slot, SEALED, Site::FreezeSlot) {
+                    Ok(()) => break,
+                    Err(other) => found = other,
+                }
+            }
+            if found == SEALED {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    fn occupied(&self, visit: &mut impl FnMut(u64)) {
+        for slot in &self.slots {
+            match slot.load(Ordering::Relaxed) {
+                EMPTY | SEALED => break,
+                word => visit(word),
+            }
+        }
+    }
+}
+
+/// Puts `word` into an empty slot, or says what is there.
+#[inline]
+fn claim(slot: &AtomicU64, word: u64, site: Site) -> Result<(), u64> {
+    if strong(site) {
+        slot.compare_exchange(EMPTY, word, Ordering::Relaxed, Ordering::Relaxed).map(drop)
+    } else {
+        slot.store(word, ordering(site, Ordering::Relaxed));
+        Ok(())
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[inline]
+#[expect(unsafe_code, reason = "prefetching has no safe form")]
+fn prefetch(bucket: &Bucket) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch of any address is no access, and SSE is part of x86-64.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(bucket).cast()) }
+}
+
+#[cfg(any(not(target_arch = "x86_64"), loom))]
+#[inline]
+fn prefetch(_bucket: &Bucket) {}

@@ -1,0 +1,192 @@
+//! The bodies of batches: examples, and random bodies against naive readings of them.
+
+use proptest::prelude::*;
+use verve_core::batch::{BatchError, Kind, parse};
+use verve_core::refusal::Refusal;
+
+fn refused(position: usize, reason: Refusal) -> Result<Vec<i64>, BatchError> {
+    Err(BatchError { position, reason })
+}
+
+#[test]
+fn binary_is_int64s_and_nothing_more() {
+    assert_eq!(parse(Kind::Binary, b""), Ok(vec![]));
+    let ids = vec![0, -1, i64::MIN, i64::MAX, 7];
+    let mut body: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+    assert_eq!(parse(Kind::Binary, &body), Ok(ids));
+    for _ in 0..7 {
+        body.push(0);
+        assert_eq!(parse(Kind::Binary, &body), refused(5, Refusal::BodyInvalid));
+    }
+    assert_eq!(parse(Kind::Binary, b"7"), refused(0, Refusal::BodyInvalid));
+}
+
+#[test]
+fn text_is_an_id_a_line() {
+    for (body, ids) in [
+        ("", vec![]),
+        ("7", vec![7]),
+        ("7\n", vec![7]),
+        ("7\r\n", vec![7]),
+        ("7\n8\r\n-9", vec![7, 8, -9]),
+        ("007\n-0\n", vec![7, 0]),
+    ] {
+        assert_eq!(parse(Kind::Text, body.as_bytes()), Ok(ids), "{body:?}");
+    }
+    for (body, position, reason) in [
+        ("\n", 0, Refusal::IdInvalid),
+        ("\r\n", 0, Refusal::IdInvalid),
+        ("7\n\n", 1, Refusal::IdInvalid),
+        ("7\n\n8", 1, Refusal::IdInvalid),
+        ("7\n8\r", 1, Refusal::IdInvalid),
+        ("7\r8", 0, Refusal::IdInvalid),
+        ("7\r\r\n", 0, Refusal::IdInvalid),
+        ("7\n 8", 1, Refusal::IdInvalid),
+        ("7,8", 0, Refusal::IdInvalid),
+        ("\u{feff}7", 0, Refusal::IdInvalid),
+        ("7\n%38", 1, Refusal::IdInvalid),
+        ("7\n9223372036854775808\nx", 1, Refusal::IdOutOfRange),
+    ] {
+        assert_eq!(parse(Kind::Text, body.as_bytes()), refused(position, reason), "{body:?}");
+    }
+}
+
+#[test]
+fn json_is_an_array_of_integers() {
+    for (body, ids) in [
+        ("[]", vec![]),
+        (" \t\r\n[ \t\r\n] \t\r\n", vec![]),
+        ("[7]", vec![7]),
+        ("[ 7 , -8\n,\t0 , -0 ]\n", vec![7, -8, 0, 0]),
+        ("[9223372036854775807,-9223372036854775808]", vec![i64::MAX, i64::MIN]),
+    ] {
+        assert_eq!(parse(Kind::Json, body.as_bytes()), Ok(ids), "{body:?}");
+    }
+    for (body, position, reason) in [
+        ("", 0, Refusal::BodyInvalid),
+        (" ", 0, Refusal::BodyInvalid),
+        ("7", 0, Refusal::BodyInvalid),
+        ("null", 0, Refusal::BodyInvalid),
+        ("{\"ids\":[7]}", 0, Refusal::BodyInvalid),
+        ("\u{feff}[7]", 0, Refusal::BodyInvalid),
+        ("[7", 1, Refusal::BodyInvalid),
+        ("[7,8]]", 2, Refusal::BodyInvalid),
+        ("[7 8]", 1, Refusal::BodyInvalid),
+        ("[]7", 0, Refusal::BodyInvalid),
+        ("[7]\0", 1, Refusal::BodyInvalid),
+        ("[", 0, Refusal::IdInvalid),
+        ("[,7]", 0, Refusal::IdInvalid),
+        ("[7,]", 1, Refusal::IdInvalid),
+        ("[7,,8]", 1, Refusal::IdInvalid),
+        ("[7,", 1, Refusal::IdInvalid),
+        ("[7,08]", 1, Refusal::IdInvalid),
+        ("[-00]", 0, Refusal::IdInvalid),
+        ("[-]", 0, Refusal::IdInvalid),
+        ("[- 7]", 0, Refusal::IdInvalid),
+        ("[+7]", 0, Refusal::IdInvalid),
+        ("[7.0]", 0, Refusal::IdInvalid),
+        ("[7,1e3]", 1, Refusal::IdInvalid),
+        ("[\"7\"]", 0, Refusal::IdInvalid),
+        ("[7,[8]]", 1, Refusal::IdInvalid),
+        ("[null]", 0, Refusal::IdInvalid),
+        ("[7,true]", 1, Refusal::IdInvalid),
+        ("[NaN]", 0, Refusal::IdInvalid),
+        ("[7,\u{c}8]", 1, Refusal::IdInvalid),
+        ("[٧]", 0, Refusal::IdInvalid),
+        ("[7,9223372036854775808]", 1, Refusal::IdOutOfRange),
+    ] {
+        assert_eq!(parse(Kind::Json, body.as_bytes()), refused(position, reason), "{body:?}");
+    }
+}
+
+#[test]
+fn large_hostile_bodies_are_read_in_one_pass() {
+    let size = 8 << 20;
+    let zeros = "0".repeat(size);
+    assert_eq!(parse(Kind::Text, zeros.as_bytes()), Ok(vec![0]));
+    assert_eq!(parse(Kind::Json, format!("[{zeros}]").as_bytes()), refused(0, Refusal::IdInvalid));
+    assert_eq!(parse(Kind::Json, "[".repeat(size).as_bytes()), refused(0, Refusal::IdInvalid));
+    assert_eq!(parse(Kind::Json, " ".repeat(size).as_bytes()), refused(0, Refusal::BodyInvalid));
+    assert_eq!(
+        parse(Kind::Json, format!("[7{}", " ".repeat(size)).as_bytes()),
+        refused(1, Refusal::BodyInvalid)
+    );
+    assert_eq!(parse(Kind::Text, "\n".repeat(size).as_bytes()), refused(0, Refusal::IdInvalid));
+}
+
+#[test]
+fn an_error_names_the_position() {
+    let error = parse(Kind::Json, b"[7,x]").unwrap_err();
+    assert_eq!(error.to_string(), "id invalid at position `1`");
+}
+
+/// Items of an array that are no ids, and why.
+fn bad_items() -> impl Strategy<Value = (String, Refusal)> {
+    prop_oneof![
+        4 => "[^]\\[, \t\r\n0-9-]{1,3}|0[0-9]+|-|[1-9][.eE][0-9]|"
+            .prop_map(|bad| (bad, Refusal::IdInvalid)),
+        1 => "-?[1-9][0-9]{19,30}".prop_map(|bad| (bad, Refusal::IdOutOfRange)),
+    ]
+}
+
+/// Any byte, but more often one that means something in a body.
+fn bytes() -> impl Strategy<Value = u8> {
+    prop_oneof![any::<u8>(), prop::sample::select(b"[],-0123456789 \r\n".to_vec())]
+}
+
+proptest! {
+    #[test]
+    fn ids_come_back_from_every_form(
+        ids in prop::collection::vec(any::<i64>(), 0..50),
+        gap in "[ \t\r\n]{0,3}",
+    ) {
+        let binary: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let lines: Vec<String> = ids.iter().map(|id| format!("{id}\n")).collect();
+        let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let array = format!("{gap}[{gap}{}{gap}]{gap}", numbers.join(&format!("{gap},{gap}")));
+        prop_assert_eq!(parse(Kind::Binary, &binary), Ok(ids.clone()));
+        prop_assert_eq!(parse(Kind::Text, lines.concat().as_bytes()), Ok(ids.clone()));
+        prop_assert_eq!(parse(Kind::Json, array.as_bytes()), Ok(ids));
+    }
+
+    #[test]
+    fn the_first_bad_line_is_named(
+        lines in prop::collection::vec("-?[0-9]{1,20}|[-0-9 x\r]{0,4}", 1..20),
+    ) {
+        let body: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+        let lines = lines.iter().map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let read = |line: &str| {
+            let digits = line.strip_prefix('-').unwrap_or(line);
+            let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            if !valid {
+                return Err(Refusal::IdInvalid);
+            }
+            line.parse().map_err(|_| Refusal::IdOutOfRange)
+        };
+        let expected: Result<Vec<i64>, _> = lines
+            .enumerate()
+            .map(|(position, line)| read(line).map_err(|reason| BatchError { position, reason }))
+            .collect();
+        prop_assert_eq!(parse(Kind::Text, body.concat().as_bytes()), expected);
+    }
+
+    #[test]
+    fn one_bad_item_is_named(
+        ids in prop::collection::vec(any::<i64>(), 2..20),
+        at in any::<prop::sample::Index>(),
+        (bad, reason) in bad_items(),
+    ) {
+        let position = at.index(ids.len());
+        let mut items: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        items[position].clone_from(&bad);
+        let array = format!("[{}]", items.join(","));
+        prop_assert_eq!(parse(Kind::Json, array.as_bytes()), refused(position, reason));
+    }
+
+    #[test]
+    fn nothing_panics(body in prop::collection::vec(bytes(), 0..60)) {
+        for kind in [Kind::Binary, Kind::Json, Kind::Text] {
+            let _ = parse(kind, &body);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The clock that a test moves.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+const SECOND: f64 = 1e9;
+
+/// A clock that stands still until it is moved, for tests.
+///
+/// `ManualClock(wall)`: `wall` is the time it starts at, seconds since the epoch.
+#[pyclass(frozen, module = "verve")]
+pub struct ManualClock(pub Arc<verve_core::ManualClock>);
+
+#[pymethods]
+impl ManualClock {
+    #[new]
+    fn new(wall: f64) -> Self {
+        Self(Arc::new(verve_core::ManualClock::new((wall * SECOND) as u64)))
+    }
+
+    /// Lets `seconds` go by.
+    fn advance(&self, seconds: f64) {
+        self.0.advance((seconds * SECOND) as u64);
+    }
+
+    /// Sets the wall clock forward, or back if negative, by `seconds`, as an operator would.
+    fn step(&self, seconds: f64) {
+        self.0.step((seconds * SECOND) as i64);
+    }
+}

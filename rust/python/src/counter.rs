@@ -1,0 +1,386 @@
+//! The counter and its upkeep.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use verve_core::{Batch, Clock, Identity, Kind, Refusal};
+
+use crate::clock::ManualClock;
+use crate::errors;
+use crate::fast_path::Answers;
+use crate::ids;
+use crate::record::WindowRecord;
+
+/// Counts distinct 64-bit ids per window, exactly.
+///
+/// `Counter()` counts in memory, for the threads of this process and the children that it forks.
+/// `Counter(path)` counts in a memory-mapped file, together with all processes that open it.
+/// `window` is the length of a window in seconds (1 to 86,400; None: that of an existing file),
+/// `max_ids` the number of ids that a window is meant to hold at the most. `cluster` and
+/// `state_directory` are names that all users of a file must agree on.
+///
+/// Raises `SettingError`, `SegmentError`, `CapacityError`; after `close()`, `ClosedError`.
+#[pyclass(frozen, module = "verve")]
+pub struct Counter {
+    inner: ArcSwapOption<verve_core::Counter>,
+    answers: Answers,
+    path: Option<PathBuf>,
+}
+
+type Response<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>);
+
+impl Counter {
+    pub fn get(&self, py: Python<'_>) -> PyResult<Arc<verve_core::Counter>> {
+        self.inner.load_full().ok_or_else(|| errors::closed(py))
+    }
+
+    /// Runs `work` on the counter without the GIL.
+    fn detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&verve_core::Counter) -> Result<T, verve_core::Error> + Send,
+    ) -> PyResult<T> {
+        let counter = self.get(py)?;
+        py.detach(|| work(&counter)).map_err(|error| errors::to_python(py, &error))
+    }
+
+    fn batch(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<Batch> {
+        let ids = ids::many(ids)?;
+        let mut batch = self.detached(py, |counter| counter.add_many(&ids))?;
+        match batch.stopped.take() {
+            Some(error) => Err(errors::stopped(py, &batch, &error)),
+            None => Ok(batch),
+        }
+    }
+}
+
+#[pymethods]
+impl Counter {
+    #[new]
+    #[pyo3(signature = (path=None, *, window=Some(60), max_ids=None, cluster="", state_directory="", clock=None))]
+    fn new(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        window: Option<i64>,
+        max_ids: Option<i64>,
+        cluster: &str,
+        state_directory: &str,
+        clock: Option<&Bound<'_, ManualClock>>,
+    ) -> PyResult<Self> {
+        let default = Identity::default();
+        let identity = Identity {
+            // Out of range is 0, which the core refuses by name.
+            window_seconds: window.map(|seconds| u32::try_from(seconds).unwrap_or(0)),
+            max_ids: max_ids.map_or(default.max_ids, |ids| u64::try_from(ids).unwrap_or(0)),
+            cluster: cluster.to_owned(),
+            state_directory: state_directory.to_owned(),
+        };
+        let clock = clock.map_or(Clock::System, |clock| Clock::Manual(clock.get().0.clone()));
+        let counter = py
+            .detach(|| match &path {
+                Some(path) => verve_core::Counter::open(path, &identity, clock),
+                None => verve_core::Counter::in_memory(&identity, clock),
+            })
+            .map_err(|error| errors::to_python(py, &error))?;
+        Ok(Self {
+            inner: ArcSwapOption::from_pointee(counter),
+            answers: Answers::new(py)?,
+            path,
+        })
+    }
+
+    /// Counts `id`: True if it is new in the current window.
+    ///
+    /// Raises `IdError` if it is outside int64, `TypeError` if it is no integer, `CapacityError` if
+    /// there is no room. Then it is not counted.
+    #[pyo3(signature = (id, /))]
+    fn add(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.add_in_window(py, id).map(|(new, _)| new)
+    }
+
+    /// As `add`, with the start of the window that the id is counted in.
+    #[pyo3(signature = (id, /))]
+    fn add_in_window(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<(bool, u64)> {
+        let id = ids::one(id, None)?;
+        let counter = self.inner.load();
+        let counter = counter.as_ref().ok_or_else(|| errors::closed(py))?;
+        let placement = counter.add(id).map_err(|error| errors::to_python(py, &error))?;
+        Ok((placement.new, placement.window_start))
+    }
+
+    /// Counts many ids and returns how many were new.
+    ///
+    /// `ids` is anything with the buffer protocol of int64 (numpy, array, memoryview) or an iterable
+    /// of int. All are read before the first is counted: a bad one raises `IdError` or `TypeError`
+    /// and changes nothing. The GIL is released. `CapacityError` says how many were recorded.
+    #[pyo3(signature = (ids, /))]
+    fn add_many(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
+        Ok(self.batch(py, ids)?.shares.iter().map(|share| share.new).sum())
+    }
+
+    /// As `add_many`: a list of (start of the window, ids that were new in it).
+    #[pyo3(signature = (ids, /))]
+    fn add_many_by_window(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<(u64, u64)>> {
+        let shares = self.batch(py, ids)?.shares;
+        Ok(shares.iter().map(|share| (share.window_start, share.new)).collect())
+    }
+
+    /// Distinct ids of the current window so far.
+    fn count(&self, py: Python<'_>) -> PyResult<u64> {
+        self.detached(py, verve_core::Counter::count)
+    }
+
+    /// The current window as it stands.
+    fn current(&self, py: Python<'_>) -> PyResult<WindowRecord> {
+        self.detached(py, verve_core::Counter::current).map(WindowRecord)
+    }
+
+    /// The ids of the current window, or of a held one that starts at `window_start`, in no order,
+    /// as an `array.array` of int64.
+    ///
+    /// Raises `SettingError` if the ids of that window are not kept.
+    #[pyo3(signature = (window_start=None))]
+    fn ids<'py>(&self, py: Python<'py>, window_start: Option<u64>) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = self.detached(py, |counter| {
+            let ids = counter.ids(window_start)?;
+            Ok(ids.iter().flat_map(|id| id.to_ne_bytes()).collect::<Vec<u8>>())
+        })?;
+        py.import("array")?.getattr("array")?.call1(("q", PyBytes::new(py, &bytes)))
+    }
+
+    /// Keeps the ids of the current window, also when it is closed, until `release`: its start.
+    fn hold(&self, py: Python<'_>) -> PyResult<u64> {
+        self.detached(py, verve_core::Counter::hold)
+    }
+
+    /// Lets go of a held window.
+    fn release(&self, py: Python<'_>, window_start: u64) -> PyResult<()> {
+        self.detached(py, |counter| counter.release(window_start))
+    }
+
+    /// Closes the current window now and returns its record. Ids that follow belong to the next
+    /// window, which begins early.
+    fn seal(&self, py: Python<'_>) -> PyResult<WindowRecord> {
+        self.detached(py, verve_core::Counter::seal).map(WindowRecord)
+    }
+
+    /// The records of the closed windows, oldest first: the newest `limit`, 1,439 at the most.
+    #[pyo3(signature = (limit=None))]
+    fn closed(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Vec<WindowRecord>> {
+        let records = self.detached(py, |counter| counter.closed(limit.unwrap_or(usize::MAX)))?;
+        Ok(records.into_iter().map(WindowRecord).collect())
+    }
+
+    /// Leaves the segment. Calls that are under way end first.
+    fn close(&self, py: Python<'_>) {
+        let counter = self.inner.swap(None);
+        py.detach(|| drop(counter));
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
+    }
+
+    /// The segment's path; None in memory.
+    #[getter]
+    fn path(&self) -> Option<String> {
+        self.path.as_ref().map(|path| path.display().to_string())
+    }
+
+    /// Length of a window in seconds.
+    #[getter]
+    fn window(&self, py: Python<'_>) -> PyResult<u32> {
+        Ok(self.get(py)?.window_seconds())
+    }
+
+    /// Ids that a window is meant to hold at the most.
+    #[getter]
+    fn max_ids(&self, py: Python<'_>) -> PyResult<u64> {
+        self.detached(py, verve_core::Counter::stats).map(|stats| stats.max_ids)
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn is_closed(&self) -> bool {
+        self.inner.load().is_none()
+    }
+
+    /// Takes or renews the lease: the term while this process leads, else None.
+    fn lead(&self, py: Python<'_>) -> PyResult<Option<u32>> {
+        self.detached(py, verve_core::Counter::lead)
+    }
+
+    /// Gives the lease back, if this process holds it.
+    fn resign(&self, py: Python<'_>) -> PyResult<()> {
+        self.get(py)?.resign();
+        Ok(())
+    }
+
+    /// Who leads: (term, slot, process id, whether it lives), or None.
+    fn leader(&self, py: Python<'_>) -> PyResult<Option<(u32, usize, u32, bool)>> {
+        let leader = self.get(py)?.leader();
+        Ok(leader.map(|leader| (leader.term, leader.slot, leader.process, leader.alive)))
+    }
+
+    /// Whether `term` is still that of the lease.
+    fn is_term(&self, py: Python<'_>, term: u32) -> PyResult<bool> {
+        Ok(self.get(py)?.is_term(term))
+    }
+
+    /// One round of upkeep; the leader calls it about twenty times a second.
+    fn tend(&self, py: Python<'_>) -> PyResult<()> {
+        self.detached(py, verve_core::Counter::tend)
+    }
+
+    /// Faults in pages ahead of use; each worker calls it about ten times a second.
+    fn populate(&self, py: Python<'_>) -> PyResult<()> {
+        self.detached(py, verve_core::Counter::populate)
+    }
+
+    /// The segment's time, seconds since the epoch.
+    fn now(&self, py: Python<'_>) -> PyResult<f64> {
+        Ok(self.get(py)?.now() as f64 / 1e9)
+    }
+
+    /// Seconds until the interval that the segment's clock is in comes to its end.
+    fn until_boundary(&self, py: Python<'_>) -> PyResult<f64> {
+        Ok(self.get(py)?.until_boundary() as f64 / 1e9)
+    }
+
+    /// Start of the newest window up to which all are sealed.
+    fn published(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.get(py)?.published_start())
+    }
+
+    /// Start of the newest window that sink number `sink` (0 to 7) has taken; 0: none.
+    fn cursor(&self, py: Python<'_>, sink: usize) -> PyResult<u64> {
+        check_sink(sink)?;
+        Ok(self.get(py)?.cursor(sink))
+    }
+
+    /// Notes what sink number `sink` has taken; False if `term` is not the lease's any more.
+    fn advance_cursor(
+        &self,
+        py: Python<'_>,
+        sink: usize,
+        window_start: u64,
+        term: u32,
+    ) -> PyResult<bool> {
+        check_sink(sink)?;
+        Ok(self.get(py)?.advance_cursor(sink, window_start, term))
+    }
+
+    /// Counts a request that was refused before it came to the counter, by the reason's name.
+    fn reject(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        let refusal = Refusal::ALL
+            .into_iter()
+            .find(|refusal| refusal.name() == reason)
+            .ok_or_else(|| PyValueError::new_err(format!("no such refusal: `{reason}`")))?;
+        self.get(py)?.refuse(refusal);
+        Ok(())
+    }
+
+    /// All figures of the segment, over all processes.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counter = self.get(py)?;
+        let stats = self.detached(py, verve_core::Counter::stats)?;
+        let dict = PyDict::new(py);
+        dict.set_item("requests_total", stats.requests)?;
+        dict.set_item("new_total", stats.new)?;
+        dict.set_item("late_total", stats.late)?;
+        dict.set_item("batches_total", stats.batches)?;
+        let rejected = PyDict::new(py);
+        let counts = counter.refusals();
+        for refusal in Refusal::ALL {
+            rejected.set_item(refusal.name(), counts[refusal as usize])?;
+        }
+        dict.set_item("rejected", rejected)?;
+        let arenas = PyDict::new(py);
+        for (name, count) in ["free", "open", "sealed"].into_iter().zip(stats.arenas) {
+            arenas.set_item(name, count)?;
+        }
+        dict.set_item("arenas", arenas)?;
+        dict.set_item("arena_bytes", stats.arena_bytes)?;
+        dict.set_item("window_slots", stats.slots)?;
+        dict.set_item("processes", stats.processes)?;
+        dict.set_item("leader_term", stats.term)?;
+        dict.set_item("clock_offset_seconds", stats.clock_offset as f64 / 1e9)?;
+        dict.set_item("skew_seconds", stats.skew as f64 / 1e9)?;
+        dict.set_item("clock_distrusted", u8::from(stats.distrusted))?;
+        dict.set_item("max_ids", stats.max_ids)?;
+        dict.set_item("identity", format!("{:016x}", stats.identity))?;
+        Ok(dict)
+    }
+
+    /// Answers the query of `GET /api/verve/accept`: (status, headers, body).
+    #[pyo3(signature = (query, /))]
+    fn accept<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyString>,
+    ) -> PyResult<Response<'py>> {
+        let counter = self.get(py)?;
+        // A lone surrogate has no bytes; it stands for a byte that is no text, so for no id.
+        let answer = query.to_str().map_or_else(
+            |_| counter.accept(b"id=%FF"),
+            |query| counter.accept(query.as_bytes()),
+        );
+        self.answers.response(py, answer)
+    }
+
+    /// Answers a batch, `kind` being binary, json or text: (status, headers, body). Releases the GIL.
+    #[pyo3(signature = (kind, body, /))]
+    fn accept_batch<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        body: &[u8],
+    ) -> PyResult<Response<'py>> {
+        let kind = match kind {
+            "binary" => Kind::Binary,
+            "json" => Kind::Json,
+            "text" => Kind::Text,
+            _ => return Err(PyValueError::new_err(format!("no such kind of batch: `{kind}`"))),
+        };
+        let counter = self.get(py)?;
+        let answer = py.detach(|| counter.accept_batch(kind, body));
+        self.answers.batch_response(py, &answer)
+    }
+}
+
+fn check_sink(sink: usize) -> PyResult<()> {
+    if sink < verve_core::layout::SINKS {
+        Ok(())
+    } else {
+        Err(PyValueError::new_err(format!("sinks have numbers 0 to 7: `{sink}`")))
+    }
+}
+
+/// What the segment at `path` is, without attaching: format, window, cluster, state_directory,
+/// identity, alive. Of another format only `format` and `alive` are known.
+#[pyfunction]
+pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
+    let found = verve_core::describe(&path).map_err(|error| errors::to_python(py, &error))?;
+    let dict = PyDict::new(py);
+    dict.set_item("format", found.format)?;
+    dict.set_item("ours", found.format == verve_core::layout::FORMAT)?;
+    dict.set_item("window", found.window_seconds)?;
+    dict.set_item("cluster", found.cluster)?;
+    dict.set_item("state_directory", found.state_directory)?;
+    dict.set_item("identity", format!("{:016x}", found.identity))?;
+    dict.set_item("alive", found.alive)?;
+    Ok(dict)
+}

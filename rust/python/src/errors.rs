@@ -1,0 +1,134 @@
+//! One place that maps the core's error to the tree of Python exceptions.
+
+use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use verve_core::{Batch, Error, Refusal};
+
+struct Tree {
+    id: Py<PyType>,
+    setting: Py<PyType>,
+    segment: Py<PyType>,
+    capacity: Py<PyType>,
+    closed: Py<PyType>,
+}
+
+static TREE: PyOnceLock<Tree> = PyOnceLock::new();
+
+/// Makes the exceptions and puts them into the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    // As a `class` statement would: it may have two bases.
+    let new = |name: &str, doc: &str, bases: &Bound<'_, PyTuple>| -> PyResult<Py<PyType>> {
+        let namespace = PyDict::new(py);
+        namespace.set_item("__module__", "verve")?;
+        namespace.set_item("__doc__", doc)?;
+        let exception = py.get_type::<PyType>().call1((name, bases, namespace))?;
+        module.add(name, &exception)?;
+        Ok(exception.cast_into::<PyType>()?.unbind())
+    };
+    let exception = PyTuple::new(py, [py.get_type::<PyException>()])?;
+    let base = new("VerveError", "Base of all errors of Verve.", &exception)?;
+    let plain = PyTuple::new(py, [base.bind(py)])?;
+    let also_value = PyTuple::new(py, [base.bind(py), &py.get_type::<PyValueError>()])?;
+    let tree = Tree {
+        id: new(
+            "IdError",
+            "An id is no integer of 64 bits. `position` is its index in a batch, or None.",
+            &also_value,
+        )?,
+        setting: new("SettingError", "An argument or a setting is out of its range.", &also_value)?,
+        segment: new(
+            "SegmentError",
+            "The segment cannot be used. `reason` says why in a word (owner, mode, kind, format, \
+             mismatch, no-slot, busy, io); `alive` tells whether a process lives in it.",
+            &plain,
+        )?,
+        capacity: new(
+            "CapacityError",
+            "No room for the id. `reason` is full, space or arena; of a batch, `recorded` ids were \
+             counted before, and `windows` says where.",
+            &plain,
+        )?,
+        closed: new("ClosedError", "The counter was closed.", &plain)?,
+    };
+    let _ = TREE.set(py, tree);
+    Ok(())
+}
+
+fn tree(py: Python<'_>) -> &Tree {
+    TREE.get(py).expect("the module makes the exceptions before anything can fail")
+}
+
+fn instance(kind: &Py<PyType>, py: Python<'_>, message: &str) -> PyResult<Py<PyAny>> {
+    kind.bind(py).call1((message,)).map(Bound::unbind)
+}
+
+fn raise(py: Python<'_>, exception: PyResult<Py<PyAny>>) -> PyErr {
+    match exception {
+        Ok(exception) => PyErr::from_value(exception.into_bound(py)),
+        Err(error) => error,
+    }
+}
+
+/// The exception for an error of the core.
+pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
+    let message = error.to_string();
+    let tree = tree(py);
+    let exception = match error {
+        Error::Setting { .. } | Error::Window { .. } => instance(&tree.setting, py, &message),
+        Error::Segment { reason, alive, .. } => {
+            instance(&tree.segment, py, &message).and_then(|exception| {
+                exception.setattr(py, "reason", reason.name())?;
+                exception.setattr(py, "alive", alive)?;
+                Ok(exception)
+            })
+        }
+        Error::Full | Error::Space | Error::NoArena => capacity(py, error, 0, Vec::new()),
+    };
+    raise(py, exception)
+}
+
+/// The exception for a batch that filled the table.
+pub fn stopped(py: Python<'_>, batch: &Batch, error: &Error) -> PyErr {
+    let windows = batch.shares.iter().map(|share| (share.window_start, share.new)).collect();
+    raise(py, capacity(py, error, batch.recorded, windows))
+}
+
+fn capacity(
+    py: Python<'_>,
+    error: &Error,
+    recorded: usize,
+    windows: Vec<(u64, u64)>,
+) -> PyResult<Py<PyAny>> {
+    let reason = match Refusal::from(error) {
+        Refusal::TableFull => "full",
+        Refusal::NoArena => "arena",
+        _ => "space",
+    };
+    let exception = instance(&tree(py).capacity, py, &error.to_string())?;
+    exception.setattr(py, "reason", reason)?;
+    exception.setattr(py, "recorded", recorded)?;
+    exception.setattr(py, "windows", windows)?;
+    Ok(exception)
+}
+
+/// The exception for an integer that is no id.
+pub fn bad_id(py: Python<'_>, shown: &str, position: Option<usize>) -> PyErr {
+    let place = position.map_or(String::new(), |position| format!(" at position {position}"));
+    let message = format!(
+        "an id is an integer of 64 bits, from -2**63 to 2**63 - 1{place}: `{shown}`; hint: hash \
+         larger keys to 64 bits first"
+    );
+    let exception = instance(&tree(py).id, py, &message).and_then(|exception| {
+        exception.setattr(py, "position", position)?;
+        Ok(exception)
+    });
+    raise(py, exception)
+}
+
+/// The exception for the use of a closed counter.
+pub fn closed(py: Python<'_>) -> PyErr {
+    raise(py, instance(&tree(py).closed, py, "the counter is closed"))
+}
