@@ -1,0 +1,111 @@
+"""The accept family: one id by GET, a batch of ids by POST.
+
+Every refusal has the body `failed`, with the reason in the header `verve-error` and in a metric.
+The names of the reasons are those of the table in `rust/core/src/refusal.rs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from .exchange import BodyBrokenError, BodyTooLargeError, Response, declared_length
+
+if TYPE_CHECKING:
+    from ._verve import Counter
+    from .exchange import Request
+    from .worker import Worker
+
+KINDS = {
+    "application/octet-stream": "binary",
+    "application/json": "json",
+    "text/plain": "text",
+}
+"""The content types of a batch, with what the counter calls them."""
+
+# The names of ids and digits are the same bytes in all of these.
+_CHARSETS = {"", "utf-8", "us-ascii"}
+_FROM_BODY = (b"id", b"endpoint")
+
+
+async def one(worker: Worker, request: Request) -> Response:
+    """`GET /api/verve/accept?id=7`: quick enough for the event loop."""
+    counter = worker.counter
+    if counter is None:
+        return failed(503, "segment unusable")
+    if request.query is None:
+        return refuse(counter, 400, "id invalid")
+    return Response(*counter.accept(request.query))
+
+
+async def batch(worker: Worker, request: Request) -> Response:
+    """`POST /api/verve/accept`: the body is read within the limit, then parsed on a thread."""
+    counter = worker.counter
+    if counter is None:
+        return failed(503, "segment unusable")
+    if request.query is None or names_single(request.query):
+        return refuse(counter, 400, "query in batch")
+    kind = _kind(request.header("content-type"))
+    if kind is None:
+        return refuse(counter, 415, "body type", ("accept-post", ", ".join(KINDS)))
+    if any(value.strip().lower() != "identity" for value in request.header("content-encoding")):
+        return refuse(counter, 415, "body encoding", ("accept-encoding", "identity"))
+    return await _counted(counter, kind, request, worker.max_body)
+
+
+async def _counted(counter: Counter, kind: str, request: Request, limit: int) -> Response:
+    try:
+        body = await _body(request, limit)
+    except BodyTooLargeError:
+        return refuse(counter, 413, "body too large")
+    except BodyBrokenError:
+        return refuse(counter, 400, "body invalid")
+    return Response(*await asyncio.to_thread(counter.accept_batch, kind, body))
+
+
+def refuse(counter: Counter, status: int, reason: str, *headers: tuple[str, str]) -> Response:
+    """A refusal that the counter does not see by itself, counted."""
+    counter.reject(reason)
+    return failed(status, reason, *headers)
+
+
+def failed(status: int, reason: str, *headers: tuple[str, str]) -> Response:
+    """The answer to an accept that was not counted."""
+    known = [("cache-control", "no-store"), ("verve-error", reason)]
+    return Response(status, [*known, *headers], b"failed")
+
+
+def names_single(query: str) -> bool:
+    """Whether a query names `id` or `endpoint`, by the grammar of single accepts.
+
+    An empty `endpoint=` is absent there, and so it is here.
+    """
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        decoded = unquote_to_bytes(name)
+        if decoded in _FROM_BODY and (value or decoded != b"endpoint"):
+            return True
+    return False
+
+
+def _kind(values: list[str]) -> str | None:
+    """The form that exactly one Content-Type names."""
+    if len(values) != 1:
+        return None
+    kind, *parameters = values[0].split(";")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip(' "').lower() not in _CHARSETS:
+            return None
+    return KINDS.get(kind.strip().lower())
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    declared = declared_length(request)
+    if declared is not None and declared > limit:
+        waits = any("100-continue" in value.lower() for value in request.header("expect"))
+        # Who waits for leave to send has sent nothing yet, and who sends far too much is cut off.
+        if waits or declared > limit * 2:
+            raise BodyTooLargeError
+    return await request.body(limit)

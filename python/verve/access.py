@@ -1,0 +1,110 @@
+"""Who may look at page, metrics, history and current figures.
+
+Accepting and the health checks are open to everyone. The rest answers a client on this very host
+that calls it by a loopback name: a web page that points a name of its own at 127.0.0.1 (DNS
+rebinding) sends that name as Host, and a proxy that stands before the service says so in a
+header. Anyone else needs the token, or a service that was opened on purpose.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from .config import Admin
+from .exchange import json_error
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .exchange import Request, Response
+
+# What proxies add, in the forms that are in use. A Unix socket has a proxy behind it, too.
+_PROXY_HEADERS = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+)
+
+
+class Rule(Enum):
+    """The rule in force, with the words of the log line."""
+
+    OPEN = "open to everyone"
+    TOKEN = "open on loopback, elsewhere with the token"  # noqa: S105 - words, no password
+    LOOPBACK = "open on loopback only"
+
+
+class Access:
+    """Decides over requests by one rule."""
+
+    def __init__(self, *, everyone: bool, token: str | None) -> None:
+        self._token = token.encode() if token else None
+        if everyone:
+            self.rule = Rule.OPEN
+        else:
+            self.rule = Rule.LOOPBACK if self._token is None else Rule.TOKEN
+
+    @classmethod
+    def of(cls, settings: Settings) -> Access:
+        """The rule that the settings ask for."""
+        return cls(everyone=settings.admin is Admin.OPEN, token=settings.admin_token)
+
+    def refusal(self, request: Request) -> Response | None:
+        """None if this request may look, else the answer that it gets."""
+        if self.rule is Rule.OPEN or _local(request) or self._has_token(request):
+            return None
+        hint = "send `authorization: Bearer <VERVE_ADMIN_TOKEN>`"
+        if self.rule is Rule.LOOPBACK:
+            hint = (
+                "ask by a loopback name on the same host, or set `VERVE_ADMIN_TOKEN`, "
+                "or `VERVE_ADMIN=open`"
+            )
+        challenge = ("www-authenticate", 'Bearer realm="verve"')
+        return json_error(401, "this is not open to you", hint, challenge)
+
+    def _has_token(self, request: Request) -> bool:
+        values = request.header("authorization")
+        if self._token is None or len(values) != 1:
+            return False
+        scheme, _, token = values[0].partition(" ")
+        same = hmac.compare_digest(token.strip().encode(errors="replace"), self._token)
+        return same and scheme.lower() == "bearer"
+
+
+def _local(request: Request) -> bool:
+    if not _loopback_address(request.peer):
+        return False
+    if any(request.header(name) for name in _PROXY_HEADERS):
+        return False
+    hosts = request.hosts()
+    return bool(hosts) and all(_loopback_name(host) for host in hosts)
+
+
+def _loopback_address(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    # A listener on `[::]` sees IPv4 clients as `::ffff:127.0.0.1`.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _loopback_name(host: str) -> bool:
+    """Whether a Host header, with or without port, names the loopback interface."""
+    if host.startswith("["):
+        name, closed, port = host[1:].partition("]")
+        return bool(closed) and _port(port) and _loopback_address(name)
+    name, colon, port = host.partition(":")
+    named = name.lower().removesuffix(".") == "localhost"
+    return _port(colon + port) and (named or _loopback_address(name))
+
+
+def _port(text: str) -> bool:
+    """Empty, or a colon and digits."""
+    return not text or (text[0] == ":" and text[1:].isascii() and (text[1:] or "0").isdigit())

@@ -1,0 +1,146 @@
+"""`/api/verve/current` and `/api/verve/windows`: the figures of this host in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from . import ledger
+from .exchange import json_error, json_object
+from .ledger import LedgerError
+from .window import Window, rfc3339
+
+if TYPE_CHECKING:
+    from ._verve import Counter
+    from .config import Settings
+    from .exchange import Request, Response
+    from .worker import Worker
+
+DEFAULT_LIMIT = 60
+LARGEST_LIMIT = 10_080
+"""A week of minutes."""
+
+_PARAMETERS = ("limit", "since", "until")
+_COUNT = re.compile(r"[0-9]{1,9}")
+_EPOCH = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
+# RFC 3339 also allows a space for the T, and wants the offset.
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+class BadParameterError(Exception):
+    """A parameter that makes no sense: what is wrong, with its value, and a hint."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
+async def current(worker: Worker, _request: Request) -> Response:
+    """The running figures of the current window."""
+    counter = worker.counter
+    if counter is None:
+        return unusable("the segment could not be attached")
+    record = await asyncio.to_thread(counter.current)
+    return json_object(
+        200,
+        {
+            "window_start": rfc3339(record.window_start),
+            "window_seconds": record.window_seconds,
+            "unique": record.unique,
+            "requests": record.requests,
+            "duplicates": record.duplicates,
+            "late": record.late,
+            "rejected": record.rejected,
+        },
+    )
+
+
+async def windows(worker: Worker, request: Request) -> Response:
+    """Closed windows, newest first: those of the ledger, and those that wait for it."""
+    if worker.counter is None or worker.settings is None:
+        return unusable("the segment could not be attached")
+    try:
+        given = parameters(request.query or "")
+        limit, since, until = count(given), moment(given, "since"), moment(given, "until")
+    except BadParameterError as error:
+        return json_error(400, str(error), error.hint)
+    found = await asyncio.to_thread(_windows, worker.counter, worker.settings, limit, since, until)
+    return json_object(200, found)
+
+
+def unusable(error: str) -> Response:
+    """The answer when the figures cannot be read."""
+    problem, _, hint = error.partition("; hint: ")
+    return json_error(503, problem, hint or "the log of the service says why")
+
+
+def parameters(query: str) -> dict[str, str]:
+    """The parameters that mean something, each at most once; `+` stands for itself."""
+    found: dict[str, str] = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        name = unquote(name)
+        if name in _PARAMETERS:
+            if name in found:
+                raise BadParameterError(f"a parameter is repeated: `{name}`", "give it once")
+            found[name] = unquote(value)
+    return found
+
+
+def count(given: dict[str, str]) -> int:
+    """The value of `limit`."""
+    text = given.get("limit", str(DEFAULT_LIMIT))
+    if not _COUNT.fullmatch(text) or not 1 <= int(text) <= LARGEST_LIMIT:
+        raise BadParameterError(f"`limit` is no such number: `{text}`", f"use 1 to {LARGEST_LIMIT}")
+    return int(text)
+
+
+def moment(given: dict[str, str], name: str) -> int | None:
+    """A time in seconds since the epoch; a fraction is rounded up, as windows start on seconds."""
+    text = given.get(name)
+    if text is None:
+        return None
+    if _EPOCH.fullmatch(text):
+        return math.ceil(Decimal(text))
+    try:
+        if not _TIME.fullmatch(text):
+            raise ValueError(text)  # noqa: TRY301 - a wrong form is as bad as a wrong date
+        return math.ceil(datetime.fromisoformat(text.upper()).timestamp())
+    except (ValueError, OverflowError):
+        raise BadParameterError(
+            f"`{name}` is no time: `{text}`",
+            "use RFC 3339, such as `2026-11-22T21:58:00Z`, or seconds since the epoch",
+        ) from None
+
+
+def _windows(
+    counter: Counter, settings: Settings, limit: int, since: int | None, until: int | None
+) -> dict[str, object]:
+    """What the ledger holds, and from the sealed ring what it does not hold yet.
+
+    A ledger that cannot be read leaves the ring, which has the last day; `incomplete` says so.
+    """
+    # The ring first: what moves to the ledger in between is then found twice, and not missed.
+    waiting = (Window.from_record(record) for record in counter.closed())
+    found = {
+        window.key: window
+        for window in waiting
+        if (since is None or window.window_start >= since)
+        and (until is None or window.window_start < until)
+    }
+    trouble: dict[str, object] = {}
+    try:
+        stored = ledger.rows(ledger.path_of(settings), limit=limit, since=since, until=until)
+        found.update({window.key: window for window in stored})
+    except LedgerError as error:
+        trouble["incomplete"] = str(error)
+    newest_first = sorted(found.items(), reverse=True)[:limit]
+    return {"windows": [window.as_json() for _, window in newest_first], **trouble}

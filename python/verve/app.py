@@ -1,0 +1,52 @@
+"""The application: `granian verve.app:app`, in RSGI or ASGI mode, or `uvicorn verve.app:app`.
+
+It answers the same under every server. Only the fast path differs, and only in speed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import asgi, fast_path, routes, rsgi
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from .exchange import Request, Response
+
+
+class App:
+    """One worker behind two interfaces."""
+
+    def __init__(self) -> None:
+        self.worker = Worker()
+
+    def __rsgi_init__(self, _loop: object) -> None:
+        """Start, before the server listens. A worker that cannot start ends its process."""
+        if not self.worker.start():
+            sys.exit(1)
+        fast_path.install(self.__rsgi__, self.worker)
+
+    async def __rsgi__(self, scope: rsgi.Scope, protocol: Any) -> None:  # noqa: ANN401 - two classes
+        """Answer one request of Granian's RSGI mode."""
+        await rsgi.serve(scope, protocol, self._answer)
+
+    def __rsgi_del__(self, _loop: object) -> None:
+        """Stop, after the last request was answered."""
+        self.worker.stop()
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        """Answer one request of an ASGI server, or follow its life."""
+        if scope["type"] == "lifespan":
+            await asgi.live(receive, send, self.worker.start, self.worker.stop)
+            return
+        if self.worker.counter is None and not self.worker.refused:
+            # A server without lifespan, such as Granian's `asginl`, does not announce its start.
+            self.worker.start()
+        await asgi.serve(scope, receive, send, self._answer)
+
+    async def _answer(self, request: Request) -> Response:
+        return await routes.answer(self.worker, request)
+
+
+app = App()

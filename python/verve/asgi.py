@@ -1,0 +1,129 @@
+"""ASGI 3, for Granian's ASGI mode and uvicorn: requests, and the life of the server."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .exchange import BodyBrokenError, declared_length, gather
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+
+    from .exchange import Response
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+
+class ASGIRequest:
+    """A request as an ASGI server gives it."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.method: str = scope["method"]
+
+    @cached_property
+    def path(self) -> str:
+        """The path below the root path.
+
+        Some servers put the root path before the client's path, some leave the path as it came,
+        and uvicorn with h11 leaves scheme and host before the path of an absolute target.
+        """
+        path: str = self._scope["path"]
+        root: str = self._scope.get("root_path") or ""
+        below = path.removeprefix(root)
+        if below.startswith(("http://", "https://")):
+            return "/" + below.split("://", 1)[1].partition("/")[2]
+        return below if below.startswith("/") else path
+
+    @cached_property
+    def query(self) -> str | None:
+        """The query, unless it is no UTF-8: RSGI under Granian refuses that in the same way."""
+        try:
+            return (self._scope.get("query_string") or b"").decode()
+        except UnicodeDecodeError:
+            return None
+
+    @property
+    def peer(self) -> str:
+        """The client's address; empty for a Unix socket."""
+        return (self._scope.get("client") or ("",))[0] or ""
+
+    @cached_property
+    def _headers(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, value in self._scope["headers"]:
+            found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        return found
+
+    def header(self, name: str) -> list[str]:
+        """All values of a header."""
+        return self._headers.get(name, [])
+
+    def hosts(self) -> list[str]:
+        """Host headers; the server makes one of HTTP/2's authority."""
+        return self.header("host")
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body."""
+        body = await gather(self._chunks(), limit)
+        declared = declared_length(self)
+        if declared is not None and declared != len(body):
+            raise BodyBrokenError
+        return body
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise BodyBrokenError
+            yield message.get("body", b"")
+            more = message.get("more_body", False)
+
+
+async def serve(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    answer: Callable[[ASGIRequest], Awaitable[Response]],
+) -> None:
+    """Answer one request; decline a WebSocket."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+        return
+    response = await answer(ASGIRequest(scope, receive))
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers
+    ]
+    headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def live(
+    receive: Receive,
+    send: Send,
+    start: Callable[[], bool],
+    stop: Callable[[], None],
+) -> None:
+    """Follow the server's life: start, wait for its end, stop.
+
+    `start` says whether it worked, and has logged why not: the message to the server stays empty.
+    """
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            if not start():
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

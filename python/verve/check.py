@@ -1,0 +1,97 @@
+"""What `verve check` looks at: the service over HTTP, then its files."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import ledger
+from ._verve import VerveError, segment_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .config import Settings
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to
+_OK = 200
+LATE_WINDOWS = 3
+"""So many windows may be missing at the end of the ledger before it counts as behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    part: str
+    ok: bool
+    detail: str
+
+
+def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Finding]:
+    """Look at everything, most telling first."""
+    yield _service(url or _local(settings), timeout)
+    yield _state(settings)
+    yield _segment(settings)
+    yield _ledger(settings)
+
+
+def _local(settings: Settings) -> str:
+    host = _ANYWHERE.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _service(url: str, timeout: float) -> Finding:
+    import httpx  # noqa: PLC0415 - heavy, and only needed here
+
+    address = f"{url.rstrip('/')}/readyz"
+    try:
+        # A proxy of the environment has no business between us and our own service.
+        answer = httpx.get(address, timeout=timeout, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        problem = str(error) or type(error).__name__
+        return Finding("service", ok=False, detail=f"no answer: {problem}: `{address}`")
+    text = " ".join(answer.text.split())[:200]
+    ready = answer.status_code == _OK
+    return Finding("service", ok=ready, detail=f"{text or answer.status_code}: `{address}`")
+
+
+def _state(settings: Settings) -> Finding:
+    path = settings.state_dir
+    usable = path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    problem = "" if usable else "not a directory that this user may write: "
+    return Finding("state", ok=usable, detail=f"{problem}`{path}`")
+
+
+def _segment(settings: Settings) -> Finding:
+    path = settings.segment
+    try:
+        found = segment_identity(path)
+    except VerveError as error:
+        return Finding("segment", ok=False, detail=str(error))
+    if not found["ours"]:
+        detail = f"of another format ({found['format']}): `{path}`"
+        return Finding("segment", ok=False, detail=detail)
+    if found["window"] != settings.window:
+        detail = f"windows of {found['window']} s, not {settings.window} s: `{path}`"
+        return Finding("segment", ok=False, detail=detail)
+    if not found["alive"]:
+        return Finding("segment", ok=False, detail=f"no process counts in it: `{path}`")
+    return Finding("segment", ok=True, detail=f"`{path}`")
+
+
+def _ledger(settings: Settings) -> Finding:
+    path = ledger.path_of(settings)
+    try:
+        newest = ledger.rows(path, limit=1)
+    except VerveError as error:
+        return Finding("ledger", ok=False, detail=str(error))
+    if not newest:
+        # A service that has just begun has not closed a window yet.
+        return Finding("ledger", ok=True, detail=f"empty: `{path}`")
+    behind = time.time() - newest[0].window_start - newest[0].window_seconds
+    late = behind > LATE_WINDOWS * settings.window
+    said = f"behind by {behind:.0f} s" if late else "up to date"
+    return Finding("ledger", ok=not late, detail=f"{said}: `{path}`")

@@ -1,0 +1,222 @@
+"""The command `verve`. Data goes to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from . import config, config_table, ledger, log
+from ._verve import VerveError
+from .moments import Moment
+from .window import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .config import Settings
+    from .window import Window
+
+_COLUMNS = ("unique", "requests", "duplicates", "late", "rejected")
+
+
+class Group(click.Group):
+    """Prints our own errors as the command line should: what happened, then the hint."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except VerveError as error:
+            fail(str(error))
+        except BrokenPipeError:
+            # Whoever read our output has seen enough, as `head` does.
+            sys.stdout = None
+            ctx.exit(0)
+
+
+def fail(message: str) -> NoReturn:
+    """End with an error message; its hint goes to a line of its own."""
+    problem, *hints = re.split(r"; hint: ", message, maxsplit=1)
+    click.secho("error", fg="red", bold=True, err=True, nl=False, color=_colour())
+    click.echo(f": {problem}", err=True)
+    for hint in hints:
+        click.echo(f"  hint: {hint}", err=True)
+    raise SystemExit(1)
+
+
+def _colour() -> bool:
+    return log.wants_colour()
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A flag for each setting; the command gets them as one mapping, `flags`."""
+    for row in reversed(list(config.TABLE.values())):
+        name = f"{row.name}_file" if row.secret else row.name
+        default = row.default_text
+        help_text = row.help + (f" Default: {default}." if default else "")
+        command = click.option(
+            row.flag,
+            f"setting_{name}",
+            metavar="FILE" if row.secret else "VALUE",
+            help=help_text.replace("`", ""),
+        )(command)
+    return command
+
+
+def settings_from(options: dict[str, Any]) -> Settings:
+    """The settings of a command's options; what was odd about the environment is told."""
+    flags = {
+        name.removeprefix("setting_"): value
+        for name, value in options.items()
+        if name.startswith("setting_") and value is not None
+    }
+    settings = config.load(flags)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return settings
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version=None, package_name="verve-counter", message="%(prog)s %(version)s")
+def main() -> None:
+    """Verve counts distinct ids per minute, exactly."""
+
+
+@main.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+    epilog="Other options go to Granian: `granian --help` lists them.",
+)
+@with_settings
+@click.argument("granian", nargs=-1, type=click.UNPROCESSED)
+def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - see with_settings
+    """Serve `GET /api/verve/accept` with Granian."""
+    from . import serve as service  # noqa: PLC0415 - needs Granian, the other commands do not
+
+    known = service.known_flags()
+    for argument in granian:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            ours = [row.flag for row in config.TABLE.values()]
+            raise config.unknown(flag, "flag", [*ours, *known])
+    settings = config.load(
+        {
+            name.removeprefix("setting_"): value
+            for name, value in options.items()
+            if value is not None
+        }
+    )
+    log.configure(settings)
+    service.serve(settings, granian)
+
+
+@main.command()
+@with_settings
+@click.option("--url", help="Where the service is. Default: its host and port on this machine.")
+@click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait for an answer.")
+def check(url: str | None, timeout: float, **options: Any) -> None:  # noqa: ANN401 - see with_settings
+    """See whether the service is ready and its files in order. Exit status 0 or 1."""
+    from .check import examine  # noqa: PLC0415 - needs httpx, the other commands do not
+
+    findings = list(examine(settings_from(options), url, timeout))
+    for finding in findings:
+        mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
+        click.echo(f"{mark} {finding.part:<8} {finding.detail}", color=_colour() or None)
+    raise SystemExit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.command()
+@with_settings
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
+@click.option("--since", type=Moment(), help="RFC 3339, seconds since the epoch, or `2h` ago.")
+@click.option("--until", type=Moment(), help="The same; windows that start before it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def windows(
+    limit: int,
+    since: int | None,
+    until: int | None,
+    as_json: bool,  # noqa: FBT001 - click passes it by name
+    **options: Any,  # noqa: ANN401 - see with_settings
+) -> None:
+    """Print the closed windows from the ledger, newest first."""
+    settings = settings_from(options)
+    found = ledger.rows(ledger.path_of(settings), limit=limit, since=since, until=until)
+    if as_json:
+        for window in found:
+            click.echo(json.dumps(window.as_json()))
+        return
+    if not found:
+        click.echo(f"no windows in `{ledger.path_of(settings)}`", err=True)
+        return
+    click.echo(f"{'window':<20} {'length':>6} " + " ".join(f"{c:>12}" for c in _COLUMNS))
+    for window in found:
+        click.echo(_line(window))
+
+
+def _line(window: Window) -> str:
+    figures = " ".join(f"{getattr(window, column):>12,}" for column in _COLUMNS)
+    marks = [name for name in ("gap", "degraded") if getattr(window, name)]
+    if window.revision > 1:
+        marks.append(f"revision {window.revision}")
+    start = rfc3339(window.window_start)
+    return " ".join([f"{start:<20} {window.window_seconds:>5}s {figures}", *marks])
+
+
+@main.command("config")
+@with_settings
+@click.option("--toml", "form", flag_value="toml", help="As a TOML file.")
+@click.option("--markdown", "form", flag_value="markdown", help="All settings, for the docs.")
+def show_config(form: str | None, **options: Any) -> None:  # noqa: ANN401 - see with_settings
+    """Print the settings in effect and where each came from. Secrets are masked."""
+    if form == "markdown":
+        click.echo(config_table.markdown())
+        return
+    settings = settings_from(options)
+    click.echo(config_table.toml(settings) if form else config_table.effective(settings))
+
+
+@main.group()
+def segment() -> None:
+    """Look into the segment, the file that holds the counters."""
+
+
+@segment.command()
+@with_settings
+@click.option("--ids", is_flag=True, help="Print the ids of the current window, one a line.")
+def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_settings
+    """Print what the segment is, and what is in it."""
+    from . import segment_view  # noqa: PLC0415 - only this command needs it
+
+    settings = settings_from(options)
+    if ids:
+        for chunk in segment_view.ids(settings.segment):
+            click.echo(chunk, nl=False)
+        return
+    for name, value in segment_view.figures(settings.segment).items():
+        click.echo(f"{name:<22} {value}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("-"))
+@click.option("--binary", is_flag=True, help="Little-endian 64-bit integers, not one id a line.")
+@click.option("--max-ids", default="100M", show_default=True, help="Distinct ids to make room for.")
+def count(file: Path, binary: bool, max_ids: str) -> None:  # noqa: FBT001 - click passes it by name
+    """Count the distinct ids of FILE, or of standard input."""
+    from .count_file import count_distinct  # noqa: PLC0415 - only this command needs it
+
+    if str(file) == "-":
+        click.echo(count_distinct(sys.stdin.buffer, binary=binary, max_ids=max_ids))
+        return
+    try:
+        with file.open("rb") as source:
+            click.echo(count_distinct(source, binary=binary, max_ids=max_ids))
+    except OSError as error:
+        fail(f"cannot read: {error.strerror}: `{file}`")
+
+
+if __name__ == "__main__":
+    main(prog_name="verve")

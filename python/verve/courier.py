@@ -1,0 +1,110 @@
+"""Takes closed windows to one sink: in order, until it has them, with pauses that grow.
+
+A courier has a thread of its own, so a sink that is down or slow delays only itself.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from . import events
+from .sinks import SinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .notices import Notices
+    from .sinks import Sink
+    from .window import Window
+
+
+class Backoff:
+    """Pauses between attempts: doubled each time up to a bound, with jitter."""
+
+    def __init__(self, first: float = 0.1, longest: float = 5.0) -> None:
+        self._first = first
+        self._longest = longest
+        self.attempts = 0
+        self._until = 0.0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the next attempt; 0 when it is due."""
+        return max(0.0, self._until - time.monotonic()) if self.attempts else 0.0
+
+    def failed(self) -> bool:
+        """Note a failure; whether it is one to tell of (the first, and ever rarer ones)."""
+        self.attempts += 1
+        pause = min(self._longest, self._first * 2 ** min(self.attempts - 1, 16))
+        self._until = time.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311
+        return self.attempts & (self.attempts - 1) == 0
+
+    def succeeded(self) -> int:
+        """Note a success; how many attempts had failed before it."""
+        failed, self.attempts = self.attempts, 0
+        return failed
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a sink does."""
+
+    sink: str
+    attempts: int
+    error: str | None
+
+
+class Source(Protocol):
+    """Where a courier gets its windows, and whom it tells that they were taken."""
+
+    def pending(self) -> Iterable[Window]:
+        """The windows that the sink has not taken, oldest first."""
+
+    def take_note(self, window: Window) -> bool:
+        """The sink took it. False: somebody else delivers now, and this courier is to stop."""
+
+
+class Courier:
+    """Carries windows from a source to a sink."""
+
+    def __init__(self, sink: Sink, source: Source, notices: Notices) -> None:
+        self.sink = sink
+        self._source = source
+        self._notices = notices
+        self._backoff = Backoff()
+        self._error: str | None = None
+
+    @property
+    def delivery(self) -> Delivery:
+        """How it goes."""
+        return Delivery(self.sink.name, self._backoff.attempts, self._error)
+
+    def run(self) -> float | None:
+        """Deliver what is pending. Seconds until the next attempt, or None when all is done."""
+        if remaining := self._backoff.remaining:
+            return remaining
+        try:
+            for window in self._source.pending():
+                self.sink.take(window)
+                self._recovered()
+                if not self._source.take_note(window):
+                    return None
+        except SinkError as error:
+            self._error = str(error)
+            if self._backoff.failed():
+                self._notices.put(
+                    events.SINK_DELAYED,
+                    sink=self.sink.name,
+                    error=error,
+                    attempts=self._backoff.attempts,
+                )
+            return self._backoff.remaining
+        return None
+
+    def _recovered(self) -> None:
+        self._error = None
+        if failed := self._backoff.succeeded():
+            self._notices.put(events.SINK_RECOVERED, sink=self.sink.name, attempts=failed)

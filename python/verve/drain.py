@@ -1,0 +1,250 @@
+"""From the sealed ring into the ledger and to the log, for one term of a leader.
+
+The two go side by side. The log line comes from the ring at once, so that a ledger that is stuck or
+full never delays it; the ledger follows, and notes when the log took each window. What the
+ledger holds and the log never took (the host went down in between, and with it the ring) comes
+first when a term begins.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from . import events, ledger
+from .courier import Backoff
+from .ledger import LedgerError, LedgerTrouble
+from .window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._verve import Counter
+    from .config import Settings
+    from .deposed import HolderWatch
+    from .notices import Notices
+    from .window import Key
+
+LOG = "log"
+LOG_CURSOR = 0
+LEDGER_CURSOR = 1
+# The ring holds a record less than this, so that the oldest is never one that is being replaced.
+_RING_RECORDS = 1_440
+# A row and its log delivery go into one transaction when the log is no slower than this.
+_LOG_PATIENCE = 0.3
+
+
+def ring_after(counter: Counter, cursor: int) -> list[Window]:
+    """The published windows of the ring that start after `cursor`, oldest first."""
+    published = counter.published()
+    if cursor >= published:
+        return []
+    # Two more than there should be: windows may be published between the calls.
+    limit = (published - cursor) // counter.window + 2 if cursor else _RING_RECORDS
+    records = counter.closed(min(limit, _RING_RECORDS))
+    return [Window.from_record(record) for record in records if record.window_start > cursor]
+
+
+class Lease:
+    """One term of leadership."""
+
+    def __init__(self, counter: Counter, term: int) -> None:
+        self._counter = counter
+        self.term = term
+
+    def holds(self) -> bool:
+        """Whether this term is still that of the leader."""
+        return self._counter.is_term(self.term)
+
+
+class Deliveries:
+    """What the log took, until the ledger has noted it, and what the ledger wants logged."""
+
+    def __init__(self) -> None:
+        self._times: dict[tuple[str, Key], float] = {}
+        self._left_over: list[Window] = []
+        self._looked = False
+        self._changed = threading.Condition()
+
+    def note(self, key: Key) -> None:
+        """The log took this window just now."""
+        with self._changed:
+            self._times[LOG, key] = time.time()
+            self._left_over = [window for window in self._left_over if window.key != key]
+            self._changed.notify_all()
+
+    def times(self) -> dict[tuple[str, Key], float]:
+        """Deliveries that the ledger has not noted."""
+        with self._changed:
+            return dict(self._times)
+
+    def forget(self, times: dict[tuple[str, Key], float]) -> None:
+        """The ledger has noted these."""
+        with self._changed:
+            for key in times:
+                self._times.pop(key, None)
+
+    def wait_for(self, key: Key, timeout: float) -> None:
+        """Wait a moment for the log to take this window."""
+        with self._changed:
+            self._changed.wait_for(lambda: (LOG, key) in self._times, timeout)
+
+    def looked(self, left_over: list[Window] | None = None) -> None:
+        """The ledger was asked for what the log never took; None when it could not be."""
+        with self._changed:
+            self._looked = True
+            if left_over is not None:
+                self._left_over = [w for w in left_over if (LOG, w.key) not in self._times]
+            self._changed.notify_all()
+
+    def left_over(self, timeout: float) -> list[Window]:
+        """What the log never took, once that is known; after `timeout` seconds it goes without."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._looked, timeout)
+            return list(self._left_over)
+
+
+class RingSource:
+    """Where the courier of the log gets its windows."""
+
+    def __init__(self, counter: Counter, lease: Lease, deliveries: Deliveries) -> None:
+        self._counter = counter
+        self._lease = lease
+        self._deliveries = deliveries
+
+    def pending(self) -> Iterator[Window]:
+        """First what the ledger holds from before, then what the ring holds."""
+        for window in self._deliveries.left_over(_LOG_PATIENCE):
+            if self._lease.holds():
+                yield window
+        for window in ring_after(self._counter, self._counter.cursor(LOG_CURSOR)):
+            # Asked again for each: a leader that was stopped must not repeat what another logged.
+            if self._lease.holds() and window.window_start > self._counter.cursor(LOG_CURSOR):
+                yield window
+
+    def take_note(self, window: Window) -> bool:
+        """Move the cursor on; a window from before the ring does not move it."""
+        self._deliveries.note(window.key)
+        if window.window_start <= self._counter.cursor(LOG_CURSOR):
+            return self._lease.holds()
+        return self._counter.advance_cursor(LOG_CURSOR, window.window_start, self._lease.term)
+
+
+class Drain:
+    """Writes the ledger from the ring."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a term
+        self,
+        counter: Counter,
+        settings: Settings,
+        lease: Lease,
+        deliveries: Deliveries,
+        holders: HolderWatch,
+        notices: Notices,
+    ) -> None:
+        self._counter = counter
+        self._settings = settings
+        self._lease = lease
+        self._deliveries = deliveries
+        self._holders = holders
+        self._notices = notices
+        self._ledger: ledger.Ledger | None = None
+        self._caught_up = False
+        self._backoff = Backoff(first=0.1, longest=2.0)
+        self.error: str | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How many times in a row the ledger has failed."""
+        return self._backoff.attempts
+
+    def run(self) -> float | None:
+        """Write what there is. Seconds until the next attempt, or None when all is done."""
+        if remaining := self._backoff.remaining:
+            return remaining
+        try:
+            self._write()
+        except LedgerError as error:
+            return self._failed(error)
+        finally:
+            self._deliveries.looked()
+        self.error = None
+        if failed := self._backoff.succeeded():
+            self._notices.put(events.LEDGER_RECOVERED, attempts=failed)
+        return None
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    def _write(self) -> None:
+        opened = self._opened()
+        logs = LOG in self._settings.sinks
+        if logs and not self._caught_up:
+            self._look_for_left_over(opened)
+        cursor = self._counter.cursor(LEDGER_CURSOR)
+        # All that the ring holds once a term: rows that are there already stay as they are, and a
+        # ledger that was removed or set aside gets them back.
+        windows = ring_after(self._counter, cursor if self._caught_up else 0)
+        self._tell_of_missed(windows, cursor)
+        if logs and windows and windows[-1].window_start > self._counter.cursor(LOG_CURSOR):
+            self._deliveries.wait_for(windows[-1].key, _LOG_PATIENCE)
+        times = self._deliveries.times()
+        taken = times if self._caught_up else self._taken_before(windows) | times
+        if windows or taken:
+            sinks = self._settings.sinks
+            opened.record(windows, sinks=sinks, taken=taken, fence=self._lease.holds)
+            self._deliveries.forget(times)
+        if windows:
+            # With the log switched off its cursor goes along: switched on later, it begins there.
+            for moved in (LEDGER_CURSOR,) if logs else (LEDGER_CURSOR, LOG_CURSOR):
+                self._counter.advance_cursor(moved, windows[-1].window_start, self._lease.term)
+        self._caught_up = True
+        if logs:
+            self._look_for_left_over(opened)
+
+    def _opened(self) -> ledger.Ledger:
+        """The ledger, opened again if its file was removed or replaced."""
+        if self._ledger is None or self._ledger.replaced:
+            self.close()
+            self._ledger = ledger.open_ledger(self._settings)
+            self._caught_up = False
+        return self._ledger
+
+    def _taken_before(self, windows: list[Window]) -> dict[tuple[str, Key], float]:
+        """What earlier leaders delivered, who may not have lived to note it."""
+        logged = self._counter.cursor(LOG_CURSOR)
+        now = time.time()
+        return {(LOG, w.key): now for w in windows if w.window_start <= logged}
+
+    def _look_for_left_over(self, opened: ledger.Ledger) -> None:
+        """Find what is in the ledger, not in the ring, and was never logged."""
+        waiting = opened.undelivered(LOG)
+        if waiting:
+            in_ring = {window.key for window in ring_after(self._counter, 0)}
+            waiting = [window for window in waiting if window.key not in in_ring]
+        self._deliveries.looked(waiting)
+
+    def _tell_of_missed(self, windows: list[Window], cursor: int) -> None:
+        full = len(windows) >= _RING_RECORDS - 1
+        if full and cursor and windows[0].window_start > cursor + self._counter.window:
+            self._notices.put(events.LEDGER_MISSED, first=cursor + self._counter.window)
+
+    def _failed(self, error: LedgerError) -> float | None:
+        if error.trouble is LedgerTrouble.DEPOSED:
+            return None
+        self.error = str(error)
+        if error.trouble is LedgerTrouble.LOCKED and (process := self._holders.evict()):
+            self._notices.put(events.HOLDER_KILLED, pid=process)
+        if error.trouble is LedgerTrouble.DAMAGED and self._lease.holds():
+            self.close()
+            kept = ledger.set_aside(ledger.path_of(self._settings))
+            self._notices.put(events.LEDGER_SET_ASIDE, kept=kept)
+        if error.trouble is LedgerTrouble.BROKEN:
+            self.close()
+        if self._backoff.failed():
+            self._notices.put(events.LEDGER_DELAYED, error=error, attempts=self._backoff.attempts)
+        return self._backoff.remaining

@@ -1,0 +1,115 @@
+"""The table of events: each with its name, level, message and fields, once."""
+
+from __future__ import annotations
+
+import logging
+
+from .log import EVENTS, Event
+
+_I, _W, _E = logging.INFO, logging.WARNING, logging.ERROR
+
+WINDOW_PUBLISHED = Event(
+    "window.published",
+    _I,
+    "Unique requests in the last minute: {unique}",
+    (
+        "window_start",
+        "window_seconds",
+        "unique",
+        "requests",
+        "duplicates",
+        "late",
+        "rejected",
+        "gap",
+        "degraded",
+        "revision",
+    ),
+)
+SERVICE_STARTING = Event(
+    "service.starting",
+    _I,
+    "Verve {version} serves http://{host}:{port} with {workers} workers",
+    (
+        "version",
+        "host",
+        "port",
+        "workers",
+        "window",
+        "max_ids_per_window",
+        "segment",
+        "state_dir",
+        "sinks",
+        "admin",
+        "open_files",
+    ),
+)
+SERVICE_STOPPED = Event("service.stopped", _I, "Verve stopped", ())
+SETTING_ODD = Event("setting.odd", _W, "{warning}", ("warning",))
+WORKER_FAILED = Event(
+    "worker.failed", _E, "Workers end while they start, giving up: {status}", ("worker", "status")
+)
+WORKER_RESPAWNED = Event(
+    "worker.respawned",
+    _W,
+    "Worker {worker} ended, starting it again: {status}",
+    ("worker", "status"),
+)
+WORKER_ORPHANED = Event(
+    "worker.orphaned", _W, "The parent process is gone, this worker drains and exits", ()
+)
+SEGMENT_RETIRED = Event(
+    "segment.retired",
+    _W,
+    "Segment of another window length: {windows} windows went to the ledger, made a new one",
+    ("path", "window_seconds", "windows"),
+)
+SEGMENT_SET_ASIDE = Event(
+    "segment.set_aside",
+    _W,
+    "Segment of another format, renamed it and made a new one: {kept}",
+    ("path", "kept"),
+)
+LEADER_STARTED = Event("leader.started", _I, "This process leads", ("term",))
+LEADER_DEPOSED = Event("leader.deposed", _W, "This process no longer leads", ("term",))
+LEADER_STUMBLED = Event("leader.stumbled", _W, "Upkeep of the segment failed: {error}", ("error",))
+HOLDER_KILLED = Event(
+    "ledger.holder_killed",
+    _W,
+    "Killed a former leader that held the ledger while stopped: {pid}",
+    ("pid",),
+)
+LEDGER_DELAYED = Event(
+    "ledger.delayed", _W, "The ledger is behind, will try again: {error}", ("error", "attempts")
+)
+LEDGER_RECOVERED = Event("ledger.recovered", _I, "The ledger is up to date again", ("attempts",))
+LEDGER_SET_ASIDE = Event(
+    "ledger.set_aside",
+    _W,
+    "The ledger was damaged, renamed it and made a new one: {kept}",
+    ("kept",),
+)
+LEDGER_MISSED = Event(
+    "ledger.missed",
+    _E,
+    "Windows left the sealed ring before the ledger took them, from {first} on",
+    ("first",),
+)
+SINK_DELAYED = Event(
+    "sink.delayed",
+    _W,
+    "Sink {sink} is behind, will try again: {error}",
+    ("sink", "error", "attempts"),
+)
+SINK_RECOVERED = Event(
+    "sink.recovered", _I, "Sink {sink} takes windows again", ("sink", "attempts")
+)
+
+
+def markdown() -> str:
+    """The table of events for the docs."""
+    lines = ["| event | level | message | fields |", "|---|---|---|---|"]
+    for event in EVENTS.values():
+        level = logging.getLevelName(event.level).lower()
+        names = ", ".join(f"`{name}`" for name in event.fields)
+        lines.append(f"| `{event.name}` | {level} | {event.message} | {names} |")
+    return "\n".join(lines)

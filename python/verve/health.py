@@ -1,0 +1,94 @@
+"""`/livez` and `/readyz`: whether this process should get requests.
+
+Live is who answers. Ready is who can count: not draining, a usable segment, a free arena for the
+next window, and a live leader. What only delays reports is named as degraded, and stays ready.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ._verve import VerveError
+from .exchange import json_object, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._verve import Counter
+    from .exchange import Request, Response
+    from .worker import Worker
+
+LATE_WINDOWS = 3
+"""So many windows may wait for the ledger before it counts as degraded."""
+
+
+class State(StrEnum):
+    """How one part is."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that readiness looks at."""
+
+    name: str
+    state: State
+    detail: str
+
+
+async def live(_worker: Worker, _request: Request) -> Response:
+    """`/livez`: the event loop runs."""
+    return plain(200, "live")
+
+
+async def ready(worker: Worker, request: Request) -> Response:
+    """`/readyz`, and the parts one by one with `?verbose`."""
+    parts = list(examine(worker))
+    failed = [part for part in parts if part.state is State.FAILED]
+    degraded = [part for part in parts if part.state is State.DEGRADED]
+    status = 503 if failed else 200
+    if "verbose" in (pair.partition("=")[0] for pair in (request.query or "").split("&")):
+        listed = {part.name: {"state": part.state, "detail": part.detail} for part in parts}
+        return json_object(status, {"ready": not failed, "parts": listed})
+    if failed:
+        return plain(status, "not ready: " + ", ".join(part.detail for part in failed))
+    if degraded:
+        return plain(status, "ready, degraded: " + ", ".join(part.detail for part in degraded))
+    return plain(status, "ready")
+
+
+def examine(worker: Worker) -> Iterator[Part]:
+    """Look at every part."""
+    yield _part("process", worker.draining, "draining")
+    counter = worker.counter
+    if counter is None:
+        yield Part("segment", State.FAILED, "segment unusable")
+        return
+    try:
+        yield from _segment(worker, counter)
+    except VerveError:
+        yield Part("segment", State.FAILED, "segment unusable")
+
+
+def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
+    stats = counter.stats()
+    leader = counter.leader()
+    yield _part("segment", not worker.segment_in_place(), "segment file removed")
+    yield _part("arenas", not stats["arenas"]["free"], "no arena free")
+    yield _part("leader", leader is None or not leader[-1], "no leader")
+    if worker.leader is not None:
+        publishing = worker.leader.state()
+        late = publishing.ledger_lag > LATE_WINDOWS * counter.window
+        behind = late or publishing.ledger_error is not None
+        yield _part("ledger", behind, "ledger behind", State.DEGRADED)
+    distrusted = bool(stats["clock_distrusted"])
+    yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
+
+
+def _part(name: str, bad: bool, detail: str, state: State = State.FAILED) -> Part:  # noqa: FBT001
+    return Part(name, state, detail) if bad else Part(name, State.OK, "")

@@ -1,0 +1,231 @@
+"""The thread that each worker runs: it stands for the lease, and while it holds it, leads.
+
+It needs no event loop, so it is the same under every server and in a program that uses the library.
+The leader turns and publishes windows; the log and the ledger follow in threads of their own, since
+either may have to wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import events, ledger
+from ._verve import ClosedError, VerveError
+from .courier import Courier, Delivery
+from .deposed import HolderWatch
+from .drain import LEDGER_CURSOR, LOG, LOG_CURSOR, Deliveries, Drain, Lease, RingSource
+from .notices import Notices
+from .sinks import LogSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._verve import Counter
+    from .config import Settings
+
+TICK = 0.05
+POPULATE_EVERY = 0.1
+IDLE = 1.0
+DRAIN_SECONDS = 2.0
+"""How long a worker without a parent may take to finish its requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderState:
+    """How publishing does. Lags are in seconds and hold for the host; the rest for this process."""
+
+    term: int | None
+    ledger_lag: int
+    ledger_attempts: int
+    ledger_error: str | None
+    log_lag: int
+    deliveries: tuple[Delivery, ...]
+
+
+class Term:
+    """The work of one term: a thread for the ledger and one for each sink."""
+
+    def __init__(self, counter: Counter, settings: Settings, term: int, notices: Notices) -> None:
+        lease = Lease(counter, term)
+        deliveries = Deliveries()
+        holders = HolderWatch.of_this_process(ledger.path_of(settings))
+        self.number = term
+        self.drain = Drain(counter, settings, lease, deliveries, holders, notices)
+        self.couriers: list[Courier] = []
+        if LOG in settings.sinks:
+            source = RingSource(counter, lease, deliveries)
+            self.couriers.append(Courier(LogSink(), source, notices))
+        self._notices = notices
+        self._over = threading.Event()
+        self._wakes: list[threading.Event] = []
+        self._threads: list[threading.Thread] = []
+        self._work("verve-ledger", self.drain.run, self.drain.close)
+        for courier in self.couriers:
+            name = f"verve-sink-{courier.sink.name}"
+            self._work(name, courier.run, courier.sink.close, then=self._wakes[0])
+
+    def wake(self) -> None:
+        """There is something new in the ring."""
+        for wake in self._wakes:
+            wake.set()
+
+    def end(self, deadline: float) -> None:
+        """End the threads; one that is stuck beyond `deadline` (monotonic) ends when it can."""
+        self._over.set()
+        self.wake()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(
+        self,
+        name: str,
+        run: Callable[[], float | None],
+        close: Callable[[], None],
+        then: threading.Event | None = None,
+    ) -> None:
+        wake = threading.Event()
+
+        def body() -> None:
+            while not self._over.is_set():
+                wake.clear()
+                try:
+                    pause = run()
+                except ClosedError:
+                    break
+                except Exception as error:  # noqa: BLE001 - the thread must outlive any surprise
+                    self._notices.put(events.LEADER_STUMBLED, error=repr(error))
+                    pause = IDLE
+                if then is not None:
+                    then.set()
+                wake.wait(IDLE if pause is None else pause)
+            close()
+
+        self._wakes.append(wake)
+        self._threads.append(threading.Thread(target=body, name=name, daemon=True))
+        self._threads[-1].start()
+
+
+class Leader:
+    """Stands for the lease of a segment from `start` to `stop`."""
+
+    def __init__(self, counter: Counter, settings: Settings) -> None:
+        self._counter = counter
+        self._settings = settings
+        self._notices = Notices()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._term: Term | None = None
+        self._published = 0
+        self._populated = 0.0
+        self._stumbled = False
+        self._parent = multiprocessing.parent_process()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="verve-leader", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the threads and give the lease back. Takes two seconds at the most."""
+        deadline = time.monotonic() + 1.5
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+            self._thread = None
+        if self._term is not None:
+            self._term.end(deadline)
+            self._term = None
+        with contextlib.suppress(VerveError):
+            self._counter.resign()
+        self._notices.flush(0.5)
+
+    def state(self) -> LeaderState:
+        """How publishing does; the lags come from the segment, so any worker can tell them."""
+        term = self._term
+        return LeaderState(
+            term=None if term is None else term.number,
+            ledger_lag=self._lag(LEDGER_CURSOR),
+            ledger_attempts=0 if term is None else term.drain.attempts,
+            ledger_error=None if term is None else term.drain.error,
+            log_lag=self._lag(LOG_CURSOR) if LOG in self._settings.sinks else 0,
+            deliveries=() if term is None else tuple(c.delivery for c in term.couriers),
+        )
+
+    def _lag(self, cursor: int) -> int:
+        """Seconds of windows that are published and not taken."""
+        taken, published = self._counter.cursor(cursor), self._counter.published()
+        if taken == 0 and published != 0:
+            return len(self._counter.closed()) * self._counter.window
+        return max(0, published - taken)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._tick()
+                pause = min(TICK, self._counter.until_boundary())
+                self._stumbled = False
+            except ClosedError:
+                return
+            except VerveError as error:
+                pause = TICK
+                if not self._stumbled:
+                    self._notices.put(events.LEADER_STUMBLED, error=error)
+                self._stumbled = True
+            if self._is_orphan():
+                self._leave()
+                return
+            # A hair more, so that the boundary has passed when the thread is awake again.
+            self._stop.wait(max(pause, 0.0) + 0.0005)
+
+    def _tick(self) -> None:
+        term = self._counter.lead()
+        if term != (None if self._term is None else self._term.number):
+            self._change(term)
+        now = time.monotonic()
+        try:
+            if self._term is not None:
+                self._counter.tend()
+        finally:
+            if self._term is not None and self._counter.published() != self._published:
+                self._published = self._counter.published()
+                self._term.wake()
+        if now - self._populated >= POPULATE_EVERY:
+            self._populated = now
+            self._counter.populate()
+
+    def _change(self, term: int | None) -> None:
+        if self._term is not None:
+            self._notices.put(events.LEADER_DEPOSED, term=self._term.number)
+            # Its threads find out by themselves; this one has to go on.
+            self._term.end(time.monotonic())
+        self._term = None
+        if term is not None:
+            self._notices.put(events.LEADER_STARTED, term=term)
+            self._term = Term(self._counter, self._settings, term, self._notices)
+
+    def _is_orphan(self) -> bool:
+        """Whether the server that started this worker is gone, so that nobody would end it.
+
+        A process that the user started himself may outlive his shell: only one that was forked or
+        spawned by a server of Python processes is asked.
+        """
+        return self._parent is not None and os.getppid() != self._parent.pid
+
+    def _leave(self) -> None:
+        """End this process: requests in flight may finish, for less than two seconds."""
+
+        def end() -> None:
+            time.sleep(DRAIN_SECONDS - 0.2)
+            os._exit(1)
+
+        # Neither the server's own shutdown nor a log line may keep it from ending in time.
+        threading.Thread(target=end, name="verve-exit", daemon=True).start()
+        self._notices.put(events.WORKER_ORPHANED)
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,108 @@
+"""What this host can bear: memory, room for the segment, processors, open files.
+
+The default of `VERVE_MAX_IDS_PER_WINDOW` comes from here. A limit that cannot be read counts as
+absent; nothing in this module raises.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+BYTES_PER_ID = 40
+"""What an id of a window costs at the most, the kept arenas included."""
+
+_SMALLEST_TABLE = 4096
+_LARGEST_TABLE = 2**31
+# A cgroup of version 1 writes "no limit" as a huge number instead of a word.
+_UNLIMITED = 2**60
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _control_groups(controller: str, proc: Path, mount: Path) -> list[Path]:
+    """The directories whose limits hold for this process, its own group first, then its parents.
+
+    Version 2 has one tree, version 1 one for each controller. Inside a container the path in
+    `/proc/self/cgroup` is often one of the host, which is not there: then only the root counts.
+    """
+    found: list[Path] = []
+    for line in (_read(proc / "self" / "cgroup") or "").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0" and not controllers:
+            root = mount
+        elif controller in controllers.split(","):
+            root = mount / controller
+        else:
+            continue
+        own = root / group.lstrip("/")
+        found += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
+    return found
+
+
+def memory_limit(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this process may use: the host's, or less by a control group."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for directory in _control_groups("memory", proc, mount):
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
+            value = _read(directory / name)
+            if value is not None and value.isdecimal() and 0 < int(value) < _UNLIMITED:
+                limits.append(int(value))
+    return min(limits)
+
+
+def room_for(segment: Path) -> int:
+    """Bytes that the file system of the segment can still give to it.
+
+    The pages of a segment that is already there count as free, since it will be used again.
+    """
+    try:
+        figures = os.statvfs(segment.parent)
+    except OSError:
+        return _UNLIMITED
+    if figures.f_blocks == 0:  # a tmpfs without a limit
+        return _UNLIMITED
+    room = figures.f_bavail * figures.f_frsize
+    try:
+        return room + segment.stat().st_blocks * 512
+    except OSError:
+        return room
+
+
+def max_ids_per_window(segment: Path) -> int:
+    """How many ids of a window half of the memory and half of the free tmpfs can hold."""
+    fitting = min(memory_limit(), room_for(segment)) // 2 // BYTES_PER_ID
+    return max(_SMALLEST_TABLE, min(_LARGEST_TABLE, fitting))
+
+
+def processors(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup")) -> int:
+    """Processors that this process may use: by affinity, or fewer by a control group's quota."""
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS has no affinity
+        usable = os.cpu_count() or 1
+    for directory in _control_groups("cpu", proc, mount):
+        quota, _, period = (_read(directory / "cpu.max") or "").partition(" ")
+        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
+            usable = min(usable, max(1, int(quota) // int(period)))
+    return max(1, usable)
+
+
+def raise_open_files() -> int:
+    """Raise the limit of open files as far as this process may, and tell how far that is."""
+    import resource  # noqa: PLC0415 - only `verve serve` needs it
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1_048_576 if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):
+            return soft
+    return wanted

@@ -1,0 +1,290 @@
+"""The logger `verve`: what an event is, its two line formats and its handler.
+
+The events themselves stand in `events`. A line holds the time, the level, the event, the fields,
+and at its end the message:
+
+    2026-11-22T21:58:00.004Z INFO window.published window_start=... unique=5 Unique requests in ...
+
+or, with `VERVE_LOG_FORMAT=json`, one JSON object a line with the same parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import select
+import sys
+import time
+import traceback
+import unicodedata
+from contextvars import ContextVar
+from dataclasses import dataclass
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+from .config import LogFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .config import Settings
+
+logger = logging.getLogger("verve")
+
+# How long a line waits for room when standard error is a pipe that does not block.
+_PATIENCE = 1.0
+
+EVENTS: dict[str, Event] = {}
+"""Every event by its name, in the order of the docs."""
+
+
+_strict: ContextVar[bool] = ContextVar("verve_log_strict", default=False)
+
+
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    """Inside it each event is logged, whatever the level, and a line that cannot be written raises.
+
+    Elsewhere logging never fails its caller. The count of a window is the product, not a remark:
+    `VERVE_LOG_LEVEL` does not hide it.
+    """
+    token = _strict.set(True)
+    try:
+        yield
+    finally:
+        _strict.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that is logged. `message` is a template over the fields that `emit` is given."""
+
+    name: str
+    level: int
+    message: str
+    fields: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Enter it into the table."""
+        if self.name in EVENTS:
+            raise ValueError(f"there is an event of this name: `{self.name}`")
+        EVENTS[self.name] = self
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The fields that the message shows."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.message) if name)
+
+    def emit(self, *, exc_info: BaseException | None = None, **values: object) -> None:
+        """Log it with these values, which are named by `fields`."""
+        if not logger.isEnabledFor(self.level) and not _strict.get():
+            return
+        error = None if exc_info is None else (type(exc_info), exc_info, exc_info.__traceback__)
+        record = logger.makeRecord(
+            logger.name,
+            self.level,
+            self.name,
+            0,
+            "%s",
+            (_Message(self.message, values),),
+            error,
+            extra={
+                "verve_event": self.name,
+                "verve_fields": values,
+                "verve_shown": self.shown,
+            },
+        )
+        logger.handle(record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """Puts the message together when a handler wants it."""
+
+    template: str
+    values: Mapping[str, object]
+
+    def __str__(self) -> str:
+        """Fill in the template, with every control character escaped."""
+        shown = {name: printable(str(value)) for name, value in self.values.items()}
+        return self.template.format_map(shown)
+
+
+def printable(value: str) -> str:
+    """`value` with every control, format and line-separating character escaped."""
+    if value.isascii() and value.isprintable():
+        return value
+    return "".join(
+        char.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        else char
+        for char in value
+    )
+
+
+def _fields(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
+    """The event and the fields of a record; a plain logging call has its logger's name and none."""
+    event = getattr(record, "verve_event", record.name.lstrip("_"))
+    return event, getattr(record, "verve_fields", {})
+
+
+def _time(record: logging.LogRecord) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{whole}.{int(record.created % 1 * 1000):03d}Z"
+
+
+def _exception(record: logging.LogRecord) -> str | None:
+    if record.exc_info and record.exc_info[1] is not None:
+        return "".join(traceback.format_exception(record.exc_info[1]))
+    return None
+
+
+_COLOURS = {
+    logging.WARNING: "\x1b[33m",
+    logging.ERROR: "\x1b[31m",
+    logging.CRITICAL: "\x1b[31m",
+}
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, event, fields, and the message at the end of the line."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colours = _COLOURS if colour else {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback after it when there is one."""
+        event, fields = _fields(record)
+        level = record.levelname
+        if start := self._colours.get(record.levelno):
+            level = f"{start}{level}\x1b[0m"
+        # What the message shows is not said twice.
+        shown: frozenset[str] = getattr(record, "verve_shown", frozenset())
+        pairs = [f"{name}={_quoted(v)}" for name, v in fields.items() if name not in shown]
+        line = " ".join([_time(record), level, event, *pairs, printable(record.getMessage())])
+        trace = _exception(record)
+        return line if trace is None else "\n".join([line, *map(printable, trace.splitlines())])
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = printable(str(value))
+    return text if text and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, event and message, then the fields."""
+        event, fields = _fields(record)
+        parts: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "event": event,
+            "message": printable(record.getMessage()),
+            **fields,
+        }
+        if trace := _exception(record):
+            parts["exception"] = trace
+        return json.dumps(parts, default=str)
+
+
+class Handler(logging.Handler):
+    """Writes each line to standard error with one call, so that lines of workers do not mix.
+
+    It does not go through the buffer of `sys.stderr`: that would keep what a full disk refused, and
+    write every later attempt after it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._broken_off = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            start = "\n" if self._broken_off else ""
+            self._write(f"{start}{self.format(record)}\n".encode(errors="backslashreplace"))
+        except Exception:  # noqa: BLE001 - logging must not fail its caller
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """Raise what went wrong to a caller that must know, else let the line go."""
+        del record
+        error = sys.exc_info()[1]
+        if _strict.get() and error is not None:
+            raise error
+
+    def _write(self, line: bytes) -> None:
+        if sys.stderr is None:
+            raise OSError(errno.EBADF, "there is no standard error")
+        try:
+            descriptor = sys.stderr.fileno()
+        except (OSError, ValueError):  # replaced by something that is no file, as in a notebook
+            sys.stderr.write(line.decode())
+            sys.stderr.flush()
+            return
+        rest = memoryview(line)
+        deadline = time.monotonic() + _PATIENCE
+        while rest:
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:
+                patience = deadline - time.monotonic()
+                if patience <= 0 or not select.select([], [descriptor], [], patience)[1]:
+                    self._broken_off = len(rest) < len(line)
+                    raise
+            except OSError:
+                self._broken_off = len(rest) < len(line)
+                raise
+        self._broken_off = False
+
+
+def wants_colour() -> bool:
+    """Whether standard error is a terminal whose user likes colours."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def configure(settings: Settings) -> None:
+    """Give the logger a handler on standard error, unless the user configured one."""
+    if logger.level == logging.NOTSET:
+        logger.setLevel(settings.log_level.value.upper())
+    ours = next((handler for handler in logger.handlers if isinstance(handler, Handler)), None)
+    if ours is None:
+        if logger.hasHandlers():
+            return
+        ours = Handler()
+        logger.addHandler(ours)
+        # A handler of the root logger that comes later would print every line a second time.
+        logger.propagate = False
+    json_lines = settings.log_format is LogFormat.JSON
+    ours.setFormatter(JsonFormatter() if json_lines else TextFormatter(colour=wants_colour()))
+
+
+def for_granian(settings: Settings) -> dict[str, Any]:
+    """The parts of Granian's log configuration that make its lines like ours, on standard error."""
+    generic: dict[str, Any] = {"()": "verve.log.JsonFormatter"}
+    if settings.log_format is LogFormat.TEXT:
+        generic = {"()": "verve.log.TextFormatter", "colour": wants_colour()}
+    return {
+        "formatters": {
+            "generic": generic,
+            "access": {"()": "logging.Formatter", "fmt": "%(message)s"},
+        },
+        "handlers": {
+            "console": {"()": "verve.log.Handler", "formatter": "generic"},
+            "access": {
+                "class": "logging.StreamHandler",
+                "formatter": "access",
+                "stream": "ext://sys.stdout",
+            },
+        },
+    }

@@ -1,0 +1,243 @@
+"""`/metrics` in the Prometheus text format: one table, which also makes its docs.
+
+The figures come from the segment, so any worker answers for the whole host; only what is said to
+be of "this worker" is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+from .api import unusable
+from .exchange import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ._verve import Counter, Stats
+    from .exchange import Request
+    from .worker import Worker
+
+    Value = float | Mapping[str, float]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Kind(StrEnum):
+    """What a number does: a counter only rises, until the segment is made anew."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """All that the metrics are read from, taken at one moment."""
+
+    worker: Worker
+    counter: Counter
+    stats: Stats
+
+    @classmethod
+    def take(cls, worker: Worker, counter: Counter) -> Sample:
+        """Read the segment."""
+        return cls(worker, counter, counter.stats())
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row: `read` gives a number, or numbers by the values of `label`."""
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[Sample], Value]
+    label: str | None = None
+
+
+def _stat(name: str) -> Callable[[Sample], Value]:
+    def read(sample: Sample) -> Value:
+        value: Value = cast("Mapping[str, Value]", sample.stats)[name]
+        return value
+
+    return read
+
+
+def _leading_process(sample: Sample) -> int:
+    leader = sample.counter.leader()
+    return 0 if leader is None or not leader[-1] else leader[2]
+
+
+def _window_lag(sample: Sample) -> float:
+    counter = sample.counter
+    published = counter.published()
+    # The window after the newest sealed one should be sealed as soon as it has ended.
+    return max(0.0, counter.now() - (published + 2 * counter.window)) if published else 0.0
+
+
+def _publishing(name: str) -> Callable[[Sample], Value]:
+    def read(sample: Sample) -> Value:
+        leader = sample.worker.leader
+        value: Value = 0 if leader is None else getattr(leader.state(), name)
+        return value
+
+    return read
+
+
+_COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
+
+METRICS = (
+    Metric(
+        "verve_requests_total",
+        _COUNTER,
+        "Ids accepted, duplicates included.",
+        _stat("requests_total"),
+    ),
+    Metric(
+        "verve_new_ids_total", _COUNTER, "Ids that were new in their window.", _stat("new_total")
+    ),
+    Metric(
+        "verve_late_ids_total",
+        _COUNTER,
+        "Ids that came while their window was closing and were counted in the next one.",
+        _stat("late_total"),
+    ),
+    Metric(
+        "verve_rejected_total",
+        _COUNTER,
+        "Requests answered `failed`, by reason.",
+        _stat("rejected"),
+        "reason",
+    ),
+    Metric("verve_batches_total", _COUNTER, "Batches accepted.", _stat("batches_total")),
+    Metric(
+        "verve_window_unique",
+        _GAUGE,
+        "Distinct ids of the current window so far.",
+        lambda sample: sample.counter.count(),
+    ),
+    Metric(
+        "verve_window_seconds",
+        _GAUGE,
+        "Length of a window.",
+        lambda sample: sample.counter.window,
+    ),
+    Metric(
+        "verve_window_lag_seconds",
+        _GAUGE,
+        "How long the oldest window that has ended waits to be sealed.",
+        _window_lag,
+    ),
+    Metric(
+        "verve_ledger_lag_seconds",
+        _GAUGE,
+        "Seconds of sealed windows that the ledger has not taken.",
+        _publishing("ledger_lag"),
+    ),
+    Metric(
+        "verve_log_lag_seconds",
+        _GAUGE,
+        "Seconds of sealed windows that the log has not taken.",
+        _publishing("log_lag"),
+    ),
+    Metric(
+        "verve_max_ids",
+        _GAUGE,
+        "Ids that a window is meant to hold at the most.",
+        _stat("max_ids"),
+    ),
+    Metric(
+        "verve_window_slots",
+        _GAUGE,
+        "Slots of the current window's table, by now.",
+        _stat("window_slots"),
+    ),
+    Metric("verve_arenas", _GAUGE, "Arenas, by state.", _stat("arenas"), "state"),
+    Metric("verve_arena_bytes", _GAUGE, "Memory reserved for arenas.", _stat("arena_bytes")),
+    Metric(
+        "verve_processes",
+        _GAUGE,
+        "Processes at the segment.",
+        lambda sample: len(sample.stats["processes"]),
+    ),
+    Metric(
+        "verve_leader_process",
+        _GAUGE,
+        "Process id of the leader; 0 while no live process leads.",
+        _leading_process,
+    ),
+    Metric("verve_leader_term", _GAUGE, "Number of the leader's term.", _stat("leader_term")),
+    Metric(
+        "verve_clock_offset_seconds",
+        _GAUGE,
+        "What the segment's clock adds to the time since boot.",
+        _stat("clock_offset_seconds"),
+    ),
+    Metric(
+        "verve_clock_skew_seconds",
+        _GAUGE,
+        "By how much the wall clock is ahead of the segment's clock.",
+        _stat("skew_seconds"),
+    ),
+    Metric(
+        "verve_clock_distrusted",
+        _GAUGE,
+        "1 while windows go by the time since boot, since the wall clock was set back.",
+        _stat("clock_distrusted"),
+    ),
+    Metric(
+        "verve_fast_path",
+        _GAUGE,
+        "1 if this worker answers accepts without the event loop.",
+        lambda sample: sample.worker.fast_path,
+    ),
+    Metric(
+        "verve_draining",
+        _GAUGE,
+        "1 if this worker is on its way out.",
+        lambda sample: sample.worker.draining,
+    ),
+)
+
+
+async def page(worker: Worker, _request: Request) -> Response:
+    """`/metrics`."""
+    if worker.counter is None:
+        return unusable("the segment could not be attached")
+    text = await asyncio.to_thread(render, worker, worker.counter)
+    headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store")]
+    return Response(200, headers, text.encode())
+
+
+def render(worker: Worker, counter: Counter) -> str:
+    """The whole page."""
+    sample = Sample.take(worker, counter)
+    return "".join(line + "\n" for metric in METRICS for line in _lines(metric, sample))
+
+
+def _lines(metric: Metric, sample: Sample) -> Iterator[str]:
+    yield f"# HELP {metric.name} {metric.help}"
+    yield f"# TYPE {metric.name} {metric.kind}"
+    value = metric.read(sample)
+    if metric.label is None:
+        yield f"{metric.name} {_number(value)}"
+    else:
+        assert not isinstance(value, int | float)  # noqa: S101 - a label comes with a mapping
+        for name, number in value.items():
+            yield f'{metric.name}{{{metric.label}="{name}"}} {_number(number)}'
+
+
+def _number(value: Value) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def markdown() -> str:
+    """The table of metrics for the docs."""
+    lines = ["| metric | kind | meaning |", "|---|---|---|"]
+    for metric in METRICS:
+        name = metric.name if metric.label is None else f"{metric.name}{{{metric.label}}}"
+        lines.append(f"| `{name}` | {metric.kind} | {metric.help} |")
+    return "\n".join(lines)

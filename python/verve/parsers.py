@@ -1,0 +1,175 @@
+"""How the text of a setting becomes a value, and the value text again.
+
+Every parser takes the text that a flag, the environment or a file holds and raises `BadValue` for
+text that it does not understand. `as_text` is the inverse, so that `verve serve` can hand its
+settings to its workers and `verve config` can print them.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+E = TypeVar("E", bound=StrEnum)
+
+_DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "k": 2**10,
+    "m": 2**20,
+    "g": 2**30,
+}
+_NUMBER_AND_UNIT = re.compile(r"([0-9][0-9_]{0,18})\s*([A-Za-z]*)")
+_SWITCH = {
+    "on": True,
+    "yes": True,
+    "true": True,
+    "1": True,
+    "off": False,
+    "no": False,
+    "false": False,
+    "0": False,
+}
+
+
+class BadValue(ValueError):  # noqa: N818 - it is one half of a message, never shown by itself
+    """Text that is no value of its setting: what is wrong, and a hint."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+
+def text(value: str) -> str:
+    """Any text without control characters."""
+    if not value.isprintable():
+        raise BadValue("has a character that cannot be printed", "use printable characters only")
+    return value
+
+
+def token(value: str) -> str:
+    """A secret that fits into an HTTP header: visible ASCII, no spaces."""
+    if not re.fullmatch(r"[!-~]+", value):
+        raise BadValue("is no token", "use visible ASCII characters without spaces")
+    return value
+
+
+def path(value: str) -> Path:
+    """A path; `~` is the home directory, and a relative one starts at the working directory."""
+    if "\0" in value:
+        raise BadValue("is no path", "a path holds no NUL character")
+    return Path(value).expanduser().absolute()
+
+
+def switch(value: str) -> bool:
+    """`on` or `off`."""
+    try:
+        return _SWITCH[value.strip().lower()]
+    except KeyError:
+        raise BadValue("is no switch", "use `on` or `off`") from None
+
+
+def _scaled(value: str, units: dict[str, int], problem: str, hint: str) -> int:
+    match = _NUMBER_AND_UNIT.fullmatch(value.strip())
+    if match is None or match[2].lower() not in units:
+        raise BadValue(problem, hint)
+    return int(match[1].replace("_", "")) * units[match[2].lower()]
+
+
+def _bounded(number: int, low: int, high: int) -> int:
+    if not low <= number <= high:
+        raise BadValue("is out of range", f"use {low} to {high}")
+    return number
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A plain decimal number in `low..=high`."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,19}", value.strip()):
+            raise BadValue("is no whole number", f"use {low} to {high}")
+        return _bounded(int(value), low, high)
+
+    return parse
+
+
+def count(low: int, high: int) -> Callable[[str], int]:
+    """A number of things, with `k`, `M` or `G` for thousands, millions and thousand millions."""
+
+    def parse(value: str) -> int:
+        hint = "use a whole number such as `5000000` or `5M`"
+        return _bounded(_scaled(value, _COUNT_UNITS, "is no count", hint), low, high)
+
+    return parse
+
+
+def duration(low: int, high: int) -> Callable[[str], int]:
+    """A length of time in whole seconds: `60`, `2s`, `1m`, `12h`, `365d`."""
+
+    def parse(value: str) -> int:
+        hint = "use seconds, or a number with s, m, h, d or w, such as `60`, `1m` or `365d`"
+        return _bounded(_scaled(value, _DURATION_UNITS, "is no length of time", hint), low, high)
+
+    return parse
+
+
+def size(low: int, high: int) -> Callable[[str], int]:
+    """A size in bytes: `1048576`, `8MiB`, `512KiB`, `2GB`."""
+
+    def parse(value: str) -> int:
+        hint = "use bytes, or a number with KiB, MiB or GiB, such as `8MiB`"
+        return _bounded(_scaled(value, _SIZE_UNITS, "is no size", hint), low, high)
+
+    return parse
+
+
+def choice(options: type[E]) -> Callable[[str], E]:
+    """One member of an enumeration, by its value."""
+
+    def parse(value: str) -> E:
+        try:
+            return options(value.strip().lower())
+        except ValueError:
+            names = ", ".join(f"`{option.value}`" for option in options)
+            raise BadValue("is none of the choices", f"use one of {names}") from None
+
+    return parse
+
+
+def names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """Names from a fixed set, separated by commas, each once, in the order given."""
+
+    def parse(value: str) -> tuple[str, ...]:
+        parts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        if not parts or not set(parts) <= set(known):
+            raise BadValue("names something unknown", f"use {', '.join(f'`{n}`' for n in known)}")
+        return tuple(dict.fromkeys(parts))
+
+    return parse
+
+
+def as_text(value: object) -> str:
+    """The text that parses to `value`. Durations come out in seconds and sizes in bytes."""
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case Enum():
+            return str(value.value)
+        case tuple():
+            return ",".join(str(part) for part in value)
+        case _:
+            return str(value)

@@ -1,0 +1,74 @@
+"""What `verve segment show` prints."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ._verve import Counter, segment_identity
+from .window import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ._verve import SegmentIdentity
+
+_IDS_AT_ONCE = 100_000
+
+
+def figures(path: Path) -> dict[str, Any]:
+    """What the segment is, and its arenas, processes and current window."""
+    found = segment_identity(path)
+    size = os.stat(path)  # noqa: PTH116 - of the path as given
+    shown: dict[str, Any] = {
+        "path": path,
+        "format": found["format"],
+        "alive": _yes(found["alive"]),
+        "memory": f"{size.st_blocks * 512:,} bytes",
+    }
+    if not found["ours"]:
+        return shown
+    with _opened(path, found) as counter:
+        stats = counter.stats()
+        leader = counter.leader()
+        current = counter.current()
+        shown |= {
+            "identity": found["identity"],
+            "window": f"{found['window']} s",
+            "cluster": found["cluster"] or "-",
+            "state directory": found["state_directory"] or "-",
+            "ids per window": f"{counter.max_ids:,}",
+            "arenas": ", ".join(f"{n} {state}" for state, n in stats["arenas"].items()),
+            "processes": " ".join(str(pid) for pid in stats["processes"] if pid != os.getpid())
+            or "-",
+            "leader": "-" if leader is None else f"process {leader[2]}, term {leader[0]}",
+            "clock trusted": _yes(not stats["clock_distrusted"]),
+            "current window": rfc3339(current.window_start),
+            "unique": f"{current.unique:,}",
+            "requests": f"{current.requests:,}",
+            "duplicates": f"{current.duplicates:,}",
+            "last published": rfc3339(counter.published()),
+        }
+    return shown
+
+
+def ids(path: Path) -> Iterator[str]:
+    """The ids of the current window in some order, one a line, in pieces of many lines."""
+    with _opened(path, segment_identity(path)) as counter:
+        found = counter.ids()
+    for start in range(0, len(found), _IDS_AT_ONCE):
+        yield "".join(f"{id}\n" for id in found[start : start + _IDS_AT_ONCE])
+
+
+def _opened(path: Path, found: SegmentIdentity) -> Counter:
+    return Counter(
+        path,
+        window=None,
+        cluster=found["cluster"],
+        state_directory=found["state_directory"],
+    )
+
+
+def _yes(fact: bool) -> str:  # noqa: FBT001 - the fact that is shown
+    return "yes" if fact else "no"

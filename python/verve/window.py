@@ -1,0 +1,78 @@
+"""A closed window as it is stored, published and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ._verve import WindowRecord
+
+
+class Key(NamedTuple):
+    """What tells one window from another: its start (seconds since the epoch) and its length."""
+
+    window_start: int
+    window_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The figures of one closed window.
+
+    `window_start` is in seconds since the epoch. `requests` counts accepted ids, `duplicates` those
+    that were in the window already, `late` those that came while it was closing and were counted in
+    the next one. `gap` marks a window that a step of the clock skipped. A higher `revision`
+    replaces a lower one.
+    """
+
+    window_start: int
+    window_seconds: int
+    unique: int
+    requests: int = 0
+    duplicates: int = 0
+    late: int = 0
+    rejected: int = 0
+    gap: bool = False
+    degraded: bool = False
+    revision: int = 1
+
+    @classmethod
+    def from_record(cls, record: WindowRecord) -> Window:
+        """The window that a record of the sealed ring describes."""
+        return cls(
+            window_start=record.window_start,
+            window_seconds=record.window_seconds,
+            unique=record.unique,
+            requests=record.requests,
+            duplicates=record.duplicates,
+            late=record.late,
+            rejected=record.rejected,
+            gap=record.gap,
+        )
+
+    @property
+    def key(self) -> Key:
+        """Its identity in the ledger."""
+        return Key(self.window_start, self.window_seconds)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `/api/verve/windows`, and the fields of the log line."""
+        return {
+            "window_start": rfc3339(self.window_start),
+            "window_seconds": self.window_seconds,
+            "unique": self.unique,
+            "requests": self.requests,
+            "duplicates": self.duplicates,
+            "late": self.late,
+            "rejected": self.rejected,
+            "gap": self.gap,
+            "degraded": self.degraded,
+            "revision": self.revision,
+        }
+
+
+def rfc3339(seconds: int) -> str:
+    """A time in UTC, such as `2026-11-22T21:58:00Z`."""
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,131 @@
+"""One worker process: what it holds from its start to its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from . import config, events, log
+from ._verve import VerveError
+from .access import Access
+from .attach import attach
+from .leader import Leader
+from .log import Event
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ._verve import Counter
+    from .config import Settings
+
+WORKER_REFUSED = Event("worker.refused", logging.ERROR, "Verve cannot start: {error}", ("error",))
+ACCESS_RULE = Event("access.rule", logging.INFO, "Page, metrics and history are {rule}", ("rule",))
+
+
+class Worker:
+    """Settings, counter and leader of this process.
+
+    Granian's threads, on a Python without the GIL, share one worker: it starts with the first of
+    them and stops with the last.
+    """
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.counter: Counter | None = None
+        self.access = Access(everyone=False, token=None)
+        self.fast_path = False
+        self.draining = False
+        self.refused = False
+        self.leader: Leader | None = None
+        self._file: tuple[int, int] | None = None
+        self._users = 0
+        self._lock = threading.Lock()
+
+    @property
+    def max_body(self) -> int:
+        """Largest body of a batch, in bytes."""
+        return 0 if self.settings is None else self.settings.max_body
+
+    def start(self) -> bool:
+        """Attach to the segment and take part in leading; False, and one log line, if it cannot."""
+        with self._lock:
+            if self._users == 0:
+                try:
+                    self._open()
+                except (VerveError, OSError) as error:
+                    self.refused = True
+                    self._close()
+                    WORKER_REFUSED.emit(error="; ".join(str(error).splitlines()))
+                    return False
+            self._users += 1
+            return True
+
+    def stop(self) -> None:
+        """Give up the lead and the segment. All that was acknowledged is in the segment."""
+        with self._lock:
+            self._users -= 1
+            if self._users > 0:
+                return
+            self.draining = True
+            self._close()
+
+    def segment_in_place(self) -> bool:
+        """Whether the segment's file is still the one that this process counts in.
+
+        Without it, workers that start later would count in another one.
+        """
+        return self._file is not None and self._file == self._identity()
+
+    def _open(self) -> None:
+        self.settings = config.load()
+        log.configure(self.settings)
+        if config.SUPERVISOR not in os.environ:
+            # Under `verve serve` the supervisor has said so, once.
+            for warning in self.settings.warnings:
+                events.SETTING_ODD.emit(warning=warning)
+        self.access = Access.of(self.settings)
+        self.counter = attach(self.settings)
+        self._file = self._identity()
+        self.leader = Leader(self.counter, self.settings)
+        self.leader.start()
+        self._notice_termination()
+        ACCESS_RULE.emit(rule=self.access.rule.value)
+
+    def _close(self) -> None:
+        if self.leader is not None:
+            self.leader.stop()
+            self.leader = None
+        if self.counter is not None:
+            self.counter.close()
+            self.counter = None
+
+    def _identity(self) -> tuple[int, int] | None:
+        path = None if self.counter is None else self.counter.path
+        if path is None:
+            return None
+        try:
+            status = os.stat(path)  # noqa: PTH116 - the path is text
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _notice_termination(self) -> None:
+        """Drain at SIGTERM, before the server has ended the requests in flight.
+
+        Servers take the signal from the event loop's wake-up descriptor, which goes on beside a
+        handler, or with a handler of their own, which is called from here.
+        """
+
+        def drain(number: int, frame: FrameType | None) -> None:
+            self.draining = True
+            if callable(before):
+                before(number, frame)
+
+        before = signal.getsignal(signal.SIGTERM)
+        # Only the main thread may do this, and a handler made in C cannot be kept.
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, drain)
+            signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - its only form
