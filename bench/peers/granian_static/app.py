@@ -1,0 +1,21 @@
+"""A static RSGI app: Granian without us. It answers `ok` with the headers of Verve's answer.
+
+Start it with the very flags that Verve is started with, so that the fast path alone differs:
+
+    taskset -c 0 granian --interface rsgi --workers 1 --http 1 --no-ws --loop uvloop \
+        --host 127.0.0.1 --port 8101 app:app
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from granian.rsgi import HTTPProtocol, Scope
+
+HEADERS = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
+
+
+async def app(_scope: Scope, proto: HTTPProtocol) -> None:
+    """Answer anything."""
+    proto.response_bytes(200, HEADERS, b"ok")

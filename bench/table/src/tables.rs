@@ -1,0 +1,159 @@
+//! The tables that are measured, each as its users would tune it.
+//!
+//! All but ours get foldhash, a fast hasher; ours mixes ids with a key of its own. Where a table
+//! has a cheaper way for many ids at once (one lock, one guard), `add_many` takes it.
+
+use std::sync::Mutex;
+
+use dashmap::DashSet;
+use foldhash::fast::RandomState;
+use verve_core::{Clock, Counter, Identity};
+
+/// A concurrent set of ids.
+pub trait Table: Sync {
+    /// An empty one, with room for `capacity` ids if that is known.
+    fn make(capacity: Option<usize>) -> Self;
+    /// Whether `id` was new.
+    fn add(&self, id: i64) -> bool;
+    /// How many of `ids` were new.
+    fn add_many(&self, ids: &[i64]) -> u64 {
+        ids.iter().map(|&id| u64::from(self.add(id))).sum()
+    }
+    /// Distinct ids.
+    fn count(&self) -> u64;
+    /// Forgets all ids and keeps the memory, as far as the table can.
+    fn empty(&mut self);
+}
+
+impl Table for DashSet<i64, RandomState> {
+    fn make(capacity: Option<usize>) -> Self {
+        Self::with_capacity_and_hasher(capacity.unwrap_or(0), RandomState::default())
+    }
+
+    fn add(&self, id: i64) -> bool {
+        self.insert(id)
+    }
+
+    fn count(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn empty(&mut self) {
+        self.clear();
+    }
+}
+
+pub type Papaya = papaya::HashSet<i64, RandomState>;
+
+impl Table for Papaya {
+    fn make(capacity: Option<usize>) -> Self {
+        Self::with_capacity_and_hasher(capacity.unwrap_or(0), RandomState::default())
+    }
+
+    fn add(&self, id: i64) -> bool {
+        self.pin().insert(id)
+    }
+
+    fn add_many(&self, ids: &[i64]) -> u64 {
+        let set = self.pin();
+        ids.iter().map(|&id| u64::from(set.insert(id))).sum()
+    }
+
+    fn count(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn empty(&mut self) {
+        self.pin().clear();
+    }
+}
+
+pub type Scc = scc::HashSet<i64, RandomState>;
+
+impl Table for Scc {
+    fn make(capacity: Option<usize>) -> Self {
+        Self::with_capacity_and_hasher(capacity.unwrap_or(0), RandomState::default())
+    }
+
+    fn add(&self, id: i64) -> bool {
+        self.insert_sync(id).is_ok()
+    }
+
+    fn count(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn empty(&mut self) {
+        self.clear_sync();
+    }
+}
+
+pub type Locked = Mutex<hashbrown::HashSet<i64, RandomState>>;
+
+impl Table for Locked {
+    fn make(capacity: Option<usize>) -> Self {
+        let set = hashbrown::HashSet::with_capacity_and_hasher(
+            capacity.unwrap_or(0),
+            RandomState::default(),
+        );
+        Self::new(set)
+    }
+
+    fn add(&self, id: i64) -> bool {
+        self.lock().expect("no panic under the lock").insert(id)
+    }
+
+    fn add_many(&self, ids: &[i64]) -> u64 {
+        let mut set = self.lock().expect("no panic under the lock");
+        ids.iter().map(|&id| u64::from(set.insert(id))).sum()
+    }
+
+    fn count(&self) -> u64 {
+        self.lock().expect("no panic under the lock").len() as u64
+    }
+
+    fn empty(&mut self) {
+        self.get_mut().expect("no panic under the lock").clear();
+    }
+}
+
+/// A window that does not end by itself while a benchmark runs.
+pub fn identity() -> Identity {
+    Identity { window_seconds: Some(86_400), ..Identity::default() }
+}
+
+impl Table for Counter {
+    /// It takes no capacity: it sizes a window by the ones before.
+    fn make(_capacity: Option<usize>) -> Self {
+        Counter::in_memory(&identity(), Clock::System).expect("memory for a segment")
+    }
+
+    #[inline]
+    fn add(&self, id: i64) -> bool {
+        Counter::add(self, id).expect("room in the table").new
+    }
+
+    fn add_many(&self, ids: &[i64]) -> u64 {
+        let batch = Counter::add_many(self, ids).expect("a seat in the segment");
+        assert!(batch.stopped.is_none(), "the table is full: {:?}", batch.stopped);
+        batch.shares.iter().map(|share| share.new).sum()
+    }
+
+    fn count(&self) -> u64 {
+        Counter::count(self).expect("a current window")
+    }
+
+    /// Goes on to the next window, with the upkeep that the service does all the time.
+    fn empty(&mut self) {
+        self.seal().expect("an arena for the next window");
+        keep_up(self);
+    }
+}
+
+/// The upkeep of some seconds of the service: frees arenas, reserves and faults in ahead.
+pub fn keep_up(counter: &Counter) {
+    counter.tend().expect("upkeep");
+    for _ in 0..64 {
+        counter.populate().expect("a seat in the segment");
+    }
+}
