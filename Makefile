@@ -1,0 +1,40 @@
+# The three that matter: `make serve` runs Verve, `make test` checks it, `make bench` measures it.
+# Each sets up what it needs and does nothing twice. The work is done by the scripts in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: serve test test-full torture bench lint format build clean help
+
+# ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
+ARGS ?=
+export VERVE_PYTHON
+
+serve: ## build, install into .venv and serve on 127.0.0.1:8000
+	@scripts/serve $(ARGS)
+
+test: ## all checks and tests, a tenth of the full counts
+	@scripts/test $(ARGS)
+
+test-full: ## all checks and tests at their full counts
+	@scripts/test --full $(ARGS)
+
+torture: ## the fault tests at their full counts, over and over: ARGS=60 for an hour
+	@scripts/torture $(ARGS)
+
+bench: ## measure, side by side in one run
+	@scripts/bench $(ARGS)
+
+lint: ## formatting, lints and types only
+	@scripts/lint
+
+format: ## format the code
+	@scripts/format
+
+build: ## the wheel and the source distribution, into dist/
+	@scripts/build
+
+clean: ## remove everything that was built, .venv too
+	rm -rf .venv dist target .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+	  while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done

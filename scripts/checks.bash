@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# The single checks, each one a named step. scripts/lint and scripts/test run them; steps.bash comes
+# first. A function runs all of its steps and fails if one did.
+
+export PATH="$PWD/.venv/bin:$PATH"
+# The interpreter that the binding is built for; else the first `python3` decides.
+export PYO3_PYTHON="$PWD/.venv/bin/python"
+
+shell_scripts() { find .ci scripts -type f ! -name '*.py'; }
+
+lint_rust() {
+  local status=0
+  step 'rustfmt' cargo fmt --all --check || status=1
+  step 'clippy' cargo clippy --workspace --all-targets --quiet -- -D warnings || status=1
+  return "$status"
+}
+
+lint_python() {
+  local status=0
+  step 'ruff' ruff check . || status=1
+  step 'ruff format' ruff format --check . || status=1
+  # shellcheck disable=SC2046 # none of the names has a space
+  step 'shellcheck' shellcheck $(shell_scripts) || status=1
+  return "$status"
+}
+
+# Needs the wheel: the stub is compared with the built module.
+check_types() {
+  local status=0
+  step 'mypy' mypy || status=1
+  step 'pyright' basedpyright || status=1
+  step 'stubtest' python -m mypy.stubtest verve._verve || status=1
+  return "$status"
+}
+
+# The binding has no tests in Rust: it is tested from Python, as a wheel.
+test_rust() {
+  step 'cargo test' cargo test --workspace --exclude verve-python || return 1
+}
+
+# The same code under the model checker. It has a target directory of its own, since the flag would
+# throw away what is built without it; and an unchanged model passes again.
+check_models() {
+  local target="${CARGO_TARGET_DIR:-target}/loom" inputs
+  inputs="$(python scripts/fingerprint.py Cargo.toml Cargo.lock rust/core scripts/checks.bash \
+    --also "$(cargo --version)")"
+  if [ -f "$target/passed" ] && [ "$(cat "$target/passed")" = "$inputs" ]; then
+    record ok 0 'loom models (unchanged)'
+    return
+  fi
+  CARGO_TARGET_DIR="$target" RUSTFLAGS="--cfg loom ${RUSTFLAGS:-}" step 'loom models' \
+    cargo test --package verve-core --profile models --test 'loom_*' || return 1
+  printf '%s\n' "$inputs" >"$target/passed"
+}
+
+test_wheel() {
+  shown_step 'pytest' python -m pytest "$@" || return 1
+}

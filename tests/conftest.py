@@ -1,0 +1,80 @@
+"""Fixtures that start services, and how much of a test is run."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from tests.load import Load, find_binary
+from tests.service import Server, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+class Serve(Protocol):
+    """Starts a service that ends with the test."""
+
+    def __call__(self, server: Server = ..., *, start: bool = ..., **options: Any) -> Service:  # noqa: ANN401
+        """`options` are those of `Service`; `start=False` leaves it to the test to start it."""
+
+
+class StartLoad(Protocol):
+    """Starts load on a service that ends with the test."""
+
+    def __call__(self, service: Service, *arguments: str) -> Load:
+        """`arguments` are those of `verve-load`."""
+
+
+@pytest.fixture
+def scale() -> Callable[[int], int]:
+    """What a full run does `count` times: `count` with `VERVE_FULL=1`, else a tenth of it."""
+    full = os.environ.get("VERVE_FULL") == "1"
+    return lambda count: count if full else max(1, count // 10)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start services by `serve(workers=4, window=2)`; their output is shown when a test fails."""
+    services: list[Service] = []
+    numbers = itertools.count()
+
+    def begin(  # the options of `Service`, passed on
+        server: Server = Server.GRANIAN,
+        *,
+        start: bool = True,
+        **options: Any,  # noqa: ANN401
+    ) -> Service:
+        service = Service(tmp_path / f"service-{next(numbers)}", server, **options)
+        services.append(service)
+        return service.start() if start else service
+
+    yield begin
+    for service in services:
+        service.close()
+        sys.stdout.write(f"{service.server} on {service.port}:\n{service.output()[-8_000:]}")
+
+
+@pytest.fixture(scope="session")
+def load_binary() -> Path:
+    """The load generator, built if need be."""
+    return find_binary()
+
+
+@pytest.fixture
+def start_load(load_binary: Path, tmp_path: Path) -> Iterator[StartLoad]:
+    """Start load by `start_load(service, "--ids", "uniform:1000")`."""
+    with contextlib.ExitStack() as loads:
+        numbers = itertools.count()
+
+        def begin(service: Service, *arguments: str) -> Load:
+            out = tmp_path / f"load-{next(numbers)}"
+            return loads.enter_context(Load(load_binary, service, out, *arguments))
+
+        yield begin

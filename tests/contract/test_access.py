@@ -1,0 +1,65 @@
+"""Which pages are guarded, under every server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.contract.raw import ask
+from tests.service import ACCEPT, Server
+
+if TYPE_CHECKING:
+    from tests.conftest import Serve
+    from tests.service import Service
+
+GUARDED = ["/metrics", "/api/verve/current", "/api/verve/windows"]
+EVERYONE = [f"{ACCEPT}?id=7", "/livez", "/readyz", "/readyz?verbose"]
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_a_name_that_is_not_the_loopbacks_is_refused(service: Service, path: str) -> None:
+    for method in ("GET", "HEAD"):
+        assert ask(service, method, path, host="rebound.example").status == 401
+        assert ask(service, method, path, host=f"127.0.0.1:{service.port}").status == 200
+    proxied = ask(service, "GET", path, [("x-forwarded-for", "127.0.0.1")])
+    assert proxied.status == 401
+    assert json.loads(proxied.body)["hint"]
+    assert proxied.headers["www-authenticate"].startswith("Bearer")
+    # A server may refuse a request with two Hosts by itself.
+    assert ask(service, "GET", path, [("host", "rebound.example")]).status in {400, 401}
+    assert ask(service, "GET", path, host=None).status in {400, 401}
+
+
+@pytest.mark.parametrize("path", EVERYONE)
+def test_what_is_open_to_everyone(service: Service, path: str) -> None:
+    headers = [("x-forwarded-for", "192.0.2.1")]
+    assert ask(service, "GET", path, headers, host="verve.example").status == 200
+
+
+def test_the_target_of_a_request_is_a_name_too(serve: Serve) -> None:
+    service = serve(Server.GRANIAN)
+    assert ask(service, "GET", "http://rebound.example/metrics").status == 401
+    assert ask(service, "GET", "http://localhost/metrics").status == 200
+
+
+@pytest.mark.parametrize("server", [Server.GRANIAN, Server.GRANIAN_ASGI, Server.UVICORN])
+def test_the_token(serve: Serve, server: Server) -> None:
+    service = serve(server, environment={"VERVE_ADMIN_TOKEN": "s3cret"})
+    for path in GUARDED:
+        for token, status in (("s3cret", 200), ("S3cret", 401), ("", 401)):
+            headers = [("authorization", f"Bearer {token}")]
+            assert ask(service, "GET", path, headers, host="verve.example").status == status
+        assert ask(service, "GET", path).status == 200
+    (line,) = service.events("access.rule")
+    assert "token" in line["message"]
+    assert "s3cret" not in service.output()
+
+
+def test_an_open_service(serve: Serve) -> None:
+    service = serve(environment={"VERVE_ADMIN": "open"})
+    for path in GUARDED:
+        assert ask(service, "GET", path, [("via", "1.1 x")], host="verve.example").status == 200
+    (line,) = service.events("access.rule")
+    assert "everyone" in line["message"]

@@ -1,0 +1,136 @@
+"""Writers killed at random moments: acknowledged ⊆ counted ⊆ sent, in every window."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import time
+from collections import Counter as Tally
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults import journal
+from tests.faults.children import Board, Child
+from tests.faults.journal import ATTACHED, ATTACHING, STAGE
+from tests.faults.observer import Observer
+from tests.faults.oracle import differences
+from tests.faults.writers import Role, Task, write
+from verve import Counter, ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.faults.journal import Life
+
+WINDOW = 1
+MAX_IDS = 300_000
+AT_ONCE = 6
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Victim:
+    """A process with the moment at which it is to die."""
+
+    dies_at: float
+    child: Child
+    task: Task
+
+    def __lt__(self, other: Victim) -> bool:
+        return self.dies_at < other.dies_at
+
+
+class Killing:
+    """Starts writers and kills them, and keeps what they leave behind."""
+
+    def __init__(self, segment: Path, folder: Path, seed: int, frozen_at: float | None = None) -> None:
+        self.chance = random.Random(seed)
+        self.lives: list[Life] = []
+        self.stages: Tally[str] = Tally()
+        self._segment = segment
+        self._folder = folder
+        self._frozen_at = frozen_at
+        self._numbers = itertools.count(1)
+
+    def start(self) -> Victim:
+        """Start one; it dies soon, or just when the window turns."""
+        number = next(self._numbers)
+        role = self.chance.choice([*Role, Role.WRITER, Role.BATCHES])
+        task = Task(
+            number,
+            role,
+            self._segment,
+            (self._folder / f"{number}-0", self._folder / f"{number}-1"),
+            60 if self._frozen_at else WINDOW,
+            self.chance.getrandbits(32),
+            MAX_IDS,
+            self._frozen_at,
+        )
+        child = Child(write, task)
+        now = time.time()
+        match self.chance.random():
+            case x if x < 0.2:  # while it attaches
+                dies_at = now + self.chance.uniform(0, 0.01)
+            case x if x < 0.4:  # while the window turns
+                boundary = now - now % WINDOW + WINDOW
+                dies_at = boundary + self.chance.uniform(-0.001, 0.004)
+            case _:
+                dies_at = now + self.chance.uniform(0.01, 0.15)
+        return Victim(dies_at, child, task)
+
+    def kill(self, *victims: Victim) -> None:
+        """Kill them at once, and read their journals."""
+        for victim in victims:
+            victim.child.kill()
+        for victim in victims:
+            assert victim.child.join() == -9, f"{victim.task.role} ended by itself"
+            victim.child.close()
+            latest = int(self._frozen_at or time.time())
+            self.stages[_stage(victim.task)] += 1
+            for path in victim.task.journals:
+                self.lives.append(journal.read(path, latest))
+                path.unlink(missing_ok=True)
+
+    def check_lives(self) -> None:
+        """The writers did what they are there for, and no id was refused."""
+        assert sum(len(life.calls) for life in self.lives) > 0
+        assert not any((life.calls[:, 2] == journal.REFUSED).any() for life in self.lives)
+        assert any(life.pending for life in self.lives), "nobody was killed inside a call"
+
+
+def _stage(task: Task) -> str:
+    if not task.journals[0].exists():
+        return "not begun"
+    with Board(task.journals[0]) as board:
+        return {0: "not begun", ATTACHING: "attaching", ATTACHED: str(task.role)}[board[STAGE]]
+
+
+@pytest.fixture
+def killing(segment: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Killing]:
+    """Kills writers of `segment`."""
+    seed = request.config.getoption("randomly_seed", 0)
+    yield Killing(segment, tmp_path, int(seed))
+
+
+@pytest.mark.timeout(600)
+def test_no_acknowledged_id_and_no_window_is_lost(
+    segment: Path, killing: Killing, scale: Callable[[int], int]
+) -> None:
+    with Observer(segment, WINDOW, MAX_IDS) as observer:
+        victims = [killing.start() for _ in range(AT_ONCE)]
+        heapq.heapify(victims)
+        for _ in range(scale(1_000)):
+            victim = heapq.heappop(victims)
+            time.sleep(max(0.0, victim.dies_at - time.time()))
+            killing.kill(victim)
+            heapq.heappush(victims, killing.start())
+        killing.kill(*victims)
+        records = observer.finish()
+    killing.check_lives()
+    print(dict(killing.stages), len(records), "windows", sum(r.unique for r in records), "ids")  # noqa: T201
+    assert not differences(killing.lives, observer.observed, records)
+    assert not any(record.gap for record in records)

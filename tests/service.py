@@ -1,0 +1,372 @@
+"""A running Verve for tests: real servers as real processes, on a free port of the loopback.
+
+    with Service(tmp_path, workers=4, window=2) as service:
+        assert service.get("/api/verve/accept?id=7").text == "ok"
+        os.kill(service.workers()[0], signal.SIGKILL)
+        service.stop()
+        assert [minute.unique for minute in service.minutes()] == [1]
+
+Each has a state directory and a segment of its own, which outlive `stop` and `start` and go away
+with `close`. It logs in JSON to a file, read by `lines`, `events` and `minutes`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+ACCEPT = "/api/verve/accept"
+_MINUTE = re.compile(r"Unique requests in the last minute: ([0-9]+)\Z")
+_SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
+# Unused, but httpx would make one for each request, which takes longer than the request.
+_TLS = ssl.create_default_context()
+_numbers = itertools.count()
+T = TypeVar("T")
+
+
+class Server(StrEnum):
+    """What serves the application."""
+
+    GRANIAN = "granian"
+    GRANIAN_ASGI = "granian-asgi"
+    UVICORN = "uvicorn"
+    VERVE = "verve"
+    PROGRAM = "program"
+    """A module of the test, named by `target`, that serves at the port in its first argument."""
+
+
+class ServiceError(AssertionError):
+    """The service did not do what it was told; shows the end of its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """A line `Unique requests in the last minute: <unique>`, with the fields of its event."""
+
+    window_start: int
+    window_seconds: int
+    unique: int
+    fields: Mapping[str, Any]
+
+
+class Service:
+    """One service, started and stopped any number of times."""
+
+    def __init__(  # noqa: PLR0913 - every one has a default
+        self,
+        directory: Path,
+        server: Server = Server.GRANIAN,
+        *,
+        workers: int = 1,
+        window: int = 60,
+        max_ids: int = 1_000_000,
+        fast_path: bool = True,
+        target: str = "verve.app:app",
+        arguments: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+        segment: Path | None = None,
+        port: int | None = None,
+        command: Iterable[str] = (),
+    ) -> None:
+        """`arguments` go to the server; `command` stands before it all, such as `taskset -c 0`."""
+        self.server = server
+        self.worker_count = workers
+        self.window = window
+        self.port = free_port() if port is None else port
+        self.state_directory = directory / "state"
+        self.segment = segment or _segment_path()
+        self.output_path = directory / "output.log"
+        directory.mkdir(parents=True, exist_ok=True)
+        self._arguments = list(arguments)
+        self._target = target
+        self._command = list(command)
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("VERVE_")},
+            "PYTHONUNBUFFERED": "1",
+            "VERVE_WINDOW": str(window),
+            "VERVE_STATE_DIR": str(self.state_directory),
+            "VERVE_SEGMENT": str(self.segment),
+            "VERVE_MAX_IDS_PER_WINDOW": str(max_ids),
+            "VERVE_FAST_PATH": "on" if fast_path else "off",
+            "VERVE_LOG_FORMAT": "json",
+            **(environment or {}),
+        }
+        self._output: IO[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Life
+
+    def start(self, *, ready: bool = True, timeout: float = 30) -> Self:
+        """Start it and wait until all of its workers are ready; `ready=False` does not wait."""
+        self._output = self.output_path.open("ab")
+        self.process = subprocess.Popen(
+            [*self._command, sys.executable, "-m", *self._server_command(), *self._arguments],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            # A process group of its own: what is left of it can be found and ended.
+            start_new_session=True,
+        )
+        atexit.register(self.kill)
+        if ready:
+            self.wait_ready(timeout)
+        return self
+
+    def wait_ready(self, timeout: float = 30) -> None:
+        """Wait until `/readyz` is content and as many processes as workers are at the segment."""
+
+        def ready() -> bool:
+            if self.process is None or self.process.poll() is not None:
+                raise self.error("the service ended before it was ready")
+            with contextlib.suppress(httpx.TransportError):
+                return (
+                    self.get("/readyz").status_code == httpx.codes.OK
+                    and self.metrics().get("verve_processes", 0) >= self.worker_count
+                )
+            return False
+
+        self.wait_until(ready, timeout, "ready")
+
+    def stop(self, timeout: float = 20) -> int:
+        """End it as an operator would, with SIGTERM, and give its exit code."""
+        process = self._running()
+        process.terminate()
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise self.error(f"the service did not end within {timeout} s") from None
+        self.kill()
+        return code
+
+    def wait_end(self, timeout: float = 20) -> int:
+        """Wait for its own end, and give its exit code."""
+        try:
+            return self._running().wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise self.error(f"the service goes on after {timeout} s") from None
+
+    def kill(self) -> None:
+        """End all of its processes with SIGKILL, at once."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if self._output is not None:
+            self._output.close()
+            self._output = None
+        atexit.unregister(self.kill)
+
+    def close(self) -> None:
+        """End it and remove its segment."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+        self.kill()
+        for path in self.segment.parent.glob(f"{self.segment.name}*"):
+            path.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Stop and start, with the same state, segment and port."""
+        self.stop()
+        self.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the main process."""
+        self._running().send_signal(number)
+
+    # Processes
+
+    @property
+    def pid(self) -> int:
+        """The main process."""
+        return self._running().pid
+
+    def processes(self) -> list[int]:
+        """All live processes of this service, orphans too."""
+        return [pid for pid in _processes() if _group(pid) == self.pid and _alive(pid)]
+
+    def workers(self) -> list[int]:
+        """The processes that count: those that have the segment mapped."""
+        return [pid for pid in self.processes() if _maps(pid, self.segment)]
+
+    def leader(self) -> int:
+        """The worker that leads; 0 while none does."""
+        return int(self.metrics()["verve_leader_process"])
+
+    # Requests
+
+    def url(self, path: str = "") -> str:
+        """The address of a path."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def get(self, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        """GET over a new connection, which with many workers may reach any of them."""
+        return httpx.get(self.url(path), verify=_TLS, trust_env=False, **options)
+
+    def post(self, path: str = ACCEPT, **options: Any) -> httpx.Response:  # noqa: ANN401
+        """POST over a new connection."""
+        return httpx.post(self.url(path), verify=_TLS, trust_env=False, **options)
+
+    def exchange(self, request: bytes, timeout: float = 10) -> bytes:
+        """Send raw bytes, and read until the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout) as connection:
+            connection.sendall(request)
+            received = bytearray()
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := connection.recv(65_536):
+                    received += chunk
+        return bytes(received)
+
+    def metrics(self) -> dict[str, float]:
+        """The samples of `/metrics`; one with a label is `name{label="value"}`."""
+        found: dict[str, float] = {}
+        for line in self.get("/metrics").text.splitlines():
+            if sample := _SAMPLE.fullmatch(line):
+                name = sample[1] if sample[2] is None else f"{sample[1]}{{{sample[2]}}}"
+                found[name] = float(sample[3])
+        return found
+
+    def windows(self, limit: int = 1_440) -> list[dict[str, Any]]:
+        """The closed windows by `/api/verve/windows`, newest first."""
+        return list(self.get(f"/api/verve/windows?limit={limit}").json()["windows"])
+
+    # Output
+
+    def output(self) -> str:
+        """All that its processes wrote, over all of its starts."""
+        try:
+            return self.output_path.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log lines of the logger `verve`."""
+        found = []
+        for line in self.output().splitlines():
+            if line.startswith("{"):
+                # A process that is killed while it writes leaves half a line.
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        return [line for line in self.lines() if line.get("event") == name]
+
+    def minutes(self) -> list[Minute]:
+        """The lines `Unique requests in the last minute: <n>`, in the order of the log."""
+        found = []
+        for line in self.lines():
+            if match := _MINUTE.fullmatch(str(line.get("message", ""))):
+                start = datetime.fromisoformat(line["window_start"])
+                seconds = line["window_seconds"]
+                found.append(Minute(int(start.timestamp()), seconds, int(match[1]), line))
+        return found
+
+    def wait_minute(self, window_start: int, timeout: float = 10) -> Minute:
+        """Wait for the line of one window."""
+
+        def logged() -> Minute | None:
+            return next((m for m in self.minutes() if m.window_start == window_start), None)
+
+        return self.wait_until(logged, timeout, f"logged window {window_start}")
+
+    def wait_until(self, met: Callable[[], T | None], timeout: float, what: str) -> T:
+        """Ask until the answer is true, and give it."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if found := met():
+                return found
+            time.sleep(0.02)
+        raise self.error(f"not {what} within {timeout} s")
+
+    def error(self, problem: str) -> ServiceError:
+        """An error that shows the end of the output."""
+        return ServiceError(f"{problem}; its output ends with:\n{self.output()[-4_000:]}")
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self.process is None:
+            raise ServiceError("the service was not started")
+        return self.process
+
+    def _server_command(self) -> list[str]:
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        workers = ["--workers", str(self.worker_count)]
+        match self.server:
+            case Server.GRANIAN:
+                return ["granian", *address, *workers, self._target]
+            case Server.GRANIAN_ASGI:
+                return ["granian", "--interface", "asgi", *address, *workers, self._target]
+            case Server.UVICORN:
+                return ["uvicorn", *address, *workers, self._target]
+            case Server.PROGRAM:
+                return [self._target, str(self.port)]
+            case Server.VERVE:
+                return ["verve", "serve", *address, *workers]
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _segment_path() -> Path:
+    shared_memory = Path("/dev/shm")  # noqa: S108 - where segments belong
+    return shared_memory / f"verve-test-{os.getpid()}-{next(_numbers)}"
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process is more than a zombie."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def _maps(pid: int, path: Path) -> bool:
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+    return any(line.endswith(str(path)) for line in maps.splitlines())

@@ -1,0 +1,49 @@
+"""What the unit tests of the publishing half share: settings, counters with a clock, windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from verve import Counter, ManualClock, config
+from verve.window import Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from verve.config import Settings
+
+MINUTE = 1_800_000_000 - 1_800_000_000 % 60
+"""The start of some window of 60 seconds."""
+
+
+def settings(directory: Path, **flags: str) -> Settings:
+    """Settings with all files under `directory`, whatever the environment says."""
+    files = {"state_dir": str(directory / "state"), "segment": str(directory / "segment")}
+    return config.load({**files, "max_ids_per_window": "10000", **flags}, {})
+
+
+def counter_of(made: Settings, clock: ManualClock | None = None) -> Counter:
+    """The counter of these settings; with a clock of its own it starts within `MINUTE`."""
+    return Counter(
+        made.segment,
+        window=made.window,
+        max_ids=made.max_ids_per_window,
+        cluster=made.cluster,
+        state_directory=str(made.state_dir),
+        clock=clock,
+    )
+
+
+def clock_in_minute() -> ManualClock:
+    """A clock that stands at one second after the start of `MINUTE`."""
+    return ManualClock(wall=MINUTE + 1.0)
+
+
+def window(number: int = 0, unique: int = 1, **figures: int | bool) -> Window:
+    """The window `number` minutes after `MINUTE`."""
+    return Window(
+        window_start=MINUTE + 60 * number,
+        window_seconds=60,
+        unique=unique,
+        **figures,  # type: ignore[arg-type]
+    )
