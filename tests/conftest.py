@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.kafka import Broker, missing
 from tests.load import Load, find_binary
 from tests.service import Server, Service
 
@@ -65,6 +66,22 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def load_binary() -> Path:
     """The load generator, built if need be."""
     return find_binary()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> None:
+    """Kafka can be run here. Without Java the tests that need it are left out, but not in CI."""
+    if why := missing():
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def broker(kafka: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:  # noqa: ARG001
+    """A broker that all tests share; each has a topic of its own."""
+    with Broker(tmp_path_factory.mktemp("kafka")) as one:
+        yield one
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Load:
 
     def __init__(self, binary: Path, service: Service, out: Path, *arguments: str) -> None:
         self.out = out
-        command = [
+        command: list[str | Path] = [
             binary,
             f"127.0.0.1:{service.port}",
             *("--window", str(service.window)),
@@ -95,7 +95,7 @@ class Load:
 
 
 def find_binary() -> Path:
-    """The generator: the one named by `VERVE_LOAD`, else what cargo makes of the present sources."""
+    """The generator: the one that `VERVE_LOAD` names, else what cargo makes of the sources."""
     if named := os.environ.get("VERVE_LOAD"):
         return Path(named)
     command = ["cargo", "build", "--release", "--package", "verve-load", "--message-format", "json"]

@@ -1,7 +1,7 @@
 """An observer of a service: a second program at its segment, which keeps the ids of each window.
 
-A window's ids are gone soon after it was published, unless somebody held it while it was the current
-one. The observer holds each, reads its ids once they are final, and lets go of it.
+A window's ids are gone soon after it was published, unless somebody held it while it was current.
+The observer holds each, reads its ids once they are final, and lets go of it.
 """
 
 from __future__ import annotations

@@ -221,6 +221,19 @@ class Service:
         """The worker that leads; 0 while none does."""
         return int(self.metrics()["verve_leader_process"])
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `verve <arguments>` with the settings of this service."""
+        done = subprocess.run(
+            [sys.executable, "-m", "verve", *arguments],
+            env={**self._environment, "VERVE_PORT": str(self.port)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in {0, 1}:
+            raise self.error(f"verve {arguments} ended with {done.returncode}: {done.stderr}")
+        return done
+
     # Requests
 
     def url(self, path: str = "") -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from tests.records import Records
@@ -26,20 +26,23 @@ class Row:
     window_start: int
     window_seconds: int
     unique: int
-    gap: bool
     logged_at: float | None
 
 
-def ledger(state_directory: Path) -> list[Row]:
+def ledger_path(service: Service) -> Path:
+    """The file of the ledger."""
+    return service.state_directory / "ledger.sqlite3"
+
+
+def ledger(path: Path) -> list[Row]:
     """The ledger's rows by their start, read from the file itself."""
-    path = state_directory / "ledger.sqlite3"
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         found = connection.execute(
-            'SELECT window_start, window_seconds, "unique", gap, taken_at FROM windows '
+            'SELECT window_start, window_seconds, "unique", taken_at FROM windows '
             "LEFT JOIN deliveries d USING (window_start, window_seconds) "
             "WHERE d.sink = 'log' OR d.sink IS NULL ORDER BY window_start, window_seconds"
         )
-        return [Row(start, length, unique, bool(gap), at) for start, length, unique, gap, at in found]
+        return [Row(*row) for row in found]
 
 
 def in_log(service: Service, *, repeats: bool = False) -> dict[int, int]:
@@ -55,7 +58,7 @@ def in_log(service: Service, *, repeats: bool = False) -> dict[int, int]:
 
 def in_ledger(service: Service) -> dict[int, int]:
     """Window starts and counts by the ledger."""
-    return {row.window_start: row.unique for row in ledger(service.state_directory)}
+    return {row.window_start: row.unique for row in ledger(ledger_path(service))}
 
 
 def in_history(service: Service) -> dict[int, int]:
@@ -75,15 +78,21 @@ def delay(service: Service, window_start: int) -> float:
     return logged_at - (window_start + int(line["window_seconds"]))
 
 
-def settled(service: Service, last: int, *, repeats: bool = False) -> dict[int, int]:
+def settled(
+    service: Service,
+    last: int,
+    *,
+    repeats: bool = False,
+    read_ledger: Callable[[Service], dict[int, int]] = in_ledger,
+) -> dict[int, int]:
     """Wait until the window that starts at `last` is published everywhere; the counts by window.
 
     Fails when log, ledger and history differ, or when one of them lacks a window.
     """
     service.wait_minute(last)
-    service.wait_until(lambda: last in in_ledger(service), 10, f"{last} in the ledger")
+    service.wait_until(lambda: last in read_ledger(service), 10, f"{last} in the ledger")
     logged = {s: n for s, n in in_log(service, repeats=repeats).items() if s <= last}
-    stored = {s: n for s, n in in_ledger(service).items() if s <= last}
+    stored = {s: n for s, n in read_ledger(service).items() if s <= last}
     shown = {s: n for s, n in in_history(service).items() if s <= last}
     assert logged == stored == shown
     assert_unbroken(logged, service.window)

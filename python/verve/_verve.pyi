@@ -164,4 +164,7 @@ class FastPath:
 def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
     """What the segment at `path` is, without attaching. Raises `SegmentError`."""
 
+def names_single(query: str, /) -> bool:
+    """Whether `query` names `id` or `endpoint`, as only that of a single accept may."""
+
 __all__: Final[list[str]]

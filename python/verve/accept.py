@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
+from ._verve import names_single
 from .exchange import BodyBrokenError, BodyTooLargeError, Response, declared_length
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ KINDS = {
 
 # The names of ids and digits are the same bytes in all of these.
 _CHARSETS = {"", "utf-8", "us-ascii"}
-_FROM_BODY = (b"id", b"endpoint")
 
 
 async def one(worker: Worker, request: Request) -> Response:
@@ -74,19 +73,6 @@ def failed(status: int, reason: str, *headers: tuple[str, str]) -> Response:
     """The answer to an accept that was not counted."""
     known = [("cache-control", "no-store"), ("verve-error", reason)]
     return Response(status, [*known, *headers], b"failed")
-
-
-def names_single(query: str) -> bool:
-    """Whether a query names `id` or `endpoint`, by the grammar of single accepts.
-
-    An empty `endpoint=` is absent there, and so it is here.
-    """
-    for pair in query.split("&"):
-        name, _, value = pair.partition("=")
-        decoded = unquote_to_bytes(name)
-        if decoded in _FROM_BODY and (value or decoded != b"endpoint"):
-            return True
-    return False
 
 
 def _kind(values: list[str]) -> str | None:

@@ -12,6 +12,8 @@ from . import asgi, fast_path, routes, rsgi
 from .worker import Worker
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from .exchange import Request, Response
 
 
@@ -21,10 +23,11 @@ class App:
     def __init__(self) -> None:
         self.worker = Worker()
 
-    def __rsgi_init__(self, _loop: object) -> None:
+    def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         """Start, before the server listens. A worker that cannot start ends its process."""
         if not self.worker.start():
             sys.exit(1)
+        loop.call_soon(self.worker.repeat_termination)
         fast_path.install(self.__rsgi__, self.worker)
 
     async def __rsgi__(self, scope: rsgi.Scope, protocol: Any) -> None:  # noqa: ANN401 - two classes

@@ -25,28 +25,8 @@ class ASGIRequest:
         self._scope = scope
         self._receive = receive
         self.method: str = scope["method"]
-
-    @cached_property
-    def path(self) -> str:
-        """The path below the root path.
-
-        Some servers put the root path before the client's path, some leave the path as it came,
-        and uvicorn with h11 leaves scheme and host before the path of an absolute target.
-        """
-        path: str = self._scope["path"]
-        root: str = self._scope.get("root_path") or ""
-        below = path.removeprefix(root)
-        if below.startswith(("http://", "https://")):
-            return "/" + below.split("://", 1)[1].partition("/")[2]
-        return below if below.startswith("/") else path
-
-    @cached_property
-    def query(self) -> str | None:
-        """The query, unless it is no UTF-8: RSGI under Granian refuses that in the same way."""
-        try:
-            return (self._scope.get("query_string") or b"").decode()
-        except UnicodeDecodeError:
-            return None
+        self.path = _path(scope["path"], scope.get("root_path") or "")
+        self.query = _query(scope.get("query_string") or b"")
 
     @property
     def peer(self) -> str:
@@ -84,6 +64,26 @@ class ASGIRequest:
                 raise BodyBrokenError
             yield message.get("body", b"")
             more = message.get("more_body", False)
+
+
+def _path(path: str, root: str) -> str:
+    """The path below the root path.
+
+    Some servers put the root path before the client's path, some leave the path as it came, and
+    uvicorn with h11 leaves scheme and host before the path of an absolute target.
+    """
+    below = path.removeprefix(root)
+    if below.startswith(("http://", "https://")):
+        return "/" + below.split("://", 1)[1].partition("/")[2]
+    return below if below.startswith("/") else path
+
+
+def _query(query: bytes) -> str | None:
+    """The query, unless it is no UTF-8: that is refused here, as Granian refuses it by itself."""
+    try:
+        return query.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 async def serve(

@@ -123,13 +123,23 @@ def _retire(settings: Settings) -> None:
         taken: dict[tuple[str, Key], float] = {
             (LOG, window.key): time.time() for window in windows if window.window_start <= logged
         }
-        opened = ledger.open_ledger(settings)
+        opened = _opened_ledger(settings)
         try:
             opened.record(windows, sinks=settings.sinks, taken=taken)
         finally:
             opened.close()
         settings.segment.unlink()
     events.SEGMENT_RETIRED.emit(path=settings.segment, window_seconds=length, windows=len(windows))
+
+
+def _opened_ledger(settings: Settings) -> ledger.Ledger:
+    try:
+        return ledger.open_ledger(settings)
+    except ledger.LedgerError as error:
+        if error.trouble is not ledger.LedgerTrouble.DAMAGED:
+            raise
+    events.LEDGER_SET_ASIDE.emit(kept=ledger.set_aside(ledger.path_of(settings)))
+    return ledger.open_ledger(settings)
 
 
 def _set_aside(path: Path) -> None:

@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import ledger
+from . import ledger, standing
 from ._verve import VerveError, segment_identity
+from .sinks import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,8 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
     yield _state(settings)
     yield _segment(settings)
     yield _ledger(settings)
+    if KAFKA in settings.sinks:
+        yield _kafka(settings)
 
 
 def _local(settings: Settings) -> str:
@@ -95,3 +98,15 @@ def _ledger(settings: Settings) -> Finding:
     late = behind > LATE_WINDOWS * settings.window
     said = f"behind by {behind:.0f} s" if late else "up to date"
     return Finding("ledger", ok=not late, detail=f"{said}: `{path}`")
+
+
+def _kafka(settings: Settings) -> Finding:
+    found = standing.of(settings, KAFKA)
+    if found.lag_seconds is None:
+        return Finding(KAFKA, ok=False, detail="the ledger does not tell what waits for it")
+    where = f"`{settings.kafka_topic}` at `{','.join(settings.kafka_brokers or ())}`"
+    if not found.is_behind(settings.window):
+        return Finding(KAFKA, ok=True, detail=f"up to date: {where}")
+    said = f"behind by {found.lag_seconds} s, {found.attempts} failed attempts"
+    why = f": {found.error}" if found.error else ""
+    return Finding(KAFKA, ok=False, detail=f"{said}{why}: {where}")

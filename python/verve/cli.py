@@ -12,14 +12,15 @@ import click
 
 from . import config, config_table, ledger, log
 from ._verve import VerveError
-from .moments import Moment
+from .moments import Moment, Span
+from .sinks import KAFKA
 from .window import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .config import Settings
-    from .window import Window
+    from .window import Key, Window
 
 _COLUMNS = ("unique", "requests", "duplicates", "late", "rejected")
 
@@ -135,26 +136,65 @@ def check(url: str | None, timeout: float, **options: Any) -> None:  # noqa: ANN
 @click.option("--since", type=Moment(), help="RFC 3339, seconds since the epoch, or `2h` ago.")
 @click.option("--until", type=Moment(), help="The same; windows that start before it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def windows(
+@click.option("--undelivered", is_flag=True, help="Only those that a sink has not taken.")
+@click.option(
+    "--redeliver",
+    type=Span(),
+    metavar="SINCE..UNTIL",
+    help="Have the windows that start in this span sent to Kafka again; prints none.",
+)
+def windows(  # noqa: PLR0913 - one an option
+    *,
     limit: int,
     since: int | None,
     until: int | None,
-    as_json: bool,  # noqa: FBT001 - click passes it by name
+    as_json: bool,
+    undelivered: bool,
+    redeliver: tuple[int, int] | None,
     **options: Any,  # noqa: ANN401 - see with_settings
 ) -> None:
     """Print the closed windows from the ledger, newest first."""
     settings = settings_from(options)
-    found = ledger.rows(ledger.path_of(settings), limit=limit, since=since, until=until)
+    path = ledger.path_of(settings)
+    if redeliver is not None:
+        _redeliver(settings, *redeliver)
+        return
+    sinks: dict[Key, tuple[str, ...]] = {}
+    if undelivered:
+        waiting = ledger.undelivered(path, limit=limit, since=since, until=until)
+        found = [window for window, _ in waiting]
+        sinks = {window.key: names for window, names in waiting}
+    else:
+        found = ledger.rows(path, limit=limit, since=since, until=until)
     if as_json:
         for window in found:
-            click.echo(json.dumps(window.as_json()))
+            more = {"undelivered": sinks[window.key]} if undelivered else {}
+            click.echo(json.dumps(window.as_json() | more))
         return
     if not found:
-        click.echo(f"no windows in `{ledger.path_of(settings)}`", err=True)
+        click.echo(f"no {'undelivered ' if undelivered else ''}windows in `{path}`", err=True)
         return
     click.echo(f"{'window':<20} {'length':>6} " + " ".join(f"{c:>12}" for c in _COLUMNS))
     for window in found:
-        click.echo(_line(window))
+        names = sinks.get(window.key)
+        click.echo(_line(window) + (f" not in {', '.join(names)}" if names else ""))
+
+
+def _redeliver(settings: Settings, since: int, until: int) -> None:
+    """Open the deliveries to Kafka again; the service, now or when it runs, does the rest."""
+    if KAFKA not in settings.sinks:
+        raise VerveError(
+            "the counts do not go to Kafka: `sinks`; hint: set `VERVE_KAFKA_BROKERS` as the service"
+        )
+    path = ledger.path_of(settings)
+    if not path.exists():
+        raise VerveError(f"there is no ledger: `{path}`; hint: `--state-dir` names its directory")
+    opened = ledger.open_ledger(settings)
+    try:
+        count = opened.reopen(KAFKA, since, until)
+    finally:
+        opened.close()
+    click.echo(f"{count} windows go to Kafka again", err=True)
 
 
 def _line(window: Window) -> str:

@@ -10,27 +10,25 @@ host can read the arguments of its processes; they can come from a file (`VERVE_
 `--admin-token-file`, or `admin_token_file` in the TOML file).
 """
 
-# ruff: noqa: RUF009 - `_row` makes a dataclass field
+# ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
 
 import os
 import re
-import socket
-import tempfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from enum import StrEnum
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import config_defaults as defaults
 from . import limits, parsers
 from ._verve import SettingError
+from .config_row import PREFIX, Derived, Setting, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
-PREFIX = "VERVE_"
 SUPERVISOR = "VERVE_SUPERVISOR_PID"
 """Set by `verve serve` for its workers: the process that starts a worker again when one is gone."""
 
@@ -40,6 +38,15 @@ class Admin(StrEnum):
 
     GUARDED = "guarded"
     OPEN = "open"
+
+
+class KafkaSasl(StrEnum):
+    """How the service proves to a Kafka broker who it is."""
+
+    NONE = "none"
+    PLAIN = "plain"
+    SCRAM_SHA_256 = "scram-sha-256"
+    SCRAM_SHA_512 = "scram-sha-512"
 
 
 class LogFormat(StrEnum):
@@ -58,77 +65,6 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """A default that depends on the host or on other settings: its text in the docs, and how."""
-
-    text: str
-    value: Callable[[Mapping[str, Any], Mapping[str, str]], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table. `default` goes through `parse`; None means that it may be absent."""
-
-    name: str
-    section: str
-    parse: Callable[[str], Any]
-    default: str | Derived | None
-    help: str
-    secret: bool
-    in_file: bool
-
-    @property
-    def variable(self) -> str:
-        """Its name in the environment."""
-        return PREFIX + self.name.upper()
-
-    @property
-    def flag(self) -> str:
-        """Its name on the command line. That of a secret takes a file."""
-        return "--" + self.name.replace("_", "-") + ("-file" if self.secret else "")
-
-    @property
-    def default_text(self) -> str:
-        """The default as the docs name it."""
-        if isinstance(self.default, Derived):
-            return self.default.text
-        return "" if self.default is None else f"`{self.default}`"
-
-
-def _row(  # noqa: PLR0913 - the columns of the table
-    section: str,
-    parse: Callable[[str], Any],
-    default: str | Derived | None,
-    help: str,  # noqa: A002 - the word of the field
-    *,
-    secret: bool = False,
-    in_file: bool = True,
-) -> Any:  # noqa: ANN401 - the type is that of the field it is assigned to
-    return field(metadata={"row": (section, parse, default, help, secret, in_file)})
-
-
-def _state_dir(_values: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
-    if given := environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])  # systemd lists all of a unit's, ours first
-    if os.geteuid() == 0:
-        return Path("/var/lib/verve")
-    base = environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
-    return root / "verve"
-
-
-def _segment(values: Mapping[str, Any], _environ: Mapping[str, str]) -> Path:
-    directory = os.fsencode(os.path.realpath(values["state_dir"]))
-    name = f"verve-{os.geteuid()}-{blake2b(directory, digest_size=8).hexdigest()}"
-    shared_memory = Path("/dev/shm")  # noqa: S108 - named by owner and directory, created with care
-    return (shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())) / name
-
-
-def _source(values: Mapping[str, Any], _environ: Mapping[str, str]) -> str:
-    return values["cluster"] or socket.gethostname()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings in effect. Made by `load`, never changed.
@@ -137,42 +73,42 @@ class Settings:
     `secret_files` which file a secret was read from.
     """
 
-    config: Path | None = _row(
+    config: Path | None = setting(
         "server", parsers.path, None, "TOML file with settings.", in_file=False
     )
-    host: str = _row("server", parsers.text, "127.0.0.1", "Address to listen on.")
-    port: int = _row("server", parsers.integer(1, 65_535), "8000", "Port to listen on.")
-    workers: int = _row(
+    host: str = setting("server", parsers.text, "127.0.0.1", "Address to listen on.")
+    port: int = setting("server", parsers.integer(1, 65_535), "8000", "Port to listen on.")
+    workers: int = setting(
         "server",
         parsers.integer(1, 1024),
         Derived("one a processor, at most 4", lambda _values, _env: min(4, limits.processors())),
         "Number of worker processes that `verve serve` starts.",
     )
-    fast_path: bool = _row(
+    fast_path: bool = setting(
         "server", parsers.switch, "on", "Answer accepts without the event loop, under RSGI."
     )
-    max_body: int = _row(
+    max_body: int = setting(
         "server", parsers.size(1024, 2**31 - 1), "8MiB", "Largest body of a batch."
     )
-    window: int = _row(
+    window: int = setting(
         "counting", parsers.duration(1, 86_400), "60", "Length of a window, aligned to the epoch."
     )
-    state_dir: Path = _row(
+    state_dir: Path = setting(
         "counting",
         parsers.path,
         Derived(
             "`$STATE_DIRECTORY`, else `/var/lib/verve` for root, else `$XDG_STATE_HOME/verve`",
-            _state_dir,
+            defaults.state_dir,
         ),
         "Directory of the ledger and the locks, on a disk.",
     )
-    segment: Path = _row(
+    segment: Path = setting(
         "counting",
         parsers.path,
-        Derived("`/dev/shm/verve-<uid>-<hash of the state directory>`", _segment),
+        Derived("`/dev/shm/verve-<uid>-<hash of the state directory>`", defaults.segment),
         "File that holds the counters, on a tmpfs.",
     )
-    max_ids_per_window: int = _row(
+    max_ids_per_window: int = setting(
         "counting",
         parsers.count(1, 2**31),
         Derived(
@@ -181,38 +117,82 @@ class Settings:
         ),
         "Distinct ids that a window can hold.",
     )
-    cluster: str = _row(
+    cluster: str = setting(
         "counting", parsers.text, "", "Name of the set of hosts that this one belongs to."
     )
-    keep: int = _row(
+    kafka_brokers: tuple[str, ...] | None = setting(
+        "kafka", parsers.brokers, None, "Brokers to begin with: `host:9092`, separated by commas."
+    )
+    kafka_topic: str = setting(
+        "kafka",
+        parsers.topic,
+        "unique-request-count",
+        "Topic of the counts. It is made where it is missing.",
+    )
+    kafka_partitions: int = setting(
+        "kafka", parsers.integer(1, 10_000), "1", "Partitions of a topic that is made."
+    )
+    kafka_replication: int | None = setting(
+        "kafka",
+        parsers.integer(1, 100),
+        Derived("3, or one a broker where there are fewer", lambda _values, _env: None),
+        "Copies of a topic that is made.",
+    )
+    kafka_tls: bool = setting("kafka", parsers.switch, "off", "Speak TLS to the brokers.")
+    kafka_tls_ca: Path | None = setting(
+        "kafka", parsers.path, None, "PEM file of the authorities to trust, not those of the host."
+    )
+    kafka_tls_certificate: Path | None = setting(
+        "kafka", parsers.path, None, "PEM file of the service's own certificate."
+    )
+    kafka_tls_key: Path | None = setting(
+        "kafka", parsers.path, None, "PEM file of its key, if it is not with the certificate."
+    )
+    kafka_tls_key_password: str | None = setting(
+        "kafka", parsers.text, None, "Password of that key.", secret=True
+    )
+    kafka_sasl: KafkaSasl = setting(
+        "kafka",
+        parsers.choice(KafkaSasl),
+        "none",
+        "Authentication: `none`, `plain`, `scram-sha-256` or `scram-sha-512`.",
+    )
+    kafka_user: str | None = setting("kafka", parsers.text, None, "User to authenticate as.")
+    kafka_password: str | None = setting(
+        "kafka", parsers.text, None, "Password of that user.", secret=True
+    )
+    keep: int = setting(
         "publishing", parsers.duration(60, 100 * 365 * 86_400), "365d", "How long the ledger keeps."
     )
-    sinks: tuple[str, ...] = _row(
-        "publishing", parsers.names(("log",)), "log", "Where the count of each window goes."
+    sinks: tuple[str, ...] = setting(
+        "publishing",
+        parsers.names(("log", "kafka")),
+        Derived("`log`; `kafka` where there are brokers", defaults.sinks),
+        "Where the count of each window goes: `log`, `kafka`, or both.",
     )
-    source: str = _row(
+    source: str = setting(
         "publishing",
         parsers.text,
-        Derived("the cluster, else the host's name", _source),
+        Derived("the cluster, else the host's name", defaults.source),
         "Name that published counts carry.",
     )
-    admin: Admin = _row(
+    admin: Admin = setting(
         "access",
         parsers.choice(Admin),
         "guarded",
         "Who sees page, metrics and history: `open`: all; `guarded`: loopback, or with the token.",
     )
-    admin_token: str | None = _row(
+    admin_token: str | None = setting(
         "access",
         parsers.token,
         None,
         "Bearer token for page, metrics and history.",
         secret=True,
     )
-    log_format: LogFormat = _row(
+    log_format: LogFormat = setting(
         "logging", parsers.choice(LogFormat), "text", "Form of the log lines: `text` or `json`."
     )
-    log_level: LogLevel = _row(
+    log_level: LogLevel = setting(
         "logging",
         parsers.choice(LogLevel),
         "info",
@@ -320,7 +300,10 @@ def _variables(environ: Mapping[str, str], warnings: list[str]) -> dict[str, str
 
 
 def _file(path: Path) -> dict[str, str]:
-    """The settings of a TOML file as texts, so that all sources share the parsers."""
+    """The settings of a TOML file as texts, so that all sources share the parsers.
+
+    An empty one counts as absent, as in the environment.
+    """
     import tomllib  # noqa: PLC0415 - most workers have no file
 
     try:
@@ -343,7 +326,8 @@ def _file(path: Path) -> dict[str, str]:
                 f"the setting `{key}` in {path} has a value of the wrong kind: `{value}`\n"
                 f"hint: write text in quotes, or a whole number"
             )
-        found[key] = ",".join(parsers.as_text(item) for item in items)
+        if text := ",".join(parsers.as_text(item) for item in items):
+            found[key] = text
     return found
 
 

@@ -11,7 +11,8 @@ from .config import TABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .config import Setting, Settings
+    from .config import Settings
+    from .config_row import Setting
 
 MASK = "***"
 

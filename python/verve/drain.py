@@ -124,9 +124,13 @@ class RingSource:
                 yield window
 
     def take_note(self, window: Window) -> bool:
-        """Move the cursor on; a window from before the ring does not move it."""
+        """Move the cursor on; a window from before the ring does not move it.
+
+        One of another length may start when a window of the ring does, which is still to be logged.
+        """
         self._deliveries.note(window.key)
-        if window.window_start <= self._counter.cursor(LOG_CURSOR):
+        of_the_ring = window.window_seconds == self._counter.window
+        if not of_the_ring or window.window_start <= self._counter.cursor(LOG_CURSOR):
             return self._lease.holds()
         return self._counter.advance_cursor(LOG_CURSOR, window.window_start, self._lease.term)
 

@@ -94,6 +94,12 @@ LEDGER_MISSED = Event(
     "Windows left the sealed ring before the ledger took them, from {first} on",
     ("first",),
 )
+KAFKA_CHOSEN = Event(
+    "kafka.chosen",
+    _I,
+    "Counts go to Kafka, topic {topic}, {place} the log",
+    ("topic", "place", "brokers"),
+)
 SINK_DELAYED = Event(
     "sink.delayed",
     _W,

@@ -23,32 +23,38 @@ class Request(Protocol):
     @property
     def method(self) -> str:
         """The method, as sent: methods are case-sensitive."""
+        ...
 
     @property
     def path(self) -> str:
         """The path, percent-decoded once."""
+        ...
 
     @property
     def query(self) -> str | None:
         """The query without its `?`, still encoded; None if it is no UTF-8."""
+        ...
 
     @property
     def peer(self) -> str:
         """The address of the other end of the connection, without port; empty if it has none."""
+        ...
 
     def header(self, name: str) -> list[str]:
         """All values of a header, by its name in lower case."""
+        ...
 
     def hosts(self) -> list[str]:
         """Every name by which the client called this server: Host headers and the target's."""
+        ...
 
     async def body(self, limit: int) -> bytes:
         """The whole body.
 
-        Raises:
-            BodyTooLargeError: It is longer than `limit` bytes.
-            BodyBrokenError: It ended before its end.
+        Raises `BodyTooLargeError` when it is longer than `limit` bytes, `BodyBrokenError` when it
+        ended before its end.
         """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

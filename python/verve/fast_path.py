@@ -107,11 +107,12 @@ def _around(
 def _choose(
     stock: Schedule, target: object, callback: Callable[..., object], worker: Worker
 ) -> Schedule:
-    if target != callback:
-        if getattr(target, "__wrapped__", None) == callback:
-            FAST_PATH_UNAVAILABLE.emit(reason="Granian's access log is on")
-        return stock
     if worker.counter is None:
+        return stock
+    if target != callback:
+        logs = getattr(target, "__wrapped__", None) == callback
+        reason = "Granian's access log is on" if logs else "another application is around this one"
+        FAST_PATH_UNAVAILABLE.emit(reason=reason)
         return stock
     worker.fast_path = True
     FAST_PATH_ON.emit()

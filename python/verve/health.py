@@ -6,15 +6,18 @@ next window, and a live leader. What only delays reports is named as degraded, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from . import standing
 from ._verve import VerveError
 from .exchange import json_object, plain
+from .sinks import KAFKA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ._verve import Counter
     from .exchange import Request, Response
@@ -39,6 +42,10 @@ class Part:
     name: str
     state: State
     detail: str
+    figures: Mapping[str, str | int | None] = field(default_factory=dict)
+    """More about it, for everyone."""
+    error: str | None = None
+    """What went wrong last, in full, for who may look."""
 
 
 async def live(_worker: Worker, _request: Request) -> Response:
@@ -48,12 +55,14 @@ async def live(_worker: Worker, _request: Request) -> Response:
 
 async def ready(worker: Worker, request: Request) -> Response:
     """`/readyz`, and the parts one by one with `?verbose`."""
-    parts = list(examine(worker))
+    # In a thread: it may look into files.
+    parts = await asyncio.to_thread(lambda: list(examine(worker)))
     failed = [part for part in parts if part.state is State.FAILED]
     degraded = [part for part in parts if part.state is State.DEGRADED]
     status = 503 if failed else 200
     if "verbose" in (pair.partition("=")[0] for pair in (request.query or "").split("&")):
-        listed = {part.name: {"state": part.state, "detail": part.detail} for part in parts}
+        may_look = worker.access.refusal(request) is None
+        listed = {part.name: _listed(part, may_look) for part in parts}
         return json_object(status, {"ready": not failed, "parts": listed})
     if failed:
         return plain(status, "not ready: " + ", ".join(part.detail for part in failed))
@@ -86,8 +95,24 @@ def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
         late = publishing.ledger_lag > LATE_WINDOWS * counter.window
         behind = late or publishing.ledger_error is not None
         yield _part("ledger", behind, "ledger behind", State.DEGRADED)
+    yield from _kafka(worker)
     distrusted = bool(stats["clock_distrusted"])
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
+
+
+def _kafka(worker: Worker) -> Iterator[Part]:
+    settings = worker.settings
+    if settings is None or KAFKA not in settings.sinks:
+        return
+    found = standing.of(settings, KAFKA)
+    behind = found.is_behind(settings.window)
+    state, detail = (State.DEGRADED, "kafka behind") if behind else (State.OK, "")
+    yield Part(KAFKA, state, detail, found.figures(), found.error)
+
+
+def _listed(part: Part, may_look: bool) -> dict[str, object]:  # noqa: FBT001 - who asks
+    listed: dict[str, object] = {"state": part.state, "detail": part.detail, **part.figures}
+    return {**listed, "last_error": part.error} if part.figures and may_look else listed
 
 
 def _part(name: str, bad: bool, detail: str, state: State = State.FAILED) -> Part:  # noqa: FBT001

@@ -22,7 +22,9 @@ from .courier import Courier, Delivery
 from .deposed import HolderWatch
 from .drain import LEDGER_CURSOR, LOG, LOG_CURSOR, Deliveries, Drain, Lease, RingSource
 from .notices import Notices
-from .sinks import LogSink
+from .outbox import Outbox
+from .sinks import KAFKA, LogSink, kafka_sink
+from .standing import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +68,13 @@ class Term:
         self._over = threading.Event()
         self._wakes: list[threading.Event] = []
         self._threads: list[threading.Thread] = []
-        self._work("verve-ledger", self.drain.run, self.drain.close)
+        stored, logged = threading.Event(), threading.Event()
+        if KAFKA in settings.sinks:
+            self._carry_to_kafka(settings, lease, wake=stored)
+        self._work("verve-ledger", self.drain.run, self.drain.close, wake=logged, then=stored)
         for courier in self.couriers:
-            name = f"verve-sink-{courier.sink.name}"
-            self._work(name, courier.run, courier.sink.close, then=self._wakes[0])
+            if courier.sink.name == LOG:
+                self._work("verve-sink-log", courier.run, courier.sink.close, then=logged)
 
     def wake(self) -> None:
         """There is something new in the ring."""
@@ -80,17 +85,33 @@ class Term:
         """End the threads; one that is stuck beyond `deadline` (monotonic) ends when it can."""
         self._over.set()
         self.wake()
+        for courier in self.couriers:
+            courier.sink.interrupt()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _carry_to_kafka(self, settings: Settings, lease: Lease, wake: threading.Event) -> None:
+        """What the ledger holds goes to Kafka, as soon as the ledger has it."""
+        outbox = Outbox(settings, lease, KAFKA)
+        courier = Courier(kafka_sink(settings), outbox, self._notices, Report(settings, KAFKA))
+        self.couriers.append(courier)
+
+        def close() -> None:
+            courier.sink.close()
+            outbox.close()
+
+        self._work("verve-sink-kafka", courier.run, close, wake=wake)
 
     def _work(
         self,
         name: str,
         run: Callable[[], float | None],
         close: Callable[[], None],
+        wake: threading.Event | None = None,
         then: threading.Event | None = None,
     ) -> None:
-        wake = threading.Event()
+        """Run `run` in a thread, when `wake` is set or its pause is over; it sets `then`."""
+        wake = threading.Event() if wake is None else wake
 
         def body() -> None:
             while not self._over.is_set():
@@ -208,7 +229,18 @@ class Leader:
         self._term = None
         if term is not None:
             self._notices.put(events.LEADER_STARTED, term=term)
+            self._announce_kafka()
             self._term = Term(self._counter, self._settings, term, self._notices)
+
+    def _announce_kafka(self) -> None:
+        if KAFKA in self._settings.sinks:
+            both = LOG in self._settings.sinks
+            self._notices.put(
+                events.KAFKA_CHOSEN,
+                topic=self._settings.kafka_topic,
+                brokers=",".join(self._settings.kafka_brokers or ()),
+                place="beside" if both else "in the place of",
+            )
 
     def _is_orphan(self) -> bool:
         """Whether the server that started this worker is gone, so that nobody would end it.

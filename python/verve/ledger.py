@@ -11,17 +11,15 @@ worker and the command line may read at any time. Nothing here waits longer than
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 import threading
 import time
 from dataclasses import fields
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from ._verve import VerveError
+from .ledger_errors import LedgerError, LedgerTrouble, mapped
 from .window import Key, Window
 
 if TYPE_CHECKING:
@@ -29,6 +27,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .config import Settings
+
+__all__ = [
+    "Backlog",
+    "Ledger",
+    "LedgerError",
+    "LedgerTrouble",
+    "backlog",
+    "open_ledger",
+    "path_of",
+    "rows",
+    "set_aside",
+    "undelivered",
+]
 
 BUSY_SECONDS = 0.25
 SCHEMA_VERSION = 1
@@ -45,6 +56,8 @@ _REPLACED = ", ".join(
 )
 _QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
 _SELECT = f"SELECT {_QUALIFIED} FROM windows w"  # noqa: S608 - the names are ours
+_BETWEEN = "w.window_start >= :since AND w.window_start < :until"
+_NEWEST_FIRST = "ORDER BY w.window_start DESC, w.window_seconds DESC LIMIT :limit"
 
 _SCHEMA = f"""
 CREATE TABLE windows (
@@ -72,33 +85,12 @@ PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 
-class LedgerTrouble(StrEnum):
-    """What kept the ledger from its work."""
+class Backlog(NamedTuple):
+    """What a sink has not taken: how many windows, of how many seconds, since which start."""
 
-    LOCKED = "locked"
-    FULL = "full"
-    DAMAGED = "damaged"
-    NEWER = "newer"
-    DEPOSED = "deposed"
-    BROKEN = "broken"
-
-
-_HINTS = {
-    LedgerTrouble.LOCKED: "another process is inside a transaction, it will be tried again",
-    LedgerTrouble.FULL: "make room on the disk, the windows wait in the segment for a day",
-    LedgerTrouble.DAMAGED: "the next leader sets the file aside and starts a new one",
-    LedgerTrouble.NEWER: "a newer Verve made it, use that one or another state directory",
-    LedgerTrouble.DEPOSED: "another worker leads now and does this work",
-    LedgerTrouble.BROKEN: "see that the directory exists and belongs to the user of the service",
-}
-
-
-class LedgerError(VerveError):
-    """The ledger could not be read or written; `trouble` says why."""
-
-    def __init__(self, trouble: LedgerTrouble, detail: str, path: Path) -> None:
-        super().__init__(f"the ledger is {trouble}: {detail}: `{path}`; hint: {_HINTS[trouble]}")
-        self.trouble = trouble
+    windows: int
+    seconds: int
+    oldest: int | None
 
 
 def path_of(settings: Settings) -> Path:
@@ -116,21 +108,58 @@ def rows(
 
     No ledger yet means no windows.
     """
-    where = "WHERE w.window_start >= :since AND w.window_start < :until"
-    order = "ORDER BY w.window_start DESC, w.window_seconds DESC LIMIT :limit"
-    bounds = {
-        "since": -(2**63) if since is None else since,
-        "until": 2**63 - 1 if until is None else until,
-        "limit": -1 if limit is None else limit,
-    }
-    with _errors(path):
-        if not path.exists():
+    with reading(path) as connection:
+        if connection is None:
             return []
+        found = connection.execute(
+            f"{_SELECT} WHERE {_BETWEEN} {_NEWEST_FIRST}", _bounds(limit, since, until)
+        )
+        return [_window(row) for row in found]
+
+
+def undelivered(
+    path: Path,
+    limit: int | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> list[tuple[Window, tuple[str, ...]]]:
+    """The windows of `rows` that some sink has not taken, with the names of those sinks."""
+    with reading(path) as connection:
+        if connection is None:
+            return []
+        found = connection.execute(
+            f"SELECT {_QUALIFIED}, group_concat(d.sink) FROM windows w "  # noqa: S608 - ours
+            "JOIN deliveries d USING (window_start, window_seconds) "
+            f"WHERE d.taken_at IS NULL AND {_BETWEEN} "
+            f"GROUP BY w.window_start, w.window_seconds {_NEWEST_FIRST}",
+            _bounds(limit, since, until),
+        )
+        return [(_window(row[:-1]), tuple(sorted(row[-1].split(",")))) for row in found]
+
+
+def backlog(path: Path, sink: str) -> Backlog:
+    """How much `sink` has not taken of what the ledger holds."""
+    with reading(path) as connection:
+        if connection is None:
+            return Backlog(0, 0, None)
+        found = connection.execute(
+            "SELECT count(*), coalesce(sum(window_seconds), 0), min(window_start) "
+            "FROM deliveries WHERE sink = ? AND taken_at IS NULL",
+            (sink,),
+        )
+        return Backlog(*found.fetchone())
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A connection that reads, or None while there is no ledger yet. Raises `LedgerError`."""
+    with mapped(path):
+        if not path.exists():
+            yield None
+            return
         with contextlib.closing(_reader(path)) as connection:
-            if _check_version(connection, path) == 0:
-                return []  # it is being made right now
-            found = connection.execute(f"{_SELECT} {where} {order}", bounds)
-            return [_window(row) for row in found]
+            # Version 0: it is being made right now.
+            yield connection if _check_version(connection, path) else None
 
 
 class Ledger:
@@ -140,7 +169,7 @@ class Ledger:
         self.path = path
         self._keep = keep
         self._lock = threading.Lock()
-        with _errors(path):
+        with mapped(path):
             self._connection = _writer(path)
         self._identity = _identity(path)
 
@@ -172,16 +201,16 @@ class Ledger:
                     {name: getattr(window, name) for name in _COLUMNS},
                 ).fetchone():
                     connection.executemany(
-                        "INSERT INTO deliveries VALUES (?, ?, ?, NULL) "
-                        "ON CONFLICT DO UPDATE SET taken_at = NULL",
-                        [(sink, *window.key) for sink in sinks],
+                        "INSERT INTO deliveries (window_start, window_seconds, sink) "
+                        "VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET taken_at = NULL",
+                        [(*window.key, sink) for sink in sinks],
                     )
             _close_deliveries(connection, taken)
             self._expire(connection)
 
     def undelivered(self, sink: str, limit: int = 1_440) -> list[Window]:
         """The windows that `sink` has not taken, oldest first."""
-        with self._lock, _errors(self.path):
+        with self._lock, mapped(self.path):
             found = self._connection.execute(
                 f"{_SELECT} JOIN deliveries d USING (window_start, window_seconds) "
                 "WHERE d.sink = ? AND d.taken_at IS NULL "
@@ -202,9 +231,32 @@ class Ledger:
         with self._transaction(fence) as connection:
             _close_deliveries(connection, {(sink, key): taken_at for key in keys})
 
+    def deliver(
+        self, sink: str, window: Window, taken_at: float, *, fence: Callable[[], bool]
+    ) -> None:
+        """Note that `sink` took this revision of a window; a higher one stays to be delivered."""
+        with self._transaction(fence) as connection:
+            connection.execute(
+                "UPDATE deliveries SET taken_at = ? WHERE sink = ? AND taken_at IS NULL "
+                "AND (window_start, window_seconds) IN (SELECT window_start, window_seconds "
+                "FROM windows WHERE (window_start, window_seconds, revision) = (?, ?, ?))",
+                (taken_at, sink, *window.key, window.revision),
+            )
+
+    def reopen(self, sink: str, since: int, until: int) -> int:
+        """Have `sink` take the windows that start in `since..until` again; how many there are."""
+        with self._transaction(lambda: True) as connection:
+            return connection.execute(
+                "INSERT INTO deliveries (window_start, window_seconds, sink) "
+                "SELECT window_start, window_seconds, ? FROM windows "
+                "WHERE window_start >= ? AND window_start < ? "
+                "ON CONFLICT DO UPDATE SET taken_at = NULL",
+                (sink, since, until),
+            ).rowcount
+
     def taken_at(self, sink: str, key: Key) -> float | None:
         """When `sink` took this window, or None."""
-        with self._lock, _errors(self.path):
+        with self._lock, mapped(self.path):
             found = self._connection.execute(
                 "SELECT taken_at FROM deliveries "
                 "WHERE (sink, window_start, window_seconds) = (?, ?, ?)",
@@ -219,7 +271,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _transaction(self, fence: Callable[[], bool]) -> Iterator[sqlite3.Connection]:
-        with self._lock, _errors(self.path):
+        with self._lock, mapped(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 # The lease may have passed on while this process waited for the lock, or while it
@@ -270,6 +322,14 @@ def _close_deliveries(
         "WHERE window_start = ? AND window_seconds = ? AND sink = ? AND taken_at IS NULL",
         [(at, *key, sink) for (sink, key), at in taken.items()],
     )
+
+
+def _bounds(limit: int | None, since: int | None, until: int | None) -> dict[str, int]:
+    return {
+        "since": -(2**63) if since is None else since,
+        "until": 2**63 - 1 if until is None else until,
+        "limit": -1 if limit is None else limit,
+    }
 
 
 def _window(row: tuple[int, ...]) -> Window:
@@ -326,29 +386,3 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise LedgerError(LedgerTrouble.DAMAGED, found, path)
-
-
-_TROUBLES = {
-    sqlite3.SQLITE_BUSY: LedgerTrouble.LOCKED,
-    sqlite3.SQLITE_LOCKED: LedgerTrouble.LOCKED,
-    sqlite3.SQLITE_FULL: LedgerTrouble.FULL,
-    # What a full disk looks like when the index of the write-ahead log has to grow.
-    sqlite3.SQLITE_IOERR_SHMSIZE: LedgerTrouble.FULL,
-    sqlite3.SQLITE_CORRUPT: LedgerTrouble.DAMAGED,
-    sqlite3.SQLITE_NOTADB: LedgerTrouble.DAMAGED,
-}
-
-
-@contextlib.contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    """Map what SQLite and the file system raise to `LedgerError`."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0)
-        trouble = _TROUBLES.get(code) or _TROUBLES.get(code & 0xFF, LedgerTrouble.BROKEN)
-        raise LedgerError(trouble, str(error), path) from error
-    except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        trouble = LedgerTrouble.FULL if full else LedgerTrouble.BROKEN
-        raise LedgerError(trouble, error.strerror or str(error), path) from error

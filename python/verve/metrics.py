@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
+from . import standing
 from .api import unusable
 from .exchange import Response
+from .sinks import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ._verve import Counter, Stats
     from .exchange import Request
+    from .standing import Standing
     from .worker import Worker
 
     Value = float | Mapping[str, float]
@@ -40,11 +43,15 @@ class Sample:
     worker: Worker
     counter: Counter
     stats: Stats
+    kafka: Standing
 
     @classmethod
     def take(cls, worker: Worker, counter: Counter) -> Sample:
         """Read the segment."""
-        return cls(worker, counter, counter.stats())
+        settings = worker.settings
+        has_kafka = settings is not None and KAFKA in settings.sinks
+        kafka = standing.of(settings, KAFKA) if settings and has_kafka else standing.Standing()
+        return cls(worker, counter, counter.stats(), kafka)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,31 @@ METRICS = (
         _GAUGE,
         "Seconds of sealed windows that the log has not taken.",
         _publishing("log_lag"),
+    ),
+    Metric(
+        "verve_kafka_lag_seconds",
+        _GAUGE,
+        "Seconds of windows in the ledger that Kafka has not acknowledged.",
+        lambda sample: sample.kafka.lag_seconds or 0,
+    ),
+    Metric(
+        "verve_kafka_waiting_windows",
+        _GAUGE,
+        "Windows in the ledger that Kafka has not acknowledged.",
+        lambda sample: sample.kafka.waiting or 0,
+    ),
+    Metric(
+        "verve_kafka_failed_attempts",
+        _GAUGE,
+        "Attempts to deliver to Kafka that failed in a row; 0 when the last one did not.",
+        lambda sample: sample.kafka.attempts,
+    ),
+    Metric(
+        "verve_kafka_failing",
+        _GAUGE,
+        "1 for what made the last attempt to deliver to Kafka fail, in one word; else absent.",
+        lambda sample: {sample.kafka.trouble: 1} if sample.kafka.trouble else {},
+        "trouble",
     ),
     Metric(
         "verve_max_ids",

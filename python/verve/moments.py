@@ -1,4 +1,4 @@
-"""A point in time on the command line."""
+"""Points in time on the command line, and spans between two of them."""
 
 from __future__ import annotations
 
@@ -38,3 +38,27 @@ class Moment(click.ParamType[int]):
                 ctx,
             )
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+class Span(click.ParamType[tuple[int, int]]):
+    """`SINCE..UNTIL`: what starts between two moments. One that is left out is no bound."""
+
+    name = "span"
+
+    def convert(
+        self,
+        value: str | tuple[int, int],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, int]:
+        """Parse both."""
+        if isinstance(value, tuple):
+            return value
+        since, dots, until = value.partition("..")
+        if not dots or not (since or until):
+            self.fail(f"no span: `{value}`; use `2h..1h`, or `2026-11-22T21:00:00Z..`", param, ctx)
+        moment = Moment()
+        return (
+            moment.convert(since, param, ctx) if since else -(2**63),
+            moment.convert(until, param, ctx) if until else 2**63 - 1,
+        )

@@ -33,6 +33,7 @@ _SIZE_UNITS = {
     "g": 2**30,
 }
 _NUMBER_AND_UNIT = re.compile(r"([0-9][0-9_]{0,18})\s*([A-Za-z]*)")
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _SWITCH = {
     "on": True,
     "yes": True,
@@ -160,6 +161,26 @@ def names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
         return tuple(dict.fromkeys(parts))
 
     return parse
+
+
+def brokers(value: str) -> tuple[str, ...]:
+    """Addresses `host:port`, separated by commas; the port is 9092 where none is given."""
+    found = []
+    for part in value.split(","):
+        match = _BROKER.fullmatch(part.strip())
+        if match is None or not 0 < int(match[2] or 9092) < 65_536:  # noqa: PLR2004 - ports
+            raise BadValue(
+                "is no list of brokers", "use `host:9092,other:9092`, IPv6 as `[::1]:9092`"
+            )
+        found.append(f"{match[1]}:{match[2] or 9092}")
+    return tuple(dict.fromkeys(found))
+
+
+def topic(value: str) -> str:
+    """A name that Kafka allows for a topic."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value) or value in {".", ".."}:
+        raise BadValue("is no name of a topic", "use up to 249 letters, digits, dots, `_` and `-`")
+    return value
 
 
 def as_text(value: object) -> str:

@@ -33,9 +33,11 @@ class HTTPProtocol(Protocol):
 
     def __call__(self) -> Awaitable[bytes]:
         """The whole body."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body in chunks."""
+        ...
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer, once."""

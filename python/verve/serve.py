@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import verve
 
-from . import events, ledger, limits, log
+from . import events, ledger, limits, log, sinks
 from ._verve import VerveError
 from .attach import attach
 from .supervisor import can_supervise, supervised
@@ -64,13 +64,14 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     """
     from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
 
+    sinks.check(settings)
     files = limits.raise_open_files()
     settings.export(os.environ)
     with _only_one(settings):
         if "--uds" not in arguments:
             _await_port(settings.host, settings.port)
         # Finds out what is wrong once and here, not in each worker.
-        ledger.rows(ledger.path_of(settings), limit=1)
+        _look_at_ledger(settings)
         attach(settings).close()
         _summary(settings, files)
         server: type[Any] = vars(granian)["Server"]
@@ -108,6 +109,18 @@ def _bound(settings: Settings) -> list[str]:
         *("--workers", str(settings.workers)),
         *("--log-level", settings.log_level.value),
     ]
+
+
+def _look_at_ledger(settings: Settings) -> None:
+    """Find out about a ledger that cannot be used.
+
+    One that is full or locked for now, or that the leader will replace, keeps nobody from counting.
+    """
+    try:
+        ledger.rows(ledger.path_of(settings), limit=1)
+    except ledger.LedgerError as error:
+        if error.trouble in {ledger.LedgerTrouble.NEWER, ledger.LedgerTrouble.BROKEN}:
+            raise
 
 
 def _summary(settings: Settings, files: int) -> None:

@@ -6,13 +6,17 @@ library) did start, and the others still serve. So here the exit status decides:
 by a signal is always started again, after a growing pause if it dies soon each time; one that ended
 by itself soon after its start, twice in a row, ends the server.
 
-This leans on four names of Granian's server class. Where one is gone, Granian's own rule holds.
+And a worker that is told to end while it starts may miss it: before its event loop runs, the signal
+goes to a handler that it has from its parent, or gets lost in uvloop. So it is told again.
+
+This leans on some names of Granian's server class. Where one is gone, Granian's own rule holds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +24,13 @@ from . import events
 from .config import SUPERVISOR
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Mapping
 
-LEANS_ON = ("_respawn_workers", "_serve_loop", "startup", "shutdown")
+LEANS_ON = ("_respawn_workers", "_serve_loop", "_stop_workers", "startup", "shutdown")
 SOON = 5.5
 """A worker that lives no longer than this died soon. Granian's own figure."""
 LONGEST_PAUSE = 2.0
+TOLD_AGAIN_EVERY = 0.5
 
 
 class Deaths:
@@ -87,6 +91,22 @@ class _Supervision:
             with contextlib.suppress(SystemExit):
                 self.shutdown(1)  # type: ignore[attr-defined]
             raise
+
+    def _stop_workers(self) -> None:
+        stopped = threading.Event()
+
+        def tell_again() -> None:
+            while not stopped.wait(TOLD_AGAIN_EVERY):
+                for worker in list(self.wrks):
+                    worker.terminate()
+
+        thread = threading.Thread(target=tell_again, name="verve-stop", daemon=True)
+        thread.start()
+        try:
+            super()._stop_workers()  # type: ignore[misc]
+        finally:
+            stopped.set()
+            thread.join()
 
     def _respawn_workers(
         self,

@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from . import config, events, log
+from . import config, events, log, sinks
 from ._verve import VerveError
 from .access import Access
 from .attach import attach
@@ -72,6 +72,11 @@ class Worker:
             self.draining = True
             self._close()
 
+    def repeat_termination(self) -> None:
+        """Tell a loop that has begun to run of a SIGTERM that came before: uvloop would forget it."""
+        if self.draining:
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def segment_in_place(self) -> bool:
         """Whether the segment's file is still the one that this process counts in.
 
@@ -80,18 +85,20 @@ class Worker:
         return self._file is not None and self._file == self._identity()
 
     def _open(self) -> None:
+        # First, so that no signal falls between the server's readiness for it and this one's.
+        self._notice_termination()
         self.settings = config.load()
         log.configure(self.settings)
         if config.SUPERVISOR not in os.environ:
             # Under `verve serve` the supervisor has said so, once.
             for warning in self.settings.warnings:
                 events.SETTING_ODD.emit(warning=warning)
+        sinks.check(self.settings)
         self.access = Access.of(self.settings)
         self.counter = attach(self.settings)
         self._file = self._identity()
         self.leader = Leader(self.counter, self.settings)
         self.leader.start()
-        self._notice_termination()
         ACCESS_RULE.emit(rule=self.access.rule.value)
 
     def _close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Every way to serve the application, with the options of `Service`.
-KINDS = {
+KINDS: dict[str, tuple[Server, dict[str, Any]]] = {
     "fast path": (Server.GRANIAN, {}),
     "fast path, rust tasks": (Server.GRANIAN, {"arguments": ["--task-impl", "rust"]}),
     "fast path, asyncio loop": (Server.GRANIAN, {"arguments": ["--loop", "asyncio"]}),
@@ -20,11 +20,12 @@ KINDS = {
     "plain RSGI, access log": (Server.GRANIAN, {"arguments": ["--access-log"]}),
     "ASGI, Granian": (Server.GRANIAN_ASGI, {}),
     "ASGI, uvicorn": (Server.UVICORN, {}),
+    "verve serve": (Server.VERVE, {}),
 }
 MAX_BODY = 65_536
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="session", params=KINDS)
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:

@@ -8,11 +8,11 @@ import sys
 
 from granian.server.embed import Server
 
-from tests.contract.marked import app
+from tests.contract.marked import target
 
 
 async def _main() -> None:
-    server = Server(app, port=int(sys.argv[1]))
+    server = Server(target, port=int(sys.argv[1]))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     await server.serve()
 

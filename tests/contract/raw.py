@@ -26,7 +26,7 @@ class Answer:
         return self.headers.get("verve-error")
 
 
-def ask(
+def ask(  # noqa: PLR0913 - the parts of a request
     service: Service,
     method: str,
     target: str,

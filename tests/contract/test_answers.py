@@ -79,7 +79,9 @@ CASES = [
     _post("batch without type", 415, "body type"),
     _post("batch of another type", 415, "body type", ("content-type", "application/x-ndjson")),
     _post("batch of two types", 415, "body type", TEXT, JSON),
-    _post("batch of another charset", 415, "body type", ("content-type", "text/plain; charset=utf-16")),
+    _post(
+        "batch of another charset", 415, "body type", ("content-type", "text/plain; charset=utf-16")
+    ),
     _post("compressed batch", 415, "body encoding", TEXT, ("content-encoding", "gzip")),
     _post("id in the query of a batch", 400, "query in batch", TEXT, query="?id=7"),
     _post("encoded id in it", 400, "query in batch", TEXT, query="?x&%69%64"),
@@ -97,8 +99,15 @@ def test_each_request_gets_its_answer(service: Service, case: Case) -> None:
     assert answer.headers.items() >= case.more.items()
 
 
+def test_a_query_that_is_no_text_is_refused(service: Service) -> None:
+    # Granian refuses it before the application sees it.
+    for query in ("id=\xff", "id=7&endpoint=http://x.example/\xff", "id=7&\xc3("):
+        assert ask(service, "GET", f"{ACCEPT}?{query}").status == 400
+
+
 @pytest.mark.parametrize(
-    "path", ["/", f"{ACCEPT}/", "/API/VERVE/ACCEPT", f"/{ACCEPT}", "/api/verve", "/x%ff", f"{ACCEPT}%00"]
+    "path",
+    ["/", f"{ACCEPT}/", "/API/VERVE/ACCEPT", f"/{ACCEPT}", "/api/verve", "/x%ff", f"{ACCEPT}%00"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_paths_do_not_exist(service: Service, method: str, path: str) -> None:
@@ -254,7 +263,9 @@ def test_a_client_that_waits_for_leave_is_refused_at_once(service: Service) -> N
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_an_endless_batch_is_cut_off(service: Service, framing: str) -> None:
     more = {"length": ("content-length", str(10**12)), "chunked": ("transfer-encoding", "chunked")}
-    piece = b"0" * 65_536 if framing == "length" else chunked(b"0" * 65_536).removesuffix(b"0\r\n\r\n")
+    piece = (
+        b"0" * 65_536 if framing == "length" else chunked(b"0" * 65_536).removesuffix(b"0\r\n\r\n")
+    )
     sent = 0
     with connect(service) as connection:
         connection.sendall(request("POST", ACCEPT, [TEXT, more[framing]]))

@@ -119,7 +119,10 @@ def test_it_steps_aside_for_the_access_log(serve: Serve) -> None:
 
 
 def test_it_steps_aside_inside_another_application(serve: Serve) -> None:
-    _check_everything_goes_through_the_loop(_serve(serve, marked="inside"))
+    service = _serve(serve, marked="inside")
+    _check_everything_goes_through_the_loop(service)
+    (line,) = service.events("fast_path.unavailable")
+    assert "another application" in line["message"]
 
 
 @pytest.mark.parametrize("server", [Server.GRANIAN_ASGI, Server.UVICORN])
@@ -129,12 +132,16 @@ def test_it_is_not_spoken_of_elsewhere(serve: Serve, server: Server) -> None:
     assert not [line for line in service.lines() if line["event"].startswith("fast_path")]
 
 
+def _with_other_parameters(loop: object, cb: object) -> None:
+    raise NotImplementedError((loop, cb))
+
+
 def test_a_granian_with_other_functions_is_unfit() -> None:
     known = {name: getattr(_futures, name) for name in fast_path._BUILDERS}
     (tested, *_) = fast_path.TESTED_GRANIAN
     for name, function in known.items():
         assert inspect.isfunction(function)
-        for other in (None, lambda loop, cb: None):
+        for other in (None, _with_other_parameters):
             changed: Any = types.SimpleNamespace(**{**known, name: other})
             if other is None:
                 delattr(changed, name)

@@ -88,7 +88,9 @@ def test_the_page_is_in_the_prometheus_text_format(service: Service) -> None:
             _, _, name, kinds_word = line.split(" ")
             kinds[name] = kinds_word
         else:
-            sample = re.fullmatch(r'([a-z_]+)(\{[a-z]+="[a-z ]+"\})? (-?[0-9.]+(e[+-]?[0-9]+)?)', line)
+            sample = re.fullmatch(
+                r'([a-z_]+)(\{[a-z]+="[a-z ]+"\})? (-?[0-9.]+(e[+-]?[0-9]+)?)', line
+            )
             assert sample, line
             assert helped[-1] == sample[1]
             assert (kinds[sample[1]] == "counter") == sample[1].endswith("_total")

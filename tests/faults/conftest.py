@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from tests.faults.children import Child
+from tests.faults.parts import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.faults.children import Target
+    from tests.faults.parts import Opening
 
 _numbers = itertools.count()
 
@@ -35,6 +38,32 @@ def segment() -> Iterator[Path]:
     folder.mkdir(mode=0o700)
     yield folder / "segment"
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB in memory."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system")
+    place = tmp_path / "small-disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "verve", place], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Iterator[Callable[[Opening], Remote]]:
+    """Open counters in other processes, which end with the test."""
+    remotes: list[Remote] = []
+
+    def begin(opening: Opening) -> Remote:
+        remotes.append(Remote(opening, tmp_path / f"remote-{len(remotes)}"))
+        return remotes[-1]
+
+    yield begin
+    for one in remotes:
+        one.close()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ ATTACHING, ATTACHED = 1, 2
 
 _HEADER = 8
 _CALL = 9  # first, length, number of answers, then pairs
-REFUSED = -1
+REASONS = ("full", "space", "arena")
 
 
 class Journal:
@@ -77,11 +77,11 @@ class Journal:
         words[at + 4] = new
         words[ANSWERED] = number + 1
 
-    def refused(self) -> None:
+    def refused(self, reason: str) -> None:
         """Note that the last call raised, and counted nothing."""
         words = self._words
         number = words[ANSWERED]
-        words[_HEADER + _CALL * number + 2] = REFUSED
+        words[_HEADER + _CALL * number + 2] = -1 - REASONS.index(reason)
         words[ANSWERED] = number + 1
 
 
@@ -99,6 +99,10 @@ class Life:
     pending: tuple[int, int] | None
     earliest: int
     latest: int
+
+    def refusals(self) -> list[str]:
+        """The reasons of the calls that were refused."""
+        return [REASONS[-1 - code] for code in self.calls[:, 2] if code < 0]
 
 
 def read(path: Path, latest: int) -> Life:

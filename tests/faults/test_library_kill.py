@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import random
 import time
 from collections import Counter as Tally
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.faults import journal
 from tests.faults.children import Board, Child
-from tests.faults.journal import ATTACHED, ATTACHING, STAGE
+from tests.faults.journal import ATTACHING, STAGE
 from tests.faults.observer import Observer
 from tests.faults.oracle import differences
 from tests.faults.writers import Role, Task, write
 from verve import Counter, ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.faults.journal import Life
 
 WINDOW = 1
-MAX_IDS = 300_000
+MAX_IDS = 1_000_000
 AT_ONCE = 6
 NOW = 1_800_000_000.0
 
@@ -71,10 +73,11 @@ class Killing:
             self._frozen_at,
         )
         child = Child(write, task)
+        assert child.receive() == "attaching"
         now = time.time()
         match self.chance.random():
             case x if x < 0.2:  # while it attaches
-                dies_at = now + self.chance.uniform(0, 0.01)
+                dies_at = now + self.chance.uniform(0, 0.002)
             case x if x < 0.4:  # while the window turns
                 boundary = now - now % WINDOW + WINDOW
                 dies_at = boundary + self.chance.uniform(-0.001, 0.004)
@@ -98,28 +101,26 @@ class Killing:
     def check_lives(self) -> None:
         """The writers did what they are there for, and no id was refused."""
         assert sum(len(life.calls) for life in self.lives) > 0
-        assert not any((life.calls[:, 2] == journal.REFUSED).any() for life in self.lives)
+        assert not [reason for life in self.lives for reason in life.refusals()]
         assert any(life.pending for life in self.lives), "nobody was killed inside a call"
 
 
 def _stage(task: Task) -> str:
-    if not task.journals[0].exists():
-        return "not begun"
     with Board(task.journals[0]) as board:
-        return {0: "not begun", ATTACHING: "attaching", ATTACHED: str(task.role)}[board[STAGE]]
+        return "attaching" if board[STAGE] == ATTACHING else str(task.role)
 
 
 @pytest.fixture
-def killing(segment: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Killing]:
-    """Kills writers of `segment`."""
-    seed = request.config.getoption("randomly_seed", 0)
-    yield Killing(segment, tmp_path, int(seed))
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this run, which pytest prints."""
+    return int(request.config.getoption("randomly_seed", 0))
 
 
 @pytest.mark.timeout(600)
 def test_no_acknowledged_id_and_no_window_is_lost(
-    segment: Path, killing: Killing, scale: Callable[[int], int]
+    segment: Path, tmp_path: Path, scale: Callable[[int], int], seed: int
 ) -> None:
+    killing = Killing(segment, tmp_path, seed)
     with Observer(segment, WINDOW, MAX_IDS) as observer:
         victims = [killing.start() for _ in range(AT_ONCE)]
         heapq.heapify(victims)
@@ -134,3 +135,32 @@ def test_no_acknowledged_id_and_no_window_is_lost(
     print(dict(killing.stages), len(records), "windows", sum(r.unique for r in records), "ids")  # noqa: T201
     assert not differences(killing.lives, observer.observed, records)
     assert not any(record.gap for record in records)
+
+
+@pytest.mark.timeout(600)
+def test_a_window_goes_on_after_all_processes_were_killed_at_once(
+    segment: Path, tmp_path: Path, scale: Callable[[int], int], seed: int
+) -> None:
+    killing = Killing(segment, tmp_path, seed, frozen_at=NOW)
+    window = int(NOW) - int(NOW) % 60
+    for _ in range(scale(100)):
+        victims = [killing.start() for _ in range(AT_ONCE)]
+        time.sleep(killing.chance.uniform(0, 0.05))
+        killing.kill(*victims)
+        with Counter(segment, window=60, max_ids=MAX_IDS, clock=ManualClock(NOW)) as counter:
+            now = np.frombuffer(counter.ids(), np.int64)
+            assert counter.count() == len(now)
+            current = counter.current()
+            assert (current.window_start, current.unique) == (window, len(now))
+            assert current.requests >= sum(life.calls[:, 1].sum() for life in killing.lives)
+            assert counter.stats()["processes"] == [os.getpid()]
+    clock = ManualClock(NOW)
+    with Counter(segment, window=60, max_ids=MAX_IDS, clock=clock) as counter:
+        assert counter.hold() == window
+        clock.advance(60)
+        records = counter.closed()
+        ids = np.frombuffer(counter.ids(window), np.int64)
+        assert np.array_equal(np.sort(ids), np.sort(now))
+    killing.check_lives()
+    assert [record.window_start for record in records] == [window]
+    assert not differences(killing.lives, {window: ids}, records)

@@ -6,6 +6,7 @@ nobody else's; the other half are few, so that many writers send them at once.
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -58,12 +59,14 @@ class Task:
         return Counter(self.segment, window=self.window, max_ids=self.max_ids, clock=clock)
 
 
-def write(_link: Link, task: Task) -> None:
-    """Attach and write until killed."""
+def write(link: Link, task: Task) -> None:
+    """Say so, attach, and write until killed."""
+    os.nice(10)  # whoever kills must not have to wait for the ones to be killed
     journals = [Journal(path, CALLS) for path in task.journals]
     begun_at = int(time.time() if task.frozen_at is None else task.frozen_at)
     for journal in journals:
         journal.stage(ATTACHING, begun_at - begun_at % task.window)
+    link.send("attaching")
     if task.role is Role.ATTACHER:
         attach_over_and_over(task, journals[0])
         return
@@ -105,8 +108,8 @@ def singles(counter: Counter, journal: Journal, chance: random.Random, fresh: in
         journal.sent(id)
         try:
             new, window = counter.add_in_window(id)
-        except CapacityError:
-            journal.refused()
+        except CapacityError as error:
+            journal.refused(error.reason)
         else:
             journal.answered_one(new, window)
 
@@ -122,8 +125,8 @@ def batches(counter: Counter, journal: Journal, chance: random.Random, fresh: in
         journal.sent(first, length)
         try:
             answer = counter.add_many_by_window(ids)
-        except CapacityError:
-            journal.refused()
+        except CapacityError as error:
+            journal.refused(error.reason)
         else:
             journal.answered(answer)
 
@@ -131,8 +134,10 @@ def batches(counter: Counter, journal: Journal, chance: random.Random, fresh: in
 def attach_over_and_over(task: Task, journal: Journal) -> None:
     """Attach, count one id, leave, and again."""
     chance = random.Random(task.seed)
-    while not journal.full():
+    while True:
         with task.open() as counter:
+            if journal.full():
+                continue
             id = chance.randint(-SHARED, SHARED)
             journal.sent(id)
             new, window = counter.add_in_window(id)

@@ -35,7 +35,8 @@ class Asked:
 
 
 LOOPBACK = Access(everyone=False, token=None)
-TOKEN = Access(everyone=False, token="s3cret")
+SECRET = "s3cret"  # noqa: S105 - of this test
+TOKEN = Access(everyone=False, token=SECRET)
 
 
 def _may(access: Access, asked: Asked) -> bool:
@@ -46,7 +47,7 @@ def test_the_rule_follows_from_the_settings() -> None:
     assert LOOPBACK.rule is Rule.LOOPBACK
     assert TOKEN.rule is Rule.TOKEN
     assert Access(everyone=True, token=None).rule is Rule.OPEN
-    assert Access(everyone=True, token="s3cret").rule is Rule.OPEN
+    assert Access(everyone=True, token=SECRET).rule is Rule.OPEN
     assert Access(everyone=False, token="").rule is Rule.LOOPBACK
 
 
@@ -58,7 +59,17 @@ def test_the_loopback_may(access: Access, peer: str) -> None:
 
 @pytest.mark.parametrize(
     "peer",
-    ["10.0.0.1", "192.0.2.1", "::2", "::ffff:10.0.0.1", "fe80::1%3", "", "localhost", "/run/x", "127.1"],
+    [
+        "10.0.0.1",
+        "192.0.2.1",
+        "::2",
+        "::ffff:10.0.0.1",
+        "fe80::1%3",
+        "",
+        "localhost",
+        "/run/x",
+        "127.1",
+    ],
 )
 @pytest.mark.parametrize("access", [LOOPBACK, TOKEN])
 def test_other_peers_may_not(access: Access, peer: str) -> None:
@@ -101,7 +112,7 @@ def test_loopback_names_may(host: str) -> None:
         "[::1]x",
         "[::2]",
         "::1",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104 - a name, not bound to
         "[::]",
         "localhost, example.com",
         " localhost",

@@ -67,12 +67,16 @@ def test_what_is_no_moment(text: str) -> None:
     assert "RFC 3339" in raised.value.hint
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, 60), ({"limit": "1"}, 1), ({"limit": "10080"}, 10_080)])
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, 60), ({"limit": "1"}, 1), ({"limit": "10080"}, 10_080)]
+)
 def test_limits(given: dict[str, str], expected: int) -> None:
     assert api.count(given) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "10081", "1.5", "1e3", "+1", " 1", "\u0661", "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "10081", "1.5", "1e3", "+1", " 1", "\u0661", "9" * 5000]
+)
 def test_what_is_no_limit(text: str) -> None:
     with pytest.raises(api.BadParameterError, match="limit"):
         api.count({"limit": text})

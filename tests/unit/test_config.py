@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from verve import SettingError, config, config_table
 
+SECRET = "s3cret"  # noqa: S105 - of a test
+
 
 def _write(directory: Path, text: str, name: str = "verve.toml") -> str:
     path = directory / name
@@ -125,7 +127,7 @@ def test_a_secret_from_a_file(tmp_path: Path) -> None:
         config.load({}, {"VERVE_ADMIN_TOKEN_FILE": file}),
         config.load({"config": _write(tmp_path, f"admin_token_file = '{file}'")}, {}),
     ):
-        assert made.admin_token == "s3cret"
+        assert made.admin_token == SECRET
         assert made.origins["admin_token"].endswith(f", in {file}")
 
 
@@ -189,7 +191,7 @@ def test_workers_get_the_very_same_settings(tmp_path: Path, flags: dict[str, str
     again = config.load({}, environ)
     for name in config.TABLE:
         assert getattr(again, name) == getattr(made, name)
-    assert again.admin_token == "s3cret"
+    assert again.admin_token == SECRET
     assert "s3cret" not in environ.values()
 
 

@@ -80,7 +80,6 @@ def test_ids_per_window(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert limits.max_ids_per_window(tmp_path) == 10_000_000
     monkeypatch.setattr(limits, "room_for", lambda _segment: 0)
     assert limits.max_ids_per_window(tmp_path) == 4096
-    assert limits.room_for(Path("/nowhere/at/all")) == 0
 
 
 def test_a_directory_that_is_not_there_sets_no_bound() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from verve._verve import VerveError
@@ -10,16 +11,35 @@ if TYPE_CHECKING:
     from verve.window import Window
 
 
+class Trouble(StrEnum):
+    """What kept a sink from taking a window, in one word for metrics and readiness."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    AUTHENTICATION = "authentication"
+    AUTHORIZATION = "authorization"
+    TOPIC_MISSING = "topic-missing"
+    TOO_LARGE = "too-large"
+    INTERRUPTED = "interrupted"
+    LEDGER = "ledger"
+    OTHER = "other"
+
+
 class SinkError(VerveError):
     """The sink did not take the window, or cannot tell; it will be offered again."""
+
+    def __init__(self, message: str, trouble: Trouble = Trouble.OTHER) -> None:
+        super().__init__(message)
+        self.trouble = trouble
 
 
 @runtime_checkable
 class Sink(Protocol):
     """Takes closed windows, one at a time, oldest first, at least once each.
 
-    A sink is used by one thread. It may block, but not for ever: each call ends by a deadline of
-    its own.
+    A sink is used by one thread, but for `interrupt`. It may block, but not for ever: each call
+    ends by a deadline of its own.
     """
 
     @property
@@ -31,6 +51,9 @@ class Sink(Protocol):
 
         A window may come again, in a later process too, when its arrival was not noted in time.
         """
+
+    def interrupt(self) -> None:
+        """End a call of `take` soon, this one and all to come. Any thread may ask for it."""
 
     def close(self) -> None:
         """Give back what it holds. Windows are not offered after that."""

@@ -25,5 +25,8 @@ class LogSink:
         except (OSError, ValueError) as error:
             raise SinkError(f"the log line could not be written: `{error}`") from error
 
+    def interrupt(self) -> None:
+        """A line waits a second at the most."""
+
     def close(self) -> None:
         """Nothing is held."""

@@ -1,0 +1,42 @@
+"""The defaults that depend on the host or on other settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def state_dir(_values: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
+    """Where systemd says, where a service of root keeps its state, or the user's own."""
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])  # systemd lists all of a unit's, ours first
+    if os.geteuid() == 0:
+        return Path("/var/lib/verve")
+    base = environ.get("XDG_STATE_HOME", "")
+    root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    return root / "verve"
+
+
+def segment(values: Mapping[str, Any], _environ: Mapping[str, str]) -> Path:
+    """A name of its own in shared memory for each state directory of each user."""
+    directory = os.fsencode(os.path.realpath(values["state_dir"]))
+    name = f"verve-{os.geteuid()}-{blake2b(directory, digest_size=8).hexdigest()}"
+    shared_memory = Path("/dev/shm")  # noqa: S108 - named by owner and directory, created with care
+    return (shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())) / name
+
+
+def sinks(values: Mapping[str, Any], _environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Kafka where it is configured, else the log."""
+    return ("kafka",) if values["kafka_brokers"] else ("log",)
+
+
+def source(values: Mapping[str, Any], _environ: Mapping[str, str]) -> str:
+    """The cluster, else the host."""
+    return values["cluster"] or socket.gethostname()

@@ -1,0 +1,211 @@
+"""Kafka as a sink: one message a window, noted as taken once the brokers have acknowledged it.
+
+The client needs an event loop, and the leader has none. So the thread that carries windows to this
+sink runs one of its own while it delivers, and lets it rest in between. Loop, connections and
+producer are made together and thrown away together: after any error nothing of them is used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from .base import SinkError, Trouble
+from .kafka_message import message
+from .kafka_settings import KAFKA
+from .kafka_wire import Complaints, Wire, trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from verve.window import Window
+
+    from .kafka_settings import KafkaSettings
+
+TAKE_SECONDS = 10.0
+"""The whole of one attempt: connecting, looking for the topic, sending, the acknowledgement."""
+CLOSE_SECONDS = 0.4
+GRACE = 0.3
+"""How long a message that is under way may still take when the service stops."""
+
+
+class KafkaSink:
+    """Sends `<source>:<window start>` and the count of each window to a topic."""
+
+    name = KAFKA
+
+    def __init__(self, settings: KafkaSettings, take_seconds: float = TAKE_SECONDS) -> None:
+        self._settings = settings
+        self._take_seconds = take_seconds
+        self._loop: _Loop | None = None
+        self._wire: Wire | None = None
+        self._running: tuple[_Loop, asyncio.Task[None]] | None = None
+        self._interrupted = False
+
+    def take(self, window: Window) -> None:
+        """Send it and wait for the acknowledgement. Raises `SinkError`, within its deadline."""
+        with Complaints() as complaints:
+            try:
+                self._run(self._deliver(window))
+            except SinkError as error:
+                self._tear_down()
+                raise SinkError(self._settings.masked(str(error)), error.trouble) from None
+            except asyncio.CancelledError:
+                self._tear_down()
+                raise SinkError("the service stops", Trouble.INTERRUPTED) from None
+            except Exception as error:
+                stage = self._wire.stage if self._wire else "connecting"
+                self._tear_down()
+                raise self._told(error, complaints.error, stage) from error
+
+    def interrupt(self) -> None:
+        """End a call of `take` soon."""
+        self._interrupted = True
+        if (running := self._running) is not None:
+            loop, task = running
+            with contextlib.suppress(RuntimeError):  # it has just been closed
+                loop.call_soon_threadsafe(lambda: loop.call_later(GRACE, task.cancel))
+
+    def close(self) -> None:
+        """Close the connections, within a second whatever the brokers do."""
+        self._tear_down()
+
+    def _run(self, delivery: Coroutine[Any, Any, None]) -> None:
+        loop = self._loop = self._loop or _Loop()
+        task = loop.create_task(self._in_time(delivery))
+        self._running = loop, task
+        if self._interrupted:
+            task.cancel()
+        try:
+            loop.run_until_complete(task)
+        finally:
+            self._running = None
+
+    async def _in_time(self, delivery: Coroutine[Any, Any, None]) -> None:
+        """Every await of a delivery is below this one.
+
+        `wait` and not `wait_for`, which would wait for the client to heed its cancellation.
+        """
+        task = asyncio.ensure_future(delivery)
+        done, _ = await asyncio.wait({task}, timeout=self._take_seconds)
+        if not done:
+            raise TimeoutError
+        task.result()
+
+    async def _deliver(self, window: Window) -> None:
+        if self._wire is None:
+            self._wire = Wire(self._settings)
+            await self._wire.open()
+        await self._wire.send(message(window, self._settings.source))
+
+    def _told(self, error: Exception, complaint: BaseException | None, stage: str) -> SinkError:
+        """What went wrong, with the brokers' addresses and never with a secret."""
+        kind = trouble(error)
+        cause: BaseException = error
+        if complaint is not None and kind in {Trouble.UNREACHABLE, Trouble.TIMEOUT}:
+            # It says why; the error itself only says that no broker could be used.
+            cause = complaint
+            kind = trouble(complaint)
+        brokers = ",".join(self._settings.brokers)
+        if isinstance(error, TimeoutError):
+            why = f": {_words(cause)}" if cause is not error else ""
+            text = f"no answer within {self._take_seconds:g} s while {stage}{why}: `{brokers}`"
+        else:
+            text = f"{_words(cause)}, while {stage}: `{brokers}`"
+        if hint := self._hint(kind):
+            text += f"; hint: {hint}"
+        return SinkError(self._settings.masked(text), kind)
+
+    def _hint(self, kind: Trouble) -> str | None:
+        return {
+            Trouble.AUTHENTICATION: "see `VERVE_KAFKA_SASL`, `VERVE_KAFKA_USER` and its password",
+            Trouble.AUTHORIZATION: f"let the user write to the topic `{self._settings.topic}`",
+            Trouble.TLS: "see `VERVE_KAFKA_TLS_CA`, and the name in the broker's certificate",
+            Trouble.TOPIC_MISSING: f"make the topic: {self._settings.command()}",
+            Trouble.TOO_LARGE: (
+                "a message has some 200 bytes: raise `max.message.bytes` of the topic "
+                f"`{self._settings.topic}`"
+            ),
+        }.get(kind)
+
+    def _tear_down(self) -> None:
+        loop, self._loop = self._loop, None
+        wire, self._wire = self._wire, None
+        if loop is None:
+            return
+        try:
+            loop.run_until_complete(_end(wire))
+        finally:
+            loop.close()
+
+
+async def _end(wire: Wire | None) -> None:
+    """Close what is open, and end every task that is left, within `2 * CLOSE_SECONDS`."""
+    if wire is not None:
+        await asyncio.wait({asyncio.ensure_future(wire.close())}, timeout=CLOSE_SECONDS)
+    deadline = time.monotonic() + CLOSE_SECONDS
+    # The client's tasks need more than one cancellation: they finish what is under way first.
+    while (rest := asyncio.all_tasks() - {asyncio.current_task()}) and time.monotonic() < deadline:
+        for task in rest:
+            task.cancel()
+        await asyncio.wait(rest, timeout=0.02)
+    if wire is not None:
+        await asyncio.wait({asyncio.ensure_future(wire.drop())}, timeout=0.1)
+
+
+def _words(error: BaseException) -> str:
+    text = str(error).strip()
+    if isinstance(error, TimeoutError) and not text:
+        return "no answer"
+    name = type(error).__name__
+    return text if name in text else f"{name}: {text}" if text else name
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop whose names are looked up by threads that nobody waits for.
+
+    Those of the standard pool are waited for at the end of the process, and a name server that is
+    away takes its time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # What the client's own tasks leave behind when they are given up.
+        self.set_exception_handler(lambda _loop, _context: None)
+
+    async def getaddrinfo(  # noqa: PLR0913 - as above
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - asyncio's own signature
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Look a name up."""
+        found: asyncio.Future[list[Any]] = self.create_future()
+
+        def settle(result: list[Any] | OSError) -> None:
+            if found.done():
+                return
+            if isinstance(result, OSError):
+                found.set_exception(result)
+            else:
+                found.set_result(result)
+
+        def look() -> None:
+            result: list[Any] | OSError
+            try:
+                result = socket.getaddrinfo(host, port, family, type, proto, flags)
+            except OSError as error:
+                result = error
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                self.call_soon_threadsafe(settle, result)
+
+        threading.Thread(target=look, name="verve-kafka-names", daemon=True).start()
+        return await found

@@ -1,0 +1,304 @@
+"""Imports go one way, files stay small, and `unsafe` stays where it is.
+
+Ids flow `segment -> table -> window -> counter -> (fast path | app) -> leader -> ledger -> sinks`.
+Each stage is built on the ones before it in the tables below, and none may know what is built on
+it. Two arrows look turned round, and are not: the table and the window know nothing of the segment,
+which lends them storage and so knows their shapes; and a stage that hands its result on (app to
+leader, leader to ledger, ledger to sinks) knows whom it hands it to, never who gave it.
+"""
+
+from __future__ import annotations
+
+import re
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.unit.imports import python_imports, rust_code, rust_imports
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 400
+
+
+class Stage(NamedTuple):
+    """Some modules, and the stages that they may import; one another they may, without a ring."""
+
+    modules: set[str]
+    built_on: set[str]
+
+
+CORE = {
+    "primitives": Stage({"mix", "platform", "primitive"}, set()),
+    "error": Stage({"error"}, set()),
+    "table": Stage({"table"}, {"primitives"}),
+    "window": Stage({"ring", "window"}, {"primitives", "table"}),
+    "segment": Stage(
+        {"clock", "layout", "mapping", "segment"}, {"error", "primitives", "table", "window"}
+    ),
+    "grammar": Stage({"address", "batch", "endpoint", "id", "query", "refusal"}, set()),
+    "counter": Stage(
+        {"counter", "figures", "lease", "seat", "upkeep"},
+        {"error", "grammar", "primitives", "segment", "table", "window"},
+    ),
+    "answer": Stage({"answer"}, {"counter", "error", "grammar"}),
+    "contents": Stage({"lib"}, set()),
+}
+
+BINDING = {
+    "values": Stage({"clock", "errors", "ids", "record"}, set()),
+    "counter": Stage({"counter"}, {"values"}),
+    "fast path": Stage({"fast_path"}, {"counter", "values"}),
+    "contents": Stage({"lib"}, {"counter", "fast path", "values"}),
+}
+
+PACKAGE = {
+    "binding": Stage({"_verve"}, set()),
+    "names": Stage({""}, {"binding"}),
+    "settings": Stage(
+        {
+            "config",
+            "config_defaults",
+            "config_row",
+            "config_table",
+            "limits",
+            "moments",
+            "parsers",
+        },
+        {"binding", "names"},
+    ),
+    "log": Stage({"events", "log", "notices"}, {"settings"}),
+    "window": Stage({"window"}, {"binding"}),
+    "sinks": Stage(
+        {
+            "sinks",
+            "sinks.base",
+            "sinks.kafka",
+            "sinks.kafka_message",
+            "sinks.kafka_settings",
+            "sinks.kafka_wire",
+            "sinks.log",
+        },
+        {"binding", "log", "settings", "window"},
+    ),
+    "ledger": Stage({"ledger", "ledger_errors"}, {"binding", "log", "settings", "window"}),
+    "leader": Stage(
+        {"attach", "courier", "deposed", "drain", "leader", "outbox", "standing"},
+        {"binding", "ledger", "log", "settings", "sinks", "window"},
+    ),
+    "app": Stage(
+        {
+            "accept",
+            "access",
+            "api",
+            "app",
+            "asgi",
+            "exchange",
+            "fast_path",
+            "health",
+            "metrics",
+            "routes",
+            "rsgi",
+            "worker",
+        },
+        {"binding", "leader", "ledger", "log", "settings", "sinks", "window"},
+    ),
+    "commands": Stage(
+        {"__main__", "check", "cli", "count_file", "segment_view", "serve", "supervisor"},
+        {"binding", "leader", "ledger", "log", "names", "settings", "sinks", "window"},
+    ),
+}
+
+UNSAFE = {
+    "rust/core/src/mapping.rs",  # reaches the shared mapping through raw addresses
+    "rust/core/src/platform.rs",  # system calls
+    "rust/core/src/table.rs",  # prefetches
+}
+
+
+def violations(imports: dict[str, set[str]], stages: dict[str, Stage]) -> list[str]:
+    """What in `imports` the table `stages` does not allow."""
+    stage_of = {module: name for name, stage in stages.items() for module in stage.modules}
+    found = [f"`{module}` has no stage" for module in sorted(imports.keys() - stage_of.keys())]
+    for module, names in sorted(imports.items()):
+        stage = stage_of.get(module)
+        found += [
+            f"`{module}` ({stage}) imports `{name}` ({stage_of[name]})"
+            for name in sorted(names & stage_of.keys())
+            if stage and stage_of[name] not in {stage, *stages[stage].built_on}
+        ]
+        found += [
+            f"`{module}` imports `{name}`, unknown" for name in sorted(names - stage_of.keys())
+        ]
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as ring:
+        found.append("a ring: " + " imports ".join(reversed(ring.args[1])))
+    return found
+
+
+def package_imports() -> dict[str, set[str]]:
+    """The imports of the Python package, with names inside the package."""
+    inside = python_imports(ROOT / "python/verve")
+    return {
+        module.removeprefix("verve").removeprefix("."): {
+            name.removeprefix("verve").removeprefix(".") for name in names
+        }
+        for module, names in inside.items()
+    }
+
+
+@pytest.mark.parametrize("stages", [CORE, BINDING, PACKAGE], ids=["core", "binding", "package"])
+def test_the_tables_themselves_point_one_way(stages: dict[str, Stage]) -> None:
+    before: set[str] = set()
+    for name, stage in stages.items():
+        assert stage.built_on <= before, f"{name} is built on a later stage"
+        before.add(name)
+
+
+def test_no_import_in_the_core_points_back() -> None:
+    imports = rust_imports(ROOT / "rust/core/src")
+    # The table of contents names every module.
+    assert violations(imports | {"lib": set()}, CORE) == []
+
+
+def test_no_import_in_the_binding_points_back() -> None:
+    assert violations(rust_imports(ROOT / "rust/python/src"), BINDING) == []
+
+
+def test_no_import_in_the_package_points_back() -> None:
+    assert violations(package_imports(), PACKAGE) == []
+
+
+def test_the_core_knows_no_python() -> None:
+    manifest = (ROOT / "rust/core/Cargo.toml").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "rust/core/src").rglob("*.rs"))
+    assert "pyo3" not in manifest
+    assert not re.search(r"\b(pyo3|verve_python)\b", rust_code(sources))
+
+
+def test_no_file_is_longer_than_one_idea_takes() -> None:
+    files = [*(ROOT / "python/verve").rglob("*.py*"), *(ROOT / "rust").glob("*/src/**/*.rs")]
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines())
+        for path in files
+        if path.suffix != ".pyc"
+    }
+    assert len(lengths) > 10
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_unsafe_stands_in_the_named_files_only() -> None:
+    files = [*(ROOT / "rust").glob("*/src/**/*.rs"), *(ROOT / "bench/load/src").rglob("*.rs")]
+    with_unsafe = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if re.search(r"\bunsafe\b(?!_)", rust_code(path.read_text()))
+    }
+    assert with_unsafe == UNSAFE
+
+
+# The checker itself, on trees that are wrong on purpose.
+
+QUOTED = r"""
+//! See [`crate::counter`]; it isn't "imported.
+const ADDRESS: &str = "http://crate::counter/\"unsafe";
+const RAW: &str = r#"crate::counter " unsafe"#;
+const QUOTES: [char; 3] = ['"', '\'', '\u{22}'];
+fn first<'a>(text: &'a str) -> &'a str { text } /* crate::counter
+unsafe */
+"""
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    """Write `files` under `root`."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "use crate::counter::Counter;",
+        "use crate::{counter, mix};",
+        "use crate::{mix::{self, Mix}, counter::Counter};",
+        "fn ids(counter: &crate::counter::Counter) {}",
+        "use crate::Counter;",
+        "mod tests {\n    use crate::Counter;\n}",
+    ],
+)
+def test_a_rust_import_that_points_back_is_found(tmp_path: Path, back: str) -> None:
+    files = {
+        "lib.rs": "mod counter;\npub use self::{mix::Mix, counter::{\n    Batch,\n    Counter,\n}};",
+        "counter.rs": "use crate::table::Table;",
+        "mix.rs": QUOTED,
+        "table.rs": "use crate::mix::Mix;",
+    }
+    imports = rust_imports(write(tmp_path, files))
+    assert imports == {"lib": set(), "counter": {"table"}, "mix": set(), "table": {"mix"}}
+    assert violations(imports, CORE) == []
+
+    imports = rust_imports(write(tmp_path, {"table.rs": back}))
+    assert "`table` (table) imports `counter` (counter)" in violations(imports, CORE)
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from .leader import Leader",
+        "from . import leader",
+        "from verve.leader import Leader",
+        "import verve.leader",
+        "def later():\n    from . import leader",
+        "if TYPE_CHECKING:\n    from .leader import Leader",
+    ],
+)
+def test_a_python_import_that_points_back_is_found(tmp_path: Path, back: str) -> None:
+    files = {
+        "__init__.py": "from ._verve import Counter",
+        "_verve.pyi": "",
+        "leader.py": "from . import ledger\nfrom .sinks.base import Sink",
+        "ledger.py": "import sqlite3\nfrom ._verve import VerveError",
+        "sinks/__init__.py": "from .base import Sink",
+        "sinks/base.py": "from .._verve import VerveError",
+    }
+    root = write(tmp_path / "verve", files)
+    assert python_imports(root) == {
+        "verve": {"verve._verve"},
+        "verve._verve": set(),
+        "verve.leader": {"verve.ledger", "verve.sinks.base"},
+        "verve.ledger": {"verve._verve"},
+        "verve.sinks": {"verve.sinks.base"},
+        "verve.sinks.base": {"verve._verve"},
+    }
+
+    write(root, {"ledger.py": back})
+    stages = {
+        name: Stage({f"verve.{one}" for one in modules}, on)
+        for name, (modules, on) in PACKAGE.items()
+    }
+    found = violations(python_imports(root), stages)
+    assert "`verve.ledger` (ledger) imports `verve.leader` (leader)" in found
+
+
+def test_comments_and_strings_are_no_code() -> None:
+    code = rust_code(QUOTED)
+    assert "counter" not in code
+    assert "unsafe" not in code
+    assert "fn first<'a>(text: &'a str) -> &'a str { text }" in code
+
+
+def test_a_ring_inside_a_stage_is_found() -> None:
+    stages = {"app": Stage({"api", "routes"}, set())}
+    assert violations({"api": {"routes"}, "routes": set()}, stages) == []
+    found = violations({"api": {"routes"}, "routes": {"api"}}, stages)
+    assert [line.split(":")[0] for line in found] == ["a ring"]
+
+
+def test_a_module_without_a_stage_is_found() -> None:
+    found = violations({"newcomer": {"elsewhere"}}, {"app": Stage({"api"}, set())})
+    assert found == ["`newcomer` has no stage", "`newcomer` imports `elsewhere`, unknown"]

@@ -1,0 +1,103 @@
+"""Requests as the servers give them, taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from verve import accept, asgi
+from verve.exchange import BodyTooLargeError, gather
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+PATH = "/api/verve/accept"
+
+
+class Chunks:
+    """A body that comes in pieces, and how much of it was asked for."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = sizes
+        self.given = 0
+
+    async def __call__(self) -> AsyncGenerator[bytes, None]:
+        """Give them one by one."""
+        for size in self.sizes:
+            self.given += size
+            yield bytes(size)
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (10,), (3, 0, 7), (1,) * 10])
+def test_a_body_within_the_limit_is_kept(sizes: tuple[int, ...]) -> None:
+    assert asyncio.run(gather(Chunks(*sizes)(), 10)) == bytes(sum(sizes))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "given"),
+    [
+        ((11,), 11),
+        ((10, 1), 11),
+        ((1,) * 20, 20),
+        ((1,) * 100, 21),
+        ((100, 100), 100),
+        ((5, 100, 5), 105),
+    ],
+)
+def test_a_longer_one_is_dropped_and_soon_no_more_read(sizes: tuple[int, ...], given: int) -> None:
+    chunks = Chunks(*sizes)
+    with pytest.raises(BodyTooLargeError):
+        asyncio.run(gather(chunks(), 10))
+    assert chunks.given == given
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "expected"),
+    [
+        (PATH, "", PATH),
+        (f"/verve{PATH}", "/verve", PATH),
+        (PATH, "/verve", PATH),
+        (f"/verveer{PATH}", "/verve", f"/verveer{PATH}"),
+        ("/verve", "/verve", "/verve"),
+        (f"http://host{PATH}", "", PATH),
+        (f"https://host:1{PATH}", "", PATH),
+        (f"/verve/http://host{PATH}", "/verve/", PATH),
+        ("http://host", "", "/"),
+        ("*", "", "*"),
+        ("", "", ""),
+        (f"ftp://host{PATH}", "", f"ftp://host{PATH}"),
+    ],
+)
+def test_the_path_below_the_root(path: str, root: str, expected: str) -> None:
+    assert asgi._path(path, root) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["id", "id=", "id=7", "x&id", "%69d=7", "i%64", "&&id=&", "endpoint=x", "a=b&%65ndpoint=%20"],
+)
+def test_a_batch_may_not_name(query: str) -> None:
+    assert accept.names_single(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "&",
+        "=id",
+        "x=id",
+        "ids=7",
+        "ID=7",
+        "id;=7",
+        "%2569d=7",
+        "i%d=7",
+        "endpoint",
+        "endpoint=",
+        "verdict=1",
+    ],
+)
+def test_a_batch_may_name(query: str) -> None:
+    assert not accept.names_single(query)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+import pytest
+from granian.server import Server
+
+from verve import supervisor
+from verve.config import SUPERVISOR
+from verve.supervisor import Deaths, can_supervise, supervised
+
+
+def test_this_granian_can_be_supervised() -> None:
+    assert can_supervise(Server)
+    assert not can_supervise(object)
+
+
+def test_a_killed_worker_is_always_started_again() -> None:
+    deaths = Deaths()
+    pauses = [deaths.pause_after(0, -9, 0.1) for _ in range(100)]
+    assert pauses[:3] == [0, 0.05, 0.1]
+    assert pauses[-1] == supervisor.LONGEST_PAUSE
+    assert deaths.pause_after(0, -9, 60) == 0
+    assert deaths.pause_after(0, -9, 0.1) == 0
+
+
+def test_a_worker_that_cannot_start_ends_the_server() -> None:
+    deaths = Deaths()
+    assert deaths.pause_after(0, 1, 0.3) == 0
+    assert deaths.pause_after(1, 1, 0.3) == 0
+    assert deaths.pause_after(0, 1, 0.3) is None
+
+
+def test_one_that_ends_by_itself_after_a_while_is_started_again() -> None:
+    deaths = Deaths()
+    for _ in range(10):
+        assert deaths.pause_after(0, 1, 100) == 0
+
+
+def test_a_kill_between_two_failures_is_no_failure() -> None:
+    deaths = Deaths()
+    for status in (1, -9, 1, -9, 1):
+        assert deaths.pause_after(0, status, 0.1) is not None
+
+
+class Process:
+    """A process that has ended, or not."""
+
+    def __init__(self, exitcode: int | None) -> None:
+        self.exitcode = exitcode
+
+
+class Worker:
+    """As much of Granian's worker as is looked at."""
+
+    def __init__(self, idx: int, exitcode: int | None = None) -> None:
+        self.idx = idx
+        self.inner = Process(exitcode)
+        self.birth = time.monotonic()
+        self.told = threading.Semaphore(0)
+        self.interrupt_by_parent = False
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.inner.exitcode is None
+
+    def terminate(self) -> None:
+        """Count it."""
+        self.told.release()
+
+
+class Fleet:
+    """As much of Granian's server as is leant on; `dies` says who dies right after its start."""
+
+    def __init__(self, **_options: object) -> None:
+        self.wrks = [Worker(0), Worker(1)]
+        self.interrupt_children: list[int] = []
+        self.interrupt_signal = False
+        self.main_loop_interrupt = threading.Event()
+        self.respawn_failed_workers = True
+        self.respawned: list[int] = []
+        self.exits: list[int] = []
+        self.startups = 0
+
+    def startup(self, *_: object) -> None:
+        """Count it."""
+        self.startups += 1
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        """Note the status, and exit as Granian does."""
+        self.exits.append(exit_code)
+        raise SystemExit(exit_code)
+
+    def _stop_workers(self) -> None:
+        for worker in self.wrks:
+            worker.terminate()
+        # Ends when the last has been told three times.
+        assert all(self.wrks[-1].told.acquire(timeout=10) for _ in range(3))
+
+    def _serve_loop(self, *_: object) -> None:
+        raise RuntimeError("a bug")
+
+    def _respawn_workers(self, workers: list[int], *_: object) -> None:
+        for index in workers:
+            self.respawned.append(index)
+            self.wrks[index] = Worker(index)
+
+
+@pytest.fixture
+def fleet() -> Any:  # noqa: ANN401 - a class made at run time
+    return supervised(Fleet, {})()
+
+
+def test_all_who_died_are_started_again(fleet: Any) -> None:  # noqa: ANN401
+    fleet.wrks = [Worker(0, -9), Worker(1, -9)]
+    # Only one of them has been told of yet.
+    fleet._respawn_workers([0], None, None)
+    assert fleet.respawned == [0, 1]
+    # The other is told of now, and lives already.
+    fleet._respawn_workers([1], None, None)
+    assert fleet.respawned == [0, 1]
+    assert fleet.interrupt_children == []
+
+
+def test_a_death_in_between_is_not_forgotten(fleet: Any) -> None:  # noqa: ANN401
+    fleet.wrks = [Worker(0, -9), Worker(1)]
+    start = Fleet._respawn_workers
+
+    def start_and_lose(self: Any, workers: list[int], *rest: object) -> None:  # noqa: ANN401
+        start(self, workers, *rest)
+        self.wrks[1] = Worker(1, -9)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fleet, "_respawn_workers", start_and_lose)
+        fleet._respawn_workers([0], None, None)
+    assert fleet.interrupt_children == [1]
+    assert fleet.main_loop_interrupt.is_set()
+
+
+def test_a_reload_is_granians_own(fleet: Any) -> None:  # noqa: ANN401
+    fleet._respawn_workers([0, 1], None, None, 3.5)
+    assert fleet.respawned == [0, 1]
+
+
+def test_it_gives_up_with_a_status(fleet: Any) -> None:  # noqa: ANN401
+    for _ in range(2):
+        fleet.wrks[0] = Worker(0, 1)
+        fleet._respawn_workers([0], None, None)
+    assert fleet.respawned == [0]
+    assert fleet.interrupt_signal
+    assert fleet.interrupt_children == [0]
+
+
+def test_granians_own_rule_is_off(fleet: Any) -> None:  # noqa: ANN401
+    fleet.respawned_wrks[0] = time.monotonic()
+    assert fleet.respawned_wrks.get(0, 0) == 0
+
+
+def test_whatever_happens_the_workers_end(fleet: Any) -> None:  # noqa: ANN401
+    with pytest.raises(RuntimeError, match="a bug"):
+        fleet._serve_loop()
+    assert fleet.exits == [1]
+
+
+def test_one_that_does_not_hear_is_told_again(
+    fleet: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "TOLD_AGAIN_EVERY", 0.01)
+    fleet._stop_workers()
+
+
+def test_workers_learn_who_starts_them_again(
+    fleet: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    fleet.respawn_failed_workers = False
+    fleet.startup(None, None)
+    assert os.environ == {}
+    fleet.respawn_failed_workers = True
+    fleet.startup(None, None)
+    assert os.environ == {SUPERVISOR: str(os.getpid())}
+    assert fleet.startups == 2
