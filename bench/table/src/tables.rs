@@ -11,6 +11,9 @@ use verve_core::{Clock, Counter, Identity};
 
 /// A concurrent set of ids.
 pub trait Table: Sync {
+    /// Times that it has to be filled and emptied until all memory that it uses was used before.
+    const FILLS: usize = 1;
+
     /// An empty one, with room for `capacity` ids if that is known.
     fn make(capacity: Option<usize>) -> Self;
     /// Whether `id` was new.
@@ -123,6 +126,9 @@ pub fn identity() -> Identity {
 }
 
 impl Table for Counter {
+    // Windows take turns in a few arenas, and each sizes the next.
+    const FILLS: usize = 3;
+
     /// It takes no capacity: it sizes a window by the ones before.
     fn make(_capacity: Option<usize>) -> Self {
         Counter::in_memory(&identity(), Clock::System).expect("memory for a segment")

@@ -8,8 +8,6 @@ use crate::tables::Table;
 
 /// Ids that a batch hands over at once.
 const BATCH: usize = 10_000;
-/// Rounds of filling and emptying before a table counts as resident.
-const ROUNDS: usize = 3;
 
 /// How ids are handed over.
 #[derive(Clone, Copy, PartialEq)]
@@ -47,7 +45,7 @@ pub fn hand_over<T: Table>(table: &T, handing: Handing, ids: &[i64]) -> u64 {
 /// A table that holds nothing and whose memory has been used before.
 pub fn resident<T: Table>(ids: &[i64], distinct: usize) -> T {
     let mut table = T::make(Some(distinct));
-    for _ in 0..ROUNDS {
+    for _ in 0..T::FILLS {
         hand_over(&table, Handing::Batch, ids);
         table.empty();
     }
@@ -63,21 +61,37 @@ pub fn insert<T: Table>(
     distinct: usize,
 ) -> Value {
     let began = Instant::now();
-    let new: u64 = std::thread::scope(|scope| {
+    let (new, cpu) = std::thread::scope(|scope| {
         let share = ids.len().div_ceil(threads);
         let workers: Vec<_> = ids
             .chunks(share)
-            .map(|share| scope.spawn(move || hand_over(table, handing, share)))
+            .map(|share| scope.spawn(move || timed(|| hand_over(table, handing, share))))
             .collect();
-        workers.into_iter().map(|worker| worker.join().expect("a thread that ends well")).sum()
+        let results = workers.into_iter().map(|worker| worker.join().expect("no panic in it"));
+        results.fold((0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
     });
     let seconds = began.elapsed().as_secs_f64();
     json!({
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "per_second": ids.len() as f64 / seconds,
         "count": table.count(),
         "right": table.count() == distinct as u64 && new == distinct as u64,
     })
+}
+
+/// What `work` gives, and the CPU seconds that this thread spent on it.
+fn timed<R>(work: impl FnOnce() -> R) -> (R, f64) {
+    let before = cpu_seconds();
+    let result = work();
+    (result, cpu_seconds() - before)
+}
+
+/// CPU seconds of this thread so far.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let first = text.split(' ').next().and_then(|nanoseconds| nanoseconds.parse::<f64>().ok());
+    first.expect("nanoseconds on a CPU") / 1e9
 }
 
 /// Bytes of memory that a table takes for an id when it grew from empty.
