@@ -2,7 +2,7 @@
 # Each sets up what it needs and does nothing twice. The work is done by the scripts in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: serve test test-full torture bench lint format build clean help
+.PHONY: serve kafka test test-full torture bench lint format build clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
 ARGS ?=
@@ -10,6 +10,9 @@ export VERVE_PYTHON
 
 serve: ## build, install into .venv and serve on 127.0.0.1:8000
 	@scripts/serve $(ARGS)
+
+kafka: ## a real Kafka broker on 127.0.0.1:9092, fetched once, to try the sink out
+	@scripts/kafka $(ARGS)
 
 test: ## all checks and tests, a tenth of the full counts
 	@scripts/test $(ARGS)

@@ -8,9 +8,19 @@ export PYO3_PYTHON="$PWD/.venv/bin/python"
 
 shell_scripts() { find .ci scripts -type f ! -name '*.py'; }
 
+# The crates of the workspace, and those that keep out of it.
+check_rust_format() {
+  local manifest status=0
+  cargo fmt --all --check || status=1
+  while read -r manifest; do
+    cargo fmt --manifest-path "$manifest" --check || status=1
+  done < <(find bench -name Cargo.toml ! -path '*/target/*')
+  return "$status"
+}
+
 lint_rust() {
   local status=0
-  step 'rustfmt' cargo fmt --all --check || status=1
+  step 'rustfmt' check_rust_format || status=1
   step 'clippy' cargo clippy --workspace --all-targets --quiet -- -D warnings || status=1
   return "$status"
 }
@@ -53,6 +63,11 @@ check_models() {
   printf '%s\n' "$inputs" >"$target/passed"
 }
 
+# Built ahead, so that no test waits for a compiler.
+build_load() {
+  step 'load generator' cargo build --release --package verve-load || return 1
+}
+
 test_wheel() {
-  shown_step 'pytest' python -m pytest "$@" || return 1
+  shown_step 'pytest' python -m pytest --durations=10 "$@" || return 1
 }

@@ -213,9 +213,9 @@ class Reader:
     def _run(self) -> None:
         while not self._stop.is_set():
             # Made anew after any trouble, a second at the most after it is over.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception, asyncio.CancelledError):
                 asyncio.run(self._read())
-            self._stop.wait(0.2)
+            self._stop.wait(0.3)
 
     async def _read(self) -> None:
         consumer = aiokafka.AIOKafkaConsumer(
@@ -239,7 +239,7 @@ class Reader:
                 for records in found.values():
                     self._keep(records)
         finally:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception, asyncio.CancelledError):
                 await asyncio.wait_for(consumer.stop(), 2)
 
     def _keep(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:

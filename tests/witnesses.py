@@ -35,8 +35,12 @@ def ledger_path(service: Service) -> Path:
 
 
 def ledger(path: Path) -> list[Row]:
-    """The ledger's rows by their start, read from the file itself."""
+    """The ledger's rows by their start, read from the file itself; none while it is being made."""
+    if not path.exists():
+        return []
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        if not connection.execute("SELECT name FROM sqlite_schema").fetchall():
+            return []
         found = connection.execute(
             'SELECT window_start, window_seconds, "unique", taken_at FROM windows '
             "LEFT JOIN deliveries d USING (window_start, window_seconds) "

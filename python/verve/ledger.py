@@ -44,6 +44,8 @@ __all__ = [
 BUSY_SECONDS = 0.25
 SCHEMA_VERSION = 1
 FILE_NAME = "ledger.sqlite3"
+# Of two that write in one process the second would fail after `BUSY_SECONDS`; here it waits.
+_LOCK = threading.Lock()
 # Deleting a year in one transaction would hold the lock for long after `VERVE_KEEP` was lowered.
 _EXPIRE_AT_ONCE = 5_000
 
@@ -168,8 +170,7 @@ class Ledger:
     def __init__(self, path: Path, keep: int) -> None:
         self.path = path
         self._keep = keep
-        self._lock = threading.Lock()
-        with mapped(path):
+        with _LOCK, mapped(path):
             self._connection = _writer(path)
         self._identity = _identity(path)
 
@@ -210,7 +211,7 @@ class Ledger:
 
     def undelivered(self, sink: str, limit: int = 1_440) -> list[Window]:
         """The windows that `sink` has not taken, oldest first."""
-        with self._lock, mapped(self.path):
+        with _LOCK, mapped(self.path):
             found = self._connection.execute(
                 f"{_SELECT} JOIN deliveries d USING (window_start, window_seconds) "
                 "WHERE d.sink = ? AND d.taken_at IS NULL "
@@ -256,7 +257,7 @@ class Ledger:
 
     def taken_at(self, sink: str, key: Key) -> float | None:
         """When `sink` took this window, or None."""
-        with self._lock, mapped(self.path):
+        with _LOCK, mapped(self.path):
             found = self._connection.execute(
                 "SELECT taken_at FROM deliveries "
                 "WHERE (sink, window_start, window_seconds) = (?, ?, ?)",
@@ -266,12 +267,12 @@ class Ledger:
 
     def close(self) -> None:
         """Close the connection."""
-        with self._lock, contextlib.suppress(sqlite3.Error):
+        with _LOCK, contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
     @contextlib.contextmanager
     def _transaction(self, fence: Callable[[], bool]) -> Iterator[sqlite3.Connection]:
-        with self._lock, mapped(self.path):
+        with _LOCK, mapped(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 # The lease may have passed on while this process waited for the lock, or while it

@@ -99,7 +99,7 @@ def test_a_batch_stopped_over_a_boundary(
 
 @pytest.mark.parametrize("pause", [0.0, 0.05], ids=["inside tend", "between"])
 def test_a_stopped_leader_is_replaced(
-    segment: Path, tmp_path: Path, start: Start, pause: float
+    segment: Path, tmp_path: Path, start: Start, pause: float, scale: Callable[[int], int]
 ) -> None:
     opening = Opening(segment, window=1)
     leaders = [start(lead_on, opening, tmp_path / f"lead-{n}", pause) for n in range(2)]
@@ -110,7 +110,7 @@ def test_a_stopped_leader_is_replaced(
     with Observer(segment, 1, 100_000) as observer:
         counter = observer.counter
         wait_until(counter.leader, 5, "led")
-        for _ in range(2):
+        for _ in range(scale(10)):
             leading = counter.leader()
             assert leading is not None
             term, _, pid, alive = leading

@@ -29,7 +29,9 @@ PROMPT = 1.0
 _READ_LEDGER = """
 import json, sqlite3, sys
 connection = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
-print(json.dumps(connection.execute('SELECT window_start, "unique" FROM windows').fetchall()))
+made = connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+rows = connection.execute('SELECT window_start, "unique" FROM windows') if made else ()
+print(json.dumps(list(rows)))
 """
 
 
@@ -117,6 +119,8 @@ def _serve_on(disk: SmallDisk, serve: Serve) -> Service:
 def _ledger_on(disk: SmallDisk) -> dict[int, int]:
     """The counts in the ledger. SQLite follows links, those of `/proc` too: it has to be there."""
     path = disk.path / "ledger.sqlite3"
+    if not (disk.seen / path.name).exists():
+        return {}
     return dict(json.loads(disk.run(sys.executable, "-c", _READ_LEDGER, path)))
 
 

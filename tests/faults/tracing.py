@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import mmap
 import os
 import platform
 import signal
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_CONT, _SINGLESTEP, _DETACH, _SYSCALL, _SEIZE, _INTERRUPT = 7, 9, 17, 24, 0x4206, 0x4207
+_SINGLESTEP, _DETACH, _SYSCALL, _SEIZE, _INTERRUPT = 9, 17, 24, 0x4206, 0x4207
 _EXITKILL, _SYSGOOD = 1 << 20, 1
 _WALL = 0x4000_0000
+PAGE = 4_096
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -82,55 +85,76 @@ class Tracer:
 
 
 class Watched:
-    """A segment of which changes are to be seen: the bytes that have storage behind them."""
+    """A segment of which changes are to be seen, in those pages of it that may change."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with path.open("rb") as file:
-            self.length = path.stat().st_size
-            self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_WRITE, flags=mmap.MAP_PRIVATE) if False else mmap.mmap(os.open(path, os.O_RDWR), 0)
-            self.ranges = list(_data(file.fileno(), self.length))
-        self._view = (ctypes.c_char * self.length).from_buffer(self._map)
+    def __init__(self, path: Path, pages: frozenset[int]) -> None:
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), 0)
+        self._view = (ctypes.c_char * len(self._map)).from_buffer(self._map)
         self._address = ctypes.addressof(self._view)
-        self._seen = [
-            ctypes.create_string_buffer(self._map[begin:end], end - begin)
-            for begin, end in self.ranges
-        ]
+        self._seen = []
+        for begin, length in _runs(pages):
+            now = self._map[begin : begin + length]
+            self._seen.append((self._address + begin, ctypes.create_string_buffer(now, length), length))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._view
+        self._map.close()
 
     def changed(self) -> bool:
         """Whether anything is different from when this was last asked."""
         found = False
-        for number, (begin, end) in enumerate(self.ranges):
-            seen = self._seen[number]
-            if _libc.memcmp(self._address + begin, seen, end - begin) != 0:
-                ctypes.memmove(seen, self._address + begin, end - begin)
+        for address, seen, length in self._seen:
+            if _libc.memcmp(address, seen, length) != 0:
+                ctypes.memmove(seen, address, length)
                 found = True
         return found
 
-    def copy(self, to: Path) -> None:
-        """Write what was seen last to a file of its own."""
-        with to.open("wb") as file:
-            to.chmod(0o600)
-            file.truncate(self.length)
-            for (begin, _), seen in zip(self.ranges, self._seen, strict=True):
-                file.seek(begin)
-                file.write(seen.raw)
 
-    def close(self) -> None:
-        """Unmap it."""
-        del self._view
-        self._map.close()
+def _runs(pages: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Where in the file pages that follow one another begin, and their length."""
+    for _, run in itertools.groupby(enumerate(sorted(pages)), lambda pair: pair[1] - pair[0]):
+        numbers = [page for _, page in run]
+        yield numbers[0] * PAGE, len(numbers) * PAGE
 
 
-def _data(descriptor: int, length: int) -> list[tuple[int, int]]:
+def copy(path: Path, to: Path) -> None:
+    """Copy a segment as it is now, holes as holes."""
+    with path.open("rb") as file, to.open("wb") as copied:
+        to.chmod(0o600)
+        copied.truncate(os.fstat(file.fileno()).st_size)
+        for begin, end in data_ranges(file):
+            file.seek(begin)
+            copied.seek(begin)
+            copied.write(file.read(end - begin))
+
+
+def data_ranges(file: IO[bytes]) -> list[tuple[int, int]]:
     """The ranges of a file that have storage behind them."""
-    ranges = []
+    ranges: list[tuple[int, int]] = []
     at = 0
-    while at < length:
+    while at < os.fstat(file.fileno()).st_size:
         try:
-            begin = os.lseek(descriptor, at, os.SEEK_DATA)
+            begin = os.lseek(file.fileno(), at, os.SEEK_DATA)
         except OSError:
             break
-        at = os.lseek(descriptor, begin, os.SEEK_HOLE)
+        at = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
         ranges.append((begin, at))
     return ranges
+
+
+def differing_pages(one: Path, other: Path) -> frozenset[int]:
+    """The pages in which two files differ."""
+    with one.open("rb") as first, other.open("rb") as second:
+
+        def differ(page: int) -> bool:
+            first.seek(page * PAGE)
+            second.seek(page * PAGE)
+            return first.read(PAGE) != second.read(PAGE)
+
+        ranges = [*data_ranges(first), *data_ranges(second)]
+        pages = {page for begin, end in ranges for page in range(begin // PAGE, -(-end // PAGE))}
+        return frozenset(page for page in pages if differ(page))

@@ -23,7 +23,7 @@ LONGEST = 400
 
 
 class Stage(NamedTuple):
-    """Some modules, and the stages that they may import; one another they may, without a ring."""
+    """Some modules, and the stages that they may import; one another they may."""
 
     modules: set[str]
     built_on: set[str]
@@ -31,15 +31,26 @@ class Stage(NamedTuple):
 
 CORE = {
     "primitives": Stage({"mix", "platform", "primitive"}, set()),
-    "error": Stage({"error"}, set()),
     "table": Stage({"table"}, {"primitives"}),
-    "window": Stage({"ring", "window"}, {"primitives", "table"}),
+    "error": Stage({"error"}, {"table"}),
+    "window": Stage({"announcements", "ring", "turn", "window"}, {"primitives", "table"}),
     "segment": Stage(
-        {"clock", "layout", "mapping", "segment"}, {"error", "primitives", "table", "window"}
+        {"building", "clock", "layout", "locks", "mapping", "segment"},
+        {"error", "primitives", "table", "window"},
     ),
     "grammar": Stage({"address", "batch", "endpoint", "id", "query", "refusal"}, set()),
     "counter": Stage(
-        {"counter", "figures", "lease", "seat", "upkeep"},
+        {
+            "adding",
+            "arena",
+            "counter",
+            "figures",
+            "lease",
+            "publishing",
+            "reading",
+            "seat",
+            "upkeep",
+        },
         {"error", "grammar", "primitives", "segment", "table", "window"},
     ),
     "answer": Stage({"answer"}, {"counter", "error", "grammar"}),
@@ -111,6 +122,7 @@ PACKAGE = {
 }
 
 UNSAFE = {
+    "rust/core/src/locks.rs",  # knows when the file of a fork's parent must not be closed
     "rust/core/src/mapping.rs",  # reaches the shared mapping through raw addresses
     "rust/core/src/platform.rs",  # system calls
     "rust/core/src/table.rs",  # prefetches
@@ -131,11 +143,16 @@ def violations(imports: dict[str, set[str]], stages: dict[str, Stage]) -> list[s
         found += [
             f"`{module}` imports `{name}`, unknown" for name in sorted(names - stage_of.keys())
         ]
+    return found
+
+
+def ring(imports: dict[str, set[str]]) -> list[str]:
+    """The modules of a ring in `imports`, if there is one."""
     try:
         TopologicalSorter(imports).prepare()
-    except CycleError as ring:
-        found.append("a ring: " + " imports ".join(reversed(ring.args[1])))
-    return found
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def package_imports() -> dict[str, set[str]]:
@@ -168,7 +185,10 @@ def test_no_import_in_the_binding_points_back() -> None:
 
 
 def test_no_import_in_the_package_points_back() -> None:
-    assert violations(package_imports(), PACKAGE) == []
+    imports = package_imports()
+    assert violations(imports, PACKAGE) == []
+    # In Rust a type may be spread over files that know one another; in Python that ends in errors.
+    assert ring(imports) == []
 
 
 def test_the_core_knows_no_python() -> None:
@@ -233,7 +253,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 )
 def test_a_rust_import_that_points_back_is_found(tmp_path: Path, back: str) -> None:
     files = {
-        "lib.rs": "mod counter;\npub use self::{mix::Mix, counter::{\n    Batch,\n    Counter,\n}};",
+        "lib.rs": "pub use self::{mix::Mix, counter::{\n    Batch,\n    Counter,\n}};",
         "counter.rs": "use crate::table::Table;",
         "mix.rs": QUOTED,
         "table.rs": "use crate::mix::Mix;",
@@ -292,11 +312,9 @@ def test_comments_and_strings_are_no_code() -> None:
     assert "fn first<'a>(text: &'a str) -> &'a str { text }" in code
 
 
-def test_a_ring_inside_a_stage_is_found() -> None:
-    stages = {"app": Stage({"api", "routes"}, set())}
-    assert violations({"api": {"routes"}, "routes": set()}, stages) == []
-    found = violations({"api": {"routes"}, "routes": {"api"}}, stages)
-    assert [line.split(":")[0] for line in found] == ["a ring"]
+def test_a_ring_is_found() -> None:
+    assert ring({"api": {"routes"}, "routes": set()}) == []
+    assert set(ring({"api": {"routes"}, "routes": {"api"}, "app": {"api"}})) == {"api", "routes"}
 
 
 def test_a_module_without_a_stage_is_found() -> None:

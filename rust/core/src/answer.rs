@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::adding::{Placement, Share};
 use crate::batch::{self, Kind};
-use crate::counter::{Counter, Placement, Share};
+use crate::counter::Counter;
 use crate::error::Error;
 use crate::query;
 use crate::refusal::Refusal;

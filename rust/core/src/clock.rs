@@ -6,7 +6,9 @@
 //! counts as distrusted, until the wall clock catches up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
+use std::sync::atomic::{
+    AtomicI64 as StdAtomicI64, AtomicU64 as StdAtomicU64, Ordering as StdOrdering,
+};
 
 use crate::layout::ClockWords;
 use crate::platform;
@@ -20,6 +22,22 @@ const SMALL: i64 = 5 * SECOND as i64;
 const PATIENCE: u64 = 10 * SECOND;
 /// Reading both clocks may take this many nanoseconds; a slower pair says nothing.
 const COHERENT: u64 = SECOND / 1_000;
+
+/// The coarse clock is behind by less than this many nanoseconds.
+const TICK: u64 = SECOND / 50;
+/// A glance holds for this many nanoseconds at the most, so that the end of a suspension, through
+/// which the coarse clock stands still, is soon seen.
+const GLANCE: u64 = SECOND / 10;
+
+/// The window that a process saw last, and how long it is certain: reading the exact clock waits
+/// for all loads before it, and so takes an insert several times its own 24 ns.
+#[derive(Debug, Default)]
+pub(crate) struct Glance {
+    window: StdAtomicU64,
+    offset: StdAtomicI64,
+    /// By the coarse clock.
+    until: StdAtomicU64,
+}
 
 /// Where time comes from.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +102,16 @@ impl Clock {
         }
     }
 
+    /// As [`Clock::offset`], until the clocks could be read close enough together.
+    #[must_use]
+    pub fn settled_offset(&self) -> i64 {
+        loop {
+            if let Some(offset) = self.offset() {
+                return offset;
+            }
+        }
+    }
+
     /// The segment's time: nanoseconds since the epoch.
     #[inline]
     #[must_use]
@@ -92,15 +120,50 @@ impl Clock {
         self.boot().wrapping_add_signed(words.offset.load(Ordering::Relaxed))
     }
 
+    /// The number of the window that the segment's time is in, windows being `length` nanoseconds
+    /// long. `glance` keeps the answer for as long as it is certain.
+    #[inline]
+    pub(crate) fn window(&self, words: &ClockWords, length: u64, glance: &Glance) -> u64 {
+        if let Self::Manual(_) = self {
+            return self.now(words) / length;
+        }
+        let coarse = platform::coarse_nanoseconds();
+        let offset = words.offset.load(Ordering::Relaxed);
+        if coarse < glance.until.load(StdOrdering::Relaxed)
+            && offset == glance.offset.load(StdOrdering::Relaxed)
+        {
+            return glance.window.load(StdOrdering::Relaxed);
+        }
+        let now = self.now(words);
+        let window = now / length;
+        let certain = (length - now % length).saturating_sub(TICK).min(GLANCE);
+        // Two threads may mix their answers. The later window has its word turned by then, and the
+        // earlier one's number changes nothing for whoever meets that word.
+        glance.window.store(window, StdOrdering::Relaxed);
+        glance.offset.store(offset, StdOrdering::Relaxed);
+        glance.until.store(coarse + certain, StdOrdering::Relaxed);
+        window
+    }
+
     /// Looks at the wall clock and follows it where the rules allow. For the leader.
     pub fn discipline(&self, words: &ClockWords) {
         let Some(observed) = self.offset() else { return };
         let boot = self.boot();
-        // Relaxed throughout: one leader writes, readers take each word by itself.
-        let difference = observed.saturating_sub(words.offset.load(Ordering::Relaxed));
+        // Relaxed throughout: readers take each word by itself. Mostly one leader writes; one that
+        // was stopped in here does not set back what others have followed since.
+        let offset = words.offset.load(Ordering::Relaxed);
+        let follow = || {
+            let _ = words.offset.compare_exchange(
+                offset,
+                observed,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        };
+        let difference = observed.saturating_sub(offset);
         words.skew.store(difference, Ordering::Relaxed);
         if difference.abs() <= SMALL {
-            words.offset.store(observed, Ordering::Relaxed);
+            follow();
             words.suspected_at.store(0, Ordering::Relaxed);
             words.distrusted.store(0, Ordering::Relaxed);
             return;
@@ -112,7 +175,7 @@ impl Clock {
             words.suspected_offset.store(observed, Ordering::Relaxed);
             words.suspected_at.store(boot.max(1), Ordering::Relaxed);
         } else if difference > 0 && boot.saturating_sub(since) >= PATIENCE {
-            words.offset.store(observed, Ordering::Relaxed);
+            follow();
             words.suspected_at.store(0, Ordering::Relaxed);
             words.distrusted.store(0, Ordering::Relaxed);
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::table::Shortage;
+
 /// Why a segment cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
@@ -73,11 +75,28 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn no_slot(what: &str, value: usize) -> Self {
+        Self::Segment {
+            reason: Unusable::NoSlot,
+            alive: true,
+            message: format!("{what}: `{value}`; hint: run fewer processes"),
+        }
+    }
+
     pub(crate) fn io(what: &str, path: &str, error: &io::Error) -> Self {
         Self::Segment {
             reason: Unusable::Io,
             alive: false,
             message: format!("{what}: {error}: `{path}`"),
+        }
+    }
+}
+
+impl From<Shortage> for Error {
+    fn from(shortage: Shortage) -> Self {
+        match shortage {
+            Shortage::Full => Self::Full,
+            Shortage::Space => Self::Space,
         }
     }
 }

@@ -60,12 +60,12 @@ impl Counter {
             ..Stats::default()
         };
         for (arena, its) in front.arenas.iter().enumerate() {
-            let state = match self.turn().state(arena) {
+            let kind = match self.turn().state(arena) {
                 State::Free => 0,
                 State::Tentative { .. } | State::Closed { .. } => 1,
-                State::Sealed { .. } => 2,
+                State::Sealed { .. } | State::Clearing { .. } => 2,
             };
-            stats.arenas[state] += 1;
+            stats.arenas[kind] += 1;
             stats.arena_bytes += its.reserved.load(Ordering::Relaxed);
         }
         for (index, slot) in front.slots.iter().enumerate() {
@@ -111,11 +111,5 @@ impl Counter {
             self.front().header.cursors.0[sink].fetch_max(window_start, Ordering::AcqRel);
         }
         ours
-    }
-
-    /// Start of the newest window up to which all are sealed, seconds since the epoch.
-    #[must_use]
-    pub fn published_start(&self) -> u64 {
-        self.start_of(self.published())
     }
 }

@@ -10,10 +10,11 @@
 //! ```
 //! The file has its full length from the start and next to no storage behind it.
 
+use crate::announcements::Announcements;
 use crate::primitive::{AtomicI64, AtomicU64};
 use crate::ring::{RECORDS, Record};
 use crate::table::ArenaHeader;
-use crate::window::{ARENAS, Announcements};
+use crate::window::ARENAS;
 
 /// The first eight bytes of every segment of any format: `VERVESEG`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
@@ -65,7 +66,6 @@ pub struct Header {
     pub state_directory: [u8; NAME],
     /// The boot that the clock offset belongs to.
     pub boot: AtomicU64,
-    /// Refusals counted by processes, see [`WriterSlot::refusals`]; here for other formats' sake.
     spare: [u64; 8],
 
     /// The current word; see [`crate::window`].
@@ -78,7 +78,7 @@ pub struct Header {
     pub lease: Lone<AtomicU64>,
     /// Counted up by the leader while it lives.
     pub heartbeat: Lone<AtomicU64>,
-    /// Number of the newest window that each sink has taken.
+    /// Start of the newest window that each sink has taken, seconds since the epoch.
     pub cursors: Lone<[AtomicU64; SINKS]>,
 }
 
@@ -127,7 +127,7 @@ pub struct WriterSlot {
     pub counts: [ArenaCounts; ARENAS],
     /// Refusals by kind, since the segment was made, by all owners of the slot.
     pub refusals: [AtomicU64; REFUSALS],
-    /// Accepted and new ids of arenas that were zeroed, likewise.
+    /// Accepted ids of arenas that were zeroed, since the segment was made.
     pub requests_before: AtomicU64,
     /// New ids, likewise.
     pub new_before: AtomicU64,
@@ -155,10 +155,13 @@ pub const FRONT: u64 = size_of::<Front>() as u64;
 /// Where the arenas begin.
 pub const ARENAS_AT: u64 = (FRONT + CALLBACK_CELLS * CALLBACK_CELL).next_multiple_of(1 << 16);
 
-/// Length of a segment whose arenas have `arena_bytes` bytes.
+/// Length of a segment whose arenas have `arena_bytes` bytes; `None` if there is no such segment.
 #[must_use]
-pub fn length(arena_bytes: u64) -> u64 {
-    ARENAS_AT + ARENAS as u64 * arena_bytes
+pub fn length(arena_bytes: u64) -> Option<u64> {
+    if arena_bytes == 0 || arena_bytes % 4096 != 0 {
+        return None;
+    }
+    arena_bytes.checked_mul(ARENAS as u64)?.checked_add(ARENAS_AT).filter(|&bytes| bytes < LOCKS_AT)
 }
 
 /// A name as it stands in the header.

@@ -59,7 +59,9 @@ impl Counter {
         let beat = header.heartbeat.0.load(Ordering::Relaxed);
         let now = Instant::now();
         let since = match view.seen {
-            Some((seen_lease, seen_beat, since)) if (seen_lease, seen_beat) == (lease, beat) => since,
+            Some((seen_lease, seen_beat, since)) if (seen_lease, seen_beat) == (lease, beat) => {
+                since
+            }
             _ => {
                 view.seen = Some((lease, beat, now));
                 now

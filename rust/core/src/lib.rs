@@ -29,11 +29,18 @@
 //! * The segment lives in memory: it outlives all processes, not the host.
 
 #[cfg(not(loom))]
+mod adding;
+#[cfg(not(loom))]
 pub mod address;
+pub mod announcements;
 #[cfg(not(loom))]
 mod answer;
 #[cfg(not(loom))]
+mod arena;
+#[cfg(not(loom))]
 pub mod batch;
+#[cfg(not(loom))]
+mod building;
 #[cfg(not(loom))]
 pub mod clock;
 #[cfg(not(loom))]
@@ -51,14 +58,19 @@ pub mod layout;
 #[cfg(not(loom))]
 mod lease;
 #[cfg(not(loom))]
+mod locks;
+#[cfg(not(loom))]
 mod mapping;
 pub mod mix;
 #[cfg(not(loom))]
 pub mod platform;
 pub mod primitive;
 #[cfg(not(loom))]
+mod publishing;
 #[cfg(not(loom))]
 pub mod query;
+#[cfg(not(loom))]
+mod reading;
 #[cfg(not(loom))]
 pub mod refusal;
 #[cfg(not(loom))]
@@ -68,19 +80,22 @@ mod seat;
 #[cfg(not(loom))]
 mod segment;
 pub mod table;
+pub mod turn;
 #[cfg(not(loom))]
 mod upkeep;
 pub mod window;
 
 #[cfg(not(loom))]
 pub use self::{
+    adding::{Batch, Placement, Share},
     answer::{Answer, BatchAnswer},
     batch::Kind,
     clock::{Clock, ManualClock},
-    counter::{Batch, Counter, Placement, Record, Share},
+    counter::Counter,
     error::{Error, Unusable},
     figures::Stats,
     lease::Leader,
+    reading::Record,
     refusal::Refusal,
     segment::{Description, Identity, describe},
 };

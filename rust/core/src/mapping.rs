@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "a shared mapping is reached through raw addresses")]
 
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -17,7 +18,7 @@ pub struct Mapping {
     /// Page-aligned start of `length` mapped bytes; mapped until the drop.
     base: NonNull<u8>,
     length: usize,
-    /// Bytes of one arena: `ARENAS_AT + ARENAS * arena_bytes <= length`, checked in `new`.
+    /// Bytes of one arena, a multiple of 4,096: `ARENAS_AT + ARENAS * arena_bytes == length`.
     arena_bytes: usize,
 }
 
@@ -28,11 +29,12 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `length` bytes of `file`, whose arenas have `arena_bytes` bytes.
+    /// Maps a segment whose arenas have `arena_bytes` bytes.
     ///
     /// The front must have storage behind it, and its header must be whole.
-    pub fn new(file: &File, length: u64, arena_bytes: u64) -> io::Result<Self> {
-        if length != crate::layout::length(arena_bytes) {
+    pub fn new(file: &File, arena_bytes: u64) -> io::Result<Self> {
+        let length = crate::layout::length(arena_bytes).ok_or(io::ErrorKind::InvalidData)?;
+        if file.metadata()?.len() < length {
             return Err(io::ErrorKind::InvalidData.into());
         }
         // SAFETY: a fresh mapping of an open file; the kernel chooses the address.
@@ -74,16 +76,20 @@ impl Mapping {
         let count = count.min(whole - first);
         let offset = self.arena_offset(arena) + first * size_of::<Bucket>();
         // SAFETY: inside the mapping by the two `min` and the assertion in `arena_offset`; aligned
-        // to 64, since arenas begin at multiples of the page; any bytes are a `Bucket` of atomics.
-        unsafe { std::slice::from_raw_parts(self.base.add(offset).cast::<Bucket>().as_ptr(), count) }
+        // to 64, since arenas begin at multiples of 4,096; any bytes are a `Bucket` of atomics, and
+        // only atomics touch them, but for `zero`.
+        unsafe {
+            std::slice::from_raw_parts(self.base.add(offset).cast::<Bucket>().as_ptr(), count)
+        }
     }
 
     /// Zeroes the first `bytes` of `arena`. Only for whoever has the arena alone.
     pub fn zero(&self, arena: usize, bytes: usize) {
         let offset = self.arena_offset(arena);
-        // SAFETY: inside the mapping, and by the caller's being alone in the arena (its own
-        // announcement counted, no other live process inside) nobody reads or writes there: a
-        // newcomer reads the current word again before it touches a bucket.
+        // SAFETY: inside the mapping, and nobody else reads or writes there: the arena's state is
+        // `Clearing`, the caller announces it, and no other thread or live process does. Whoever
+        // comes now sees the state, or the current word that has moved on, before he touches a
+        // bucket; see `turn::Turn::clear`.
         unsafe {
             std::ptr::write_bytes(self.base.add(offset).as_ptr(), 0, bytes.min(self.arena_bytes));
         }
@@ -91,10 +97,13 @@ impl Mapping {
 
     /// Faults in `bytes` of `arena` from `first` on, for this process.
     pub fn populate(&self, arena: usize, first: usize, bytes: usize) {
-        let first = first.min(self.arena_bytes) & !4095;
+        let page = platform::page_size() as usize;
+        let first = first.min(self.arena_bytes) / page * page;
         let bytes = bytes.min(self.arena_bytes - first);
-        // SAFETY: inside the mapping.
-        unsafe { platform::populate(self.base.add(self.arena_offset(arena) + first).as_ptr(), bytes) }
+        // SAFETY: inside the mapping, by the two `min`.
+        unsafe {
+            platform::populate(self.base.add(self.arena_offset(arena) + first).as_ptr(), bytes);
+        }
     }
 
     fn arena_offset(&self, arena: usize) -> usize {
@@ -122,13 +131,20 @@ pub fn header_of(bytes: &[u8]) -> Option<crate::layout::Header> {
 
 /// The bytes of a new front.
 pub fn bytes_of(front: &Front) -> &[u8] {
-    // SAFETY: `Front` is `repr(C)` without padding that matters: it was zeroed whole before it was
-    // filled, and nobody else has it yet.
+    // SAFETY: `Front` was zeroed whole, padding included, by `zeroed_front`; what was filled in since
+    // are single fields without padding. Nobody else has it yet, so no atomic changes.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(front).cast(), size_of::<Front>()) }
 }
 
 /// A front of zeroes.
 pub fn zeroed_front() -> Box<Front> {
-    // SAFETY: all fields are integers and atomics, for which zero is a value.
-    unsafe { Box::<Front>::new_zeroed().assume_init() }
+    let layout = Layout::new::<Front>();
+    // SAFETY: the layout has a size.
+    let address = unsafe { alloc_zeroed(layout) };
+    if address.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: allocated with the layout of `Front`, whose fields are integers and atomics, for which
+    // zero is a value.
+    unsafe { Box::from_raw(address.cast()) }
 }

@@ -4,8 +4,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("Verve runs on Linux, and on macOS for development");
@@ -21,6 +25,17 @@ pub fn boot_nanoseconds() -> u64 {
     const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
     #[cfg(target_os = "macos")]
     const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC; // Counts suspension there.
+    clock(CLOCK)
+}
+
+/// Nanoseconds of a clock that moves with the scheduler's tick: behind by up to 10 ms, stands still
+/// while the machine is suspended, and costs a quarter of the others.
+#[must_use]
+pub fn coarse_nanoseconds() -> u64 {
+    #[cfg(target_os = "linux")]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
+    #[cfg(target_os = "macos")]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
     clock(CLOCK)
 }
 
@@ -49,21 +64,23 @@ fn lock_request(byte: u64, length: u64, kind: libc::c_int) -> libc::flock {
 }
 
 /// Takes the lock of one byte for this open file; false if another open file has it. It is let go
-/// by [`unlock_byte`], or when the last copy of the descriptor is gone, so at the latest when the
+/// by [`unlock`], or when the last copy of the descriptor is gone, so at the latest when the
 /// process has died.
 pub fn try_lock_byte(file: &File, byte: u64) -> io::Result<bool> {
     let request = lock_request(byte, 1, libc::F_WRLCK as libc::c_int);
     // SAFETY: the descriptor is open and `request` is a valid `flock`.
     match check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) }) {
         Ok(_) => Ok(true),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Lets go of the lock of one byte.
-pub fn unlock_byte(file: &File, byte: u64) -> io::Result<()> {
-    let request = lock_request(byte, 1, libc::F_UNLCK as libc::c_int);
+/// Lets go of the locks of `length` bytes.
+pub fn unlock(file: &File, byte: u64, length: u64) -> io::Result<()> {
+    let request = lock_request(byte, length, libc::F_UNLCK as libc::c_int);
     // SAFETY: as above.
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) }).map(drop)
 }
@@ -77,23 +94,30 @@ pub fn locked_by_another(file: &File, byte: u64, length: u64) -> io::Result<bool
     Ok(request.l_type != libc::F_UNLCK as libc::c_short)
 }
 
+/// Repeats a call that a signal cut off.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Puts storage behind a range of the file, whose content stays as it is.
 pub fn reserve(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    loop {
-        #[cfg(target_os = "linux")]
+    #[cfg(target_os = "linux")]
+    {
+        let (offset, length) = (offset as libc::off_t, length as libc::off_t);
         // SAFETY: the descriptor is open; the call touches no memory of ours.
-        let result = check(unsafe {
-            libc::fallocate(file.as_raw_fd(), 0, offset as libc::off_t, length as libc::off_t)
-        });
-        #[cfg(target_os = "macos")]
-        let result = {
-            let _ = (offset, length);
-            file.metadata().map(|_| 0) // Memory there is never short in a way that can be asked.
-        };
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map(drop),
-        }
+        let allocate = || unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, length) };
+        uninterrupted(|| check(allocate()).map(drop))
+    }
+    #[cfg(target_os = "macos")]
+    {
+        // Memory there is never short in a way that can be asked.
+        let _ = (file, offset, length);
+        Ok(())
     }
 }
 
@@ -102,11 +126,10 @@ pub fn release(file: &File, offset: u64, length: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let (offset, length) = (offset as libc::off_t, length as libc::off_t);
         // SAFETY: as in `reserve`.
-        check(unsafe {
-            libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, length as libc::off_t)
-        })
-        .map(drop)
+        let punch = || unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) };
+        uninterrupted(|| check(punch()).map(drop))
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -120,7 +143,8 @@ pub fn memory_file() -> io::Result<File> {
     #[cfg(target_os = "linux")]
     {
         // SAFETY: the name is a valid C string.
-        let descriptor = check(unsafe { libc::memfd_create(c"verve".as_ptr(), libc::MFD_CLOEXEC) })?;
+        let descriptor =
+            check(unsafe { libc::memfd_create(c"verve".as_ptr(), libc::MFD_CLOEXEC) })?;
         // SAFETY: the call above gave us this descriptor, and nobody else has it.
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
@@ -133,13 +157,12 @@ pub fn memory_file() -> io::Result<File> {
         ));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         std::fs::remove_file(path)?;
-        let _: Option<OwnedFd> = None;
         Ok(file)
     }
 }
 
 /// Another open file on the same file as `file`, which may have no name any more.
-pub fn open_again(file: &File) -> io::Result<File> {
+fn open_again(file: &File) -> io::Result<File> {
     #[cfg(target_os = "linux")]
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     #[cfg(not(target_os = "linux"))]
@@ -186,12 +209,47 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Forks that led to this process since the first [`watch_forks`].
+/// Forks that led to this process since the first [`open_watched`].
 static FORKS: AtomicU64 = AtomicU64::new(0);
-/// Descriptors that a forked child must not keep: they hold the parent's locks.
-static OF_THE_PARENT: [AtomicI32; 64] = [const { AtomicI32::new(-1) }; 64];
+/// Set while a watched descriptor is opened or closed, and over a fork: a child must never get one
+/// that it does not know of.
+static BUSY: AtomicBool = AtomicBool::new(false);
+/// Descriptors that a forked child must not keep: they hold the parent's locks. Changed only with
+/// [`BUSY`] set.
+static OF_THE_PARENT: Descriptors = Descriptors::none();
 
-/// How many forks led from the first [`watch_forks`] to this process.
+/// A list of descriptors that only grows, so that it can be read between fork and exec.
+struct Descriptors {
+    places: [AtomicI32; 64],
+    further: OnceLock<Box<Descriptors>>,
+}
+
+impl Descriptors {
+    const fn none() -> Self {
+        Self { places: [const { AtomicI32::new(-1) }; 64], further: OnceLock::new() }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &AtomicI32> {
+        std::iter::successors(Some(self), |list| list.further.get().map(Box::as_ref))
+            .flat_map(|list| &list.places)
+    }
+
+    fn insert(&self, descriptor: RawFd) {
+        // Relaxed, here and below: `BUSY` orders all changes.
+        match self.places.iter().find(|place| place.load(Ordering::Relaxed) == -1) {
+            Some(place) => place.store(descriptor, Ordering::Relaxed),
+            None => self.further.get_or_init(|| Box::new(Self::none())).insert(descriptor),
+        }
+    }
+
+    fn remove(&self, descriptor: RawFd) {
+        if let Some(place) = self.all().find(|place| place.load(Ordering::Relaxed) == descriptor) {
+            place.store(-1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How many forks led from the first [`open_watched`] to this process.
 #[inline]
 #[must_use]
 pub fn forks() -> u64 {
@@ -199,42 +257,76 @@ pub fn forks() -> u64 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Makes [`forks`] count, and closes `descriptor` in forked children until [`forget_lock`]. With more
-/// than 64 at once, a child keeps the rest until it first uses the counter.
-pub fn watch_forks(descriptor: RawFd) {
+fn set_busy() {
+    // Acquire: pairs with the Release in `clear_busy`.
+    while BUSY.swap(true, Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+}
+
+fn clear_busy() {
+    BUSY.store(false, Ordering::Release);
+}
+
+fn watch_forks() {
+    extern "C" fn before() {
+        set_busy();
+    }
+    extern "C" fn in_parent() {
+        clear_busy();
+    }
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
-        for place in &OF_THE_PARENT {
+        for place in OF_THE_PARENT.all() {
             let descriptor = place.swap(-1, Ordering::Relaxed);
             if descriptor != -1 {
-                // SAFETY: the child's copy of a lock descriptor, that nothing uses before it has
-                // noticed the fork; `close` may be called between fork and exec.
+                // SAFETY: the child's copy of a lock descriptor: its owner sees that it is in a
+                // child, and neither uses nor closes it. `close` may be called after a fork.
                 unsafe { libc::close(descriptor) };
             }
         }
+        clear_busy();
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler is a plain function that only closes descriptors.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: plain functions that allocate nothing and touch only the statics above; the lock
+        // that they hold over the fork is never held by a thread that forks.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
-    for place in &OF_THE_PARENT {
-        if place.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            return;
-        }
+}
+
+/// Another open file on the same file as `file`, which [`close_watched`] closes, and a forked child
+/// before it does anything else.
+pub fn open_watched(file: &File) -> io::Result<ManuallyDrop<File>> {
+    watch_forks();
+    set_busy();
+    let opened = open_again(file);
+    if let Ok(file) = &opened {
+        OF_THE_PARENT.insert(file.as_raw_fd());
     }
+    clear_busy();
+    opened.map(ManuallyDrop::new)
 }
 
-/// Undoes [`watch_forks`] for one descriptor; false if it was closed by a fork meanwhile (or
-/// never had a place), and so must not be closed again by its owner in this process.
-pub fn forget_lock(descriptor: RawFd) -> bool {
-    OF_THE_PARENT.iter().any(|place| {
-        place.compare_exchange(descriptor, -1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+/// Closes what [`open_watched`] opened.
+///
+/// # Safety
+/// Called once for a file, by the process that opened it, and the file is not used after that.
+pub unsafe fn close_watched(file: &mut ManuallyDrop<File>) {
+    set_busy();
+    OF_THE_PARENT.remove(file.as_raw_fd());
+    // SAFETY: the caller's: nobody uses the file any more.
+    unsafe { ManuallyDrop::drop(file) };
+    clear_busy();
+}
+
+/// Bytes of a page.
+#[must_use]
+pub fn page_size() -> u64 {
+    static SIZE: OnceLock<u64> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        // SAFETY: the call has no preconditions.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        u64::try_from(size).unwrap_or(4096).max(4096)
     })
-}
-
-/// Closes a file that is not dropped by itself.
-pub fn close(file: &mut std::mem::ManuallyDrop<File>) {
-    // SAFETY: called once, from the owner's own drop.
-    unsafe { std::mem::ManuallyDrop::drop(file) };
 }

@@ -9,7 +9,8 @@ pub use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 
-/// A place whose strength a proof depends on.
+/// A place whose strength a proof depends on. For each there is a model in `tests/loom_*.rs` that
+/// fails when it is weakened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Site {
@@ -19,12 +20,18 @@ pub enum Site {
     FreezeSlot,
     /// The sealed bit in the word of open extents, set before the buckets are passed over.
     FreezeExtents,
-    /// The store fence between announcing an arena and reading the current word again.
+    /// The release of the word of open extents, behind the storage of the extent.
+    OpenExtent,
+    /// The fence between announcing an arena and looking whether one may stay.
     EnterFence,
-    /// Reading the current word again after announcing.
+    /// Looking whether one may stay after announcing.
     EnterRecheck,
     /// The fence between taking an arena out of use and reading the announcements.
     ReuseFence,
+    /// Looking at the state of a half-cleared arena again, once one is alone in it.
+    ReuseRecheck,
+    /// Taking a sealed arena out of readers' reach before it is zeroed.
+    ClearBeforeZero,
     /// Confirming the old arena before the current word moves on.
     ConfirmBeforeMove,
     /// The release of a freed arena, which makes its zeroes visible to whoever claims it.
@@ -50,7 +57,7 @@ pub fn strong(site: Site) -> bool {
     WEAKENED.load(core::sync::atomic::Ordering::Relaxed) != site as u64
 }
 
-/// Weakens one site (or none) for the loom tests of this process.
+/// Weakens one site (or none) for all loom models of this process, so one at a time.
 #[cfg(loom)]
 pub fn weaken(site: Option<Site>) {
     WEAKENED.store(site.map_or(0, |site| site as u64), core::sync::atomic::Ordering::Relaxed);

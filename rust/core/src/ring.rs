@@ -11,8 +11,11 @@ use crate::primitive::{AtomicU64, Ordering};
 /// Records in the ring: a day of minutes.
 pub const RECORDS: usize = 1_440;
 
-/// Low bits of the lap that a field carries.
-const LAP_BITS: u32 = 16;
+/// Low bits of a field, for the lap: half of what they tell apart is a jump of the clock by decades,
+/// with windows of a second.
+const LAP_BITS: u32 = 22;
+/// All ones in the place of the lap.
+const LAP_MASK: u64 = (1 << LAP_BITS) - 1;
 /// Largest value of a field, which is kept plus one: a word of 0 was never written.
 const LARGEST: u64 = (1 << (64 - LAP_BITS)) - 2;
 
@@ -39,7 +42,7 @@ pub struct Figures {
 pub struct Record {
     /// Number of the window, only rising.
     window: AtomicU64,
-    /// `unique` twice, plus one for a gap; then the other figures, each with its tag.
+    /// `unique` twice, plus one for a gap; then the other figures. Each plus one, and with its lap.
     fields: [AtomicU64; 7],
 }
 
@@ -60,12 +63,19 @@ impl Record {
         for (field, value) in self.fields.iter().zip(values) {
             let found = field.load(Ordering::Acquire);
             // A writer that stopped for a lap must not set a field back.
-            if found == 0 || (lap.wrapping_sub(found as u16) as i16) > 0 {
-                let word = (value.min(LARGEST) + 1) << LAP_BITS | u64::from(lap);
+            if found == 0 || is_later(lap, found & LAP_MASK) {
+                let word = (value.min(LARGEST) + 1) << LAP_BITS | lap;
                 // A failure means that somebody else wrote the field.
                 let _ = field.compare_exchange(found, word, Ordering::AcqRel, Ordering::Acquire);
             }
         }
+    }
+
+    /// Number of the newest window that anybody wrote, or began to write.
+    #[must_use]
+    pub fn window(&self) -> Option<u64> {
+        // Acquire: pairs with the AcqRel in `write`.
+        Some(self.window.load(Ordering::Acquire)).filter(|&window| window != 0)
     }
 
     /// The record of `window`, if it is complete and still there.
@@ -74,7 +84,7 @@ impl Record {
         let mut values = [0; 5];
         for (value, field) in values.iter_mut().zip(&self.fields) {
             let word = field.load(Ordering::Acquire);
-            if word == 0 || word as u16 != lap(window) {
+            if word == 0 || word & LAP_MASK != lap(window) {
                 return None;
             }
             *value = (word >> LAP_BITS) - 1;
@@ -93,8 +103,14 @@ impl Record {
     }
 }
 
-fn lap(window: u64) -> u16 {
-    (window / RECORDS as u64) as u16
+fn lap(window: u64) -> u64 {
+    (window / RECORDS as u64) & LAP_MASK
+}
+
+/// Whether a lap comes after another one, as numbers on a circle do: by less than half of it.
+fn is_later(lap: u64, than: u64) -> bool {
+    let ahead = lap.wrapping_sub(than) & LAP_MASK;
+    ahead != 0 && ahead <= LAP_MASK / 2
 }
 
 /// The place of `window`.

@@ -3,15 +3,13 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use crate::error::{Error, Unusable};
+use crate::error::Error;
 use crate::layout::{SLOTS, WriterSlot};
+use crate::locks::Locks;
 use crate::primitive::{AtomicU64, Ordering};
-use crate::segment::{Locks, Segment};
-use crate::table::ArenaHeader;
+use crate::segment::Segment;
+use crate::table::{ArenaHeader, UNCERTAIN};
 use crate::window::ARENAS;
-
-/// Set in an arena's flags when a process died inside it: its counts may be one behind the table.
-pub(crate) const UNCERTAIN: u64 = 4;
 
 /// One attachment of one process.
 #[derive(Debug)]
@@ -47,13 +45,9 @@ impl Seat {
         let locks = Locks::new(segment)
             .map_err(|error| Error::io("the locks cannot be opened", "segment", &error))?;
         let front = segment.mapping.front();
-        let slot = (0..SLOTS).find(|&slot| locks.try_lock(slot)).ok_or_else(|| Error::Segment {
-            reason: Unusable::NoSlot,
-            alive: true,
-            message: format!(
-                "all writer slots of the segment are taken: `{SLOTS}`; hint: run fewer processes"
-            ),
-        })?;
+        let slot = (0..SLOTS)
+            .find(|&slot| locks.try_lock(slot))
+            .ok_or_else(|| Error::no_slot("all writer slots of the segment are taken", SLOTS))?;
         bury(&front.slots[slot], &front.arenas);
         front.slots[slot].process.store(u64::from(std::process::id()), Ordering::Relaxed);
         Ok(Self {
@@ -103,7 +97,7 @@ impl Seat {
 fn bury(slot: &WriterSlot, arenas: &[ArenaHeader]) {
     for (arena, header) in arenas.iter().enumerate() {
         if slot.announced.count(arena) != 0 {
-            // Relaxed: a hint to count the table itself; nothing else hangs on it.
+            // Relaxed: the Release below orders it before the announcement is gone.
             header.flags.fetch_or(UNCERTAIN, Ordering::Relaxed);
         }
     }

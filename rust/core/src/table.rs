@@ -26,10 +26,12 @@ pub const EXTENTS: usize = 16;
 
 /// Set in [`ArenaHeader::extents`] and [`ArenaHeader::flags`] once the table is being frozen.
 const SEALED_BIT: u64 = 1 << 63;
-/// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`EMPTY`] is present.
+/// Set in [`ArenaHeader::flags`] when the id whose mixed word is `EMPTY` is present.
 const HAS_EMPTY: u64 = 1;
 /// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`SEALED`] is present.
 const HAS_SEALED: u64 = 2;
+/// Set in [`ArenaHeader::flags`] when a process died inside: its counts may be behind the table.
+pub const UNCERTAIN: u64 = 4;
 
 /// Eight slots in one cache line.
 #[repr(C, align(64))]
@@ -49,11 +51,12 @@ impl Default for Bucket {
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct ArenaHeader {
-    /// Whose the arena is; see [`crate::window::State`].
+    /// What the arena is used for; see [`crate::window::State`].
     pub state: AtomicU64,
-    /// Extents opened beyond the first, and [`SEALED_BIT`].
+    /// Extents opened beyond the first, and the bit that says that no more may be.
     pub extents: AtomicU64,
-    /// The two ids that cannot stand in a slot, and [`SEALED_BIT`].
+    /// The two ids that cannot stand in a slot, the bit that says that they may not come any more,
+    /// and [`UNCERTAIN`].
     pub flags: AtomicU64,
     /// Bytes from the arena's start that have storage behind them. Raised by whoever announces
     /// the arena, lowered only by whoever has it alone.
@@ -164,12 +167,9 @@ impl<'a, S: Storage> Table<'a, S> {
     fn open(&self, opened: u64, index: usize) -> Result<(), Shortage> {
         self.storage.reserve(self.first, index)?;
         // Release: pairs with the Acquire loads of `extents`. A failure is read again by the caller.
-        let _ = self.header.extents.compare_exchange(
-            opened,
-            opened + 1,
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
+        let release = ordering(Site::OpenExtent, Ordering::Release);
+        let _ =
+            self.header.extents.compare_exchange(opened, opened + 1, release, Ordering::Relaxed);
         Ok(())
     }
 
@@ -332,6 +332,14 @@ impl Bucket {
         count
     }
 
+    /// Empties the bucket; what [`crate::mapping::Mapping::zero`] does where there is a mapping.
+    #[cfg(loom)]
+    pub fn zero(&self) {
+        for slot in &self.slots {
+            slot.store(EMPTY, Ordering::Relaxed);
+        }
+    }
+
     fn occupied(&self, visit: &mut impl FnMut(u64)) {
         for slot in &self.slots {
             match slot.load(Ordering::Relaxed) {
@@ -348,7 +356,8 @@ fn claim(slot: &AtomicU64, word: u64, site: Site) -> Result<(), u64> {
     if strong(site) {
         slot.compare_exchange(EMPTY, word, Ordering::Relaxed, Ordering::Relaxed).map(drop)
     } else {
-        slot.store(word, ordering(site, Ordering::Relaxed));
+        // What the models must find to be wrong.
+        slot.store(word, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -384,3 +384,11 @@ pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyD
     dict.set_item("alive", found.alive)?;
     Ok(dict)
 }
+
+/// Whether `query` names `id` or `endpoint`, as only that of a single accept may.
+#[pyfunction]
+#[pyo3(signature = (query, /))]
+pub fn names_single(query: &Bound<'_, PyString>) -> bool {
+    // What has no bytes may name anything; it is refused.
+    query.to_str().map_or(true, |query| verve_core::query::check_batch(query.as_bytes()).is_err())
+}

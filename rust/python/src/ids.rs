@@ -12,9 +12,8 @@ pub fn one(id: &Bound<'_, PyAny>, position: Option<usize>) -> PyResult<i64> {
     id.extract().map_err(|error: PyErr| {
         let py = id.py();
         if error.is_instance_of::<PyOverflowError>(py) {
-            let mut shown = id.str().map_or_else(|_| "a huge integer".into(), |s| s.to_string());
-            shown.truncate(60);
-            errors::bad_id(py, &shown, position)
+            let shown = id.str().map_or_else(|_| "a huge integer".into(), |s| s.to_string());
+            errors::bad_id(py, &shown.chars().take(60).collect::<String>(), position)
         } else {
             error
         }
@@ -34,10 +33,14 @@ pub fn many(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
              hint: `memoryview(data).cast(\"q\")`",
         ));
     }
-    if let Ok(buffer) = PyBuffer::<i64>::get(ids) {
+    // PyO3 takes big-endian buffers for native ones; as iterables they give the right numbers.
+    if let Ok(buffer) = PyBuffer::<i64>::get(ids)
+        && !matches!(buffer.format().to_bytes(), [b'>' | b'!', ..])
+    {
         return buffer.to_vec(py);
     }
-    let mut found = Vec::with_capacity(ids.len().unwrap_or(0));
+    // A length is a hint, and may be beyond any memory: the vector grows by what really comes.
+    let mut found = Vec::with_capacity(ids.len().unwrap_or(0).min(1 << 16));
     for (position, id) in ids.try_iter()?.enumerate() {
         found.push(one(&id?, Some(position))?);
     }

@@ -17,7 +17,7 @@ mod _verve {
     #[pymodule_export]
     use crate::clock::ManualClock;
     #[pymodule_export]
-    use crate::counter::{Counter, segment_identity};
+    use crate::counter::{Counter, names_single, segment_identity};
     #[pymodule_export]
     use crate::fast_path::FastPath;
     #[pymodule_export]

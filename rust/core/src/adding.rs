@@ -1,0 +1,199 @@
+//! Counting ids: one at a time, and in batches.
+
+use crate::counter::Counter;
+use crate::error::Error;
+use crate::primitive::Ordering;
+use crate::seat::Seat;
+use crate::table::{Insert, Shortage};
+use crate::window::Word;
+
+/// Ids that a batch records between announcing itself and leaving again.
+const CHUNK: usize = 4_096;
+/// Ids whose walks are prefetched together.
+const AHEAD: usize = 32;
+
+/// What became of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Whether the id was new in its window.
+    pub new: bool,
+    /// Start of the window that it is counted in, seconds since the epoch.
+    pub window_start: u64,
+}
+
+/// How many ids of a batch were counted in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Start of the window, seconds since the epoch.
+    pub window_start: u64,
+    /// Ids of the batch that were new there.
+    pub new: u64,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Ids that were recorded; all of them unless `stopped` says why not.
+    pub recorded: usize,
+    /// New ids by window, oldest first; windows in which none was new are there too.
+    pub shares: Vec<Share>,
+    /// Why the batch came to an end before its end.
+    pub stopped: Option<Error>,
+}
+
+/// How far one stretch of a batch came, inside one announcement.
+struct Stretch {
+    recorded: usize,
+    new: u64,
+    /// The next id met the freeze of its window.
+    sealed: bool,
+    ended: Result<(), Shortage>,
+}
+
+impl Counter {
+    /// Counts `id`: whether it was new, and in which window.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Space`], [`Error::NoArena`]: the id is not counted then.
+    #[inline]
+    pub fn add(&self, id: i64) -> Result<Placement, Error> {
+        let seat = self.seat()?;
+        let slot = &self.front().slots[seat.slot];
+        let mixed = self.mix().forward(id);
+        let mut late = false;
+        loop {
+            let word = self.enter(seat, self.now_window())?;
+            let counts = &slot.counts[word.arena()];
+            // Relaxed throughout: figures. Counted before the insert, so that requests are never
+            // fewer than ids.
+            counts.requests.fetch_add(1, Ordering::Relaxed);
+            let inserted = self.table(word.arena(), word.start()).insert(mixed);
+            match inserted {
+                Ok(Insert::New | Insert::Present) => {
+                    if inserted == Ok(Insert::New) {
+                        counts.new.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if late {
+                        counts.late.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Ok(Insert::Sealed) | Err(_) => {
+                    counts.requests.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            slot.announced.leave(word.arena());
+            match inserted? {
+                Insert::Sealed => late = true,
+                insert => {
+                    return Ok(Placement {
+                        new: insert == Insert::New,
+                        window_start: self.start_of(word.window()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Counts a batch of ids.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own. A shortage midway is told
+    /// in [`Batch::stopped`].
+    pub fn add_many(&self, ids: &[i64]) -> Result<Batch, Error> {
+        let seat = self.seat()?;
+        let mut batch = Batch::default();
+        let mut late = false;
+        while batch.recorded < ids.len() {
+            let rest = &ids[batch.recorded..];
+            let word = match self.enter(seat, self.now_window()) {
+                Ok(word) => word,
+                Err(error) => {
+                    batch.stopped = Some(error);
+                    break;
+                }
+            };
+            let stretch = self.add_stretch(seat, word, &rest[..rest.len().min(CHUNK)], late);
+            late = stretch.sealed;
+            batch.recorded += stretch.recorded;
+            if stretch.recorded > 0 {
+                let window_start = self.start_of(word.window());
+                match batch.shares.last_mut() {
+                    Some(share) if share.window_start == window_start => share.new += stretch.new,
+                    _ => batch.shares.push(Share { window_start, new: stretch.new }),
+                }
+            }
+            if let Err(shortage) = stretch.ended {
+                batch.stopped = Some(shortage.into());
+                break;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Inserts `ids` into the arena that the caller has entered, and leaves it. `late`: the first of
+    /// them met the freeze of the window before.
+    fn add_stretch(&self, seat: &Seat, word: Word, ids: &[i64], late: bool) -> Stretch {
+        let slot = &self.front().slots[seat.slot];
+        let counts = &slot.counts[word.arena()];
+        let table = self.table(word.arena(), word.start());
+        // Relaxed throughout: figures.
+        counts.requests.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        let mut stretch = Stretch { recorded: 0, new: 0, sealed: false, ended: Ok(()) };
+        let extents = table.extents();
+        let mut mixed = [0; AHEAD];
+        'stretch: for block in ids.chunks(AHEAD) {
+            for (mixed, &id) in mixed.iter_mut().zip(block) {
+                *mixed = self.mix().forward(id);
+                table.prefetch(*mixed, extents);
+            }
+            for &mixed in &mixed[..block.len()] {
+                match table.insert(mixed) {
+                    Ok(Insert::New) => stretch.new += 1,
+                    Ok(Insert::Present) => {}
+                    Ok(Insert::Sealed) => {
+                        stretch.sealed = true;
+                        break 'stretch;
+                    }
+                    Err(shortage) => {
+                        stretch.ended = Err(shortage);
+                        break 'stretch;
+                    }
+                }
+                stretch.recorded += 1;
+            }
+        }
+        counts.requests.fetch_sub((ids.len() - stretch.recorded) as u64, Ordering::Relaxed);
+        counts.new.fetch_add(stretch.new, Ordering::Relaxed);
+        counts.late.fetch_add(u64::from(late && stretch.recorded > 0), Ordering::Relaxed);
+        slot.batches.fetch_add(1, Ordering::Relaxed);
+        slot.announced.leave(word.arena());
+        stretch
+    }
+
+    /// Enters the current arena, whose window is `window` or a later one.
+    #[inline]
+    pub(crate) fn enter(&self, seat: &Seat, window: u64) -> Result<Word, Error> {
+        let turn = self.turn();
+        let announced = &self.front().slots[seat.slot].announced;
+        let mut word = turn.current();
+        loop {
+            if word.window() < window {
+                self.turn_as_writer(seat, window)?;
+                word = turn.current();
+            }
+            match turn.enter(announced, word) {
+                Ok(()) => return Ok(word),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    #[cold]
+    fn turn_as_writer(&self, seat: &Seat, window: u64) -> Result<(), Error> {
+        self.turn_to(seat, window)?;
+        if !self.leader().is_some_and(|leader| leader.alive) {
+            self.tend()?;
+        }
+        Ok(())
+    }
+}

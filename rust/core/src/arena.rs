@@ -1,0 +1,126 @@
+//! The buckets of an arena of a segment, and the storage behind them.
+
+use crate::counter::Counter;
+use crate::layout::ARENAS_AT;
+use crate::platform;
+use crate::primitive::Ordering;
+use crate::segment::Segment;
+use crate::table::{Bucket, EXTENTS, GROWTH, Shortage, Storage, Table};
+use crate::window::buckets_of_step;
+
+/// The buckets of one arena of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arena<'a> {
+    segment: &'a Segment,
+    arena: usize,
+}
+
+/// First bucket and number of buckets of extent `index`, where the first extent has `first`: the
+/// extents follow each other, so that a table always uses the same pages from the arena's start.
+fn extent_range(first: usize, index: usize) -> (usize, usize) {
+    let grown = 1_usize << (GROWTH as usize * index.min(EXTENTS));
+    (first.saturating_mul((grown - 1) / ((1 << GROWTH) - 1)), first.saturating_mul(grown))
+}
+
+impl Storage for Arena<'_> {
+    #[inline]
+    fn extent(&self, first: usize, index: usize) -> &[Bucket] {
+        let (at, count) = if index == 0 { (0, first) } else { extent_range(first, index) };
+        self.segment.mapping.buckets(self.arena, at, count)
+    }
+
+    fn reserve(&self, first: usize, index: usize) -> Result<(), Shortage> {
+        let front = self.segment.mapping.front();
+        let header = &front.arenas[self.arena];
+        let (at, count) = extent_range(first, index);
+        let whole = front.header.arena_bytes;
+        let begin = at.saturating_mul(size_of::<Bucket>()) as u64;
+        if begin >= whole {
+            return Err(Shortage::Full);
+        }
+        let end = at.saturating_add(count).saturating_mul(size_of::<Bucket>()) as u64;
+        let end = end.min(whole).next_multiple_of(platform::page_size()).min(whole);
+        // Acquire and AcqRel: who sees the mark may touch what it covers.
+        let reserved = header.reserved.load(Ordering::Acquire);
+        if reserved >= end {
+            return Ok(());
+        }
+        // Several may do this at once and over the same range. One that fails takes back none of
+        // what another one was promised: tmpfs settles pages that it is asked for twice.
+        let offset = ARENAS_AT + self.arena as u64 * whole;
+        platform::reserve(&self.segment.file, offset + reserved, end - reserved)
+            .map_err(|_| Shortage::Space)?;
+        header.reserved.fetch_max(end, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+impl Counter {
+    #[inline]
+    pub(crate) fn table(&self, arena: usize, start: u8) -> Table<'_, Arena<'_>> {
+        Table::new(&self.front().arenas[arena], self.storage(arena), buckets_of_step(start))
+    }
+
+    #[inline]
+    pub(crate) fn storage(&self, arena: usize) -> Arena<'_> {
+        Arena { segment: self.segment(), arena }
+    }
+
+    /// Bytes of `arena` that have storage behind them.
+    pub(crate) fn reserved(&self, arena: usize) -> u64 {
+        // Relaxed: for figures and plans; `Arena::reserve` is what makes sure.
+        self.front().arenas[arena].reserved.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the open extents of the table in `arena`.
+    pub(crate) fn used_bytes(&self, arena: usize, start: u8) -> u64 {
+        let extents = self.table(arena, start).extents();
+        let (at, count) = extent_range(buckets_of_step(start), extents - 1);
+        (((at + count) * size_of::<Bucket>()) as u64).min(self.front().header.arena_bytes)
+    }
+
+    /// Makes `arena` as new, for a caller who has it alone; false if that has to be tried again.
+    ///
+    /// It may be killed anywhere in between, and is begun anew then by the next one: nothing is
+    /// forgotten of what has to be zeroed before it is zero.
+    pub(crate) fn zero(&self, arena: usize, start: u8, wanted: u64) -> bool {
+        let front = self.front();
+        let header = &front.arenas[arena];
+        let file = &self.segment().file;
+        let page = platform::page_size();
+        let at = ARENAS_AT + arena as u64 * front.header.arena_bytes;
+        let used = self.used_bytes(arena, start);
+        // Relaxed: the caller is alone; the step to `Free` releases all of this.
+        let reserved = header.reserved.load(Ordering::Relaxed);
+        let mut kept = reserved.min(wanted.max(1).next_multiple_of(page));
+        // What is used may be more than what is marked, where somebody was killed right below.
+        let end = reserved.max(used.next_multiple_of(page)).min(front.header.arena_bytes);
+        if end > kept {
+            // First the mark: nobody may rely on storage that is gone.
+            header.reserved.store(kept, Ordering::Relaxed);
+            if platform::release(file, at + kept, end - kept).is_err() {
+                if platform::reserve(file, at + kept, end - kept).is_err() {
+                    return false;
+                }
+                header.reserved.store(end, Ordering::Relaxed);
+                kept = end;
+            }
+        }
+        self.segment().mapping.zero(arena, used.min(kept) as usize);
+        for slot in &front.slots {
+            let counts = &slot.counts[arena];
+            for (count, before) in [
+                (&counts.requests, &slot.requests_before),
+                (&counts.new, &slot.new_before),
+                (&counts.late, &slot.late_before),
+            ] {
+                before.fetch_add(count.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            }
+            counts.acknowledged.store(0, Ordering::Relaxed);
+        }
+        // Release: stays behind the zeroing. The extents must not be forgotten before they are clean.
+        header.extents.store(0, Ordering::Release);
+        header.flags.store(0, Ordering::Release);
+        true
+    }
+}

@@ -1,0 +1,269 @@
+//! Reading what was counted: the current window, its ids, and the records of the closed ones.
+
+use crate::counter::Counter;
+use crate::error::Error;
+use crate::layout::{REFUSALS, SLOTS};
+use crate::primitive::Ordering;
+use crate::refusal::Refusal;
+use crate::ring;
+use crate::seat::Seat;
+use crate::table::UNCERTAIN;
+use crate::window::{State, Word};
+
+/// A window's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Start, seconds since the epoch.
+    pub window_start: u64,
+    /// Length in seconds.
+    pub window_seconds: u32,
+    /// Distinct ids.
+    pub unique: u64,
+    /// Accepted ids, duplicates included.
+    pub requests: u64,
+    /// Ids that came for the window before and met its freeze.
+    pub late: u64,
+    /// Requests refused since the record before.
+    pub rejected: u64,
+    /// Nobody was there to count, or the clock was set forward over the window.
+    pub gap: bool,
+    /// Milliseconds since the epoch at which it was sealed; 0 for a window that is open.
+    pub sealed_at: u64,
+}
+
+/// Sums of the processes' counts of one arena.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) requests: u64,
+    pub(crate) new: u64,
+    pub(crate) late: u64,
+}
+
+impl Counter {
+    /// Distinct ids of the current window so far.
+    ///
+    /// # Errors
+    /// As for [`Counter::current`].
+    pub fn count(&self) -> Result<u64, Error> {
+        self.current().map(|record| record.unique)
+    }
+
+    /// The current window as it stands.
+    ///
+    /// # Errors
+    /// As for [`Counter::add`], when the window has to be turned.
+    pub fn current(&self) -> Result<Record, Error> {
+        let seat = self.seat()?;
+        let word = self.enter(seat, self.now_window())?;
+        let counted = self.counted(word.arena());
+        let unique =
+            if self.is_certain(seat, word.arena()) { counted.new } else { self.scan(word) };
+        self.front().slots[seat.slot].announced.leave(word.arena());
+        let figures = ring::Figures {
+            unique,
+            requests: counted.requests.max(unique),
+            late: counted.late,
+            rejected_before: self.refusals().iter().sum(),
+            ..ring::Figures::default()
+        };
+        Ok(self.record_of(word.window(), &figures, self.figures_before(word.window())))
+    }
+
+    /// Whether the processes' counts of an arena agree with its table: not if one died inside.
+    fn is_certain(&self, seat: &Seat, arena: usize) -> bool {
+        let front = self.front();
+        // Who buries a process sets the flag before it clears the announcement. So the announcements
+        // are read before the flag, by the Acquire in `count`.
+        (0..SLOTS).all(|slot| front.slots[slot].announced.count(arena) == 0 || seat.is_alive(slot))
+            && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
+    }
+
+    fn scan(&self, word: Word) -> u64 {
+        let mut count = 0;
+        self.table(word.arena(), word.start()).for_each(|_| count += 1);
+        count
+    }
+
+    /// The ids of the current window, or of a closed one whose arena is still held; in no order.
+    ///
+    /// # Errors
+    /// [`Error::Window`], when the ids of that window are not kept.
+    pub fn ids(&self, window_start: Option<u64>) -> Result<Vec<i64>, Error> {
+        let seat = self.seat()?;
+        let announced = &self.front().slots[seat.slot].announced;
+        let (arena, start) = match window_start {
+            None => {
+                let word = self.enter(seat, self.now_window())?;
+                (word.arena(), word.start())
+            }
+            Some(window_start) => {
+                self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?
+            }
+        };
+        let mut ids = Vec::new();
+        self.table(arena, start).for_each(|word| ids.push(self.mix().backward(word)));
+        announced.leave(arena);
+        Ok(ids)
+    }
+
+    /// Enters the arena of a window whose ids are there still.
+    fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<(usize, u8)> {
+        let turn = self.turn();
+        let announced = &self.front().slots[seat.slot].announced;
+        let word = turn.current();
+        if self.start_of(word.window()) == window_start && turn.enter(announced, word).is_ok() {
+            return Some((word.arena(), word.start()));
+        }
+        let published = self.published();
+        turn.states().find_map(|(arena, state)| {
+            let (window, start) = match state {
+                // One that is published and not sealed is a claim that lost: no window was there.
+                State::Closed { window, start } if window > published => (window, start),
+                State::Sealed { window, start } => (window, start),
+                _ => return None,
+            };
+            let kept =
+                self.start_of(window) == window_start && turn.enter_in(announced, arena, state);
+            kept.then_some((arena, start))
+        })
+    }
+
+    /// Keeps the ids of the current window until [`Counter::release`]: its start.
+    ///
+    /// # Errors
+    /// As for [`Counter::add`], when the window has to be turned.
+    pub fn hold(&self) -> Result<u64, Error> {
+        let seat = self.seat()?;
+        let word = self.enter(seat, self.now_window())?;
+        let start = self.start_of(word.window());
+        seat.held.lock().expect("no panic while windows are held").push((start, word.arena()));
+        Ok(start)
+    }
+
+    /// Lets go of a held window.
+    ///
+    /// # Errors
+    /// [`Error::Window`], when it is not held.
+    pub fn release(&self, window_start: u64) -> Result<(), Error> {
+        let seat = self.seat()?;
+        let mut held = seat.held.lock().expect("no panic while windows are held");
+        let at = held
+            .iter()
+            .position(|&(start, _)| start == window_start)
+            .ok_or(Error::Window { start: window_start })?;
+        let (_, arena) = held.swap_remove(at);
+        self.front().slots[seat.slot].announced.leave(arena);
+        Ok(())
+    }
+
+    /// Closes the current window now and gives its record. What comes after belongs to the next
+    /// window, which begins early.
+    ///
+    /// # Errors
+    /// As for [`Counter::add`], when the window cannot be turned.
+    pub fn seal(&self) -> Result<Record, Error> {
+        let seat = self.seat()?;
+        let word = self.turn().current();
+        self.turn_to(seat, self.now_window().max(word.window() + 1))?;
+        self.publish(seat);
+        self.record(word.window())
+            .ok_or_else(|| Error::Window { start: self.start_of(word.window()) })
+    }
+
+    /// The newest `limit` sealed windows, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn closed(&self, limit: usize) -> Result<Vec<Record>, Error> {
+        let seat = self.seat()?;
+        // A shortage here is the next writer's to hear of.
+        let _ = self.turn_to(seat, self.now_window());
+        self.publish(seat);
+        let published = self.published();
+        let mut windows: Vec<u64> = self
+            .front()
+            .ring
+            .iter()
+            .filter_map(ring::Record::window)
+            .filter(|&window| window <= published)
+            .collect();
+        windows.sort_unstable();
+        // One less than the ring holds, so that the oldest is never one that is being replaced; and
+        // one more to begin with, whose refusals the next one's are counted from.
+        let limit = limit.min(ring::RECORDS - 1);
+        let found: Vec<_> = windows[windows.len().saturating_sub(limit + 1)..]
+            .iter()
+            .filter_map(|&window| Some((window, self.figures(window)?)))
+            .collect();
+        let mut before = None;
+        let mut records: Vec<_> = found
+            .into_iter()
+            .map(|(window, figures)| self.record_of(window, &figures, before.replace(figures)))
+            .collect();
+        records.drain(..records.len().saturating_sub(limit));
+        Ok(records)
+    }
+
+    fn record(&self, window: u64) -> Option<Record> {
+        let figures = self.figures(window)?;
+        Some(self.record_of(window, &figures, self.figures_before(window)))
+    }
+
+    fn record_of(&self, window: u64, its: &ring::Figures, before: Option<ring::Figures>) -> Record {
+        let rejected_before = before.map_or(0, |before| before.rejected_before);
+        Record {
+            window_start: self.start_of(window),
+            window_seconds: self.window_seconds(),
+            unique: its.unique,
+            requests: its.requests,
+            late: its.late,
+            rejected: its.rejected_before.saturating_sub(rejected_before),
+            gap: its.gap,
+            sealed_at: its.sealed_at,
+        }
+    }
+
+    fn figures(&self, window: u64) -> Option<ring::Figures> {
+        ring::place(&self.front().ring, window).read(window)
+    }
+
+    /// The record before that of `window`: mostly of the window before, but some may be skipped.
+    fn figures_before(&self, window: u64) -> Option<ring::Figures> {
+        self.figures(window - 1).or_else(|| {
+            let windows = self.front().ring.iter().filter_map(ring::Record::window);
+            windows.filter(|&its| its < window).max().and_then(|window| self.figures(window))
+        })
+    }
+
+    /// Counts a refused request.
+    pub fn refuse(&self, refusal: Refusal) {
+        if let Ok(seat) = self.seat() {
+            self.front().slots[seat.slot].refusals[refusal as usize]
+                .fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Refused requests by kind, since the segment was made.
+    #[must_use]
+    pub fn refusals(&self) -> [u64; REFUSALS] {
+        let mut sums = [0; REFUSALS];
+        for slot in &self.front().slots {
+            for (sum, count) in sums.iter_mut().zip(&slot.refusals) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        sums
+    }
+
+    pub(crate) fn counted(&self, arena: usize) -> Counted {
+        // Relaxed: figures; what has to be exact is counted in the table.
+        self.front().slots.iter().fold(Counted::default(), |sum, slot| {
+            let counts = &slot.counts[arena];
+            Counted {
+                requests: sum.requests + counts.requests.load(Ordering::Relaxed),
+                new: sum.new + counts.new.load(Ordering::Relaxed),
+                late: sum.late + counts.late.load(Ordering::Relaxed),
+            }
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Threads that count over boundaries, while others turn, seal, tend and read: what they were told
+//! is what the records say.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use support::{EPOCH, SECOND, in_memory};
+use verve_core::Counter;
+
+/// The ids that a thread was told are counted, by window; and how often it was told `new`.
+#[derive(Default)]
+struct Told {
+    ids: BTreeMap<u64, BTreeSet<i64>>,
+    new: BTreeMap<u64, u64>,
+}
+
+impl Told {
+    fn add(&mut self, counter: &Counter, id: i64) {
+        let placement = counter.add(id).expect("room");
+        self.ids.entry(placement.window_start).or_default().insert(id);
+        *self.new.entry(placement.window_start).or_default() += u64::from(placement.new);
+    }
+
+    /// A batch of ids of which each is in one of the windows that the answer names.
+    fn add_many(&mut self, counter: &Counter, ids: &[i64]) {
+        let batch = counter.add_many(ids).expect("a seat");
+        assert!(batch.stopped.is_none() && batch.recorded == ids.len(), "{batch:?}");
+        for share in &batch.shares {
+            *self.new.entry(share.window_start).or_default() += share.new;
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (window, ids) in other.ids {
+            self.ids.entry(window).or_default().extend(ids);
+        }
+        for (window, new) in other.new {
+            *self.new.entry(window).or_default() += new;
+        }
+    }
+}
+
+/// A small generator (`SplitMix64`): the tests need many numbers, not good ones.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+}
+
+fn compare(counter: &Counter, told: &Told, exact_ids: bool) {
+    let records = counter.closed(usize::MAX).expect("records");
+    let by_start: BTreeMap<u64, u64> =
+        records.iter().map(|record| (record.window_start, record.unique)).collect();
+    assert_eq!(by_start.len(), records.len(), "no window twice");
+    let first = records.first().map_or(0, |record| record.window_start);
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(record.window_start, first + index as u64, "no window missing");
+        assert!(record.requests >= record.unique);
+    }
+    for (&start, &new) in &told.new {
+        assert_eq!(by_start[&start], new, "window {start}: as often new as there are ids");
+        if exact_ids {
+            assert_eq!(by_start[&start], told.ids[&start].len() as u64, "window {start}");
+        }
+    }
+    assert_eq!(by_start.values().sum::<u64>(), told.new.values().sum::<u64>());
+}
+
+/// `writers` run against a clock that goes `boundaries` windows on, with `bystanders` beside them.
+fn run(
+    boundaries: u64,
+    writers: &(dyn Fn(&Counter, u64, &AtomicBool) -> Told + Sync),
+    bystander: &(dyn Fn(&Counter) + Sync),
+) -> (Counter, Told) {
+    let (counter, clock) = in_memory(1, 100_000);
+    let over = AtomicBool::new(false);
+    let told = thread::scope(|scope| {
+        let handles: Vec<_> = (0..3)
+            .map(|number| {
+                let (counter, over) = (&counter, &over);
+                scope.spawn(move || writers(counter, number, over))
+            })
+            .collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    bystander(&counter);
+                }
+            });
+        }
+        for _ in 0..boundaries * 4 {
+            thread::yield_now();
+            thread::sleep(std::time::Duration::from_micros(500));
+            clock.advance(SECOND / 4);
+        }
+        over.store(true, Ordering::Relaxed);
+        let mut told = Told::default();
+        for handle in handles {
+            told.merge(handle.join().expect("no panic"));
+        }
+        told
+    });
+    counter.seal().expect("the last record");
+    (counter, told)
+}
+
+#[test]
+fn every_window_has_the_ids_that_were_acknowledged_in_it() {
+    let (counter, told) = run(
+        60,
+        &|counter, number, over| {
+            let (mut told, mut random) = (Told::default(), Random(number));
+            while !over.load(Ordering::Relaxed) {
+                told.add(counter, (random.next() % 3_000) as i64);
+            }
+            told
+        },
+        &|counter| {
+            counter.tend().expect("upkeep");
+            let count = counter.count().expect("a count");
+            assert!(count <= 3_000);
+            thread::yield_now();
+        },
+    );
+    compare(&counter, &told, true);
+    assert!(told.new.keys().all(|&start| start >= EPOCH));
+}
+
+#[test]
+fn batches_say_how_many_were_new_in_which_window() {
+    let (counter, told) = run(
+        60,
+        &|counter, number, over| {
+            let (mut told, mut random) = (Told::default(), Random(number + 10));
+            while !over.load(Ordering::Relaxed) {
+                let length = (random.next() % 6_000) as usize;
+                let ids: Vec<i64> = (0..length).map(|_| (random.next() % 20_000) as i64).collect();
+                told.add_many(counter, &ids);
+            }
+            told
+        },
+        &|counter| {
+            counter.tend().expect("upkeep");
+            counter.populate().expect("pages");
+            thread::yield_now();
+        },
+    );
+    compare(&counter, &told, false);
+}
+
+#[test]
+fn without_upkeep_the_writers_turn_and_seal_by_themselves() {
+    let (counter, told) = run(
+        60,
+        &|counter, number, over| {
+            let (mut told, mut random) = (Told::default(), Random(number + 20));
+            while !over.load(Ordering::Relaxed) {
+                told.add(counter, (random.next() % 500) as i64);
+            }
+            told
+        },
+        &|_| thread::yield_now(),
+    );
+    compare(&counter, &told, true);
+}
+
+#[test]
+fn windows_that_are_sealed_early_and_held_are_exact() {
+    // The ring must hold all that are compared.
+    let seals = AtomicU64::new(0);
+    let (counter, told) = run(
+        40,
+        &|counter, number, over| {
+            let (mut told, mut random) = (Told::default(), Random(number + 30));
+            while !over.load(Ordering::Relaxed) {
+                told.add(counter, (random.next() % 500) as i64);
+            }
+            told
+        },
+        &|counter| {
+            thread::yield_now();
+            if seals.fetch_add(1, Ordering::Relaxed) > 600 {
+                return;
+            }
+            let start = counter.hold().expect("a window");
+            counter.seal().expect("a record");
+            let sealed: Vec<_> = counter.closed(50).expect("records");
+            let ids = counter.ids(Some(start)).expect("held");
+            let record = sealed.iter().find(|record| record.window_start == start);
+            assert_eq!(ids.len() as u64, record.expect("sealed").unique);
+            let distinct: BTreeSet<i64> = ids.into_iter().collect();
+            assert_eq!(distinct.len() as u64, record.expect("sealed").unique);
+            counter.release(start).expect("held");
+            counter.tend().expect("upkeep");
+        },
+    );
+    compare(&counter, &told, true);
+}

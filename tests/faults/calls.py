@@ -1,0 +1,106 @@
+"""Calls that are cut off in the middle, each with what must hold whatever became of it.
+
+Windows are numbered from 0 by minutes since `START`. All calls find ids in window 0, which is closed
+and published, and in window 1; some find their clock in a later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.faults.children import Board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tests.faults.children import Link
+    from tests.faults.parts import Opening
+    from verve import Counter, ManualClock
+
+START = 1_800_000_000
+GO, DONE = range(2)
+ZERO = frozenset(range(100, 110))
+ONE = frozenset(range(-5, 0))
+BATCH = range(1_000, 1_040)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call on a counter whose clock stands in window `now`.
+
+    `must` has the ids that are acknowledged, by window; `may` those that the call is about, in each
+    window in which they may be found. `answer` checks what the call returned, if it did.
+    """
+
+    make: Callable[[Counter, Path], object]
+    now: int = 1
+    may: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    prepare: Callable[[Counter], object] = lambda _counter: None
+
+    @property
+    def must(self) -> dict[int, frozenset[int]]:
+        """What was acknowledged before the call."""
+        return {0: ZERO, 1: ONE}
+
+
+def _attach(_counter: Counter, path: Path) -> None:
+    from verve import Counter, ManualClock  # noqa: PLC0415 - the name is that of a parameter's type
+
+    with Counter(path, clock=ManualClock(START + 60)) as other:
+        other.add(77)
+
+
+def _hold_and_release(counter: Counter, _path: Path) -> None:
+    counter.release(counter.hold())
+
+
+NEW = frozenset({77})
+CALLS = {
+    "add": Call(lambda c, _: c.add_in_window(77), may={1: NEW}),
+    "add a duplicate": Call(lambda c, _: c.add_in_window(-1)),
+    "add many": Call(lambda c, _: c.add_many_by_window(BATCH), may={1: frozenset(BATCH)}),
+    "add first": Call(lambda c, _: c.add_in_window(77), now=2, may={2: NEW}),
+    "add many first": Call(
+        lambda c, _: c.add_many_by_window(BATCH), now=2, may={2: frozenset(BATCH)}
+    ),
+    "add after a pause": Call(lambda c, _: c.add_in_window(77), now=4, may={4: NEW}),
+    "seal": Call(lambda c, _: c.seal().unique),
+    "closed": Call(lambda c, _: len(c.closed()), now=2),
+    "tend": Call(lambda c, _: c.tend(), now=2),
+    "hold and release": Call(_hold_and_release),
+    "release a closed one": Call(
+        lambda c, _: (c.release(START + 60), c.tend()), now=1, prepare=lambda c: (c.hold(), c.seal())
+    ),
+    "lead": Call(lambda c, _: (c.lead(), c.tend(), c.resign()), now=2),
+    "attach and leave": Call(_attach, may={1: NEW}),
+    "close": Call(lambda c, _: c.close(), prepare=lambda c: (c.hold(), c.lead())),
+}
+
+
+def prepare(counter: Counter, clock: ManualClock, call: Call) -> None:
+    """Bring a new segment to where the call begins."""
+    counter.add_many(ZERO)
+    clock.advance(60)
+    counter.add_many(ONE)
+    call.prepare(counter)
+    clock.advance(60 * (call.now - 1))
+
+
+def make(link: Link, opening: Opening, board_path: Path, name: str) -> None:
+    """Prepare, make the call when the board says so, and send what it returned."""
+    clock = opening.clock()
+    assert clock is not None
+    counter = opening.open(clock)
+    call = CALLS[name]
+    prepare(counter, clock, call)
+    with Board(board_path) as board:
+        words = board.words
+        link.send("prepared")
+        while not words[GO]:
+            pass
+        result = call.make(counter, opening.segment)
+        words[DONE] = 1
+        link.send(result)
+        link.recv()

@@ -1,0 +1,230 @@
+"""The counter as a library: how it is opened, and how it ends."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from array import array
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from verve import (
+    ClosedError,
+    Counter,
+    ManualClock,
+    SegmentError,
+    SettingError,
+    VerveError,
+    segment_identity,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NOW = 1_800_000_000
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock at the start of a minute."""
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def counter(clock: ManualClock) -> Iterator[Counter]:
+    """A counter in memory."""
+    with Counter(max_ids=10_000, clock=clock) as counter:
+        yield counter
+
+
+# Opening
+
+
+@pytest.mark.parametrize("window", [0, -1, 86_401, 1 << 40])
+def test_a_window_has_a_second_to_a_day(window: int) -> None:
+    with pytest.raises(SettingError, match="a window has 1 to 86,400 seconds"):
+        Counter(window=window)
+
+
+@pytest.mark.parametrize("window", [1, 7, 60, 86_400])
+def test_windows_are_aligned_to_the_epoch(window: int) -> None:
+    with Counter(window=window, max_ids=100, clock=ManualClock(NOW + 12.5)) as counter:
+        assert counter.window == window
+        new, start = counter.add_in_window(1)
+        assert new
+        assert start == (NOW + 12) // window * window
+        assert counter.current().window_start == start
+        assert counter.until_boundary() == pytest.approx(start + window - NOW - 12.5)
+        assert counter.now() == NOW + 12.5
+
+
+@pytest.mark.parametrize("max_ids", [0, -1, (1 << 31) + 1, 1 << 62])
+def test_a_window_is_made_for_some_number_of_ids(max_ids: int) -> None:
+    with pytest.raises(SettingError, match="1 to 2147483648 ids"):
+        Counter(max_ids=max_ids)
+
+
+@pytest.mark.parametrize("name", ["cluster", "state_directory"])
+def test_names_have_a_length(tmp_path: Path, name: str) -> None:
+    longest: dict[str, Any] = {name: "é" * 255}
+    with Counter(tmp_path / "segment", max_ids=100, **longest):
+        assert segment_identity(tmp_path / "segment")[name] == "é" * 255  # type: ignore[literal-required]
+    too_long: dict[str, Any] = {name: "é" * 255 + "x"}
+    with pytest.raises(SettingError, match="longer than 510 bytes"):
+        Counter(tmp_path / "other", max_ids=100, **too_long)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"window": "60"}, {"window": 1.5}, {"max_ids": "x"}, {"cluster": None}, {"path": 5}]
+)
+def test_arguments_of_other_types_are_type_errors(arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Counter(**arguments)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_text_or_a_path(tmp_path: Path, kind: Callable[[Path], Any]) -> None:
+    path = tmp_path / "ségment"
+    with Counter(kind(path), max_ids=100) as counter:
+        assert counter.path == str(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+    with Counter() as counter:
+        assert counter.path is None
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "/dev/null/x", "/nonexistent/x"])
+def test_a_path_that_cannot_be_is_a_segment_error(path: str) -> None:
+    with pytest.raises(SegmentError) as caught:
+        Counter(path)
+    assert caught.value.reason == "io"
+    assert not caught.value.alive
+    assert isinstance(caught.value, VerveError)
+    assert not isinstance(caught.value, OSError)
+
+
+def test_what_it_was_made_for_is_kept(tmp_path: Path) -> None:
+    with Counter(tmp_path / "segment", max_ids=1_234) as counter:
+        assert counter.max_ids == 1_234
+    with Counter(tmp_path / "segment", max_ids=99) as counter:
+        assert counter.max_ids == 1_234
+
+
+# Its end
+
+
+EVERY_CALL: dict[str, Callable[[Counter], object]] = {
+    "add": lambda c: c.add(1),
+    "add_in_window": lambda c: c.add_in_window(1),
+    "add_many": lambda c: c.add_many([1]),
+    "add_many_by_window": lambda c: c.add_many_by_window(array("q", [1])),
+    "count": lambda c: c.count(),
+    "current": lambda c: c.current(),
+    "ids": lambda c: c.ids(),
+    "hold": lambda c: c.hold(),
+    "release": lambda c: c.release(NOW),
+    "seal": lambda c: c.seal(),
+    "closed": lambda c: c.closed(),
+    "window": lambda c: c.window,
+    "max_ids": lambda c: c.max_ids,
+    "lead": lambda c: c.lead(),
+    "resign": lambda c: c.resign(),
+    "leader": lambda c: c.leader(),
+    "is_term": lambda c: c.is_term(1),
+    "tend": lambda c: c.tend(),
+    "populate": lambda c: c.populate(),
+    "now": lambda c: c.now(),
+    "until_boundary": lambda c: c.until_boundary(),
+    "published": lambda c: c.published(),
+    "cursor": lambda c: c.cursor(0),
+    "advance_cursor": lambda c: c.advance_cursor(0, NOW, 1),
+    "reject": lambda c: c.reject("id missing"),
+    "stats": lambda c: c.stats(),
+    "accept": lambda c: c.accept("id=1"),
+    "accept_batch": lambda c: c.accept_batch("text", b"1"),
+    "enter": lambda c: c.__enter__().count(),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_CALL)
+def test_nothing_can_be_done_after_close(counter: Counter, name: str) -> None:
+    assert not counter.is_closed
+    counter.close()
+    assert counter.is_closed
+    with pytest.raises(ClosedError, match="closed"):
+        EVERY_CALL[name](counter)
+    counter.close()
+
+
+def test_all_of_the_interface_is_in_that_list() -> None:
+    public = {name for name in dir(Counter) if not name.startswith("_")}
+    assert public - set(EVERY_CALL) == {"close", "is_closed", "path"}
+
+
+def test_a_context_ends_with_close_also_by_an_error(tmp_path: Path) -> None:
+    def fail(counter: Counter) -> None:
+        with counter as same:
+            assert same is counter
+            counter.add(1)
+            raise RuntimeError("on purpose")
+
+    counter = Counter(tmp_path / "segment", max_ids=100)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail(counter)
+    assert counter.is_closed
+    assert not segment_identity(tmp_path / "segment")["alive"]
+
+
+def test_a_forgotten_counter_leaves_the_segment(tmp_path: Path) -> None:
+    Counter(tmp_path / "segment", max_ids=100).add(1)
+    gc.collect()
+    assert not segment_identity(tmp_path / "segment")["alive"]
+
+
+def test_descriptors_are_given_back(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    for _ in range(50):
+        with Counter(tmp_path / "segment", max_ids=100) as counter, Counter(max_ids=100) as other:
+            counter.add(1)
+            other.add(1)
+    with pytest.raises(SegmentError):
+        Counter(tmp_path / "segment", window=5)
+    assert descriptors() == before
+
+
+def test_close_while_threads_count() -> None:
+    """Each call counts or raises `ClosedError`; what was answered is in the segment."""
+    for _ in range(20):
+        counter = Counter(max_ids=2_000_000)
+        watcher = threading.Event()
+        answered = [0] * 4
+        failures: list[BaseException] = []
+
+        def count(thread: int) -> None:
+            try:
+                for id in range(thread << 40, (thread << 40) + 400_000):
+                    if thread == 3:
+                        counter.add_many(array("q", range(id * 100, id * 100 + 100)))
+                    else:
+                        counter.add(id)
+                    answered[thread] += 1
+                    watcher.set()
+            except ClosedError:
+                pass
+            except BaseException as failure:  # noqa: BLE001 - looked at below
+                failures.append(failure)
+
+        threads = [threading.Thread(target=count, args=(thread,)) for thread in range(4)]
+        for thread in threads:
+            thread.start()
+        watcher.wait(10)
+        counter.close()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert sum(answered) > 0
