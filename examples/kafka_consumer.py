@@ -49,7 +49,7 @@ async def follow(brokers: str, counts: Counts) -> None:
             value = json.loads(message.value)
             if counts.take(message.key.decode(), value):
                 degraded = " (a revision will follow)" if value["degraded"] else ""
-                print(  # noqa: T201 - this is what the program is for
+                print(
                     f"{value['window_start']} {value['source']}: "
                     f"{value['unique_request_count']}{degraded}"
                 )

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import aiokafka
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.service import free_port
 
@@ -136,11 +137,23 @@ class Broker:
 
     def tool(self, name: str, *arguments: str) -> str:
         """Run one of Kafka's own tools against it."""
-        command = [_SCRIPT, name, "--bootstrap-server", self.address, *arguments]
+        command: list[str] = [str(_SCRIPT), name, "--bootstrap-server", self.address, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode:
             raise KafkaError(f"kafka-{name} failed: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def make_topic(self, name: str, **configs: str) -> None:
+        """Make a topic; `configs` are its own, such as `max_message_bytes`."""
+        asyncio.run(self._make_topic(name, {k.replace("_", "."): v for k, v in configs.items()}))
+
+    async def _make_topic(self, name: str, configs: dict[str, str]) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(name, 1, 1, topic_configs=configs)])
+        finally:
+            await admin.close()
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -201,6 +214,10 @@ class Reader:
                 starts = [message.window_start for message in self.messages]
                 raise KafkaError(f"not {what} within {timeout} s on `{self._topic}`: {starts}")
             return list(self.messages)
+
+    def wait_count(self, count: int, timeout: float = 30) -> list[Message]:
+        """Wait for so many messages."""
+        return self.wait_until(lambda messages: len(messages) >= count, timeout, f"{count} there")
 
     def wait_window(self, window_start: int, timeout: float = 30) -> list[Message]:
         """Wait for the window that starts then."""

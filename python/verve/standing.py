@@ -11,7 +11,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from . import ledger
 from ._verve import VerveError
@@ -60,7 +60,8 @@ def of(settings: Settings, sink: str) -> Standing:
     """How `sink` does: by the leader's last report, and by the ledger."""
     told: dict[str, object] = {}
     with contextlib.suppress(OSError, ValueError):
-        told = json.loads(_path(settings, sink).read_text(encoding="utf-8"))
+        read = json.loads(_path(settings, sink).read_text(encoding="utf-8"))
+        told = cast("dict[str, object]", read) if isinstance(read, dict) else {}
     attempts, error = told.get("attempts"), told.get("error")
     trouble, since = told.get("trouble"), told.get("since")
     waiting = lag = None

@@ -1,7 +1,7 @@
 """Calls that are cut off in the middle, each with what must hold whatever became of it.
 
-Windows are numbered from 0 by minutes since `START`. All calls find ids in window 0, which is closed
-and published, and in window 1; some find their clock in a later one.
+Windows are numbered from 0 by minutes since `START`. All calls find ids in window 0, which is
+closed and published, and in window 1; some find their clock in a later one.
 """
 
 from __future__ import annotations
@@ -56,6 +56,22 @@ def _hold_and_release(counter: Counter, _path: Path) -> None:
     counter.release(counter.hold())
 
 
+def _hold_and_seal(counter: Counter) -> None:
+    counter.hold()
+    counter.seal()
+
+
+def _release_and_tend(counter: Counter, _path: Path) -> None:
+    counter.release(START + 60)
+    counter.tend()
+
+
+def _lead(counter: Counter, _path: Path) -> None:
+    assert counter.lead() is not None
+    counter.tend()
+    counter.resign()
+
+
 NEW = frozenset({77})
 CALLS = {
     "add": Call(lambda c, _: c.add_in_window(77), may={1: NEW}),
@@ -70,10 +86,8 @@ CALLS = {
     "closed": Call(lambda c, _: len(c.closed()), now=2),
     "tend": Call(lambda c, _: c.tend(), now=2),
     "hold and release": Call(_hold_and_release),
-    "release a closed one": Call(
-        lambda c, _: (c.release(START + 60), c.tend()), now=1, prepare=lambda c: (c.hold(), c.seal())
-    ),
-    "lead": Call(lambda c, _: (c.lead(), c.tend(), c.resign()), now=2),
+    "release a closed one": Call(_release_and_tend, prepare=_hold_and_seal),
+    "lead": Call(_lead, now=2),
     "attach and leave": Call(_attach, may={1: NEW}),
     "close": Call(lambda c, _: c.close(), prepare=lambda c: (c.hold(), c.lead())),
 }

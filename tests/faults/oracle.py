@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +61,7 @@ def differences(
 def _of_records(observed: Mapping[int, Ids], records: Sequence[WindowRecord]) -> list[str]:
     lines = []
     unique = {record.window_start: record.unique for record in records}
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in pairwise(records):
         if after.window_start != before.window_start + before.window_seconds:
             lines.append(f"after window {before.window_start} comes {after.window_start}")
     for window, ids in observed.items():
@@ -82,7 +83,7 @@ def _claims(
         answered = life.calls[life.calls[:, 2] > 0]
         first_windows = answered[:, 3]
         if np.any(np.diff(first_windows) < 0):
-            lines.append(f"windows go back: {first_windows[np.diff(first_windows) < 0][:3]}")
+            lines.append(f"windows go back to {first_windows[1:][np.diff(first_windows) < 0]}")
         for number in range(3):
             have = answered[answered[:, 2] > number]
             for window in np.unique(have[:, 3 + 2 * number]):

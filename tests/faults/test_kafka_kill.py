@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import sqlite3
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kafka_witnesses import assert_all_sent, environment, new_topic, stored
+from tests.faults.kafka_witnesses import (
+    assert_all_sent,
+    environment,
+    new_topic,
+    stored,
+    wait_delivered,
+)
 from tests.kafka import Reader, repeats
 from tests.service import ACCEPT, Server
+from tests.witnesses import ledger_path
+from verve import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Serve
     from tests.kafka import Broker
+    from tests.service import Service
 
 
 @pytest.mark.timeout(1_800)
@@ -40,7 +51,7 @@ def test_killed_after_the_acknowledgement(
             assert service.get(f"{ACCEPT}?id={number}").text == "ok"
             # The reader has a message about when the service has its acknowledgement, and the note
             # in the ledger takes some milliseconds more.
-            reader.wait_until(lambda messages, n=before: len(messages) > n)
+            reader.wait_count(before + 1)
             time.sleep(random.uniform(0, 0.003))
             service.kill()
         service.start()
@@ -48,6 +59,46 @@ def test_killed_after_the_acknowledgement(
         messages = assert_all_sent(service, reader, last, timeout=60)
     again = repeats(messages)
     sys.stdout.write(f"{kills} kills, {len(messages)} messages, {again} of them repeats\n")
-    # A window comes again exactly if it was acknowledged and not noted.
-    assert again > 0, "no kill fell between the two"
+    # A window comes again if it was acknowledged and not noted. On a busy machine the reader is
+    # late, and of few kills none may fall between the two; the test below makes sure.
     assert again <= kills
+    if kills >= 100:
+        assert again > 0
+
+
+@pytest.mark.timeout(600)
+def test_killed_while_the_note_waits(
+    broker: Broker, serve: Serve, scale: Callable[[int], int]
+) -> None:
+    topic = new_topic()
+    service = serve(
+        Server.VERVE, workers=1, window=1, environment=environment(broker.address, topic)
+    )
+    kills = scale(20)
+    with Reader(broker.address, topic) as reader:
+        for _ in range(kills):
+            wait_delivered(service)
+            broker.pause()
+            paused = int(time.time())
+            oldest = service.wait_until(lambda: _waits(service, paused), 10, "a window waiting")
+            # Whoever holds this lock keeps the service from noting anything.
+            with contextlib.closing(
+                sqlite3.connect(ledger_path(service), isolation_level=None)
+            ) as lock:
+                lock.execute("BEGIN IMMEDIATE")
+                broker.resume()
+                reader.wait_window(oldest)
+                service.kill()
+            service.start()
+        last = max(stored(service)) + 2
+        messages = assert_all_sent(service, reader, last, timeout=60)
+    assert repeats(messages) >= kills
+
+
+def _waits(service: Service, ended_after: int) -> int | None:
+    """The oldest window that waits, once there is one that ended after that time.
+
+    Whatever was acknowledged before is noted by then.
+    """
+    waiting = [window.window_start for window, _ in ledger.undelivered(ledger_path(service))]
+    return min(waiting) if waiting and max(waiting) >= ended_after else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import records
 from tests.faults.kafka_witnesses import (
     assert_all_sent,
     environment,
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from tests.load import Result
 
 LOAD = ("--rate", "1000", "--connections", "16", "--ids", "mixed:50/50:500")
-SLACK_US = 20_000
+SLACK_US = 2_000
 """The machine may be busy: with a broker that starts, for one."""
+LONGEST_US = 250_000
+"""Far below any wait for a broker, and above what a busy machine does to one request of a hundred."""
 
 
 @pytest.fixture
@@ -59,11 +62,13 @@ def test_a_broker_that_starts_late_is_killed_and_is_stopped(
     def sent_for(seconds: float) -> Result:
         load = start_load(service, *LOAD, "--base", str(10_000_000 * len(results) + 1))
         time.sleep(seconds)
+        outs.append(load.out)
         results.append(load.stop())
         assert not results[-1].faults
         return results[-1]
 
     results: list[Result] = []
+    outs: list[Path] = []
     # Started late.
     late = sent_for(scale(30))
     assert wait_trouble(service)["trouble"] == "unreachable"
@@ -92,11 +97,11 @@ def test_a_broker_that_starts_late_is_killed_and_is_stopped(
         last = results[-1].records.windows()[-1]
         messages = assert_all_sent(service, reader, last)
     sent = counts(messages)
-    for result in results:
-        assert_exact({start: sent[start] for start in result.records.windows()}, result.records)
+    placed = records.load(*outs)
+    assert_exact({start: sent[start] for start in placed.windows()}, placed)
 
-    figures = {
-        name: result.report["latency_us"]["p99"]
+    latency = {
+        name: result.report["latency_us"]
         for name, result in (
             ("calm", calm),
             ("late", late),
@@ -104,8 +109,10 @@ def test_a_broker_that_starts_late_is_killed_and_is_stopped(
             ("stopped", stopped),
         )
     }
-    sys.stdout.write(f"p99 of accepts, us: {figures}; repeats: {repeats(messages)}\n")
-    assert max(figures.values()) <= 2 * figures["calm"] + SLACK_US
+    shown = {name: f"{us['p50']:.0f} and {us['p99']:.0f}" for name, us in latency.items()}
+    sys.stdout.write(f"accepts, us, p50 and p99: {shown}; repeats: {repeats(messages)}\n")
+    assert max(us["p50"] for us in latency.values()) <= 2 * latency["calm"]["p50"] + SLACK_US
+    assert max(us["p99"] for us in latency.values()) < LONGEST_US
     # The log waited for none of it.
     assert not service.events("ledger.delayed")
     starts = [minute.window_start for minute in service.minutes()]

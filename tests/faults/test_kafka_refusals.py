@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +22,7 @@ from tests.service import Server, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import Serve
     from tests.service import Service
@@ -84,8 +84,8 @@ def _make_certificate(authority: Path, keys: Path) -> None:
 @pytest.fixture(scope="module")
 def guarded(kafka: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:  # noqa: ARG001
     with Guarded(tmp_path_factory.mktemp("guarded")) as one:
-        one.tool("topics", "--create", "--topic", "read-only")
-        one.tool("topics", "--create", "--topic", "small", "--config", "max.message.bytes=100")
+        one.make_topic("read-only")
+        one.make_topic("small", max_message_bytes="100")
         one.tool(
             *("acls", "--add", "--allow-principal", "User:reader"),
             *("--operation", "Read", "--operation", "Describe", "--topic", "read-only"),

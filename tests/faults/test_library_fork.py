@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from array import array
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -201,55 +202,64 @@ def test_forks_that_are_too_deep_are_told(segment: Path, start: Start) -> None:
     assert child.receive() == "outermost"
 
 
-def among_threads(link: Link, opening: Opening, rounds: int) -> None:
-    """Fork over and over while threads count, attach and leave."""
-    counter = opening.open()
-    over = threading.Event()
-    counted = [0, 0]
-    failures: list[BaseException] = []
+class Crowd:
+    """Threads that count, and one that attaches and leaves, until told to stop."""
 
-    def count(thread: int) -> None:
-        while not over.is_set():
-            assert counter.add((thread + 1) * 10_000_000 + counted[thread])
-            counted[thread] += 1
+    def __init__(self, opening: Opening) -> None:
+        self.opening = opening
+        self.counter = opening.open()
+        self.over = threading.Event()
+        self.counted = [0, 0]
+        self.failures: list[BaseException] = []
+        works = (partial(self._count, 0), partial(self._count, 1), self._attach)
+        self.threads = [threading.Thread(target=self._run, args=(work,)) for work in works]
+        for thread in self.threads:
+            thread.start()
 
-    def attach() -> None:
-        while not over.is_set():
-            with opening.open() as other:
-                other.count()
+    def stop(self) -> None:
+        """Wait for their end."""
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
 
-    def child_of(number: int) -> None:
-        if number % 2:
-            time.sleep(60)
-        assert counter.add(-1 - number)
-
-    def run(work: Callable[[], None]) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as failure:  # noqa: BLE001 - sent below
-            failures.append(failure)
+        except BaseException as failure:  # noqa: BLE001 - looked at by the test
+            self.failures.append(failure)
 
-    threads = [
-        threading.Thread(target=run, args=(work,))
-        for work in (lambda: count(0), lambda: count(1), attach)
-    ]
-    for thread in threads:
-        thread.start()
+    def _count(self, thread: int) -> None:
+        while not self.over.is_set():
+            assert self.counter.add((thread + 1) * 10_000_000 + self.counted[thread])
+            self.counted[thread] += 1
+
+    def _attach(self) -> None:
+        while not self.over.is_set():
+            with self.opening.open() as other:
+                other.count()
+
+
+def among_threads(link: Link, opening: Opening, rounds: int) -> None:
+    """Fork over and over while a crowd is busy; send what is counted too much, and failures."""
+    crowd = Crowd(opening)
+
+    def work(number: int) -> None:
+        # Half of the children live on, as workers do, and use nothing of what they inherited.
+        if number % 2:
+            time.sleep(60)
+        assert crowd.counter.add(-1 - number)
+
     pids = []
     for number in range(rounds):
-        # Half of the children live on, as workers do, and use nothing of what they inherited.
-        pids.append(fork_child(lambda n=number: child_of(n)))
+        pids.append(fork_child(partial(work, number)))
         time.sleep(0.001)
-
-    over.set()
-    for thread in threads:
-        thread.join()
+    crowd.stop()
     reap(*pids[::2])
     try:
         with opening.open() as other:
-            link.send((not failures, other.count() - sum(counted) - len(pids[::2]), failures))
+            link.send((other.count() - sum(crowd.counted) - len(pids[::2]), crowd.failures))
     except SegmentError as error:
-        link.send((False, 0, [error]))
+        link.send((0, [error]))
     finally:
         for pid in pids[1::2]:
             os.kill(pid, signal.SIGKILL)
@@ -260,7 +270,7 @@ def test_forks_while_threads_count_and_attach(
 ) -> None:
     opening = Opening(segment, max_ids=2_000_000, wall=NOW)
     child = start(among_threads, opening, scale(1_000))
-    assert child.receive(60) == (True, 0, [])
+    assert child.receive(60) == (0, [])
 
 
 def with_a_closing_child(link: Link, opening: Opening) -> None:

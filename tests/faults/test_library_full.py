@@ -27,15 +27,18 @@ FIRST = 1_800_000_000
 
 def fill(counter: Counter) -> list[int]:
     """Count new ids until the table is full; those that were counted."""
-    ids = []
-    for id in range(1 << 20):
-        try:
+    ids: list[int] = []
+
+    def add_on() -> None:
+        for id in range(1 << 20):
             assert counter.add(id)
-        except CapacityError as error:
-            assert (error.reason, error.recorded, error.windows) == ("full", 0, [])
-            return ids
-        ids.append(id)
-    raise AssertionError("the table never filled up")
+            ids.append(id)
+
+    with pytest.raises(CapacityError) as caught:
+        add_on()
+    error = caught.value
+    assert (error.reason, error.recorded, error.windows) == ("full", 0, [])
+    return ids
 
 
 @pytest.mark.parametrize("max_ids", [1, 100, 10_000])

@@ -49,7 +49,9 @@ class Victim:
 class Killing:
     """Starts writers and kills them, and keeps what they leave behind."""
 
-    def __init__(self, segment: Path, folder: Path, seed: int, frozen_at: float | None = None) -> None:
+    def __init__(
+        self, segment: Path, folder: Path, seed: int, frozen_at: float | None = None
+    ) -> None:
         self.chance = random.Random(seed)
         self.lives: list[Life] = []
         self.stages: Tally[str] = Tally()

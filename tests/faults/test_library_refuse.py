@@ -73,7 +73,10 @@ def test_no_window_is_sixty_seconds_for_a_new_segment(segment: Path) -> None:
 
 
 def test_another_window_is_taken_as_it_is(segment: Path) -> None:
-    with Counter(segment, window=7, max_ids=1_000) as first, Counter(segment, window=None) as second:
+    with (
+        Counter(segment, window=7, max_ids=1_000) as first,
+        Counter(segment, window=None) as second,
+    ):
         assert second.window == 7
         assert second.max_ids == first.max_ids == 1_000
         assert first.add(1) != second.add(1)

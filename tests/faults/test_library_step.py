@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -50,7 +50,7 @@ class Stepped:
         self.tracer = self._held.enter_context(Tracer(self.child.pid))
         self.board[GO] = 1
 
-    def __enter__(self) -> Stepped:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

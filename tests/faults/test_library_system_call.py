@@ -1,4 +1,4 @@
-"""Processes killed at every system call of what is done by system calls: making, growing, freeing."""
+"""Processes killed at every system call of what is done by them: making, growing, freeing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import pytest
 from tests.faults.children import Board, Child
 from tests.faults.parts import Opening
 from tests.faults.tracing import Tracer, copy
-from verve import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.faults.children import Link
-    from verve import ManualClock
+    from verve import Counter, ManualClock
 
 NOW = 1_800_000_000.0
 GO, DONE = range(2)

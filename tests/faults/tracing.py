@@ -95,7 +95,9 @@ class Watched:
         self._seen = []
         for begin, length in _runs(pages):
             now = self._map[begin : begin + length]
-            self._seen.append((self._address + begin, ctypes.create_string_buffer(now, length), length))
+            self._seen.append(
+                (self._address + begin, ctypes.create_string_buffer(now, length), length)
+            )
 
     def __enter__(self) -> Self:
         return self

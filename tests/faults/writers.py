@@ -13,6 +13,7 @@ import time
 from array import array
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.faults.journal import ATTACHED, ATTACHING, Journal
@@ -84,9 +85,9 @@ def write(link: Link, task: Task) -> None:
         chance = random.Random(task.seed + thread)
         fresh = (2 * task.number + thread) * 10_000_000 - (1 << 62)
         if task.role is Role.BATCHES or (task.role is Role.WRITER and thread == 1):
-            works.append(lambda j=journal, c=chance, f=fresh: batches(counter, j, c, f))
+            works.append(partial(batches, counter, journal, chance, fresh))
         else:
-            works.append(lambda j=journal, c=chance, f=fresh: singles(counter, j, c, f))
+            works.append(partial(singles, counter, journal, chance, fresh))
     works.append(rest)
     for work in works[1:]:
         threading.Thread(target=_for_ever, args=(counter, work), daemon=True).start()

@@ -128,7 +128,9 @@ def test_an_integer_out_of_range_is_an_id_error(counter: Counter, id: Any) -> No
     assert unchanged(counter)
 
 
-@pytest.mark.parametrize("id", ["7", b"7", 7.0, None, [7], {}, 7j, object(), np.float64(7)], ids=repr)
+@pytest.mark.parametrize(
+    "id", ["7", b"7", 7.0, None, [7], {}, 7j, object(), np.float64(7)], ids=repr
+)
 def test_what_is_no_integer_is_a_type_error(counter: Counter, id: Any) -> None:  # noqa: ANN401
     for call in (counter.add, counter.add_in_window):
         with pytest.raises(TypeError):
@@ -205,7 +207,9 @@ FORMS: dict[str, Any] = {
     "numpy 3-D slice": np.array([*WHOLE, 3] * 2, np.int64).reshape(2, 2, 4)[:, ::-1, ::2],
     "numpy big-endian": np.array(WHOLE, ">i8"),
     "numpy objects": np.array(WHOLE, object),
-    "numpy unaligned": np.frombuffer(b"x" + np.array(WHOLE, np.int64).tobytes(), np.int64, offset=1),
+    "numpy unaligned": np.frombuffer(
+        b"x" + np.array(WHOLE, np.int64).tobytes(), np.int64, offset=1
+    ),
 }
 FORMS["numpy read-only"].flags.writeable = False
 
@@ -223,7 +227,9 @@ def test_ids_come_in_many_forms(form: str) -> None:
         assert len(counter.ids()) == len(wanted)
 
 
-@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint8, np.uint32, np.uint64, bool])
+@pytest.mark.parametrize(
+    "kind", [np.int8, np.int16, np.int32, np.uint8, np.uint32, np.uint64, bool]
+)
 def test_other_integer_arrays_are_counted_by_value(kind: Any) -> None:  # noqa: ANN401
     ids = np.array([0, 1, 1, 0], kind)
     with Counter(max_ids=100) as counter:

@@ -86,7 +86,12 @@ impl Turn<'_> {
                 return Ok(true);
             }
             self.confirm(word);
-            let Some(arena) = self.claim(window) else { return Ok(false) };
+            let Some(arena) = self.claim(window) else {
+                if self.current() == word {
+                    return Ok(false);
+                }
+                continue;
+            };
             // Announced, so that nobody clears the arena while storage is put behind it.
             if !self.enter_in(own, arena, State::Tentative { window }) {
                 continue;
@@ -198,13 +203,21 @@ impl Turn<'_> {
     /// An arena for `window`: one that somebody claimed for it already, or the free one with the
     /// most storage behind it. `None` when there is none.
     fn claim(&self, window: u64) -> Option<usize> {
-        let tentative = State::Tentative { window };
         loop {
-            if let Some((arena, _)) = self.states().find(|&(_, state)| state == tentative) {
-                return Some(arena);
+            // Each state is read once: an arena that was free and is claimed for this window now
+            // must not be missed for being neither.
+            let mut best = None;
+            for (arena, state) in self.states() {
+                if state == (State::Tentative { window }) {
+                    return Some(arena);
+                }
+                let reserved = self.reserved(arena);
+                if state == State::Free && best.is_none_or(|(_, most)| reserved > most) {
+                    best = Some((arena, reserved));
+                }
             }
-            let arena = self.next_free()?;
-            if self.step(arena, State::Free, tentative) {
+            let (arena, _) = best?;
+            if self.step(arena, State::Free, State::Tentative { window }) {
                 return Some(arena);
             }
         }
@@ -213,13 +226,13 @@ impl Turn<'_> {
     /// The free arena that the next window will most likely have.
     #[must_use]
     pub fn next_free(&self) -> Option<usize> {
-        self.states().filter(|&(_, state)| state == State::Free).map(|(arena, _)| arena).max_by_key(
-            |&arena| {
-                // Relaxed: a preference, no more.
-                let reserved = self.arenas[arena].reserved.load(Ordering::Relaxed);
-                (reserved, core::cmp::Reverse(arena))
-            },
-        )
+        let free = self.states().filter(|&(_, state)| state == State::Free).map(|(arena, _)| arena);
+        free.max_by_key(|&arena| (self.reserved(arena), core::cmp::Reverse(arena)))
+    }
+
+    fn reserved(&self, arena: usize) -> u64 {
+        // Relaxed: a preference, no more.
+        self.arenas[arena].reserved.load(Ordering::Relaxed)
     }
 
     /// Takes back a claim that can no longer win: the word has reached its window and names

@@ -1,0 +1,202 @@
+//! Entering against reuse: while an arena is zeroed nobody is inside, whoever may come, and what was
+//! counted after it was taken into use again is not zeroed.
+#![cfg(loom)]
+
+mod loom_support;
+
+use loom::sync::Arc;
+
+use loom_support::{Segment, Threads, fails_without, holds, race, with, words};
+use verve_core::primitive::Site;
+use verve_core::table::Insert;
+use verve_core::turn::Sealing;
+use verve_core::window::State;
+
+const SEALED: State = State::Sealed { window: 1, start: 0 };
+const CLEARING: State = State::Clearing { window: 1, start: 0 };
+
+/// Freezes the table of `window`: the number of its ids.
+fn seal(segment: &Segment, writer: usize, window: u64) -> u64 {
+    let mut count = None;
+    let sealing = segment.turn().seal(&segment.writers[writer], window, |arena, _| {
+        count = Some(segment.table(arena).freeze());
+    });
+    assert_eq!(sealing, Sealing::Done);
+    count.expect("nobody else seals it")
+}
+
+/// A writer enters with the word of window 1 in hand, while the window is turned, sealed, its arena
+/// zeroed and taken into use for window 3.
+fn a_writer_and_the_reuse_of_its_arena(first: usize) {
+    let segment = Arc::new(Segment::new(2));
+    assert_eq!(segment.add(0, 5), (Insert::New, 1));
+    let threads: Threads<(u64, u64)> = vec![
+        with(&segment, |it| {
+            let (insert, window) = it.add(1, 7);
+            assert_eq!(insert, Insert::New);
+            (window, 0)
+        }),
+        with(&segment, |it| {
+            assert!(it.open(2, 2));
+            let count = seal(it, 2, 1);
+            it.clear(2, 0, 1);
+            let reused = it.open(2, 3);
+            if reused {
+                assert_eq!(it.add(2, 5), (Insert::New, 3), "an old id is gone");
+            }
+            (count, u64::from(reused))
+        }),
+    ];
+    let [(window, _), (count, reused)] = race(first, threads)[..] else { unreachable!() };
+
+    let mut expected = [1, 0, reused];
+    expected[window as usize - 1] += 1;
+    let second = words(&segment.table(1)).len() as u64;
+    let third = if reused == 1 { words(&segment.table(0)).len() as u64 } else { 0 };
+    assert_eq!([count, second, third], expected);
+}
+
+/// Window 1 is sealed and published, in arena 0; window 2 is current, in arena 1.
+fn published(state: State) -> Arc<Segment> {
+    let segment = Arc::new(Segment::new(2));
+    assert_eq!(segment.add(0, 5).0, Insert::New);
+    assert_eq!(segment.add(0, 6).0, Insert::New);
+    assert!(segment.open(0, 2));
+    assert_eq!(seal(&segment, 0, 1), 2);
+    segment.set(0, state);
+    segment
+}
+
+/// Lists the ids of window 1, if they are there.
+fn read(segment: &Segment) -> bool {
+    let own = &segment.writers[1];
+    let entered = segment.turn().enter_in(own, 0, SEALED);
+    if entered {
+        assert_eq!(words(&segment.table(0)), [5, 6]);
+        own.leave(0);
+    }
+    entered
+}
+
+/// A reader lists the ids of the sealed window while its arena is cleared: all of them or none.
+fn a_reader_and_the_clearing(first: usize) {
+    let segment = published(SEALED);
+    let threads: Threads<()> = vec![
+        with(&segment, |it| {
+            read(it);
+        }),
+        with(&segment, |it| it.clear(2, 0, 1)),
+    ];
+    race(first, threads);
+    segment.clear(2, 0, 1);
+    assert_eq!(segment.states()[0], State::Free);
+}
+
+/// Who holds a window can always list its ids, however often somebody tries to clear it.
+fn a_holder_and_the_clearing(first: usize) {
+    let segment = published(SEALED);
+    assert!(segment.turn().enter_in(&segment.writers[1], 0, SEALED), "held");
+    let threads: Threads<()> = vec![
+        with(&segment, |it| assert!(read(it), "held, so there")),
+        with(&segment, |it| it.clear(2, 0, 1)),
+    ];
+    race(first, threads);
+    assert_eq!(segment.states()[0], SEALED);
+}
+
+/// Takes the arena into use for window 3, if it is free: nothing may be there but what is counted.
+fn count_again(segment: &Segment) -> bool {
+    let reused = segment.open(2, 3);
+    if reused {
+        assert_eq!(segment.add(2, 7), (Insert::New, 3));
+        assert_eq!(segment.add(2, 5), (Insert::New, 3), "an old id is gone");
+    }
+    reused
+}
+
+/// Two clear the same arena, and one goes on to count in it: nothing of that may be zeroed.
+fn two_clear(first: usize, state: State) {
+    let segment = published(state);
+    let threads: Threads<bool> = vec![
+        with(&segment, |it| {
+            it.clear(1, 0, 1);
+            false
+        }),
+        with(&segment, |it| {
+            it.clear(2, 0, 1);
+            count_again(it)
+        }),
+    ];
+    if race(first, threads)[1] {
+        assert_eq!(words(&segment.table(0)), [5, 7]);
+    } else {
+        segment.clear(2, 0, 1);
+        assert_eq!(segment.states()[0], State::Free);
+    }
+}
+
+fn two_clear_a_sealed_arena(first: usize) {
+    two_clear(first, SEALED);
+}
+
+/// Somebody was killed while he zeroed.
+fn two_clear_a_half_cleared_arena(first: usize) {
+    two_clear(first, CLEARING);
+}
+
+/// One clears, another one takes the arena into use, who has seen no more of it than that it is free.
+fn one_clears_and_another_one_counts(first: usize) {
+    let segment = published(SEALED);
+    let threads: Threads<bool> = vec![
+        with(&segment, |it| {
+            it.clear(1, 0, 1);
+            false
+        }),
+        with(&segment, count_again),
+    ];
+    if race(first, threads)[1] {
+        assert_eq!(words(&segment.table(0)), [5, 7]);
+    }
+}
+
+#[test]
+fn a_writer_is_never_in_an_arena_that_is_reused() {
+    holds(2, None, a_writer_and_the_reuse_of_its_arena);
+}
+
+#[test]
+fn a_reader_gets_all_ids_or_none() {
+    holds(2, None, a_reader_and_the_clearing);
+    holds(2, None, a_holder_and_the_clearing);
+}
+
+#[test]
+fn an_arena_is_cleared_once() {
+    holds(2, None, two_clear_a_sealed_arena);
+    holds(2, None, two_clear_a_half_cleared_arena);
+    holds(2, None, one_clears_and_another_one_counts);
+}
+
+#[test]
+fn entering_must_fence_and_look_again() {
+    fails_without(Site::EnterFence, 2, None, a_writer_and_the_reuse_of_its_arena);
+    fails_without(Site::EnterRecheck, 2, None, a_writer_and_the_reuse_of_its_arena);
+    fails_without(Site::EnterFence, 2, None, a_reader_and_the_clearing);
+    fails_without(Site::EnterRecheck, 2, None, a_reader_and_the_clearing);
+}
+
+#[test]
+fn clearing_must_shut_the_arena_and_fence() {
+    fails_without(Site::ReuseFence, 2, None, a_reader_and_the_clearing);
+    fails_without(Site::ClearBeforeZero, 2, None, a_reader_and_the_clearing);
+}
+
+#[test]
+fn a_half_cleared_arena_must_be_looked_at_again() {
+    fails_without(Site::ReuseRecheck, 2, None, two_clear_a_half_cleared_arena);
+}
+
+#[test]
+fn a_freed_arena_must_be_released() {
+    fails_without(Site::FreeArena, 2, None, one_clears_and_another_one_counts);
+}
