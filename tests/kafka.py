@@ -215,9 +215,13 @@ class Reader:
                 raise KafkaError(f"not {what} within {timeout} s on `{self._topic}`: {starts}")
             return list(self.messages)
 
-    def wait_count(self, count: int, timeout: float = 30) -> list[Message]:
-        """Wait for so many messages."""
-        return self.wait_until(lambda messages: len(messages) >= count, timeout, f"{count} there")
+    def wait_count(self, count: int, timeout: float = 30, of: int | None = None) -> list[Message]:
+        """Wait for so many messages, of the window that starts at `of` if that is given."""
+
+        def there(messages: Sequence[Message]) -> bool:
+            return sum(of in {None, message.window_start} for message in messages) >= count
+
+        return self.wait_until(there, timeout, f"{count} there")
 
     def wait_window(self, window_start: int, timeout: float = 30) -> list[Message]:
         """Wait for the window that starts then."""

@@ -3,8 +3,7 @@
 import array
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, TypedDict, final
-
+from typing import Protocol, TypeAlias, TypedDict, final
 
 class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -100,7 +99,7 @@ class SegmentIdentity(TypedDict):
     identity: str
     alive: bool
 
-_Response = tuple[int, list[tuple[str, str]], bytes]
+_Response: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 
 @final
 class Counter:
@@ -158,13 +157,11 @@ class Counter:
 class FastPath:
     """Takes Granian's watchers: answers accepts itself and hands all else to `stock`."""
 
-    def __new__(cls, counter: Counter, stock: Callable[[Any], object]) -> FastPath: ...
-    def schedule(self, watcher: Any, /) -> None: ...
+    def __new__(cls, counter: Counter, stock: Callable[[object], object]) -> FastPath: ...
+    def schedule(self, watcher: object, /) -> None: ...
 
 def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
     """What the segment at `path` is, without attaching. Raises `SegmentError`."""
 
 def names_single(query: str, /) -> bool:
     """Whether `query` names `id` or `endpoint`, as only that of a single accept may."""
-
-__all__: Final[list[str]]

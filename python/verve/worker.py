@@ -73,7 +73,7 @@ class Worker:
             self._close()
 
     def repeat_termination(self) -> None:
-        """Tell a loop that has begun to run of a SIGTERM that came before: uvloop would forget it."""
+        """Tell a loop that has begun to run of a SIGTERM before: uvloop would forget it."""
         if self.draining:
             os.kill(os.getpid(), signal.SIGTERM)
 

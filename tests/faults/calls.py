@@ -6,6 +6,7 @@ closed and published, and in window 1; some find their clock in a later one.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ GO, DONE = range(2)
 ZERO = frozenset(range(100, 110))
 ONE = frozenset(range(-5, 0))
 BATCH = range(1_000, 1_040)
+MANY = range(200_000)
+FEW = range(-10, 0)
 
 
 @dataclass(frozen=True)
@@ -103,18 +106,49 @@ def prepare(counter: Counter, clock: ManualClock, call: Call) -> None:
 
 
 def make(link: Link, opening: Opening, board_path: Path, name: str) -> None:
-    """Prepare, make the call when the board says so, and send what it returned."""
+    """Prepare a call, make it when the board says so, and send what it returned."""
     clock = opening.clock()
     assert clock is not None
     counter = opening.open(clock)
     call = CALLS[name]
     prepare(counter, clock, call)
+    at_the_signal(link, board_path, lambda: call.make(counter, opening.segment))
+
+
+def at_the_signal(link: Link, board_path: Path, work: Callable[[], object]) -> None:
+    """Do `work` when the board says so, and send what it returned."""
     with Board(board_path) as board:
         words = board.words
         link.send("prepared")
         while not words[GO]:
             pass
-        result = call.make(counter, opening.segment)
+        result = work()
         words[DONE] = 1
         link.send(result)
         link.recv()
+
+
+def open_it(link: Link, opening: Opening, board_path: Path) -> None:
+    """Make the segment and attach it."""
+    at_the_signal(link, board_path, lambda: opening.open().add(1))
+
+
+def free_it(link: Link, opening: Opening, board_path: Path) -> None:
+    """Have a large window behind, and some small ones; publish and free them."""
+    clock = opening.clock()
+    assert clock is not None
+    counter = opening.open(clock)
+    counter.hold()
+    counter.add_many(array("q", MANY))
+    for _ in range(6):
+        clock.advance(60)
+        counter.add_many(FEW)
+    counter.release(START)
+    at_the_signal(link, board_path, counter.tend)
+
+
+def grow_it(link: Link, opening: Opening, board_path: Path) -> None:
+    """Count so many ids that the table grows."""
+    ids = array("q", MANY)
+    counter = opening.open()
+    at_the_signal(link, board_path, lambda: counter.add_many(ids))

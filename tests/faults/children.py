@@ -1,7 +1,7 @@
 """Processes of a test: started bare, told apart by pid, stopped and killed by signals.
 
-They are forked from a process that has imported little and has no threads, so a start takes
-milliseconds and nothing of the test's own process is inherited.
+They are forked from a process that has imported what they need and has no threads (so not numpy,
+which begins some): a start takes milliseconds, and nothing is inherited of the test's own process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Target = Callable[..., None]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["verve", "tests.faults.writers", "tests.faults.parts"])
+_context.set_forkserver_preload(["pytest", "verve", "tests.faults.writers", "tests.faults.calls"])
 
 
 class Child:

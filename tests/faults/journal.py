@@ -9,23 +9,18 @@ number of ids that were new there; a refusal names no window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from tests.faults.children import Board
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 STAGE, BEGUN_AT, SENT, ANSWERED = range(4)
 ATTACHING, ATTACHED = 1, 2
 
-_HEADER = 8
-_CALL = 9  # first, length, number of answers, then pairs
+HEADER = 8
+CALL = 9  # first, length, number of answers, then pairs
 REASONS = ("full", "space", "arena")
 
 
@@ -33,7 +28,7 @@ class Journal:
     """The journal of one thread, while it writes."""
 
     def __init__(self, path: Path, calls: int) -> None:
-        self._board = Board(path, _HEADER + _CALL * calls)
+        self._board = Board(path, HEADER + CALL * calls)
         self._words = self._board.words
         self._calls = calls
 
@@ -50,7 +45,7 @@ class Journal:
         """Note a call that is made now."""
         words = self._words
         number = words[SENT]
-        at = _HEADER + _CALL * number
+        at = HEADER + CALL * number
         words[at] = first
         words[at + 1] = length
         words[SENT] = number + 1
@@ -59,7 +54,7 @@ class Journal:
         """Note what the last call returned."""
         words = self._words
         number = words[ANSWERED]
-        at = _HEADER + _CALL * number + 2
+        at = HEADER + CALL * number + 2
         words[at] = len(answer)
         for window, new in answer:
             words[at + 1] = window
@@ -71,7 +66,7 @@ class Journal:
         """Note what the last call, of one id, returned."""
         words = self._words
         number = words[ANSWERED]
-        at = _HEADER + _CALL * number
+        at = HEADER + CALL * number
         words[at + 2] = 1
         words[at + 3] = window
         words[at + 4] = new
@@ -81,41 +76,5 @@ class Journal:
         """Note that the last call raised, and counted nothing."""
         words = self._words
         number = words[ANSWERED]
-        words[_HEADER + _CALL * number + 2] = -1 - REASONS.index(reason)
+        words[HEADER + CALL * number + 2] = -1 - REASONS.index(reason)
         words[ANSWERED] = number + 1
-
-
-@dataclass(frozen=True)
-class Life:
-    """The journal of one thread, after its process has ended.
-
-    `calls` has a row for each answered call: first id, length, number of answers, pairs. `pending`
-    is the call without an answer, first id and length; it can have counted only in windows that
-    begin at `earliest` or later and at `latest` or before.
-    """
-
-    stage: int
-    calls: NDArray[np.int64]
-    pending: tuple[int, int] | None
-    earliest: int
-    latest: int
-
-    def refusals(self) -> list[str]:
-        """The reasons of the calls that were refused."""
-        return [REASONS[-1 - code] for code in self.calls[:, 2] if code < 0]
-
-
-def read(path: Path, latest: int) -> Life:
-    """The journal of a process that was dead before the end of the window `latest`."""
-    words = np.fromfile(path, np.int64) if path.exists() else np.zeros(_HEADER, np.int64)
-    sent, answered = int(words[SENT]), int(words[ANSWERED])
-    assert answered <= sent <= answered + 1, "a thread does one call at a time"
-    rows = words[_HEADER:].reshape(-1, _CALL)
-    calls = rows[:answered]
-    named = calls[calls[:, 2] > 0]
-    earliest = int(words[BEGUN_AT])
-    if len(named):
-        last = named[-1]
-        earliest = int(last[1 + 2 * last[2]])
-    pending = (int(rows[answered][0]), int(rows[answered][1])) if sent > answered else None
-    return Life(int(words[STAGE]), calls.copy(), pending, earliest, latest)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tests.faults.journal import Life
+    from tests.faults.lives import Life
     from verve import WindowRecord
 
     Ids = NDArray[np.int64]

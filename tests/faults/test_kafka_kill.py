@@ -79,15 +79,15 @@ def test_killed_while_the_note_waits(
         for _ in range(kills):
             wait_delivered(service)
             broker.pause()
-            paused = int(time.time())
-            oldest = service.wait_until(lambda: _waits(service, paused), 10, "a window waiting")
+            oldest = _wait_waiting(service, int(time.time()))
+            before = sum(message.window_start == oldest for message in reader.messages)
             # Whoever holds this lock keeps the service from noting anything.
             with contextlib.closing(
                 sqlite3.connect(ledger_path(service), isolation_level=None)
             ) as lock:
                 lock.execute("BEGIN IMMEDIATE")
                 broker.resume()
-                reader.wait_window(oldest)
+                reader.wait_count(before + 1, of=oldest)
                 service.kill()
             service.start()
         last = max(stored(service)) + 2
@@ -95,10 +95,14 @@ def test_killed_while_the_note_waits(
     assert repeats(messages) >= kills
 
 
-def _waits(service: Service, ended_after: int) -> int | None:
-    """The oldest window that waits, once there is one that ended after that time.
+def _wait_waiting(service: Service, since: int) -> int:
+    """Wait until a window waits that ended after `since`, and tell the oldest that waits then.
 
     Whatever was acknowledged before is noted by then.
     """
-    waiting = [window.window_start for window, _ in ledger.undelivered(ledger_path(service))]
-    return min(waiting) if waiting and max(waiting) >= ended_after else None
+
+    def oldest() -> int | None:
+        waiting = [window.window_start for window, _ in ledger.undelivered(ledger_path(service))]
+        return min(waiting) if waiting and max(waiting) >= since else None
+
+    return service.wait_until(oldest, 10, "a window waiting")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.faults import journal
 from tests.faults.children import Board, Child
 from tests.faults.journal import ATTACHING, STAGE
+from tests.faults.lives import Life, read
 from tests.faults.observer import Observer
 from tests.faults.oracle import differences
 from tests.faults.writers import Role, Task, write
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.faults.journal import Life
 
 WINDOW = 1
 MAX_IDS = 1_000_000
@@ -97,7 +96,7 @@ class Killing:
             latest = int(self._frozen_at or time.time())
             self.stages[_stage(victim.task)] += 1
             for path in victim.task.journals:
-                self.lives.append(journal.read(path, latest))
+                self.lives.append(read(path, latest))
                 path.unlink(missing_ok=True)
 
     def check_lives(self) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.faults.journal import ATTACHED, Journal, Life, read
+from tests.faults.journal import ATTACHED, Journal
+from tests.faults.lives import Life, read
 from tests.faults.oracle import differences
 from verve import Counter, ManualClock
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from tests.faults.calls import DONE, FEW, GO, MANY, free_it, grow_it, open_it
 from tests.faults.children import Board, Child
 from tests.faults.parts import Opening
 from tests.faults.tracing import Tracer, copy
@@ -16,51 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.faults.children import Link
     from verve import Counter, ManualClock
 
 NOW = 1_800_000_000.0
-GO, DONE = range(2)
-MANY = range(200_000)
-FEW = range(-10, 0)
-
-
-def at_the_signal(link: Link, board_path: Path, work: Callable[[], object]) -> None:
-    """Do `work` when the board says so."""
-    with Board(board_path) as board:
-        words = board.words
-        link.send("ready")
-        while not words[GO]:
-            pass
-        work()
-        words[DONE] = 1
-        link.recv()
-
-
-def open_it(link: Link, opening: Opening, board_path: Path) -> None:
-    """Make the segment and attach it."""
-    at_the_signal(link, board_path, lambda: opening.open().add(1))
-
-
-def free_it(link: Link, opening: Opening, board_path: Path) -> None:
-    """Have a large window behind, and some small ones; publish and free them."""
-    clock = opening.clock()
-    assert clock is not None
-    counter = opening.open(clock)
-    counter.hold()
-    counter.add_many(array("q", MANY))
-    for _ in range(6):
-        clock.advance(60)
-        counter.add_many(FEW)
-    counter.release(int(NOW))
-    at_the_signal(link, board_path, counter.tend)
-
-
-def grow_it(link: Link, opening: Opening, board_path: Path) -> None:
-    """Count so many ids that the table grows."""
-    ids = array("q", MANY)
-    counter = opening.open()
-    at_the_signal(link, board_path, lambda: counter.add_many(ids))
 
 
 def at_each_call(folder: Path, target: Callable[..., None], opening: Opening) -> int:

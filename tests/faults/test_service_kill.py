@@ -136,20 +136,28 @@ def test_no_worker_goes_on_without_its_parent(
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.timeout(60)
 def test_a_killed_parent_is_replaced_at_once(serve: Serve) -> None:
     service = serve(Server.VERVE, workers=2, window=3600)
     sleep_clear_of_boundary(service.window, 20)
     assert service.get("/api/verve/accept?id=1").text == "ok"
+    slow = service.workers()[0]
+    os.kill(slow, signal.SIGSTOP)
     os.kill(service.pid, signal.SIGKILL)
-    # Its workers still have the port for a moment, and it left its lock.
     heir = serve(
         Server.VERVE,
+        start=False,
         workers=2,
         window=3600,
         port=service.port,
         segment=service.segment,
         environment={"VERVE_STATE_DIR": str(service.state_directory)},
     )
+    heir.start(ready=False)
+    # A worker of the killed one still has the port for a while.
+    time.sleep(1.5)
+    os.kill(slow, signal.SIGCONT)
+    heir.wait_ready()
     again = heir.get("/api/verve/accept?id=1&verdict=1")
     assert again.headers["verve-seen"] == "duplicate"
 

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.children import Link
+    from tests.faults.parts import Opening
 
 CALLS = 3_000
 """Calls that a thread makes at the most; a process that lives on then only looks around."""
+THREADS = 3
+IDS = 20_000
+"""Threads of a process that counts for some time, and ids that each of them sends."""
 SHARED = 5_000
 """Ids that all writers send lie between this number and its negative."""
 
@@ -160,3 +164,37 @@ def hold(counter: Counter) -> None:
         window = counter.hold()
         counter.ids(window)
         counter.release(window)
+
+
+def count_for(link: Link, opening: Opening, number: int, seconds: float) -> None:
+    """Count in some threads, each in its own way; send the answers of each as a journal's rows."""
+    counter = opening.open()
+    begun = time.monotonic()
+
+    def count(thread: int) -> None:
+        rows = array("q")
+        length = 1 if thread else 200
+        fresh = (number * THREADS + thread) * 10**9 - (1 << 62)
+        for call in range(IDS // length):
+            # Every other call is about ids that the others send, too.
+            first = call * length % 5_000 - 2_500 if call % 2 else fresh + call * length
+            if thread:
+                new, window = counter.add_in_window(first)
+                answer = [(window, int(new))]
+            else:
+                ids = array("q", range(first, first + length))
+                answer = counter.add_many_by_window(ids)
+            flat = [value for pair in answer for value in pair]
+            rows.extend([first, length, len(answer), *flat, *[0] * (6 - len(flat))])
+            early = begun + seconds * call * length / IDS - time.monotonic()
+            if early > 0:
+                time.sleep(early)
+        answers[thread] = rows
+
+    answers: dict[int, array[int]] = {}
+    threads = [threading.Thread(target=count, args=(thread,)) for thread in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    link.send(list(answers.values()))

@@ -20,8 +20,6 @@ from .kafka_settings import KAFKA
 from .kafka_wire import Complaints, Wire, trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from verve.window import Window
 
     from .kafka_settings import KafkaSettings
@@ -50,7 +48,7 @@ class KafkaSink:
         """Send it and wait for the acknowledgement. Raises `SinkError`, within its deadline."""
         with Complaints() as complaints:
             try:
-                self._run(self._deliver(window))
+                self._run(window)
             except SinkError as error:
                 self._tear_down()
                 raise SinkError(self._settings.masked(str(error)), error.trouble) from None
@@ -74,9 +72,9 @@ class KafkaSink:
         """Close the connections, within a second whatever the brokers do."""
         self._tear_down()
 
-    def _run(self, delivery: Coroutine[Any, Any, None]) -> None:
+    def _run(self, window: Window) -> None:
         loop = self._loop = self._loop or _Loop()
-        task = loop.create_task(self._in_time(delivery))
+        task = loop.create_task(self._in_time(window))
         self._running = loop, task
         if self._interrupted:
             task.cancel()
@@ -85,12 +83,12 @@ class KafkaSink:
         finally:
             self._running = None
 
-    async def _in_time(self, delivery: Coroutine[Any, Any, None]) -> None:
+    async def _in_time(self, window: Window) -> None:
         """Every await of a delivery is below this one.
 
         `wait` and not `wait_for`, which would wait for the client to heed its cancellation.
         """
-        task = asyncio.ensure_future(delivery)
+        task = asyncio.ensure_future(self._deliver(window))
         done, _ = await asyncio.wait({task}, timeout=self._take_seconds)
         if not done:
             raise TimeoutError

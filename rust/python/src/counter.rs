@@ -86,11 +86,7 @@ impl Counter {
                 None => verve_core::Counter::in_memory(&identity, clock),
             })
             .map_err(|error| errors::to_python(py, &error))?;
-        Ok(Self {
-            inner: ArcSwapOption::from_pointee(counter),
-            answers: Answers::new(py)?,
-            path,
-        })
+        Ok(Self { inner: ArcSwapOption::from_pointee(counter), answers: Answers::new(py)?, path })
     }
 
     /// Counts `id`: True if it is new in the current window.
@@ -334,10 +330,9 @@ impl Counter {
     ) -> PyResult<Response<'py>> {
         let counter = self.get(py)?;
         // A lone surrogate has no bytes; it stands for a byte that is no text, so for no id.
-        let answer = query.to_str().map_or_else(
-            |_| counter.accept(b"id=%FF"),
-            |query| counter.accept(query.as_bytes()),
-        );
+        let answer = query
+            .to_str()
+            .map_or_else(|_| counter.accept(b"id=%FF"), |query| counter.accept(query.as_bytes()));
         self.answers.response(py, answer)
     }
 
@@ -357,7 +352,7 @@ impl Counter {
         };
         let counter = self.get(py)?;
         let answer = py.detach(|| counter.accept_batch(kind, body));
-        self.answers.batch_response(py, &answer)
+        Answers::batch_response(py, &answer)
     }
 }
 
@@ -369,9 +364,10 @@ fn check_sink(sink: usize) -> PyResult<()> {
     }
 }
 
-/// What the segment at `path` is, without attaching: format, window, cluster, state_directory,
+/// What the segment at `path` is, without attaching: format, window, cluster, state directory,
 /// identity, alive. Of another format only `format` and `alive` are known.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "arguments come by value from Python")]
 pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     let found = verve_core::describe(&path).map_err(|error| errors::to_python(py, &error))?;
     let dict = PyDict::new(py);

@@ -62,11 +62,7 @@ impl Answers {
     }
 
     /// Status, headers and body of a batch.
-    pub fn batch_response<'py>(
-        &self,
-        py: Python<'py>,
-        answer: &BatchAnswer,
-    ) -> PyResult<Response<'py>> {
+    pub fn batch_response<'py>(py: Python<'py>, answer: &BatchAnswer) -> PyResult<Response<'py>> {
         let body = PyBytes::new(py, answer.body.as_bytes());
         let position = answer.position.map(|position| position.to_string());
         let Some(refusal) = answer.refusal else {
