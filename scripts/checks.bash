@@ -58,8 +58,14 @@ check_models() {
     record ok 0 'loom models (unchanged)'
     return
   fi
-  CARGO_TARGET_DIR="$target" RUSTFLAGS="--cfg loom ${RUSTFLAGS:-}" step 'loom models' \
-    cargo test --package verve-core --profile models --test 'loom_*' || return 1
+  (
+    export CARGO_TARGET_DIR="$target" RUSTFLAGS="--cfg loom ${RUSTFLAGS:-}"
+    options=(--package verve-core --profile models --test 'loom_*')
+    status=0
+    step 'clippy of the models' cargo clippy --quiet "${options[@]}" -- -D warnings || status=1
+    step 'loom models' cargo test "${options[@]}" || status=1
+    exit "$status"
+  ) || return 1
   printf '%s\n' "$inputs" >"$target/passed"
 }
 

@@ -29,7 +29,7 @@ def differences(
     """
     lives = list(lives)
     lines = _of_records(observed, records)
-    placed, possible, new = _claims(lives, lines)
+    placed, shared, new = _claims(lives, lines)
     pending = defaultdict[int, list[tuple[int, int]]](list)
     for life in lives:
         if life.pending is not None:
@@ -40,10 +40,11 @@ def differences(
         if len(counted) != len(ids):
             lines.append(f"window {window}: {len(ids) - len(counted)} ids are listed twice")
         unanswered = _union(np.arange(a, a + n) for a, n in pending[window])
-        missing = np.setdiff1d(_union(placed[window]), counted, assume_unique=True)
+        due = _union(placed[window])
+        missing = np.setdiff1d(due, counted, assume_unique=True)
         if missing.size:
             lines.append(f"window {window}: acknowledged, not counted: {_sample(missing)}")
-        sent = np.union1d(_union(possible[window]), unanswered)
+        sent = _union([due, *shared[window], unanswered])
         foreign = np.setdiff1d(counted, sent, assume_unique=True)
         if foreign.size:
             lines.append(f"window {window}: counted, never sent: {_sample(foreign)}")
@@ -75,9 +76,12 @@ def _of_records(observed: Mapping[int, Ids], records: Sequence[WindowRecord]) ->
 def _claims(
     lives: Iterable[Life], lines: list[str]
 ) -> tuple[defaultdict[int, list[Ids]], defaultdict[int, list[Ids]], defaultdict[int, int]]:
-    """By window: ids that must be there, ids that may be there, number of ids called new."""
+    """What calls claim by window: ids that must be there, that may be there, and how many were new.
+
+    Of a batch that went on in the next window each id is in one of the two.
+    """
     placed = defaultdict[int, list["Ids"]](list)
-    possible = defaultdict[int, list["Ids"]](list)
+    shared = defaultdict[int, list["Ids"]](list)
     new = defaultdict[int, int](int)
     for life in lives:
         answered = life.calls[life.calls[:, 2] > 0]
@@ -89,12 +93,9 @@ def _claims(
             for window in np.unique(have[:, 3 + 2 * number]):
                 at = have[have[:, 3 + 2 * number] == window]
                 new[int(window)] += int(at[:, 4 + 2 * number].sum())
-                ids = _expand(at)
-                possible[int(window)].append(ids)
-                # Of a batch that went on in the next window, each id is in one of the two.
-                whole = at[at[:, 2] == 1]
-                placed[int(window)].append(_expand(whole) if len(whole) < len(at) else ids)
-    return placed, possible, new
+                placed[int(window)].append(_expand(at[at[:, 2] == 1]))
+                shared[int(window)].append(_expand(at[at[:, 2] > 1]))
+    return placed, shared, new
 
 
 def _of_batches(lives: Iterable[Life], observed: Mapping[int, Ids]) -> list[str]:

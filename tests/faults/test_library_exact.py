@@ -12,7 +12,7 @@ from tests.faults.lives import Life
 from tests.faults.observer import Observer
 from tests.faults.oracle import differences
 from tests.faults.parts import Opening
-from tests.faults.writers import THREADS, count_for
+from tests.faults.writers import THREADS, count_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,20 +25,21 @@ MAX_IDS = 1_000_000
 
 
 @pytest.mark.timeout(300)
-def test_threads_in_processes_over_boundaries(
+def test_threads_in_processes_around_boundaries(
     segment: Path, start: Start, scale: Callable[[int], int]
 ) -> None:
     opening = Opening(segment, window=1, max_ids=MAX_IDS)
-    seconds = scale(30) + 0.5
+    boundaries = scale(50)
     with Observer(segment, 1, MAX_IDS) as observer:
-        children = [start(count_for, opening, n, seconds) for n in range(1, PROCESSES + 1)]
-        journals = [rows for child in children for rows in child.receive(seconds + 120)]
+        children = [start(count_around, opening, n, boundaries) for n in range(1, PROCESSES + 1)]
+        journals = [rows for child in children for rows in child.receive(boundaries + 120)]
         records = observer.finish()
     lives = [Life(ATTACHED, np.array(rows).reshape(-1, 9), None, 0, 0) for rows in journals]
     assert len(lives) == PROCESSES * THREADS
     assert not differences(lives, observer.observed, records)
-    # A duplicate that comes while its window is being published may miss the record's requests.
+    # Requests, unlike ids, are counted beside the table: those under way when their window was
+    # published may be in its record or not.
     sent = sum(life.calls[:, 1].sum() for life in lives)
-    assert 0.99 * sent <= sum(record.requests for record in records) <= sent
-    assert len([record for record in records if record.unique]) > seconds / 2
+    assert 0.99 * sent <= sum(record.requests for record in records) <= 1.01 * sent
+    assert len([record for record in records if record.unique]) > boundaries / 2
     assert not any(record.gap for record in records)

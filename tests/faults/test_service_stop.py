@@ -7,18 +7,23 @@ say.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from tests.service import Server
+from tests.service import ACCEPT, Server
 from tests.timing import sleep_into_window, window_at
 from tests.witnesses import (
     assert_exact,
@@ -29,8 +34,10 @@ from tests.witnesses import (
     ledger_path,
     settled,
 )
+from verve import Counter
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from tests.conftest import Serve, StartLoad
@@ -150,6 +157,42 @@ def test_a_leader_stopped_inside_the_ledger(
         assert_exact(settled(service, last, repeats=True), result.records)
 
 
+def test_a_worker_stopped_inside_a_batch(serve: Serve) -> None:
+    ids = np.arange(4_000_000, dtype="<i8")
+    service = serve(
+        Server.VERVE,
+        workers=2,
+        window=2,
+        max_ids=2 * ids.size,
+        environment={"VERVE_MAX_BODY": str(ids.nbytes)},
+    )
+    with (
+        Counter(service.segment, state_directory=str(service.state_directory), window=2) as beside,
+        closing(HTTPConnection("127.0.0.1", service.port, 60)) as connection,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        connection.connect()
+        victim = _server_of(connection.sock, service)
+        sleep_into_window(service.window, 0.1)
+        first = window_at(service.window)
+        kind = {"content-type": "application/octet-stream"}
+        post = pool.submit(connection.request, "POST", ACCEPT, ids.tobytes(), kind)
+        service.wait_until(lambda: beside.count() > 0, 10, "at the batch")
+        with _stopped(victim):
+            counted = beside.count()
+            assert counted < ids.size, "the batch was done too soon to be stopped"
+            assert window_at(service.window) == first
+            assert delay(service, first) < AFTER_TAKEOVER
+        post.result()
+        answer = json.load(connection.getresponse())
+
+    assert (answer["accepted"], answer["new"]) == (ids.size, ids.size)
+    placed = {part["window_start"]: part["new"] for part in answer["windows"]}
+    assert counted <= placed[first] < ids.size
+    counts = settled(service, max(placed))
+    assert counts == {start: placed.get(start, 0) for start in counts}
+
+
 @contextlib.contextmanager
 def _stopped(process: int) -> Iterator[None]:
     """Stop a process, and let it go on at the end if it is still there."""
@@ -181,6 +224,27 @@ def _leader_stopped_in_commit(service: Service) -> Iterator[int]:
                     return
             time.sleep(0.0001)
     raise service.error("the leader was never met inside a ledger commit")
+
+
+def _server_of(client: socket.socket, service: Service) -> int:
+    """The worker at the other end of a connection."""
+    ports = f":{service.port:04X}", f":{client.getsockname()[1]:04X}"
+
+    def inode() -> str | None:
+        for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            # 0: it waits to be accepted, and belongs to nobody yet.
+            if (fields[1][8:], fields[2][8:]) == ports and fields[9] != "0":
+                return fields[9]
+        return None
+
+    link = Path(f"socket:[{service.wait_until(inode, 5, 'connected')}]")
+    for worker in service.workers():
+        for file in Path(f"/proc/{worker}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if file.readlink() == link:
+                    return worker
+    raise service.error("no worker has the connection")
 
 
 def _writes(process: int, inode: int) -> bool:

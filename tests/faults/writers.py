@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CALLS = 3_000
 """Calls that a thread makes at the most; a process that lives on then only looks around."""
 THREADS = 3
-IDS = 20_000
-"""Threads of a process that counts for some time, and ids that each of them sends."""
+AROUND = 0.005
+"""Threads of a process that counts around boundaries, and seconds before and after each."""
 SHARED = 5_000
 """Ids that all writers send lie between this number and its negative."""
 
@@ -122,7 +122,7 @@ def singles(counter: Counter, journal: Journal, chance: random.Random, fresh: in
 def batches(counter: Counter, journal: Journal, chance: random.Random, fresh: int) -> None:
     """Send ids in batches of some thousand at the most."""
     total = 0
-    while total < 30_000 and not journal.full():
+    while total < 12_000 and not journal.full():
         length = chance.randint(1, 3_000)
         first = fresh + total if chance.random() < 0.5 else chance.randint(-SHARED, SHARED - length)
         total += length
@@ -166,29 +166,33 @@ def hold(counter: Counter) -> None:
         counter.release(window)
 
 
-def count_for(link: Link, opening: Opening, number: int, seconds: float) -> None:
-    """Count in some threads, each in its own way; send the answers of each as a journal's rows."""
+def count_around(link: Link, opening: Opening, number: int, boundaries: int) -> None:
+    """Count in some threads as fast as they can while the window turns.
+
+    Sends the answers of each thread as the rows of its journal.
+    """
     counter = opening.open()
-    begun = time.monotonic()
 
     def count(thread: int) -> None:
         rows = array("q")
         length = 1 if thread else 200
         fresh = (number * THREADS + thread) * 10**9 - (1 << 62)
-        for call in range(IDS // length):
-            # Every other call is about ids that the others send, too.
-            first = call * length % 5_000 - 2_500 if call % 2 else fresh + call * length
-            if thread:
-                new, window = counter.add_in_window(first)
-                answer = [(window, int(new))]
-            else:
-                ids = array("q", range(first, first + length))
-                answer = counter.add_many_by_window(ids)
-            flat = [value for pair in answer for value in pair]
-            rows.extend([first, length, len(answer), *flat, *[0] * (6 - len(flat))])
-            early = begun + seconds * call * length / IDS - time.monotonic()
-            if early > 0:
-                time.sleep(early)
+        for _ in range(boundaries):
+            time.sleep(max(0.0, counter.until_boundary() - AROUND))
+            end = time.monotonic() + 2 * AROUND
+            while time.monotonic() < end:
+                # Every other call is about ids that the others send, too.
+                shared = len(rows) // 9 % 2
+                first = fresh % 5_000 if shared else fresh
+                fresh += length
+                if thread:
+                    new, window = counter.add_in_window(first)
+                    answer = [(window, int(new))]
+                else:
+                    ids = array("q", range(first, first + length))
+                    answer = counter.add_many_by_window(ids)
+                flat = [value for pair in answer for value in pair]
+                rows.extend([first, length, len(answer), *flat, *[0] * (6 - len(flat))])
         answers[thread] = rows
 
     answers: dict[int, array[int]] = {}
