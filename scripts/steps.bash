@@ -105,6 +105,6 @@ summarize_steps() {
       failed += number_before("failed") + number_before("error")
       skipped += number_before("skipped") + number_before("ignored")
     }
-    END { printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped }'
+    END { if (passed + failed + skipped) printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped }'
   [ "$broken_lane" -eq 0 ] && ! grep -q -E '^ *(FAILED|skipped) ' "$logs/results"
 }

@@ -64,9 +64,11 @@ class Source(Protocol):
 
     def pending(self) -> Iterable[Window]:
         """The windows that the sink has not taken, oldest first."""
+        ...
 
     def take_note(self, window: Window) -> bool:
         """The sink took it. False: somebody else delivers now, and this courier is to stop."""
+        ...
 
 
 class Courier:

@@ -77,7 +77,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
         server: type[Any] = vars(granian)["Server"]
         if can_supervise(server):
             # The command builds the server from this name; there is no other way to give it one.
-            vars(granian)["Server"] = supervised(server, log.for_granian(settings))
+            granian.__dict__["Server"] = supervised(server, log.for_granian(settings))
         status = granian.cli.main(
             [TARGET, *_bound(settings), *arguments],
             prog_name="verve serve",

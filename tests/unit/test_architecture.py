@@ -58,7 +58,7 @@ CORE = {
 }
 
 BINDING = {
-    "values": Stage({"clock", "errors", "ids", "record"}, set()),
+    "values": Stage({"answers", "clock", "errors", "ids", "record"}, set()),
     "counter": Stage({"counter"}, {"values"}),
     "fast path": Stage({"fast_path"}, {"counter", "values"}),
     "contents": Stage({"lib"}, {"counter", "fast path", "values"}),

@@ -45,6 +45,7 @@ class Sink(Protocol):
     @property
     def name(self) -> str:
         """Its name in `VERVE_SINKS` and in the ledger."""
+        ...
 
     def take(self, window: Window) -> None:
         """Take one window. Raises `SinkError` when it may not have arrived.

@@ -12,9 +12,11 @@ use crate::mapping;
 use crate::platform;
 use crate::segment::{Identity, LONGEST_WINDOW, MOST_IDS, with_suffix};
 use crate::table::Bucket;
-use crate::upkeep::SMALLEST;
 use crate::window::{State, Word, buckets_of_step, step_of_buckets};
 
+/// The step of the smallest first extent, unless the arena is smaller: one page, which every arena
+/// keeps, so that a window can always be turned.
+pub(crate) const SMALLEST: u8 = 16;
 /// Buckets of the first extent of a segment's first window: 65,536 ids' slots, 512 KiB.
 pub(crate) const FIRST_BUCKETS: usize = 8_192;
 

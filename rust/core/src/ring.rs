@@ -118,3 +118,105 @@ fn is_later(lap: u64, than: u64) -> bool {
 pub fn place(ring: &[Record], window: u64) -> &Record {
     &ring[(window % RECORDS as u64) as usize]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Figures, LAP_MASK, RECORDS, Record, is_later, place};
+    use crate::primitive::AtomicU64;
+
+    const LAP: u64 = RECORDS as u64;
+
+    fn record() -> Record {
+        Record { window: AtomicU64::new(0), fields: Default::default() }
+    }
+
+    fn figures(number: u64) -> Figures {
+        Figures {
+            unique: number,
+            requests: number + 1,
+            late: number + 2,
+            rejected_before: number + 3,
+            sealed_at: 1_795_000_000_000 + number,
+            gap: number % 2 == 1,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let ring: Vec<Record> = (0..RECORDS).map(|_| record()).collect();
+        assert_eq!(place(&ring, 5).read(5), None);
+        assert_eq!(place(&ring, 5).window(), None);
+        for window in 1..3 * LAP {
+            place(&ring, window).write(window, &figures(window));
+        }
+        for window in 1..3 * LAP {
+            let kept = (window >= 2 * LAP).then(|| figures(window));
+            assert_eq!(place(&ring, window).read(window), kept);
+        }
+        assert_eq!(place(&ring, 2 * LAP + 7).window(), Some(2 * LAP + 7));
+    }
+
+    #[test]
+    fn the_first_writer_wins_and_a_late_one_changes_nothing() {
+        let record = record();
+        record.write(LAP + 1, &figures(1));
+        record.write(LAP + 1, &figures(2));
+        assert_eq!(record.read(LAP + 1), Some(figures(1)));
+        record.write(1, &figures(3));
+        assert_eq!(record.read(LAP + 1), Some(figures(1)));
+        assert_eq!(record.read(1), None);
+        assert_eq!(record.window(), Some(LAP + 1));
+    }
+
+    #[test]
+    fn large_figures_are_kept() {
+        let record = record();
+        let large = Figures { unique: 1 << 35, requests: 1 << 41, ..figures(0) };
+        record.write(9, &large);
+        assert_eq!(record.read(9), Some(large));
+        let larger = Figures { requests: u64::MAX, ..large };
+        record.write(LAP + 9, &larger);
+        let found = record.read(LAP + 9).expect("a record");
+        assert!(found.requests > 1 << 41 && found.unique == 1 << 35);
+    }
+
+    #[test]
+    fn laps_go_round() {
+        assert!(is_later(1, 0) && !is_later(0, 1) && !is_later(5, 5));
+        assert!(is_later(0, LAP_MASK) && !is_later(LAP_MASK, 0));
+        let record = record();
+        for window in [LAP * (LAP_MASK - 1) + 3, LAP * LAP_MASK + 3, LAP * (LAP_MASK + 1) + 3] {
+            record.write(window, &figures(window % 100));
+            assert_eq!(record.read(window), Some(figures(window % 100)));
+        }
+    }
+
+    #[test]
+    fn several_write_and_others_read() {
+        let record = record();
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                let record = &record;
+                scope.spawn(move || {
+                    for lap in 1..4_000 {
+                        // All agree on the unique ids; the rest is that of one of them.
+                        let its = Figures { unique: lap * 10, gap: false, ..figures(writer) };
+                        record.write(lap * LAP + 3, &its);
+                        let own = record.read(lap * LAP + 3);
+                        assert!(own.is_none_or(|found| found.unique == lap * 10));
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..4_000 {
+                    let Some(window) = record.window() else { continue };
+                    if let Some(found) = record.read(window) {
+                        assert_eq!(found.unique, window / LAP * 10);
+                        assert!(found.requests <= 3 && found.late <= 4);
+                    }
+                }
+            });
+        });
+        assert_eq!(record.read(3_999 * LAP + 3).expect("a record").unique, 39_990);
+    }
+}

@@ -64,6 +64,7 @@ impl Turn<'_> {
     }
 
     /// Enters `arena` if it is still in `state`.
+    #[must_use]
     pub fn enter_in(&self, own: &Announcements, arena: usize, state: State) -> bool {
         own.enter_if(arena, || self.state(arena) == state)
     }

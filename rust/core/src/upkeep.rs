@@ -3,7 +3,7 @@
 //! Every step may be done by any number of processes at once and be cut off anywhere.
 
 use crate::arena::Arena;
-use crate::building::{FIRST_BUCKETS, first_step};
+use crate::building::{FIRST_BUCKETS, SMALLEST, first_step};
 use crate::counter::Counter;
 use crate::error::Error;
 use crate::layout::SLOTS;
@@ -19,9 +19,6 @@ const RECENT: u64 = 4;
 const KEPT: u64 = 4;
 /// A table this many times smaller than it should be was made when storage was short.
 const SHORT: usize = 4;
-/// The step of the smallest first extent, unless the arena is smaller: one page, which every arena
-/// keeps, so that a window can always be turned.
-pub(crate) const SMALLEST: u8 = 16;
 /// Bytes that one call of `populate` faults in at the most: some milliseconds.
 const POPULATED_AT_ONCE: u64 = 16 << 20;
 

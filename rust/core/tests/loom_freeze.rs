@@ -82,8 +82,8 @@ fn a_sealer_counts_what_was_acknowledged() {
 
 #[test]
 fn sealers_agree_on_what_was_acknowledged() {
-    holds(3, Some(2), in_a_bucket);
-    holds(3, Some(2), in_the_last_slot_of_a_bucket);
+    holds(3, Some(3), in_a_bucket);
+    holds(3, Some(3), in_the_last_slot_of_a_bucket);
     holds(3, Some(2), in_the_second_bucket_of_a_walk);
     holds(3, Some(2), an_id_that_cannot_stand_in_a_slot);
 }

@@ -172,7 +172,7 @@ fn a_reader_gets_all_ids_or_none() {
 
 #[test]
 fn an_arena_is_cleared_once() {
-    holds(2, None, two_clear_a_sealed_arena);
+    holds(2, Some(3), two_clear_a_sealed_arena);
     holds(2, None, two_clear_a_half_cleared_arena);
     holds(2, None, one_clears_and_another_one_counts);
 }

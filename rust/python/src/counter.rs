@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use verve_core::{Batch, Clock, Identity, Kind, Refusal};
 
+use crate::answers::{Answers, Response};
 use crate::clock::ManualClock;
 use crate::errors;
-use crate::fast_path::Answers;
 use crate::ids;
 use crate::record::WindowRecord;
 
@@ -30,8 +30,6 @@ pub struct Counter {
     answers: Answers,
     path: Option<PathBuf>,
 }
-
-type Response<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>);
 
 impl Counter {
     pub fn get(&self, py: Python<'_>) -> PyResult<Arc<verve_core::Counter>> {

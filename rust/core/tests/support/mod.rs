@@ -43,6 +43,7 @@ impl Path {
 impl Drop for Path {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+        // The name has no other dot.
         let _ = std::fs::remove_file(self.0.with_extension("lock"));
     }
 }

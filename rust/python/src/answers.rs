@@ -1,0 +1,72 @@
+//! Answers as Python objects: status, headers, body.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use verve_core::{Answer, BatchAnswer, Refusal};
+
+const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+
+/// Status, headers and body.
+pub type Response<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>);
+
+/// Parts of answers, made once.
+pub struct Answers {
+    ok: Py<PyBytes>,
+    failed: Py<PyBytes>,
+    ok_headers: Py<PyList>,
+    failed_headers: Vec<Py<PyList>>,
+}
+
+fn headers<'py>(py: Python<'py>, pairs: &[(&str, &str)]) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, pairs)
+}
+
+impl Answers {
+    pub fn new(py: Python<'_>) -> PyResult<Self> {
+        let failed_headers = Refusal::ALL
+            .into_iter()
+            .map(|refusal| {
+                let error = ("verve-error", refusal.name());
+                headers(py, &[NO_STORE, error]).map(Bound::unbind)
+            })
+            .collect::<PyResult<_>>()?;
+        Ok(Self {
+            ok: PyBytes::new(py, b"ok").unbind(),
+            failed: PyBytes::new(py, b"failed").unbind(),
+            ok_headers: headers(py, &[NO_STORE])?.unbind(),
+            failed_headers,
+        })
+    }
+
+    /// Status, headers and body of an accept.
+    pub fn response<'py>(&self, py: Python<'py>, answer: Answer) -> PyResult<Response<'py>> {
+        Ok(match answer {
+            Answer::Ok => (200, self.ok_headers.bind(py).clone(), self.ok.bind(py).clone()),
+            Answer::Verdict(placement) => {
+                let seen = if placement.new { "new" } else { "duplicate" };
+                let window = placement.window_start.to_string();
+                let pairs = [NO_STORE, ("verve-seen", seen), ("verve-window", &window)];
+                (200, headers(py, &pairs)?, self.ok.bind(py).clone())
+            }
+            Answer::Failed(refusal) => (
+                refusal.status(),
+                self.failed_headers[refusal as usize].bind(py).clone(),
+                self.failed.bind(py).clone(),
+            ),
+        })
+    }
+
+    /// Status, headers and body of a batch.
+    pub fn batch_response<'py>(py: Python<'py>, answer: &BatchAnswer) -> PyResult<Response<'py>> {
+        let body = PyBytes::new(py, answer.body.as_bytes());
+        let position = answer.position.map(|position| position.to_string());
+        let Some(refusal) = answer.refusal else {
+            let json = ("content-type", "application/json");
+            return Ok((200, headers(py, &[NO_STORE, json])?, body));
+        };
+        let place = if refusal.status() == 503 { "verve-recorded" } else { "verve-position" };
+        let position = position.unwrap_or_default();
+        let pairs = [NO_STORE, ("verve-error", refusal.name()), (place, &position)];
+        Ok((refusal.status(), headers(py, &pairs)?, body))
+    }
+}
