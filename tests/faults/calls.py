@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from verve import Counter, ManualClock
 
 START = 1_800_000_000
-GO, DONE = range(2)
+GO, BEGUN, DONE = range(3)
 ZERO = frozenset(range(100, 110))
 ONE = frozenset(range(-5, 0))
 BATCH = range(1_000, 1_040)
@@ -122,6 +122,7 @@ def at_the_signal(link: Link, board_path: Path, work: Callable[[], object]) -> N
         link.send("prepared")
         while not words[GO]:
             pass
+        words[BEGUN] = 1
         result = work()
         words[DONE] = 1
         link.send(result)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.faults.calls import BATCH, CALLS, DONE, GO, ONE, START, make
+from tests.faults.calls import BATCH, BEGUN, CALLS, DONE, GO, ONE, START, make
 from tests.faults.children import Board, Child
 from tests.faults.parts import Opening
 from tests.faults.tracing import Tracer, Watched, copy, differing_pages
@@ -56,14 +56,12 @@ class Stepped:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def changes(self) -> Iterator[int]:
-        """Step to the next instruction that changed the segment, and so on; their numbers."""
-        number = 0
+    def steps(self) -> Iterator[bool]:
+        """Step through the call, from its begin to its end: whether each changed the segment."""
         while not self.board[DONE]:
             self.tracer.step()
-            if self.watched.changed():
-                yield number
-                number += 1
+            if self.board[BEGUN]:
+                yield self.watched.changed()
 
     def result(self) -> object:
         """Let it go on to the end of the call: what that returned."""
@@ -144,9 +142,9 @@ def test_a_process_killed_at_any_instruction(
     chance = random.Random()
     states = 0
     with Stepped(segment.parent, name, pages) as stepped:
-        for number in stepped.changes():
+        for changed in stepped.steps():
             # Of all states a tenth in the short run, and the first ones in any case.
-            if number < 5 or chance.random() < scale(100) / 100:
+            if changed and (states < 5 or chance.random() < scale(100) / 100):
                 copy(segment, copied)
                 survives(copied, CALLS[name])
                 states += 1
@@ -163,20 +161,33 @@ STOPPED = ["add", "add a duplicate", "add many", "add first", "add many first", 
 def test_a_process_stopped_at_any_instruction(
     segment: Path, scale: Callable[[int], int], name: str
 ) -> None:
-    """The others turn the window, publish and count meanwhile; then it goes on."""
+    """The others turn the window, publish and count meanwhile; then it goes on.
+
+    It is stopped at a change, or at one of the instructions before: what a process has read and not
+    yet acted on is what can be out of date.
+    """
     pages = changing_pages(segment.parent / "dry", name)
+    gaps = [0]
     with Stepped(segment.parent, name, pages) as stepped:
-        changes = sum(1 for _ in stepped.changes())
+        for changed in stepped.steps():
+            gaps[-1] += 1
+            if changed:
+                gaps.append(0)
     chance = random.Random()
-    for round_ in range(scale(20)):
-        folder = segment.parent / f"round-{round_}"
+    steps = 0
+    while steps < scale(200_000):
+        folder = segment.parent / f"after-{steps}"
         folder.mkdir()
-        last = chance.randrange(changes)
+        changes = chance.randrange(len(gaps) - 1)
+        left = gaps[changes] - chance.choice([0, chance.randrange(60)])
         with Stepped(folder, name, pages) as stepped:
-            for number in stepped.changes():
-                if number == last:
+            for changed in stepped.steps():
+                steps += 1
+                changes -= changed
+                left -= changes == 0
+                if changes < 0 or (changes == 0 and left <= 0):
                     break
-            use_beside(stepped, CALLS[name], name)
+            chance.choice([use_beside, use_long_after])(stepped, CALLS[name], name)
         shutil.rmtree(folder)
 
 
@@ -210,6 +221,39 @@ def use_beside(stepped: Stepped, call: Call, name: str) -> None:
         counter.count()
         counter.tend()
         assert counter.closed(1)[0].unique == len(now)
+
+
+def use_long_after(stepped: Stepped, call: Call, name: str) -> None:
+    """Use every arena again while the process stands still; nothing of that may be disturbed."""
+    clock = ManualClock(START)
+    clock.advance(60 * call.now)
+    with Counter(stepped.path, clock=clock) as counter:
+        first = counter.current().window_start
+        for number in range(1, 20):
+            clock.advance(first + 60 * number - counter.now())
+            assert counter.add_many(range(10_000, 10_000 + number)) == number
+        records = counter.closed()
+        window = counter.hold()
+        assert window == first + 60 * 19
+        answers = answers_of(name, stepped.result())
+        assert counter.closed() == records
+        now = set(counter.ids()) - set(range(10_000, 10_019))
+        assert now <= sent(name)
+        unique = {record.window_start: record.unique for record in records}
+        for start, new in answers:
+            # Either it was counted before the stop, or it is now, in the current window.
+            assert start <= first or start == window, "counted in a window that was over"
+            counted = len(now) if start == window else unique[start]
+            assert counted >= new
+        assert sum(new for start, new in answers if start == window) == len(now)
+        for number in range(1, 19):
+            assert unique[first + 60 * number] == number
+        clock.advance(60)
+        assert counter.add(1)
+        assert counter.closed(1)[0].unique == len(now) + 19
+        counter.release(window)
+        counter.tend()
+        assert counter.stats()["arenas"] == {"free": 15, "open": 1, "sealed": 0}, "an arena is lost"
 
 
 def sent(name: str) -> frozenset[int]:

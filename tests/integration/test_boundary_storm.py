@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests import records
 from tests.observer import Observer
 from tests.service import Server
 from tests.witnesses import assert_exact, settled
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from tests.conftest import Serve, StartLoad
 
+FAR = "1000000000"
+"""The first id of those that come once."""
+
 
 @pytest.mark.timeout(240)
 def test_each_id_is_in_the_windows_that_its_answers_name(
@@ -23,29 +27,25 @@ def test_each_id_is_in_the_windows_that_its_answers_name(
 ) -> None:
     boundaries = scale(100)
     service = serve(Server.VERVE, workers=4, window=1)
+    around = ("--around-boundary", "50", "--boundaries", str(boundaries))
     with Observer(service) as observer:
-        load = start_load(
-            service,
-            *("--connections", "96"),
-            *("--around-boundary", "50"),
-            *("--boundaries", str(boundaries)),
-            # So few that every client sends all of them on both sides.
-            *("--ids", "same:8"),
-        )
-        result = load.wait(boundaries + 30)
-        sent = result.records
+        loads = [
+            # The ids of a boundary come from every client, on both sides of it,
+            start_load(service, *around, "--connections", "64", "--ids", "same:8"),
+            # and these come once, so that nobody else can put right where one of them was placed.
+            start_load(service, *around, "--connections", "32", "--ids", "distinct", "--base", FAR),
+        ]
+        results = [load.wait(boundaries + 30) for load in loads]
+        sent = records.load(*(load.out for load in loads))
         counted = observer.finish(sent.windows()[-1])
 
-    assert result.faults == {}
+    assert [result.faults for result in results] == [{}, {}]
     placed = sent.placed()
     assert placed.keys() <= counted.keys()
     for start, ids in counted.items():
         assert np.array_equal(ids, placed.get(start, [])), f"other ids in the window {start}"
     assert_exact(settled(service, sent.windows()[-1]), sent)
     # The storm did hit both sides: the same ids were new before the boundary and new after it.
-    both = [
-        start
-        for start in placed
-        if start + 1 in placed and np.intersect1d(placed[start], placed[start + 1]).size
-    ]
+    storm = results[0].records.placed()
+    both = [start for start in storm if np.intersect1d(storm[start], storm.get(start + 1, [])).size]
     assert len(both) >= boundaries * 9 // 10, f"only {len(both)} of {boundaries} were hit"

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("Verve runs on Linux, and on macOS for development");
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("a segment needs the address space of a 64-bit system");
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }

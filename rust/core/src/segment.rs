@@ -15,7 +15,7 @@ use crate::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, SLOTS};
 use crate::locks::AttachLock;
 use crate::mapping::{self, Mapping};
 use crate::platform;
-use crate::primitive::Ordering;
+use crate::primitive::{AtomicU64, Ordering};
 
 /// Longest window: a day.
 pub(crate) const LONGEST_WINDOW: u32 = 86_400;
@@ -69,6 +69,8 @@ pub struct Description {
 pub(crate) struct Segment {
     pub(crate) file: File,
     pub(crate) mapping: Mapping,
+    /// By the coarse clock: until then this process does not ask for storage that was refused.
+    pub(crate) short_until: AtomicU64,
 }
 
 impl Segment {
@@ -273,7 +275,7 @@ fn map(file: File, shown: &str) -> Result<Segment, Error> {
     let header = read_header(&file, shown)?;
     let mapping = Mapping::new(&file, header.arena_bytes)
         .map_err(|error| Error::io("the segment cannot be mapped", shown, &error))?;
-    Ok(Segment { file, mapping })
+    Ok(Segment { file, mapping, short_until: AtomicU64::new(0) })
 }
 
 /// A segment on a disk outlives a boot, the boot clock does not.

@@ -82,7 +82,8 @@ impl Counter {
         let front = self.front();
         let turn = self.turn();
         let published = self.published();
-        for arena in 0..ARENAS {
+        // Each process begins elsewhere: two that look at one arena at once keep each other out.
+        for arena in (0..ARENAS).map(|step| (seat.slot + step) % ARENAS) {
             let others = || {
                 (0..SLOTS).any(|slot| {
                     slot != seat.slot
@@ -98,12 +99,16 @@ impl Counter {
     /// Bytes of storage that a freed arena keeps at the most.
     fn bytes_to_keep(&self) -> u64 {
         let word = self.turn().current();
-        let next = buckets_of_step(self.next_step(word));
-        if buckets_of_step(word.start()) * SHORT <= next {
-            // The current window needs it more than the next one.
+        if self.is_short(word) {
             return 0;
         }
-        (next * size_of::<Bucket>()) as u64 * KEPT
+        (buckets_of_step(self.next_step(word)) * size_of::<Bucket>()) as u64 * KEPT
+    }
+
+    /// Whether storage was short when the window of `word` was opened: it needs what there is now
+    /// more than the next one.
+    fn is_short(&self, word: Word) -> bool {
+        buckets_of_step(word.start()) * SHORT <= buckets_of_step(self.next_step(word))
     }
 
     /// Reserves the next extent of a table that is half full, and the start of the next window's.
@@ -120,7 +125,8 @@ impl Counter {
             }
             announced.leave(word.arena());
         }
-        if let Some(arena) = turn.next_free()
+        if !self.is_short(word)
+            && let Some(arena) = turn.next_free()
             && turn.enter_in(announced, arena, State::Free)
         {
             let _ = reserve_start(self.storage(arena), self.next_step(word));

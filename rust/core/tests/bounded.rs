@@ -1,4 +1,4 @@
-//! Tables that are full: what is refused is not taken, what was taken stays, and the next window
+//! Tables that are full: what is refused is not present, what was present stays, and the next window
 //! has room again.
 
 mod support;
@@ -9,14 +9,14 @@ use proptest::prelude::*;
 use support::{SECOND, in_memory};
 use verve_core::{Clock, Counter, Error};
 
-/// Adds ids until there is no room: those that were taken.
+/// Adds ids until there is no room: those that were present.
 fn fill(counter: &Counter, first: i64) -> HashSet<i64> {
-    let mut taken = HashSet::new();
+    let mut present = HashSet::new();
     let mut refused = 0;
     for id in first.. {
         match counter.add(id) {
             Ok(placement) => {
-                assert!(placement.new && taken.insert(id));
+                assert!(placement.new && present.insert(id));
                 refused = 0;
             }
             Err(Error::Full) => refused += 1,
@@ -26,13 +26,13 @@ fn fill(counter: &Counter, first: i64) -> HashSet<i64> {
             break;
         }
     }
-    taken
+    present
 }
 
-fn check(counter: &Counter, taken: &HashSet<i64>) {
-    assert_eq!(counter.count().expect("a count"), taken.len() as u64);
-    assert_eq!(&counter.ids(None).expect("ids").into_iter().collect::<HashSet<_>>(), taken);
-    assert_eq!(counter.current().expect("figures").requests, taken.len() as u64);
+fn check(counter: &Counter, present: &HashSet<i64>) {
+    assert_eq!(counter.count().expect("a count"), present.len() as u64);
+    assert_eq!(&counter.ids(None).expect("ids").into_iter().collect::<HashSet<_>>(), present);
+    assert_eq!(counter.current().expect("figures").requests, present.len() as u64);
 }
 
 proptest! {
@@ -47,17 +47,17 @@ proptest! {
     ) {
         let (counter, clock) = in_memory(60, max_ids);
         for _ in 0..3 {
-            let taken = fill(&counter, first.into());
-            prop_assert!(taken.len() as u64 >= max_ids);
-            check(&counter, &taken);
-            for &id in taken.iter().take(100) {
+            let present = fill(&counter, first.into());
+            prop_assert!(present.len() as u64 >= max_ids);
+            check(&counter, &present);
+            for &id in present.iter().take(100) {
                 prop_assert!(!counter.add(id).expect("it is there").new);
             }
             clock.advance(60 * SECOND);
             counter.tend().expect("upkeep");
             let record = counter.closed(1).expect("records")[0];
-            prop_assert_eq!(record.unique, taken.len() as u64);
-            prop_assert_eq!(record.requests, (taken.len() + taken.len().min(100)) as u64);
+            prop_assert_eq!(record.unique, present.len() as u64);
+            prop_assert_eq!(record.requests, (present.len() + present.len().min(100)) as u64);
         }
     }
 }
