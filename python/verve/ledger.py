@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import threading
 import time
 from dataclasses import fields
@@ -176,8 +177,8 @@ class Ledger:
 
     @property
     def replaced(self) -> bool:
-        """Whether the file was removed or replaced since it was opened."""
-        return _identity(self.path) != self._identity
+        """Whether the file was removed or replaced since it was opened, or while it was."""
+        return self._identity is None or _identity(self.path) != self._identity
 
     def record(
         self,
@@ -344,7 +345,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
 def _reader(path: Path) -> sqlite3.Connection:

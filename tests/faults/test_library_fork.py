@@ -265,12 +265,13 @@ def among_threads(link: Link, opening: Opening, rounds: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.timeout(300)
 def test_forks_while_threads_count_and_attach(
     segment: Path, start: Start, scale: Callable[[int], int]
 ) -> None:
     opening = Opening(segment, max_ids=2_000_000, wall=NOW)
     child = start(among_threads, opening, scale(1_000))
-    assert child.receive(60) == (0, [])
+    assert child.receive(240) == (0, [])
 
 
 def with_a_closing_child(link: Link, opening: Opening) -> None:

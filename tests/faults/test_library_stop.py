@@ -142,6 +142,7 @@ def test_a_stopped_leader_is_replaced(
     assert starts == list(range(starts[0], starts[-1] + 1)), "no window twice, none missing"
 
 
+@pytest.mark.timeout(300)
 def test_batches_stopped_anywhere(
     segment: Path,
     scale: Callable[[int], int],
@@ -180,6 +181,7 @@ def test_batches_stopped_anywhere(
     assert hits, "no batch was stopped"
 
 
+@pytest.mark.timeout(300)
 def test_a_sealer_stopped_anywhere(
     segment: Path, scale: Callable[[int], int], remote: Callable[[Opening], Remote]
 ) -> None:

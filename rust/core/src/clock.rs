@@ -1,7 +1,7 @@
 //! The segment's clock: boot time plus an offset that follows the wall clock with care.
 //!
-//! A difference of at most [`SMALL`] is followed at once (the windows never go back, since the
-//! current word only rises). A larger one must last [`PATIENCE`] before it is believed: a step
+//! A difference of at most 5 s is followed at once (the windows never go back, since the
+//! current word only rises). A larger one must last 10 s before it is believed: a step
 //! forward is followed then; a step backward never is: windows go on by boot time and the clock
 //! counts as distrusted, until the wall clock catches up.
 

@@ -91,6 +91,10 @@ impl Segment {
         attach: impl FnOnce(Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let shown = path.display().to_string();
+        if path.file_name().is_none() {
+            let error = io::ErrorKind::InvalidInput.into();
+            return Err(Error::io("a segment needs the name of a file", &shown, &error));
+        }
         let _lock = AttachLock::take(path)?;
         remove_unfinished(path);
         let mut found = open_existing(path)?;

@@ -54,7 +54,7 @@ fn turn(counter: &Counter, clock: &ManualClock, set: &mut HashSet<i64>, requests
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 60, failure_persistence: None, ..ProptestConfig::default()
+        cases: 40, failure_persistence: None, ..ProptestConfig::default()
     })]
 
     #[test]

@@ -116,7 +116,7 @@ fn run(
 #[test]
 fn every_window_has_the_ids_that_were_acknowledged_in_it() {
     let (counter, told) = run(
-        60,
+        40,
         &|counter, number, over| {
             let (mut told, mut random) = (Told::default(), Random(number));
             while !over.load(Ordering::Relaxed) {
@@ -138,7 +138,7 @@ fn every_window_has_the_ids_that_were_acknowledged_in_it() {
 #[test]
 fn batches_say_how_many_were_new_in_which_window() {
     let (counter, told) = run(
-        60,
+        40,
         &|counter, number, over| {
             let (mut told, mut random) = (Told::default(), Random(number + 10));
             while !over.load(Ordering::Relaxed) {
@@ -160,7 +160,7 @@ fn batches_say_how_many_were_new_in_which_window() {
 #[test]
 fn without_upkeep_the_writers_turn_and_seal_by_themselves() {
     let (counter, told) = run(
-        60,
+        40,
         &|counter, number, over| {
             let (mut told, mut random) = (Told::default(), Random(number + 20));
             while !over.load(Ordering::Relaxed) {
