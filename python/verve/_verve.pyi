@@ -3,7 +3,7 @@
 import array
 import os
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeAlias, TypedDict, final
+from typing import Protocol, TypeAlias, TypedDict, final, type_check_only
 
 class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -69,6 +69,7 @@ class WindowRecord:
     @property
     def sealed_at(self) -> float: ...
 
+@type_check_only
 class Stats(TypedDict):
     """Figures of a segment over all processes; bytes, seconds, counts since it was made."""
 
@@ -88,6 +89,7 @@ class Stats(TypedDict):
     max_ids: int
     identity: str
 
+@type_check_only
 class SegmentIdentity(TypedDict):
     """What the header of a segment says; of another format only `format`, `ours`, `alive` count."""
 
@@ -165,3 +167,18 @@ def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
 
 def names_single(query: str, /) -> bool:
     """Whether `query` names `id` or `endpoint`, as only that of a single accept may."""
+
+__all__ = [
+    "CapacityError",
+    "ClosedError",
+    "Counter",
+    "FastPath",
+    "IdError",
+    "ManualClock",
+    "SegmentError",
+    "SettingError",
+    "VerveError",
+    "WindowRecord",
+    "names_single",
+    "segment_identity",
+]

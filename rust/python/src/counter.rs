@@ -59,7 +59,10 @@ impl Counter {
 #[pymethods]
 impl Counter {
     #[new]
-    #[pyo3(signature = (path=None, *, window=Some(60), max_ids=None, cluster="", state_directory="", clock=None))]
+    #[pyo3(
+        signature = (path=None, *, window=Some(60), max_ids=None, cluster="", state_directory="", clock=None),
+        text_signature = "(path=None, *, window=60, max_ids=None, cluster='', state_directory='', clock=None)",
+    )]
     fn new(
         py: Python<'_>,
         path: Option<PathBuf>,
