@@ -8,9 +8,6 @@ use crate::segment::Segment;
 use crate::table::{Bucket, EXTENTS, GROWTH, Shortage, Storage, Table};
 use crate::window::buckets_of_step;
 
-/// After a shortage of storage a process asks for more only after this many nanoseconds.
-const PATIENCE: u64 = 10_000_000;
-
 /// The buckets of one arena of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arena<'a> {
@@ -50,19 +47,16 @@ impl Storage for Arena<'_> {
         }
         // Asking a full file system costs it more than an insert costs us, and every id that finds
         // no room would ask.
-        let waits = index > 0;
-        let short_until = &self.segment.short_until;
-        if waits && platform::coarse_nanoseconds() < short_until.load(Ordering::Relaxed) {
+        let grows = index > 0;
+        if grows && self.segment.is_short() {
             return Err(Shortage::Space);
         }
         // Several may do this at once and over the same range. One that fails takes back none of
         // what another one was promised: tmpfs settles pages that it is asked for twice.
         let offset = ARENAS_AT + self.arena as u64 * whole;
         platform::reserve(&self.segment.file, offset + reserved, end - reserved).map_err(|_| {
-            if waits {
-                // Relaxed: a note of this process to itself.
-                let until = platform::coarse_nanoseconds() + PATIENCE;
-                short_until.store(until, Ordering::Relaxed);
+            if grows {
+                self.segment.note_shortage();
             }
             Shortage::Space
         })?;
@@ -114,7 +108,6 @@ impl Counter {
         if end > kept {
             // First the mark: nobody may rely on storage that is gone.
             header.reserved.store(kept, Ordering::Relaxed);
-            self.segment().short_until.store(0, Ordering::Relaxed);
             if platform::release(file, at + kept, end - kept).is_err() {
                 if platform::reserve(file, at + kept, end - kept).is_err() {
                     return false;

@@ -140,6 +140,18 @@ pub fn release(file: &File, offset: u64, length: u64) -> io::Result<()> {
     }
 }
 
+/// Blocks that the file system of `file` has free, 0 where it does not say.
+#[must_use]
+pub fn free_storage(file: &File) -> u64 {
+    // SAFETY: all-zero is a valid `statvfs`: it is plain data.
+    let mut status: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and `status` is a valid place for the answer.
+    match check(unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut status) }) {
+        Ok(_) => status.f_bavail as u64,
+        Err(_) => 0,
+    }
+}
+
 /// A file that lives in memory only and goes with its last user.
 pub fn memory_file() -> io::Result<File> {
     #[cfg(target_os = "linux")]

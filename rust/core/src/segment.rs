@@ -19,6 +19,9 @@ use crate::primitive::{AtomicU64, Ordering};
 
 /// Longest window: a day.
 pub(crate) const LONGEST_WINDOW: u32 = 86_400;
+/// After a shortage of storage a process asks again after this many nanoseconds, whatever the file
+/// system says: not every limit shows there.
+const PATIENCE: u64 = 10_000_000;
 /// Most ids that a window may be meant for: a tebibyte of address space for all arenas.
 pub(crate) const MOST_IDS: u64 = 1 << 31;
 
@@ -69,8 +72,10 @@ pub struct Description {
 pub(crate) struct Segment {
     pub(crate) file: File,
     pub(crate) mapping: Mapping,
-    /// By the coarse clock: until then this process does not ask for storage that was refused.
+    /// By the coarse clock: until then this process does not ask for storage that was refused...
     pub(crate) short_until: AtomicU64,
+    /// ... unless the file system has more free than it had then.
+    pub(crate) short_at: AtomicU64,
 }
 
 impl Segment {
@@ -110,6 +115,23 @@ impl Segment {
         let segment = map(file, &shown)?;
         follow_boot(&segment, clock);
         attach(segment)
+    }
+}
+
+impl Segment {
+    /// Whether asking for storage would most likely be in vain: it was a moment ago, and the file
+    /// system has no more free than then.
+    pub(crate) fn is_short(&self) -> bool {
+        // Relaxed, here and below: notes of this process to itself.
+        platform::coarse_nanoseconds() < self.short_until.load(Ordering::Relaxed)
+            && platform::free_storage(&self.file) <= self.short_at.load(Ordering::Relaxed)
+    }
+
+    /// Notes that storage was refused.
+    pub(crate) fn note_shortage(&self) {
+        self.short_at.store(platform::free_storage(&self.file), Ordering::Relaxed);
+        let until = platform::coarse_nanoseconds() + PATIENCE;
+        self.short_until.store(until, Ordering::Relaxed);
     }
 }
 
@@ -279,7 +301,7 @@ fn map(file: File, shown: &str) -> Result<Segment, Error> {
     let header = read_header(&file, shown)?;
     let mapping = Mapping::new(&file, header.arena_bytes)
         .map_err(|error| Error::io("the segment cannot be mapped", shown, &error))?;
-    Ok(Segment { file, mapping, short_until: AtomicU64::new(0) })
+    Ok(Segment { file, mapping, short_until: AtomicU64::new(0), short_at: AtomicU64::new(0) })
 }
 
 /// A segment on a disk outlives a boot, the boot clock does not.
