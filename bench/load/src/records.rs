@@ -87,12 +87,12 @@ impl Records {
     }
 
     pub fn write(&mut self, record: &Record) {
-        if let Some(file) = &mut self.file {
-            if let Err(error) = file.write_all(&record.bytes()) {
-                // The first error is told at the end; the rest of the file would be worthless.
-                self.error = Some(error);
-                self.file = None;
-            }
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(&record.bytes())
+        {
+            // The first error is told at the end; the rest of the file would be worthless.
+            self.error = Some(error);
+            self.file = None;
         }
     }
 

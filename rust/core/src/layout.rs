@@ -158,7 +158,7 @@ pub const ARENAS_AT: u64 = (FRONT + CALLBACK_CELLS * CALLBACK_CELL).next_multipl
 /// Length of a segment whose arenas have `arena_bytes` bytes; `None` if there is no such segment.
 #[must_use]
 pub fn length(arena_bytes: u64) -> Option<u64> {
-    if arena_bytes == 0 || arena_bytes % 4096 != 0 {
+    if arena_bytes == 0 || !arena_bytes.is_multiple_of(4096) {
         return None;
     }
     arena_bytes.checked_mul(ARENAS as u64)?.checked_add(ARENAS_AT).filter(|&bytes| bytes < LOCKS_AT)

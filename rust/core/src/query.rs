@@ -121,11 +121,11 @@ impl Iterator for Decoded<'_> {
     fn next(&mut self) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
         self.0 = rest;
-        if byte == b'%' {
-            if let Some(decoded) = escaped(rest) {
-                self.0 = &rest[2..];
-                return Some(decoded);
-            }
+        if byte == b'%'
+            && let Some(decoded) = escaped(rest)
+        {
+            self.0 = &rest[2..];
+            return Some(decoded);
         }
         Some(byte)
     }
