@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NOW = 1_800_000_000.0
 FIRST = 1_800_000_000
+MANY = range(50_000)
 
 
 def reap(*pids: int) -> None:
@@ -209,9 +210,9 @@ class Crowd:
         self.opening = opening
         self.counter = opening.open()
         self.over = threading.Event()
-        self.counted = [0, 0]
+        self.counted = 0
         self.failures: list[BaseException] = []
-        works = (partial(self._count, 0), partial(self._count, 1), self._attach)
+        works = (self._count, self._count_many, self._attach)
         self.threads = [threading.Thread(target=self._run, args=(work,)) for work in works]
         for thread in self.threads:
             thread.start()
@@ -228,10 +229,18 @@ class Crowd:
         except BaseException as failure:  # noqa: BLE001 - looked at by the test
             self.failures.append(failure)
 
-    def _count(self, thread: int) -> None:
+    def _count(self) -> None:
         while not self.over.is_set():
-            assert self.counter.add((thread + 1) * 10_000_000 + self.counted[thread])
-            self.counted[thread] += 1
+            assert self.counter.add(10_000_000 + self.counted)
+            self.counted += 1
+            time.sleep(0.0002)
+
+    def _count_many(self) -> None:
+        # Without the GIL, so that others fork meanwhile.
+        ids = array("q", MANY)
+        assert self.counter.add_many(ids) == len(MANY)
+        while not self.over.is_set():
+            assert self.counter.add_many(ids) == 0
 
     def _attach(self) -> None:
         while not self.over.is_set():
@@ -257,7 +266,8 @@ def among_threads(link: Link, opening: Opening, rounds: int) -> None:
     reap(*pids[::2])
     try:
         with opening.open() as other:
-            link.send((other.count() - sum(crowd.counted) - len(pids[::2]), crowd.failures))
+            wanted = crowd.counted + len(MANY) + len(pids[::2])
+            link.send((other.count() - wanted, crowd.failures))
     except SegmentError as error:
         link.send((0, [error]))
     finally:
