@@ -33,11 +33,20 @@ class StartLoad(Protocol):
         """`arguments` are those of `verve-load`."""
 
 
+FULL = os.environ.get("VERVE_FULL") == "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests marked `full` to full runs."""
+    left_out = [item for item in items if not FULL and item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture
 def scale() -> Callable[[int], int]:
     """What a full run does `count` times: `count` with `VERVE_FULL=1`, else a tenth of it."""
-    full = os.environ.get("VERVE_FULL") == "1"
-    return lambda count: count if full else max(1, count // 10)
+    return lambda count: count if FULL else max(1, count // 10)
 
 
 @pytest.fixture

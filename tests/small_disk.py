@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HOLD = 'mount -t tmpfs -o size="$1",mode=700 test "$0" && echo mounted && exec sleep infinity'
+_HOLD = 'mount -t tmpfs -o size="$1",mode=700 test "$0" && echo mounted && exec cat'
 
 
 class SmallDisk:
@@ -32,7 +32,10 @@ class SmallDisk:
             pytest.skip("util-linux is missing: `unshare`, `nsenter`")
         namespaces = ["--mount"] if as_root else ["--mount", "--map-root-user"]
         self._holder = subprocess.Popen(
-            ["unshare", *namespaces, "sh", "-c", _HOLD, path, str(size)], stdout=subprocess.PIPE
+            ["unshare", *namespaces, "sh", "-c", _HOLD, path, str(size)],
+            # Never written to: it ends with the test, and the holder with it.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != b"mounted\n":

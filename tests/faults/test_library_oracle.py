@@ -74,6 +74,11 @@ def test_nothing_is_found_where_nothing_is_wrong(world: World) -> None:
     assert [life.pending for life in world.lives] == [(900, 10), None]
 
 
+def test_a_window_that_nobody_observed_is_no_fault(world: World) -> None:
+    del world.observed[W2]
+    assert not world.differences()
+
+
 def lose(world: World, window: int, id: int) -> None:
     """An id is neither listed nor counted."""
     world.observed[window] = world.observed[window][world.observed[window] != id]
@@ -114,7 +119,9 @@ def repeat(world: World) -> None:
 
 
 def unobserved(world: World) -> None:
-    """A window in which ids were acknowledged was never listed."""
+    """A window is never listed, and published with another count."""
+    world.observed[W2] = world.observed[W2][1:]
+    recount(world, W2)
     del world.observed[W2]
 
 
@@ -138,7 +145,7 @@ FAULTS: dict[str, tuple[str, Callable[[World], object]]] = {
         "published",
         lambda w: w.observed.update({W2: w.observed[W2][1:]}),
     ),
-    "a window was not observed": ("nobody listed", unobserved),
+    "an id is lost from a window that nobody observed": ("said new", unobserved),
 }
 
 

@@ -21,8 +21,10 @@ from tests.faults.tracing import Tracer, Watched, copy, differing_pages
 from verve import Counter, ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from _pytest.mark import ParameterSet
 
     from tests.faults.calls import Call
 
@@ -132,8 +134,21 @@ def check_records(unique: dict[int, int], call: Call, window: int) -> None:
         assert len(must) <= unique[start_of(number)] <= len(must | may)
 
 
+def cases(names: Iterable[str]) -> list[ParameterSet]:
+    """One test for each call; those of many instructions are left to full runs."""
+    long = {
+        "add first",
+        "add many first",
+        "add after a pause",
+        "closed",
+        "lead",
+        "attach and leave",
+    }
+    return [pytest.param(name, marks=[pytest.mark.full] * (name in long)) for name in names]
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", cases(CALLS))
 def test_a_process_killed_at_any_instruction(
     segment: Path, scale: Callable[[int], int], name: str
 ) -> None:
@@ -153,11 +168,11 @@ def test_a_process_killed_at_any_instruction(
     assert states > 0, "the call changed nothing"
 
 
-STOPPED = ["add", "add a duplicate", "add many", "add first", "add many first", "seal", "closed"]
+STOPPABLE = ["add", "add a duplicate", "add many", "add first", "add many first", "seal", "closed"]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", STOPPED)
+@pytest.mark.parametrize("name", cases(STOPPABLE))
 def test_a_process_stopped_at_any_instruction(
     segment: Path, scale: Callable[[int], int], name: str
 ) -> None:
