@@ -125,7 +125,7 @@ UNSAFE = {
     "rust/core/src/locks.rs",  # knows when the file of a fork's parent must not be closed
     "rust/core/src/mapping.rs",  # reaches the shared mapping through raw addresses
     "rust/core/src/platform.rs",  # system calls
-    "rust/core/src/table.rs",  # prefetches
+    "rust/core/src/line.rs",  # vector loads and prefetches
 }
 
 

@@ -60,6 +60,9 @@ impl Counter {
         let seat = self.seat()?;
         let slot = &self.front().slots[seat.slot];
         let mixed = self.mix().forward(id);
+        // Asked for before the clock and the announcement, it is there when they are done.
+        let likely = self.turn().current();
+        self.table(likely.arena(), likely.start()).prefetch(mixed, 1);
         let mut late = false;
         loop {
             let word = self.enter(seat, self.now_window())?;
@@ -140,27 +143,33 @@ impl Counter {
         counts.requests.fetch_add(ids.len() as u64, Ordering::Relaxed);
         let mut stretch = Stretch { recorded: 0, new: 0, sealed: false, ended: Ok(()) };
         let extents = table.extents();
+        // With several extents each id asks for many lines, and the first cache holds few hundred.
+        let ahead = if extents == 1 { AHEAD } else { AHEAD / 4 };
         let mut mixed = [0; AHEAD];
-        'stretch: for block in ids.chunks(AHEAD) {
-            for (mixed, &id) in mixed.iter_mut().zip(block) {
-                *mixed = self.mix().forward(id);
-                table.prefetch(*mixed, extents);
+        for (place, &id) in ids.iter().take(ahead).enumerate() {
+            mixed[place] = self.mix().forward(id);
+            table.prefetch(mixed[place], extents);
+        }
+        for at in 0..ids.len() {
+            let word = mixed[at & (ahead - 1)];
+            // One id's lines are asked for with each insert: whole blocks would wait for each other.
+            if let Some(&id) = ids.get(at + ahead) {
+                mixed[at & (ahead - 1)] = self.mix().forward(id);
+                table.prefetch(mixed[at & (ahead - 1)], extents);
             }
-            for &mixed in &mixed[..block.len()] {
-                match table.insert(mixed) {
-                    Ok(Insert::New) => stretch.new += 1,
-                    Ok(Insert::Present) => {}
-                    Ok(Insert::Sealed) => {
-                        stretch.sealed = true;
-                        break 'stretch;
-                    }
-                    Err(shortage) => {
-                        stretch.ended = Err(shortage);
-                        break 'stretch;
-                    }
+            match table.insert(word) {
+                Ok(Insert::New) => stretch.new += 1,
+                Ok(Insert::Present) => {}
+                Ok(Insert::Sealed) => {
+                    stretch.sealed = true;
+                    break;
                 }
-                stretch.recorded += 1;
+                Err(shortage) => {
+                    stretch.ended = Err(shortage);
+                    break;
+                }
             }
+            stretch.recorded += 1;
         }
         counts.requests.fetch_sub((ids.len() - stretch.recorded) as u64, Ordering::Relaxed);
         counts.new.fetch_add(stretch.new, Ordering::Relaxed);

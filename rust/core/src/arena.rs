@@ -17,15 +17,19 @@ pub(crate) struct Arena<'a> {
 
 /// First bucket and number of buckets of extent `index`, where the first extent has `first`: the
 /// extents follow each other, so that a table always uses the same pages from the arena's start.
+#[inline]
 fn extent_range(first: usize, index: usize) -> (usize, usize) {
-    let grown = 1_usize << (GROWTH as usize * index.min(EXTENTS));
-    (first.saturating_mul((grown - 1) / ((1 << GROWTH) - 1)), first.saturating_mul(grown))
+    if index == 0 {
+        return (0, first);
+    }
+    let grown = GROWTH.pow(index.min(EXTENTS) as u32 - 1);
+    (first.saturating_mul(1 + (grown - 1) / (GROWTH - 1)), first.saturating_mul(grown))
 }
 
 impl Storage for Arena<'_> {
     #[inline]
     fn extent(&self, first: usize, index: usize) -> &[Bucket] {
-        let (at, count) = if index == 0 { (0, first) } else { extent_range(first, index) };
+        let (at, count) = extent_range(first, index);
         self.segment.mapping.buckets(self.arena, at, count)
     }
 

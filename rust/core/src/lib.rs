@@ -39,6 +39,7 @@ mod answer;
 mod arena;
 #[cfg(not(loom))]
 pub mod batch;
+mod bucket;
 #[cfg(not(loom))]
 mod building;
 #[cfg(not(loom))]
@@ -57,6 +58,7 @@ mod id;
 pub mod layout;
 #[cfg(not(loom))]
 mod lease;
+mod line;
 #[cfg(not(loom))]
 mod locks;
 #[cfg(not(loom))]

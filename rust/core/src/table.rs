@@ -1,28 +1,32 @@
 //! The table of one arena: buckets of one cache line, walked in order, never moved.
 //!
 //! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed
-//! word of one id, or is [`SEALED`]. An id walks up to [`WALK`] buckets of an extent and takes the
-//! first empty slot; if all are full it goes on in the next extent. A slot is never freed inside
+//! word of one id, or is [`SEALED`]. An id walks up to [`WALK`] buckets of the first extent and takes
+//! the first empty slot; if all are full it goes on in the next extent. A slot is never freed inside
 //! a window, so "this walk is full" stays true, every thread walks the same path, and two threads
 //! with the same id meet on the same slot.
 //!
 //! Freezing puts [`SEALED`] into the first empty slot of each bucket: since a bucket is filled
 //! from the front, it cannot change after that.
 
+pub use crate::bucket::{Bucket, EMPTY, Insert, SEALED, SLOTS};
+use crate::line;
 use crate::primitive::{AtomicU64, Ordering, Site, ordering, strong};
 
-/// A slot that no id has taken.
-pub const EMPTY: u64 = 0;
-/// The slot that closes a bucket of a frozen table.
-pub const SEALED: u64 = u64::MAX;
-/// Slots of a bucket: one cache line.
-pub const SLOTS: usize = if cfg!(loom) { 2 } else { 8 };
-/// Buckets that an id may walk in one extent.
-pub const WALK: usize = if cfg!(loom) { 2 } else { 4 };
-/// Each extent has `2^GROWTH` times the buckets of the one before.
-pub const GROWTH: u32 = 2;
+/// Buckets that an id may walk in the first extent. Of eight, none goes on at a load of 0.55; of
+/// four, one in 30,000 does, and opens the next extent for everybody.
+pub const WALK: usize = if cfg!(loom) { 2 } else { 8 };
+/// Buckets that an id may walk in each extent behind the first: looking through the full ones is
+/// what a growing table is slow for.
+pub const WALK_BEYOND: usize = if cfg!(loom) { 2 } else { 4 };
+/// Each extent behind the second has this many times the buckets of the one before. The second is
+/// as large as the first.
+pub const GROWTH: usize = 4;
 /// Extents that a table may have; the last ones would be larger than any memory.
 pub const EXTENTS: usize = 16;
+
+/// Buckets between the one that is being frozen and the one that is asked for.
+const FREEZE_AHEAD: usize = 32;
 
 /// Set in [`ArenaHeader::extents`] and [`ArenaHeader::flags`] once the table is being frozen.
 const SEALED_BIT: u64 = 1 << 63;
@@ -32,20 +36,6 @@ const HAS_EMPTY: u64 = 1;
 const HAS_SEALED: u64 = 2;
 /// Set in [`ArenaHeader::flags`] when a process died inside: its counts may be behind the table.
 pub const UNCERTAIN: u64 = 4;
-
-/// Eight slots in one cache line.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub struct Bucket {
-    /// Filled from the front; an occupied slot never changes inside a window.
-    slots: [AtomicU64; SLOTS],
-}
-
-impl Default for Bucket {
-    fn default() -> Self {
-        Self { slots: core::array::from_fn(|_| AtomicU64::new(EMPTY)) }
-    }
-}
 
 /// The words that belong to one arena.
 #[repr(C, align(128))]
@@ -97,17 +87,6 @@ pub enum Shortage {
     Space,
 }
 
-/// What became of an insert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insert {
-    /// The id was not there, and is now.
-    New,
-    /// The id was there.
-    Present,
-    /// The table is being frozen and the id was not there: it belongs to the next window.
-    Sealed,
-}
-
 /// One arena's table: header, storage and the number of buckets of its first extent.
 #[derive(Debug)]
 pub struct Table<'a, S: Storage> {
@@ -143,8 +122,9 @@ impl<'a, S: Storage> Table<'a, S> {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn insert_beyond(&self, word: u64) -> Result<Insert, Shortage> {
+        self.prefetch(word, self.extents());
         let mut index = 1;
         loop {
             // Acquire: pairs with the Release in `open`, behind which the extent has storage.
@@ -208,7 +188,12 @@ impl<'a, S: Storage> Table<'a, S> {
         let flags = self.header.flags.fetch_or(SEALED_BIT, Ordering::Relaxed);
         let mut count = u64::from((flags & (HAS_EMPTY | HAS_SEALED)).count_ones());
         for index in 0..=extents_beyond(opened) {
-            for bucket in self.storage.extent(self.first, index) {
+            let buckets = self.storage.extent(self.first, index);
+            for (at, bucket) in buckets.iter().enumerate() {
+                // The processor's own look-ahead ends with each page.
+                if let Some(ahead) = buckets.get(at + FREEZE_AHEAD) {
+                    line::prefetch(ahead.slots());
+                }
                 count += bucket.freeze();
             }
         }
@@ -232,19 +217,28 @@ impl<'a, S: Storage> Table<'a, S> {
         }
         for index in 0..=extents_beyond(opened) {
             for bucket in self.storage.extent(self.first, index) {
-                bucket.occupied(&mut visit);
+                bucket.for_each(&mut visit);
             }
         }
     }
 
-    /// Brings the first cache line of the walk of `word`, in every open extent, nearer.
+    /// Brings the walk of `word` nearer in the first `extents` extents: the first line in the last of
+    /// them, all lines in those before, which are mostly full.
     #[inline]
     pub fn prefetch(&self, word: u64, extents: usize) {
-        for index in 0..extents {
-            let buckets = self.storage.extent(self.first, index);
-            if buckets.len() >= WALK {
-                prefetch(&buckets[position(buckets.len(), word, index)]);
-            }
+        for index in 0..extents - 1 {
+            self.prefetch_walk(word, index);
+        }
+        let buckets = self.storage.extent(self.first, extents - 1);
+        if let Some(bucket) = buckets.get(position(buckets.len(), word, extents - 1)) {
+            line::prefetch(bucket.slots());
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_walk(&self, word: u64, index: usize) {
+        for bucket in path(self.storage.extent(self.first, index), word, index) {
+            line::prefetch(bucket.slots());
         }
     }
 
@@ -271,12 +265,31 @@ fn position(buckets: usize, word: u64, extent: usize) -> usize {
 }
 
 #[inline]
+fn walk_length(extent: usize) -> usize {
+    if extent == 0 { WALK } else { WALK_BEYOND }
+}
+
+/// The buckets of an extent that the walk of `word` passes, in order.
+#[inline]
+fn path(buckets: &[Bucket], word: u64, extent: usize) -> impl Iterator<Item = &Bucket> {
+    let mut at = position(buckets.len(), word, extent);
+    (0..walk_length(extent).min(buckets.len())).map(move |_| {
+        let bucket = &buckets[at];
+        at += 1;
+        if at == buckets.len() {
+            at = 0;
+        }
+        bucket
+    })
+}
+
+#[inline]
 fn walk(buckets: &[Bucket], word: u64, extent: usize) -> Walk {
     if buckets.is_empty() {
         return Walk::Full;
     }
     let mut at = position(buckets.len(), word, extent);
-    for _ in 0..WALK.min(buckets.len()) {
+    for _ in 0..walk_length(extent).min(buckets.len()) {
         if let Some(insert) = buckets[at].insert(word) {
             return Walk::Done(insert);
         }
@@ -287,90 +300,3 @@ fn walk(buckets: &[Bucket], word: u64, extent: usize) -> Walk {
     }
     Walk::Full
 }
-
-impl Bucket {
-    /// `None` when the bucket is full of other ids.
-    #[inline]
-    fn insert(&self, word: u64) -> Option<Insert> {
-        for slot in &self.slots {
-            // Relaxed throughout: a slot holds the whole id, no other memory hangs on it, and the
-            // order of changes to one slot is the same for everyone.
-            let mut found = slot.load(Ordering::Relaxed);
-            if found == EMPTY {
-                match claim(slot, word, Site::ClaimSlot) {
-                    Ok(()) => return Some(Insert::New),
-                    Err(other) => found = other,
-                }
-            }
-            if found == word {
-                return Some(Insert::Present);
-            }
-            if found == SEALED {
-                return Some(Insert::Sealed);
-            }
-        }
-        None
-    }
-
-    /// Closes the bucket and returns how many ids are in it.
-    fn freeze(&self) -> u64 {
-        let mut count = 0;
-        for slot in &self.slots {
-            // Relaxed: as in `insert`.
-            let mut found = slot.load(Ordering::Relaxed);
-            if found == EMPTY {
-                match claim(slot, SEALED, Site::FreezeSlot) {
-                    Ok(()) => break,
-                    Err(other) => found = other,
-                }
-            }
-            if found == SEALED {
-                break;
-            }
-            count += 1;
-        }
-        count
-    }
-
-    /// Empties the bucket; what [`crate::mapping::Mapping::zero`] does where there is a mapping.
-    #[cfg(loom)]
-    pub fn zero(&self) {
-        for slot in &self.slots {
-            slot.store(EMPTY, Ordering::Relaxed);
-        }
-    }
-
-    fn occupied(&self, visit: &mut impl FnMut(u64)) {
-        for slot in &self.slots {
-            match slot.load(Ordering::Relaxed) {
-                EMPTY | SEALED => break,
-                word => visit(word),
-            }
-        }
-    }
-}
-
-/// Puts `word` into an empty slot, or says what is there.
-#[inline]
-fn claim(slot: &AtomicU64, word: u64, site: Site) -> Result<(), u64> {
-    if strong(site) {
-        slot.compare_exchange(EMPTY, word, Ordering::Relaxed, Ordering::Relaxed).map(drop)
-    } else {
-        // What the models must find to be wrong.
-        slot.store(word, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-#[cfg(all(target_arch = "x86_64", not(loom)))]
-#[inline]
-#[expect(unsafe_code, reason = "prefetching has no safe form")]
-fn prefetch(bucket: &Bucket) {
-    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch of any address is no access, and SSE is part of x86-64.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(bucket).cast()) }
-}
-
-#[cfg(any(not(target_arch = "x86_64"), loom))]
-#[inline]
-fn prefetch(_bucket: &Bucket) {}
