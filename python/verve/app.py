@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import asgi, fast_path, routes, rsgi
+from .scheduling import schedule_in_batches
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class App:
             sys.exit(1)
         loop.call_soon(self.worker.repeat_termination)
         fast_path.install(self.__rsgi__, self.worker)
+        schedule_in_batches()
 
     async def __rsgi__(self, scope: rsgi.Scope, protocol: Any) -> None:  # noqa: ANN401 - two classes
         """Answer one request of Granian's RSGI mode."""

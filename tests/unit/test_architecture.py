@@ -31,7 +31,7 @@ class Stage(NamedTuple):
 
 CORE = {
     "primitives": Stage({"mix", "platform", "primitive"}, set()),
-    "table": Stage({"table"}, {"primitives"}),
+    "table": Stage({"bucket", "line", "table"}, {"primitives"}),
     "error": Stage({"error"}, {"table"}),
     "window": Stage({"announcements", "ring", "turn", "window"}, {"primitives", "table"}),
     "segment": Stage(
@@ -111,6 +111,7 @@ PACKAGE = {
             "metrics",
             "routes",
             "rsgi",
+            "scheduling",
             "worker",
         },
         {"binding", "leader", "ledger", "log", "settings", "sinks", "window"},
