@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.caller import FULL
 from tests.kafka import Broker, missing
 from tests.load import Load, find_binary
 from tests.service import Server, Service
@@ -31,9 +32,6 @@ class StartLoad(Protocol):
 
     def __call__(self, service: Service, *arguments: str) -> Load:
         """`arguments` are those of `verve-load`."""
-
-
-FULL = os.environ.get("VERVE_FULL") == "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

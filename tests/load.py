@@ -12,14 +12,13 @@ It asks for the verdict with every id, so that each answer names its window.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests import records
+from tests import caller, records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,8 +95,8 @@ class Load:
 
 def find_binary() -> Path:
     """The generator: the one that `VERVE_LOAD` names, else what cargo makes of the sources."""
-    if named := os.environ.get("VERVE_LOAD"):
-        return Path(named)
+    if caller.LOAD:
+        return Path(caller.LOAD)
     command = ["cargo", "build", "--release", "--package", "verve-load", "--message-format", "json"]
     built = subprocess.run(command, cwd=_ROOT, capture_output=True, check=False)
     for line in built.stdout.splitlines():

@@ -101,7 +101,7 @@ class Service:
         self._target = target
         self._command = list(command)
         self._environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("VERVE_")},
+            **os.environ,
             "PYTHONUNBUFFERED": "1",
             "VERVE_WINDOW": str(window),
             "VERVE_STATE_DIR": str(self.state_directory),

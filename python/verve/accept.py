@@ -7,6 +7,7 @@ The names of the reasons are those of the table in `rust/core/src/refusal.rs`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from ._verve import names_single
@@ -43,14 +44,17 @@ async def batch(worker: Worker, request: Request) -> Response:
     counter = worker.counter
     if counter is None:
         return failed(503, "segment unusable")
-    if request.query is None or names_single(request.query):
-        return refuse(counter, 400, "query in batch")
     kind = _kind(request.header("content-type"))
-    if kind is None:
-        return refuse(counter, 415, "body type", ("accept-post", ", ".join(KINDS)))
-    if any(value.strip().lower() != "identity" for value in request.header("content-encoding")):
-        return refuse(counter, 415, "body encoding", ("accept-encoding", "identity"))
-    return await _counted(counter, kind, request, worker.max_body)
+    if request.query is None or names_single(request.query):
+        refusal = refuse(counter, 400, "query in batch")
+    elif kind is None:
+        refusal = refuse(counter, 415, "body type", ("accept-post", ", ".join(KINDS)))
+    elif any(value.strip().lower() != "identity" for value in request.header("content-encoding")):
+        refusal = refuse(counter, 415, "body encoding", ("accept-encoding", "identity"))
+    else:
+        return await _counted(counter, kind, request, worker.max_body)
+    await _drop_body(request, worker.max_body)
+    return refusal
 
 
 async def _counted(counter: Counter, kind: str, request: Request, limit: int) -> Response:
@@ -87,11 +91,21 @@ def _kind(values: list[str]) -> str | None:
     return KINDS.get(kind.strip().lower())
 
 
+async def _drop_body(request: Request, limit: int) -> None:
+    """Read what nobody wants: a server that answers first ends the connection with the answer."""
+    if not _waits(request):
+        with contextlib.suppress(BodyTooLargeError, BodyBrokenError):
+            await _body(request, limit)
+
+
 async def _body(request: Request, limit: int) -> bytes:
     declared = declared_length(request)
-    if declared is not None and declared > limit:
-        waits = any("100-continue" in value.lower() for value in request.header("expect"))
-        # Who waits for leave to send has sent nothing yet, and who sends far too much is cut off.
-        if waits or declared > limit * 2:
-            raise BodyTooLargeError
+    # Who waits for leave to send has sent nothing yet, and who sends far too much is cut off.
+    if declared is not None and declared > limit and (_waits(request) or declared > limit * 2):
+        raise BodyTooLargeError
     return await request.body(limit)
+
+
+def _waits(request: Request) -> bool:
+    """Whether the client sends the body only once it is told to go on."""
+    return any("100-continue" in value.lower() for value in request.header("expect"))

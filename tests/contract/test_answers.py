@@ -199,6 +199,36 @@ def test_hostile_batches(service: Service) -> None:
                 assert json.loads(body)["accepted"] == len(batch.ids)
 
 
+@pytest.mark.parametrize(
+    ("query", "header", "status"),
+    [
+        ("?id=7", TEXT, 400),
+        ("", ("content-type", "text/html"), 415),
+        ("", ("content-encoding", "gzip"), 415),
+    ],
+    ids=["query", "type", "encoding"],
+)
+def test_a_connection_outlives_a_refused_batch(
+    service: Service, query: str, header: tuple[str, str], status: int
+) -> None:
+    with contextlib.closing(_connection(service)) as connection:
+        connection.putrequest("POST", ACCEPT + query)
+        connection.putheader(*header)
+        if header[0] != TEXT[0]:
+            connection.putheader(*TEXT)
+        connection.putheader("content-length", "1")
+        connection.endheaders()
+        # Most clients send the body in a packet of its own, and read nothing before that.
+        time.sleep(0.1)
+        connection.send(b"7")
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (status, b"failed")
+        used = connection.sock
+        connection.request("GET", f"{ACCEPT}?id=7")
+        assert connection.getresponse().read() == b"ok"
+        assert connection.sock is used
+
+
 @pytest.mark.parametrize("form", ["binary", "json", "text", "charset", "identity", "chunked"])
 def test_a_batch_is_counted(service: Service, form: str) -> None:
     first, second = next(_ids), next(_ids)

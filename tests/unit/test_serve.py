@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Serve
+    from tests.service import Service
 
 
 def _alive(pid: int) -> bool:
@@ -76,20 +77,26 @@ def test_no_orphan_goes_on_serving(serve: Serve) -> None:
         service.get("/livez")
 
 
+def _stop_inside_a_commit(service: Service, ledger: Path) -> int:
+    """Stop whoever writes to the ledger, right behind a boundary: a commit takes milliseconds."""
+    for _ in range(30):
+        time.sleep(service.window - time.time() % service.window)
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            for pid in holders(ledger):
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(0.01)
+                if pid in holders(ledger):
+                    return pid
+                os.kill(pid, signal.SIGCONT)
+    raise service.error("nobody was caught inside a commit")
+
+
 def test_one_that_is_stopped_inside_a_commit_is_killed(serve: Serve) -> None:
     service = serve(Server.VERVE, workers=2, window=1)
     path = service.state_directory / "ledger.sqlite3"
 
-    def caught() -> int | None:
-        for pid in holders(path):
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.01)
-            if pid in holders(path):
-                return pid
-            os.kill(pid, signal.SIGCONT)
-        return None
-
-    stopped = service.wait_until(caught, 60, "caught inside a commit")
+    stopped = _stop_inside_a_commit(service, path)
     service.wait_until(lambda: not _alive(stopped), 10, "killed")
     service.wait_until(lambda: service.events("ledger.recovered"), 10, "recovered")
     assert [line["pid"] for line in service.events("ledger.holder_killed")] == [stopped]
