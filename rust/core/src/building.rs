@@ -17,8 +17,8 @@ use crate::window::{State, Word, buckets_of_step, step_of_buckets};
 /// The step of the smallest first extent, unless the arena is smaller: one page, which every arena
 /// keeps, so that a window can always be turned.
 pub(crate) const SMALLEST: u8 = 16;
-/// Buckets of the first extent of a segment's first window: 524,288 slots, 4 MiB.
-pub(crate) const FIRST_BUCKETS: usize = 65_536;
+/// Buckets of the first extent of a segment's first window: 65,536 slots, 512 KiB.
+pub(crate) const FIRST_BUCKETS: usize = 8_192;
 
 pub(crate) fn create(path: &Path, identity: &Identity, clock: &Clock) -> Result<(), BuildError> {
     let unfinished = with_suffix(path, ".new");

@@ -89,18 +89,18 @@ proptest! {
 
 #[test]
 fn a_table_grows_through_its_extents() {
-    // 65,536 buckets at first, as many again, and what is left of the arena.
-    let (counter, clock) = in_memory(60, 1_000_000);
+    // 8,192 buckets at first, as many again, 32,768, and what is left of the arena.
+    let (counter, clock) = in_memory(60, 400_000);
     let (mut set, mut requests) = (HashSet::new(), 0);
-    for window in 0..2 {
-        let all: Vec<i64> = (0..900_000).map(|step| (window << 40) + step * 7).collect();
+    for window in 0..3 {
+        let all: Vec<i64> = (0..350_000).map(|step| (window << 40) + step * 7).collect();
         let batch = counter.add_many(&all).expect("a seat");
-        assert_eq!(batch.shares[0].new, 900_000);
+        assert_eq!(batch.shares[0].new, 350_000);
         assert_eq!(counter.add_many(&all).expect("a seat").shares[0].new, 0);
         for &id in all.iter().step_by(97) {
             assert!(!counter.add(id).expect("room").new);
         }
-        requests += 1_800_000 + 900_000_u64.div_ceil(97);
+        requests += 700_000 + 350_000_u64.div_ceil(97);
         set.extend(&all);
         turn(&counter, &clock, &mut set, &mut requests);
         counter.tend().expect("upkeep");
