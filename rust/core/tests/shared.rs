@@ -150,7 +150,9 @@ fn upkeep_by_all_at_once_loses_nothing() {
     });
     counters[0].seal().expect("the last record");
     let records = counters[1].closed(usize::MAX).expect("records");
-    assert!(records.len() >= 600);
+    // Who gets no time for long enough finds more windows skipped than are published.
+    let published: BTreeSet<u64> = records.iter().map(|record| record.window_start).collect();
+    assert!(published.len() > 100 && told.keys().all(|start| published.contains(start)));
     for record in &records {
         let ids = told.get(&record.window_start).map_or(0, BTreeSet::len);
         assert_eq!(record.unique, ids as u64, "window {}", record.window_start);
