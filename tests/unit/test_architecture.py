@@ -82,6 +82,7 @@ PACKAGE = {
     "settings": Stage(
         {
             "config",
+            "config_choices",
             "config_defaults",
             "config_row",
             "config_table",
@@ -110,6 +111,7 @@ PACKAGE = {
         {"attach", "courier", "deposed", "drain", "leader", "outbox", "standing"},
         {"binding", "ledger", "log", "settings", "sinks", "window"},
     ),
+    "callbacks": Stage({"callbacks"}, {"binding", "log", "settings"}),
     "app": Stage(
         {
             "accept",
@@ -125,11 +127,20 @@ PACKAGE = {
             "rsgi",
             "worker",
         },
-        {"binding", "leader", "ledger", "log", "settings", "sinks", "window"},
+        {"binding", "callbacks", "leader", "ledger", "log", "settings", "sinks", "window"},
     ),
     "commands": Stage(
-        {"__main__", "check", "cli", "count_file", "segment_view", "serve", "supervisor"},
-        {"binding", "leader", "ledger", "log", "names", "settings", "sinks", "window"},
+        {
+            "__main__",
+            "callback_view",
+            "check",
+            "cli",
+            "count_file",
+            "segment_view",
+            "serve",
+            "supervisor",
+        },
+        {"binding", "callbacks", "leader", "ledger", "log", "names", "settings", "sinks", "window"},
     ),
 }
 

@@ -65,6 +65,15 @@ impl Default for Settings {
     }
 }
 
+/// Whether callbacks could be sent with these settings: reads all files that they name.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    let guard = Arc::new(Guard { mode: settings.mode, allowed: settings.allowed.clone() });
+    let (lookup, signer) = (settings.lookup.clone(), settings.signer.clone());
+    Transport::new(guard, lookup, signer, &settings.wire)
+        .map(drop)
+        .map_err(|message| Error::Setting { message })
+}
+
 /// Takes callbacks and sends them, from one process, through the cells of its counter's segment.
 pub struct Callbacks {
     counter: Arc<Counter>,

@@ -27,6 +27,6 @@ pub mod transport;
 pub mod word;
 
 pub use self::{
-    front::{Callbacks, Settings},
+    front::{Callbacks, Settings, check},
     probe::{Probe, probe},
 };

@@ -46,6 +46,12 @@ impl Figure {
     /// How many of them are ends.
     pub const ENDS: usize = 6;
 
+    /// Whether it is the end of a callback.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        (self as usize) < Self::ENDS
+    }
+
     /// The name in logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -97,6 +103,8 @@ pub struct Report {
     pub count: Option<u64>,
     /// The header `webhook-id`.
     pub id: String,
+    /// Whether it is one of those to be logged.
+    pub logged: bool,
 }
 
 /// Which attempts are reported one by one.
@@ -117,7 +125,10 @@ const KEPT: usize = 1_000;
 struct Waiting {
     reports: VecDeque<Report>,
     second: Instant,
-    left_this_second: u32,
+    /// Lines that may be logged this second.
+    lines: u32,
+    /// Callbacks that ended without success and may be noted this second, logged or not.
+    failures: u32,
     left_out: [u64; Figure::ALL.len()],
 }
 
@@ -136,7 +147,8 @@ impl Reports {
         let waiting = Waiting {
             reports: VecDeque::new(),
             second: Instant::now(),
-            left_this_second: per_second,
+            lines: per_second,
+            failures: per_second,
             left_out: Default::default(),
         };
         Self { lines, per_second, waiting: Mutex::new(waiting) }
@@ -146,28 +158,33 @@ impl Reports {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a report, which is made only if it is told.
-    pub fn put(&self, figure: Figure, report: impl FnOnce() -> Report) {
+    /// Takes a report, which is made only if it is told; `report` hears whether it is to be logged.
+    pub fn put(&self, figure: Figure, report: impl FnOnce(bool) -> Report) {
         let mut waiting = self.waiting();
         let now = Instant::now();
         if now - waiting.second >= Duration::from_secs(1) {
             waiting.second = now;
-            waiting.left_this_second = self.per_second;
+            waiting.lines = self.per_second;
+            waiting.failures = self.per_second;
         }
         let wanted = match self.lines {
             Lines::All => true,
             Lines::Failures => figure != Figure::Delivered,
             Lines::Summary => false,
         };
-        if !wanted || waiting.left_this_second == 0 || waiting.reports.len() >= KEPT {
-            waiting.left_out[figure as usize] += 1;
-            return;
+        let has_failed = figure.is_end() && figure != Figure::Delivered;
+        let is_kept = waiting.reports.len() < KEPT;
+        let logged = is_kept && wanted && waiting.lines > 0;
+        let noted = is_kept && has_failed && waiting.failures > 0;
+        waiting.lines -= u32::from(logged);
+        waiting.failures -= u32::from(noted);
+        waiting.left_out[figure as usize] += u64::from(!logged);
+        if logged || noted {
+            waiting.reports.push_back(report(logged));
         }
-        waiting.left_this_second -= 1;
-        waiting.reports.push_back(report());
     }
 
-    /// The reports since the last call, and how many were left out, by figure.
+    /// The reports since the last call, and how many are not to be logged, by figure.
     #[must_use]
     pub fn drain(&self) -> (Vec<Report>, [u64; Figure::ALL.len()]) {
         let mut waiting = self.waiting();

@@ -389,7 +389,7 @@ impl Sender {
         reason: &'static str,
     ) {
         figure.count(&self.means.counter, 1);
-        self.means.reports.put(figure, || Report {
+        self.means.reports.put(figure, |logged| Report {
             endpoint: told(&content.url).to_owned(),
             figure,
             status: match attempt {
@@ -402,6 +402,7 @@ impl Sender {
             window_start: content.window_start,
             count: content.count,
             id: self.id(index, content),
+            logged,
         });
     }
 

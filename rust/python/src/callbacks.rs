@@ -79,7 +79,7 @@ impl Callbacks {
         self.answers.response(py, answer)
     }
 
-    /// The attempts since the last call, each a dict, and how many were left out, by outcome.
+    /// The attempts since the last call, each a dict, and how many are not to be logged, by outcome.
     fn drain<'py>(
         &self,
         py: Python<'py>,
@@ -121,12 +121,20 @@ pub fn callback_figures<'py>(
     let dict = PyDict::new(py);
     dict.set_item("pending", Slab::taken(&counter))?;
     let ends = PyDict::new(py);
-    for (index, (figure, count)) in Figure::ALL.into_iter().zip(Figure::all(&counter)).enumerate() {
-        let target = if index < Figure::ENDS { &ends } else { &dict };
+    for (figure, count) in Figure::ALL.into_iter().zip(Figure::all(&counter)) {
+        let target = if figure.is_end() { &ends } else { &dict };
         target.set_item(figure.name(), count)?;
     }
     dict.set_item("ended", ends)?;
     Ok(dict)
+}
+
+/// Reads options as `probe_callback` takes them. Raises `SettingError`.
+#[pyfunction]
+#[pyo3(signature = (**options))]
+pub fn check_callback_options(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    let settings = settings(py, options)?;
+    verve_callbacks::check(&settings).map_err(|error| errors::to_python(py, &error))
 }
 
 /// Sends one callback to `url` that reports `count`, past all limits: a dict of what was found.
@@ -174,6 +182,8 @@ fn report<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>>
     dict.set_item("window_start", report.window_start)?;
     dict.set_item("unique", report.count)?;
     dict.set_item("id", &report.id)?;
+    dict.set_item("logged", report.logged)?;
+    dict.set_item("failed", report.figure.is_end() && report.figure != Figure::Delivered)?;
     Ok(dict)
 }
 

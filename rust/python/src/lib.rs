@@ -17,7 +17,7 @@ mod _verve {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::callbacks::{Callbacks, callback_figures, probe_callback};
+    use crate::callbacks::{Callbacks, callback_figures, check_callback_options, probe_callback};
     #[pymodule_export]
     use crate::clock::ManualClock;
     #[pymodule_export]
