@@ -163,6 +163,10 @@ class Receiver:
                 raise NotReceivedError(f"after {timeout} s there are {len(self.posts)} posts")
             return list(self.posts)
 
+    def wait_for(self, number: int, timeout: float = 10) -> list[Post]:
+        """Wait for so many posts, and give all that came."""
+        return self.wait_until(lambda posts: len(posts) >= number, timeout)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(

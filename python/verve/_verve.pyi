@@ -192,11 +192,14 @@ class CallbackProbe(TypedDict):
     failure: str | None
     seconds: float
 
-# The key of one of them has a blank.
-CallbackFigures = TypedDict(
-    "CallbackFigures",
-    {"pending": int, "ended": dict[str, int], "retried": int, "taken over": int},
-)
+@type_check_only
+class CallbackFigures(TypedDict):
+    """What is counted of callbacks over all processes, since the segment was made."""
+
+    pending: int
+    ended: dict[str, int]
+    retried: int
+    taken_over: int
 
 @final
 class Callbacks:

@@ -200,7 +200,7 @@ METRICS = (
         "verve_callbacks_taken_over_total",
         _COUNTER,
         "Callbacks that were taken over from a process that is gone.",
-        lambda sample: sample.callbacks["taken over"],
+        lambda sample: sample.callbacks["taken_over"],
     ),
     Metric(
         "verve_max_ids",

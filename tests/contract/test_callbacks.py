@@ -63,7 +63,7 @@ def test_each_accept_causes_a_post_with_the_count(sending: Service) -> None:
             response = accept(sending, receiver.url("/hook?a=b"), id)
             assert (response.status_code, response.text) == (200, "ok")
             assert response.headers["verve-seen"] == seen
-            receiver.wait_until(lambda posts, number=number: len(posts) >= number)
+            receiver.wait_for(number)
         posts = receiver.posts
     assert [post.count for post in posts] == [before + 1, before + 1]
     assert {(post.method, post.target) for post in posts} == {("POST", "/hook?a=b")}
@@ -166,7 +166,7 @@ def _certificate(directory: Path, name: str) -> Path:
     form = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     names = ["subjectAltName=IP:127.0.0.1", "basicConstraints=critical,CA:FALSE"]
     named = ["-subj", f"/CN={name}", *(part for one in names for part in ("-addext", one))]
-    command = ["openssl", "req", *form, *named, "-keyout", key, "-out", path]
+    command: list[str | Path] = ["openssl", "req", *form, *named, "-keyout", key, "-out", path]
     subprocess.run(command, check=True, capture_output=True)
     path.write_text(path.read_text() + key.read_text())
     return path

@@ -14,7 +14,7 @@ from tests.receivers import Receiver, answer, drip, flood, garbage, reset, silen
 from tests.service import ACCEPT, Server, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx
 
@@ -144,6 +144,11 @@ def _resident(service: Service) -> int:
     return total
 
 
+def _ends_with(target: str) -> Callable[[list[Post]], bool]:
+    """Whether the last post came for `target`."""
+    return lambda posts: bool(posts) and posts[-1].target == target
+
+
 @pytest.fixture
 def hostile() -> Iterator[list[Receiver]]:
     """Six receivers that misbehave, each in its way, for ever."""
@@ -164,7 +169,7 @@ def test_the_hostile_harm_nobody_else(service: Service, hostile: list[Receiver])
                 begin = time.monotonic()
                 assert accept(service, kind.url(f"/{number}")).text == "ok"
                 answers.append(time.monotonic() - begin)
-                kind.wait_until(lambda posts, wanted=f"/{number}": posts[-1].target == wanted, 5)
+                kind.wait_until(_ends_with(f"/{number}"), 5)
                 took.append(time.monotonic() - begin)
     took.sort()
     answers.sort()
@@ -183,7 +188,7 @@ def test_a_destination_that_fails_is_refused_until_it_works(service: Service) ->
 
         def refused() -> bool:
             response = accept(service, receiver.url())
-            return response.headers.get("verve-error") == "destination failing"
+            return bool(response.headers.get("verve-error") == "destination failing")
 
         service.wait_until(refused, 5, "refused")
         service.wait_until(lambda: not refused(), 10, "tried again")

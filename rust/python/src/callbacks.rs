@@ -123,7 +123,7 @@ pub fn callback_figures<'py>(
     let ends = PyDict::new(py);
     for (figure, count) in Figure::ALL.into_iter().zip(Figure::all(&counter)) {
         let target = if figure.is_end() { &ends } else { &dict };
-        target.set_item(figure.name(), count)?;
+        target.set_item(figure.name().replace(' ', "_"), count)?;
     }
     dict.set_item("ended", ends)?;
     Ok(dict)
