@@ -107,13 +107,17 @@ class CallbackDesk:
             self._summarized = now
 
     def _log(self, report: CallbackReport) -> None:
-        event = events.CALLBACK_DELIVERED
-        if report["outcome"] != "delivered":
-            event = events.CALLBACK_RETRIED if not report["failed"] else events.CALLBACK_FAILED
-        told: dict[str, Any] = {name: report[name] for name in event.fields}  # type: ignore[literal-required]
-        if told["status"] is None:
-            told["status"] = "-"
-        self._notices.put(event, **told)
+        told = {name: value for name, value in report.items() if name not in {"logged", "failed"}}
+        told["status"] = "-" if report["status"] is None else report["status"]
+        if report["failed"]:
+            self._notices.put(events.CALLBACK_FAILED, **told)
+            return
+        del told["outcome"]
+        if report["outcome"] == "retried":
+            self._notices.put(events.CALLBACK_RETRIED, **told)
+        else:
+            del told["reason"]
+            self._notices.put(events.CALLBACK_DELIVERED, **told)
 
     def _note(self, failed: list[CallbackReport]) -> None:
         """Keep the last failures for `verve callback failed`; that it cannot holds up nothing."""

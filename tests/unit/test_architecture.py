@@ -63,7 +63,7 @@ CALLBACKS = {
     "rules": Stage({"guard", "limits", "signature"}, set()),
     "wire": Stage({"resolver", "transport"}, {"rules"}),
     "judgement": Stage({"destination", "report", "retry"}, {"rules", "wire"}),
-    "sender": Stage({"sender"}, {"cells", "judgement", "rules", "wire"}),
+    "sender": Stage({"means", "sender"}, {"cells", "judgement", "rules", "wire"}),
     "front": Stage({"front", "probe"}, {"cells", "judgement", "rules", "sender", "wire"}),
     "contents": Stage({"lib"}, set()),
 }

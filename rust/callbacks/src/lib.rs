@@ -16,6 +16,7 @@ pub mod destination;
 mod front;
 pub mod guard;
 pub mod limits;
+pub mod means;
 mod probe;
 pub mod report;
 pub mod resolver;

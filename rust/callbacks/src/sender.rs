@@ -10,17 +10,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use verve_core::Counter;
 use verve_core::layout::CALLBACK_RATES;
 use verve_core::platform::boot_nanoseconds;
 
 use crate::destination::{Destination, host, number, origin};
-use crate::guard::Guard;
-use crate::limits::{Circuits, Rate};
-use crate::report::{Figure, Report, Reports, told};
+use crate::means::{Means, reason};
+use crate::report::Figure;
 use crate::retry::{LIFE, Verdict, is_trouble, judge, pause};
-use crate::slab::{Content, Slab};
-use crate::transport::{End, Post, Transport};
+use crate::slab::Content;
+use crate::transport::{End, Post};
 
 /// How long a post may take until its status has come.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -62,29 +60,6 @@ struct Done {
 enum Wake {
     Cell(u32, u64),
     Destination(u64),
-}
-
-/// What the sender works with.
-#[derive(Debug)]
-pub struct Means {
-    /// The segment.
-    pub counter: Arc<Counter>,
-    /// Its cells.
-    pub slab: Arc<Slab>,
-    /// The wire.
-    pub transport: Transport,
-    /// Which destinations are listed.
-    pub guard: Arc<Guard>,
-    /// Who fails.
-    pub circuits: Arc<Circuits>,
-    /// What is told.
-    pub reports: Arc<Reports>,
-    /// The rate of each public destination.
-    pub rate: Rate,
-    /// Posts under way at once, to all destinations.
-    pub most: usize,
-    /// Older callbacks are not sent.
-    pub oldest: Duration,
 }
 
 /// Owns all that waits.
@@ -276,7 +251,7 @@ impl Sender {
             return;
         };
         self.means.slab.begin(index, count);
-        let id = self.id(index, &content);
+        let id = self.means.id(index, &content);
         let Some(destination) = self.destinations.get_mut(&number) else { return };
         let began = Instant::now();
         destination.under_way += 1;
@@ -308,12 +283,6 @@ impl Sender {
         let count = self.means.counter.distinct(content.window_start, sealing).ok()??;
         self.count = (content.window_start, now, count);
         Some(count)
-    }
-
-    /// The header `webhook-id`: a use of a cell of a segment, whoever sends it.
-    fn id(&self, index: u32, content: &Content) -> String {
-        let identity = self.means.counter.identity();
-        format!("msg_{identity:016x}{index:04x}{:08x}", content.sequence)
     }
 
     fn later(&mut self, index: u32, number: u64, at: Instant) {
@@ -358,7 +327,7 @@ impl Sender {
                     None => self.end(index, &content, Figure::Exhausted, tell, reason),
                     Some(at) => {
                         means.slab.wait(index);
-                        self.tell(index, &content, Figure::Retried, tell, reason);
+                        self.means.tell(index, &content, Figure::Retried, tell, reason);
                         self.later(index, number, at);
                     }
                 }
@@ -376,34 +345,8 @@ impl Sender {
         attempt: Option<(End, Duration)>,
         reason: &'static str,
     ) {
-        self.tell(index, content, figure, attempt, reason);
+        self.means.tell(index, content, figure, attempt, reason);
         self.means.slab.finish(index);
-    }
-
-    fn tell(
-        &self,
-        index: u32,
-        content: &Content,
-        figure: Figure,
-        attempt: Option<(End, Duration)>,
-        reason: &'static str,
-    ) {
-        figure.count(&self.means.counter, 1);
-        self.means.reports.put(figure, |logged| Report {
-            endpoint: told(&content.url).to_owned(),
-            figure,
-            status: match attempt {
-                Some((End::Answered { status, .. }, _)) => Some(status),
-                _ => None,
-            },
-            reason,
-            attempt: content.attempts,
-            took: attempt.map_or(Duration::ZERO, |(_, took)| took),
-            window_start: content.window_start,
-            count: content.count,
-            id: self.id(index, content),
-            logged,
-        });
     }
 
     /// Forgets destinations that were not used for a while.
@@ -418,14 +361,5 @@ impl Sender {
             }
             stays
         });
-    }
-}
-
-fn reason(end: End) -> &'static str {
-    match end {
-        End::Answered { status: 200..=299, .. } => "",
-        End::Answered { status: 300..=399, .. } => "redirects are not followed",
-        End::Answered { .. } => "refused by the receiver",
-        End::Failed(failure) => failure.name(),
     }
 }
