@@ -93,12 +93,17 @@ impl Circuits {
 }
 
 /// Posts to one destination that are under way at once: at first, and at the most.
-const WINDOW: (usize, usize) = (16, 256);
+pub const WINDOW: (usize, usize) = (16, 256);
+/// Up to here the window grows with each answer, beyond with each round of answers: more connections
+/// help a receiver that is far away, and burden one that is busy.
+const EAGER: usize = 64;
 
 /// How many posts one destination may have under way, and since when it fails.
 #[derive(Debug)]
 pub struct Pace {
     window: usize,
+    /// Answers since the window last grew.
+    answers: usize,
     failures: u32,
     trips: u32,
     open_until: Option<Instant>,
@@ -106,7 +111,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { window: WINDOW.0, failures: 0, trips: 0, open_until: None }
+        Self { window: WINDOW.0, answers: 0, failures: 0, trips: 0, open_until: None }
     }
 }
 
@@ -123,10 +128,15 @@ impl Pace {
         self.open_until
     }
 
-    /// The destination answered: it works, whatever it thinks of the callback.
-    pub fn answered(&mut self, destination: u64, circuits: &Circuits) {
+    /// The destination answered: it works, whatever it thinks of the callback. `limited`: more would
+    /// have been under way, were the window larger.
+    pub fn answered(&mut self, destination: u64, circuits: &Circuits, limited: bool) {
         self.failures = 0;
-        self.window = (self.window + 1).min(WINDOW.1);
+        self.answers += usize::from(limited);
+        if self.answers > 0 && (self.window < EAGER || self.answers >= self.window) {
+            self.window = (self.window + 1).min(WINDOW.1);
+            self.answers = 0;
+        }
         if self.open_until.take().is_some() {
             self.trips = 0;
             circuits.set(destination, None);
@@ -156,7 +166,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{Circuits, FAILURES, OPEN, Pace, Rate, WINDOW};
+    use super::{Circuits, EAGER, FAILURES, OPEN, Pace, Rate, WINDOW};
     use std::sync::atomic::AtomicU64;
     use std::time::{Duration, Instant};
 
@@ -191,7 +201,7 @@ mod tests {
         for _ in 1..FAILURES {
             pace.failed(7, &circuits, now);
         }
-        pace.answered(7, &circuits);
+        pace.answered(7, &circuits, true);
         for _ in 1..FAILURES {
             pace.failed(7, &circuits, now);
         }
@@ -205,7 +215,7 @@ mod tests {
         assert_eq!(pace.open_until(), Some(now + OPEN.0));
         pace.failed(7, &circuits, now + OPEN.0);
         assert_eq!(pace.open_until(), Some(now + OPEN.0 + OPEN.0 * 2));
-        pace.answered(7, &circuits);
+        pace.answered(7, &circuits, true);
         assert!(circuits.admits(7));
         assert_eq!(pace.open_until(), None);
     }
@@ -222,7 +232,19 @@ mod tests {
     fn the_window_grows_with_answers_and_halves_with_failures() {
         let (mut pace, circuits) = (Pace::default(), Circuits::default());
         for _ in 0..1_000 {
-            pace.answered(7, &circuits);
+            pace.answered(7, &circuits, false);
+        }
+        assert_eq!(pace.window(), WINDOW.0);
+        for _ in WINDOW.0..EAGER {
+            pace.answered(7, &circuits, true);
+        }
+        assert_eq!(pace.window(), EAGER);
+        for _ in 0..EAGER {
+            pace.answered(7, &circuits, true);
+        }
+        assert_eq!(pace.window(), EAGER + 1);
+        for _ in 0..100_000 {
+            pace.answered(7, &circuits, true);
         }
         assert_eq!(pace.window(), WINDOW.1);
         pace.failed(7, &circuits, Instant::now());

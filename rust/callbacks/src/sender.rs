@@ -301,11 +301,13 @@ impl Sender {
         self.under_way -= 1;
         let mut open_until = None;
         if let Some(destination) = self.destinations.get_mut(&number) {
+            let limited = !destination.waiting.is_empty()
+                && destination.under_way >= destination.pace.window();
             destination.under_way -= 1;
             if is_trouble(end) {
                 destination.pace.failed(number, &means.circuits, now);
             } else {
-                destination.pace.answered(number, &means.circuits);
+                destination.pace.answered(number, &means.circuits, limited);
             }
             open_until = destination.pace.open_until();
             if let End::Answered { status: 429 | 503, pause: Some(pause) } = end {

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
 use crate::guard::Guard;
+use crate::limits::WINDOW;
 use crate::resolver::{Lookup, NotPermitted, NotResolved, Resolver};
 use crate::signature::Signer;
 
@@ -22,8 +23,9 @@ use crate::signature::Signer;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(15);
-/// Unused connections to a host.
-const IDLE_CONNECTIONS: usize = 64;
+/// Unused connections to a host: as many as may be used at once, since one that is closed for the
+/// moment costs several posts' time to make again.
+const IDLE_CONNECTIONS: usize = WINDOW.1;
 /// Bytes of an answer that are read, so that its connection can be used again.
 const ANSWER: usize = 64 << 10;
 /// How long these may take; what counts is the status, which has come before.
