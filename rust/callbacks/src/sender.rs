@@ -26,8 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const SHORT_DEADLINE: Duration = Duration::from_secs(2);
 /// How often cells of the dead are looked for.
 const TAKE_OVER: Duration = Duration::from_millis(100);
-/// A destination that was not used for so long is forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(30);
+/// A destination that was not used for so long is forgotten, and any idle one beyond so many.
+const FORGOTTEN: (Duration, usize) = (Duration::from_secs(30), 8_192);
 /// Destinations whose connections are kept.
 const KEPT: usize = 256;
 /// A count is good for so long, nanoseconds, for callbacks accepted before it was taken.
@@ -354,9 +354,11 @@ impl Sender {
     /// Forgets destinations that were not used for a while.
     fn forget(&mut self) {
         let now = Instant::now();
+        let remembered =
+            if self.destinations.len() > FORGOTTEN.1 { Duration::ZERO } else { FORGOTTEN.0 };
         let (circuits, kept) = (&self.means.circuits, &mut self.kept);
         self.destinations.retain(|&number, destination| {
-            let stays = !destination.is_idle() || now - destination.used < FORGOTTEN;
+            let stays = !destination.is_idle() || now - destination.used < remembered;
             if !stays {
                 destination.pace.forget(number, circuits);
                 *kept -= usize::from(destination.keep);

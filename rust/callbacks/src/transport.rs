@@ -302,3 +302,52 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 fn wrong(path: &Path, error: &dyn Error) -> String {
     format!("the file cannot be used: {error}: `{}`", path.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_PAUSE, Wire, pause, proxy_of, tls};
+    use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+    use std::time::{Duration, SystemTime};
+
+    fn asked(value: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
+        pause(&headers)
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        assert_eq!(asked("0"), Some(Duration::ZERO));
+        assert_eq!(asked(" 120 "), Some(Duration::from_secs(120)));
+        assert_eq!(asked("99999999999"), Some(LONGEST_PAUSE));
+        let later = SystemTime::now() + Duration::from_secs(20);
+        let pause = asked(&httpdate::fmt_http_date(later)).unwrap();
+        assert!((18..=20).contains(&pause.as_secs()), "{pause:?}");
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        for odd in ["", "-1", "1.5", "soon", "99999999999999999999999"] {
+            assert_eq!(asked(odd), None, "{odd:?}");
+        }
+        assert_eq!(super::pause(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_refused_and_its_password_not_shown() {
+        assert!(proxy_of("http://user:hidden@proxy.example:3128").is_ok());
+        for odd in ["proxy.example:3128", "socks5://user:hidden@proxy.example", "http://:hidden@"] {
+            let error = proxy_of(odd).unwrap_err();
+            assert!(error.contains("hint: ") && !error.contains("hidden"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_certificate_are_named() {
+        let path = std::env::temp_dir().join(format!("verve-pem-{}", std::process::id()));
+        std::fs::write(&path, "no PEM").unwrap();
+        let wire = Wire { authorities: Some(path.clone()), ..Wire::default() };
+        let error = tls(&wire).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(tls(&wire).unwrap_err().contains("cannot be used"));
+        assert!(tls(&Wire::default()).is_ok());
+    }
+}
