@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from verve.callbacks import CallbackDesk
 from verve.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from verve import Counter
@@ -152,3 +153,26 @@ def test_nothing_has_failed(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["callback", "failed", "--state-dir", str(tmp_path)])
     assert (shown.exit_code, shown.stdout) == (0, "")
     assert "no callback has failed" in shown.stderr
+
+
+@pytest.fixture
+def one_processor() -> Iterator[None]:
+    """All threads of this process on one processor: a new one begins late."""
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_of_them)})
+    yield
+    os.sched_setaffinity(0, all_of_them)
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_what_comes_at_the_very_start_is_sent_once(tmp_path: Path) -> None:
+    made = _settings(tmp_path, callback_log="summary")
+    for turn in range(5):
+        with rig.counter_of(made) as counter, Receiver() as receiver:
+            desk = CallbackDesk(counter, made)
+            for number in range(500):
+                assert _accept(desk, receiver.url(f"/{turn}/{number}"), number) == (200, "ok")
+            desk.stop()
+            assert _verve.callback_figures(counter)["taken_over"] == 0
+            assert len({post.target for post in receiver.posts}) == 500
+            assert len(receiver.posts) == 500

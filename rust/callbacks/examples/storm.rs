@@ -2,8 +2,10 @@
 //! that it came, and that its count is one that its window had between request and delivery.
 //!
 //! usage: storm TARGET RATE SECONDS [--plain] [--connections N] [--drain S] [--first ID]
+//!        storm receive
 //!
-//! `--plain` names no endpoint. Prints one JSON object; all times are in milliseconds, latencies from
+//! `receive` is a receiver alone: it prints its port, takes posts until its input ends, and prints how
+//! many came. `--plain` names no endpoint. Prints one JSON object; all times are in milliseconds, latencies from
 //! the intended start of a request.
 
 use std::cell::RefCell;
@@ -226,7 +228,7 @@ fn wrong(accepted: &HashMap<i64, Accepted>, received: &[Received], unsure: u64) 
 }
 
 fn main() -> Result<(), Failure> {
-    let options = options()?;
+    let alone = std::env::args().nth(1).is_some_and(|argument| argument == "receive");
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let port = listener.local_addr()?.port();
@@ -240,6 +242,13 @@ fn main() -> Result<(), Failure> {
             Ok(())
         })
     });
+    if alone {
+        println!("{port}");
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+        println!("{}", received.lock().map_err(|_| "the receiver failed")?.len());
+        return Ok(());
+    }
+    let options = options()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sent = Rc::new(RefCell::new(Sent::default()));
     let shared = Rc::new(options.clone());

@@ -101,6 +101,8 @@ impl Callbacks {
             Transport::new(guard.clone(), settings.lookup, settings.signer, &settings.wire)
                 .map_err(setting)?;
         let slab = Arc::new(Slab::new(counter.clone())?);
+        // Before anything new is taken: what is left of this process can then be told from it.
+        let left = slab.take_over(true);
         let circuits = Arc::new(Circuits::default());
         let reports = Arc::new(Reports::new(settings.lines, settings.per_second));
         let (orders, received) = unbounded_channel();
@@ -125,7 +127,7 @@ impl Callbacks {
             .build()
             .map_err(failed)?;
         let body = move || {
-            runtime.block_on(Sender::run(means, received));
+            runtime.block_on(Sender::run(means, received, left));
             // A look-up that hangs holds nobody up.
             runtime.shutdown_background();
         };

@@ -78,8 +78,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends until it is told to stop.
-    pub async fn run(means: Arc<Means>, mut orders: UnboundedReceiver<Order>) {
+    /// Sends until it is told to stop; `left` are the cells of before.
+    pub async fn run(means: Arc<Means>, mut orders: UnboundedReceiver<Order>, left: Vec<u32>) {
         let (done, mut ends) = unbounded_channel();
         let mut sender = Self {
             means,
@@ -92,7 +92,7 @@ impl Sender {
             done,
             count: (0, 0, 0),
         };
-        sender.take_over(true);
+        sender.inherit(left);
         let mut upkeep = interval(TAKE_OVER);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop: Option<Instant> = None;
@@ -131,7 +131,8 @@ impl Sender {
                 }
                 _ = upkeep.tick() => {
                     if stop.is_none() {
-                        sender.take_over(false);
+                        let taken = sender.means.slab.take_over(false);
+                        sender.inherit(taken);
                     }
                     sender.forget();
                 }
@@ -139,8 +140,8 @@ impl Sender {
         }
     }
 
-    fn take_over(&mut self, own: bool) {
-        let taken = self.means.slab.take_over(own);
+    /// Sends what was taken over.
+    fn inherit(&mut self, taken: Vec<u32>) {
         if taken.is_empty() {
             return;
         }

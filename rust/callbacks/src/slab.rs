@@ -200,8 +200,9 @@ impl Slab {
         );
     }
 
-    /// Takes over the cells of dead owners, and at the start (`own`) those that this process has left
-    /// from before: the callbacks that are now to be sent from here.
+    /// Takes over the cells of dead owners, and with `own` those that this process has left from
+    /// before (to be asked once, before it takes anything new): the callbacks that are now to be sent
+    /// from here.
     #[must_use]
     pub fn take_over(&self, own: bool) -> Vec<u32> {
         let mut judged: Vec<(Owner, bool)> = vec![(self.owner, !own)];
