@@ -107,7 +107,6 @@ impl Sender {
             let wake = sender.timers.peek().map(|Reverse((at, _))| *at);
             let next = [wake, stop].into_iter().flatten().min();
             tokio::select! {
-                biased;
                 Some(end) = ends.recv() => {
                     sender.ended(&end);
                     while let Ok(end) = ends.try_recv() {
