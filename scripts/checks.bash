@@ -72,6 +72,7 @@ check_models() {
 # Built ahead, so that no test waits for a compiler.
 build_load() {
   step 'load generator' cargo build --release --package verve-load || return 1
+  step 'storm of callbacks' cargo build --release --package verve-callbacks --example storm || return 1
 }
 
 test_wheel() {

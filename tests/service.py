@@ -109,6 +109,8 @@ class Service:
             "VERVE_MAX_IDS_PER_WINDOW": str(max_ids),
             "VERVE_FAST_PATH": "on" if fast_path else "off",
             "VERVE_LOG_FORMAT": "json",
+            # Nothing leaves the machine unless a test says so.
+            "VERVE_CALLBACKS": "off",
             **(environment or {}),
         }
         self._output: IO[bytes] | None = None

@@ -159,8 +159,66 @@ class Counter:
 class FastPath:
     """Takes Granian's watchers: answers accepts itself and hands all else to `stock`."""
 
-    def __new__(cls, counter: Counter, stock: Callable[[object], object]) -> FastPath: ...
+    def __new__(
+        cls, counter: Counter, callbacks: Callbacks | None, stock: Callable[[object], object]
+    ) -> FastPath: ...
     def schedule(self, watcher: object, /) -> None: ...
+
+@type_check_only
+class CallbackReport(TypedDict):
+    """What came of one attempt at a callback."""
+
+    endpoint: str
+    outcome: str
+    status: int | None
+    reason: str
+    attempt: int
+    seconds: float
+    window_start: int
+    unique: int | None
+    id: str
+    logged: bool
+    failed: bool
+
+@type_check_only
+class CallbackProbe(TypedDict):
+    """What was found when a callback was sent by hand."""
+
+    endpoint: str | None
+    refusal: str | None
+    resolver_error: str | None
+    addresses: list[tuple[str, bool]]
+    status: int | None
+    failure: str | None
+    seconds: float
+
+@type_check_only
+class CallbackFigures(TypedDict):
+    """What is counted of callbacks over all processes, since the segment was made."""
+
+    pending: int
+    ended: dict[str, int]
+    retried: int
+    taken_over: int
+
+@final
+class Callbacks:
+    """Takes and sends the callbacks of a counter from this process."""
+
+    def __new__(cls, counter: Counter, **options: object) -> Callbacks: ...
+    def accept(self, query: str, /) -> _Response: ...
+    def drain(self) -> tuple[list[CallbackReport], dict[str, int]]: ...
+    def stop(self, patience: float) -> None: ...
+    def close(self) -> None: ...
+
+def callback_figures(counter: Counter) -> CallbackFigures:
+    """What is counted of callbacks since the segment was made, over all processes."""
+
+def check_callback_options(**options: object) -> None:
+    """Read options as `probe_callback` takes them. Raises `SettingError`."""
+
+def probe_callback(url: str, count: int, **options: object) -> CallbackProbe:
+    """Send one callback that reports `count`. Raises `SettingError`."""
 
 def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
     """What the segment at `path` is, without attaching. Raises `SegmentError`."""
@@ -169,6 +227,7 @@ def names_single(query: str, /) -> bool:
     """Whether `query` names `id` or `endpoint`, as only that of a single accept may."""
 
 __all__ = [
+    "Callbacks",
     "CapacityError",
     "ClosedError",
     "Counter",
@@ -179,6 +238,9 @@ __all__ = [
     "SettingError",
     "VerveError",
     "WindowRecord",
+    "callback_figures",
+    "check_callback_options",
     "names_single",
+    "probe_callback",
     "segment_identity",
 ]

@@ -31,12 +31,12 @@ _CHARSETS = {"", "utf-8", "us-ascii"}
 
 async def one(worker: Worker, request: Request) -> Response:
     """`GET /api/verve/accept?id=7`: quick enough for the event loop."""
-    counter = worker.counter
-    if counter is None:
+    counter, taker = worker.counter, worker.taker
+    if counter is None or taker is None:
         return failed(503, "segment unusable")
     if request.query is None:
         return refuse(counter, 400, "id invalid")
-    return Response(*counter.accept(request.query))
+    return Response(*taker.accept(request.query))
 
 
 async def batch(worker: Worker, request: Request) -> Response:

@@ -13,7 +13,7 @@ import ipaddress
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from .config import Admin
+from .config_choices import Admin
 from .exchange import json_error
 
 if TYPE_CHECKING:

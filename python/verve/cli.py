@@ -240,6 +240,40 @@ def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_
         click.echo(f"{name:<22} {value}")
 
 
+@main.group()
+def callback() -> None:
+    """Try a callback, and see which failed."""
+
+
+@callback.command("test")
+@with_settings
+@click.argument("url")
+@click.option("--count", default=0, show_default=True, type=click.IntRange(0), help="To report.")
+def callback_test(url: str, count: int, **options: Any) -> None:  # noqa: ANN401 - see with_settings
+    """Send one callback to URL: addresses, the guard's verdict, the answer. Exit status 0 or 1."""
+    from . import callback_view  # noqa: PLC0415 - only this command needs it
+
+    shown, taken = callback_view.test(settings_from(options), url, count)
+    for name, value in shown.items():
+        click.echo(f"{name:<10} {value}")
+    raise SystemExit(0 if taken else 1)
+
+
+@callback.command("failed")
+@with_settings
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def callback_failed(limit: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - see above
+    """Print the callbacks that failed of late and why, newest first."""
+    from . import callback_view  # noqa: PLC0415 - only this command needs it
+
+    found = callback_view.failed(settings_from(options), limit)
+    for line in map(json.dumps, found) if as_json else callback_view.lines(found):
+        click.echo(line)
+    if not found:
+        click.echo("no callback has failed", err=True)
+
+
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("-"))
 @click.option("--binary", is_flag=True, help="Little-endian 64-bit integers, not one id a line.")

@@ -17,13 +17,13 @@ import os
 import re
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config_defaults as defaults
 from . import limits, parsers
 from ._verve import SettingError
+from .config_choices import Admin, CallbackLog, Callbacks, KafkaSasl, LogFormat, LogLevel
 from .config_row import PREFIX, Derived, Setting, setting
 
 if TYPE_CHECKING:
@@ -31,38 +31,6 @@ if TYPE_CHECKING:
 
 SUPERVISOR = "VERVE_SUPERVISOR_PID"
 """Set by `verve serve` for its workers: the process that starts a worker again when one is gone."""
-
-
-class Admin(StrEnum):
-    """Who may see the page, the metrics and the history."""
-
-    GUARDED = "guarded"
-    OPEN = "open"
-
-
-class KafkaSasl(StrEnum):
-    """How the service proves to a Kafka broker who it is."""
-
-    NONE = "none"
-    PLAIN = "plain"
-    SCRAM_SHA_256 = "scram-sha-256"
-    SCRAM_SHA_512 = "scram-sha-512"
-
-
-class LogFormat(StrEnum):
-    """How a log line looks."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class LogLevel(StrEnum):
-    """The least important event that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +128,59 @@ class Settings:
     kafka_user: str | None = setting("kafka", parsers.text, None, "User to authenticate as.")
     kafka_password: str | None = setting(
         "kafka", parsers.text, None, "Password of that user.", secret=True
+    )
+    callbacks: Callbacks = setting(
+        "callbacks",
+        parsers.choice(Callbacks),
+        "public",
+        "Where callbacks may go: `public` (to listed destinations too), `listed` or `off`.",
+    )
+    callback_allow: tuple[str, ...] | None = setting(
+        "callbacks",
+        parsers.entries,
+        None,
+        "Internal destinations: networks, hosts and `*.suffix`, separated by commas.",
+    )
+    callback_rate: int = setting(
+        "callbacks",
+        parsers.integer(1, 100_000),
+        "1000",
+        "Callbacks a second to each destination that is not listed.",
+    )
+    callback_secret: tuple[str, ...] | None = setting(
+        "callbacks",
+        parsers.entries,
+        None,
+        "Secret `whsec_...` that signs callbacks; while it changes, the new and the old one.",
+        secret=True,
+    )
+    callback_ca: Path | None = setting(
+        "callbacks", parsers.path, None, "PEM file of authorities to trust beside the host's."
+    )
+    callback_certificate: Path | None = setting(
+        "callbacks", parsers.path, None, "PEM file of the service's own certificate."
+    )
+    callback_key: Path | None = setting(
+        "callbacks", parsers.path, None, "PEM file of its key, if it is not with the certificate."
+    )
+    callback_proxy: str | None = setting(
+        "callbacks",
+        parsers.token,
+        None,
+        "URL of a proxy that all go through.",
+        secret=True,
+    )
+    callback_drain: int = setting(
+        "callbacks", parsers.duration(0, 300), "5", "How long a stop waits for callbacks."
+    )
+    callback_max_age: int = setting(
+        "callbacks", parsers.duration(60, 86_400), "1h", "Older ones are not sent after a start."
+    )
+    callback_log: CallbackLog = setting(
+        "callbacks",
+        parsers.choice(CallbackLog),
+        "all",
+        "What is logged one by one, up to 100 lines a second: `all`, `failures` or `summary`.",
     )
     keep: int = setting(
         "publishing", parsers.duration(60, 100 * 365 * 86_400), "365d", "How long the ledger keeps."

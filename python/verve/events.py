@@ -109,6 +109,40 @@ SINK_DELAYED = Event(
 SINK_RECOVERED = Event(
     "sink.recovered", _I, "Sink {sink} takes windows again", ("sink", "attempts")
 )
+CALLBACK_DELIVERED = Event(
+    "callback.delivered",
+    _I,
+    "Callback answered {status}: {endpoint}",
+    ("endpoint", "status", "attempt", "seconds", "window_start", "unique", "id"),
+)
+CALLBACK_RETRIED = Event(
+    "callback.retried",
+    _W,
+    "Callback will be tried again, {reason} ({status}): {endpoint}",
+    ("endpoint", "status", "reason", "attempt", "seconds", "window_start", "unique", "id"),
+)
+CALLBACK_FAILED = Event(
+    "callback.failed",
+    _W,
+    "Callback dropped, {outcome}: {reason} ({status}): {endpoint}",
+    (
+        "endpoint",
+        "outcome",
+        "status",
+        "reason",
+        "attempt",
+        "seconds",
+        "window_start",
+        "unique",
+        "id",
+    ),
+)
+CALLBACK_SUMMARY = Event(
+    "callback.summary",
+    _I,
+    "Attempts at callbacks that are not logged one by one: {outcomes}",
+    ("number", "outcomes"),
+)
 
 
 def markdown() -> str:

@@ -116,7 +116,8 @@ def _choose(
         return stock
     worker.fast_path = True
     FAST_PATH_ON.emit()
-    return FastPath(worker.counter, stock).schedule
+    sender = None if worker.callbacks is None else worker.callbacks.sender
+    return FastPath(worker.counter, sender, stock).schedule
 
 
 def _target(watched: Callable[..., object]) -> object:

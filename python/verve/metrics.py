@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from . import standing
+from ._verve import callback_figures
 from .api import unusable
 from .exchange import Response
 from .sinks import KAFKA
@@ -19,7 +20,7 @@ from .sinks import KAFKA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ._verve import Counter, Stats
+    from ._verve import CallbackFigures, Counter, Stats
     from .exchange import Request
     from .standing import Standing
     from .worker import Worker
@@ -44,6 +45,7 @@ class Sample:
     counter: Counter
     stats: Stats
     kafka: Standing
+    callbacks: CallbackFigures
 
     @classmethod
     def take(cls, worker: Worker, counter: Counter) -> Sample:
@@ -51,7 +53,7 @@ class Sample:
         settings = worker.settings
         has_kafka = settings is not None and KAFKA in settings.sinks
         kafka = standing.of(settings, KAFKA) if settings and has_kafka else standing.Standing()
-        return cls(worker, counter, counter.stats(), kafka)
+        return cls(worker, counter, counter.stats(), kafka, callback_figures(counter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,31 @@ METRICS = (
         "1 for what made the last attempt to deliver to Kafka fail, in one word; else absent.",
         lambda sample: {sample.kafka.trouble: 1} if sample.kafka.trouble else {},
         "trouble",
+    ),
+    Metric(
+        "verve_callbacks_pending",
+        _GAUGE,
+        "Callbacks that wait or are being sent.",
+        lambda sample: sample.callbacks["pending"],
+    ),
+    Metric(
+        "verve_callbacks_total",
+        _COUNTER,
+        "Callbacks that came to their end, by how.",
+        lambda sample: sample.callbacks["ended"],
+        "outcome",
+    ),
+    Metric(
+        "verve_callback_retries_total",
+        _COUNTER,
+        "Attempts at callbacks that failed and were followed by another.",
+        lambda sample: sample.callbacks["retried"],
+    ),
+    Metric(
+        "verve_callbacks_taken_over_total",
+        _COUNTER,
+        "Callbacks that were taken over from a process that is gone.",
+        lambda sample: sample.callbacks["taken_over"],
     ),
     Metric(
         "verve_max_ids",

@@ -163,6 +163,14 @@ def names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
+def entries(value: str) -> tuple[str, ...]:
+    """Words separated by commas, blanks or lines, each once, in the order given."""
+    found = tuple(dict.fromkeys(value.replace(",", " ").split()))
+    if not found or not all(entry.isprintable() for entry in found):
+        raise BadValue("is no list", "separate the entries by commas")
+    return found
+
+
 def brokers(value: str) -> tuple[str, ...]:
     """Addresses `host:port`, separated by commas; the port is 9092 where none is given."""
     found = []

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import verve
 
-from . import events, ledger, limits, log, sinks
+from . import callbacks, events, ledger, limits, log, sinks
 from ._verve import VerveError
 from .attach import attach
 from .supervisor import can_supervise, supervised
@@ -65,6 +65,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
 
     sinks.check(settings)
+    callbacks.check(settings)
     files = limits.raise_open_files()
     settings.export(os.environ)
     with _only_one(settings):

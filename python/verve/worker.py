@@ -8,16 +8,19 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from . import config, events, log, sinks
+from . import callbacks, config, events, log, sinks
 from ._verve import VerveError
 from .access import Access
 from .attach import attach
+from .callbacks import CallbackDesk
+from .config_choices import Callbacks
 from .leader import Leader
 from .log import Event
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from ._verve import Callbacks as Sender
     from ._verve import Counter
     from .config import Settings
 
@@ -26,7 +29,7 @@ ACCESS_RULE = Event("access.rule", logging.INFO, "Page, metrics and history are 
 
 
 class Worker:
-    """Settings, counter and leader of this process.
+    """Settings, counter, leader and callbacks of this process.
 
     Granian's threads, on a Python without the GIL, share one worker: it starts with the first of
     them and stops with the last.
@@ -40,6 +43,7 @@ class Worker:
         self.draining = False
         self.refused = False
         self.leader: Leader | None = None
+        self.callbacks: CallbackDesk | None = None
         self._file: tuple[int, int] | None = None
         self._users = 0
         self._lock = threading.Lock()
@@ -77,6 +81,11 @@ class Worker:
         if self.draining:
             os.kill(os.getpid(), signal.SIGTERM)
 
+    @property
+    def taker(self) -> Counter | Sender | None:
+        """What takes accepts: the sender of callbacks, or the counter alone."""
+        return self.counter if self.callbacks is None else self.callbacks.sender
+
     def segment_in_place(self) -> bool:
         """Whether the segment's file is still the one that this process counts in.
 
@@ -94,14 +103,20 @@ class Worker:
             for warning in self.settings.warnings:
                 events.SETTING_ODD.emit(warning=warning)
         sinks.check(self.settings)
+        callbacks.check(self.settings)
         self.access = Access.of(self.settings)
         self.counter = attach(self.settings)
         self._file = self._identity()
         self.leader = Leader(self.counter, self.settings)
         self.leader.start()
+        if self.settings.callbacks is not Callbacks.OFF:
+            self.callbacks = CallbackDesk(self.counter, self.settings)
         ACCESS_RULE.emit(rule=self.access.rule.value)
 
     def _close(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.stop()
+            self.callbacks = None
         if self.leader is not None:
             self.leader.stop()
             self.leader = None

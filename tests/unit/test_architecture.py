@@ -49,6 +49,7 @@ CORE = {
             "publishing",
             "reading",
             "seat",
+            "slab",
             "upkeep",
         },
         {"error", "grammar", "primitives", "segment", "table", "window"},
@@ -57,11 +58,22 @@ CORE = {
     "contents": Stage({"lib"}, set()),
 }
 
+CALLBACKS = {
+    "cells": Stage({"slab", "word"}, set()),
+    "rules": Stage({"guard", "limits", "signature"}, set()),
+    "wire": Stage({"resolver", "transport"}, {"rules"}),
+    "judgement": Stage({"destination", "report", "retry"}, {"rules", "wire"}),
+    "sender": Stage({"means", "sender"}, {"cells", "judgement", "rules", "wire"}),
+    "front": Stage({"front", "probe"}, {"cells", "judgement", "rules", "sender", "wire"}),
+    "contents": Stage({"lib"}, set()),
+}
+
 BINDING = {
     "values": Stage({"answers", "clock", "errors", "ids", "record"}, set()),
     "counter": Stage({"counter"}, {"values"}),
-    "fast path": Stage({"fast_path"}, {"counter", "values"}),
-    "contents": Stage({"lib"}, {"counter", "fast path", "values"}),
+    "callbacks": Stage({"callbacks"}, {"counter", "values"}),
+    "fast path": Stage({"fast_path"}, {"callbacks", "counter", "values"}),
+    "contents": Stage({"lib"}, {"callbacks", "counter", "fast path", "values"}),
 }
 
 PACKAGE = {
@@ -70,6 +82,7 @@ PACKAGE = {
     "settings": Stage(
         {
             "config",
+            "config_choices",
             "config_defaults",
             "config_row",
             "config_table",
@@ -98,6 +111,7 @@ PACKAGE = {
         {"attach", "courier", "deposed", "drain", "leader", "outbox", "standing"},
         {"binding", "ledger", "log", "settings", "sinks", "window"},
     ),
+    "callbacks": Stage({"callbacks"}, {"binding", "log", "settings"}),
     "app": Stage(
         {
             "accept",
@@ -114,11 +128,20 @@ PACKAGE = {
             "scheduling",
             "worker",
         },
-        {"binding", "leader", "ledger", "log", "settings", "sinks", "window"},
+        {"binding", "callbacks", "leader", "ledger", "log", "settings", "sinks", "window"},
     ),
     "commands": Stage(
-        {"__main__", "check", "cli", "count_file", "segment_view", "serve", "supervisor"},
-        {"binding", "leader", "ledger", "log", "names", "settings", "sinks", "window"},
+        {
+            "__main__",
+            "callback_view",
+            "check",
+            "cli",
+            "count_file",
+            "segment_view",
+            "serve",
+            "supervisor",
+        },
+        {"binding", "callbacks", "leader", "ledger", "log", "names", "settings", "sinks", "window"},
     ),
 }
 
@@ -167,7 +190,11 @@ def package_imports() -> dict[str, set[str]]:
     }
 
 
-@pytest.mark.parametrize("stages", [CORE, BINDING, PACKAGE], ids=["core", "binding", "package"])
+@pytest.mark.parametrize(
+    "stages",
+    [CORE, CALLBACKS, BINDING, PACKAGE],
+    ids=["core", "callbacks", "binding", "package"],
+)
 def test_the_tables_themselves_point_one_way(stages: dict[str, Stage]) -> None:
     before: set[str] = set()
     for name, stage in stages.items():
@@ -181,6 +208,11 @@ def test_no_import_in_the_core_points_back() -> None:
     assert violations(imports | {"lib": set()}, CORE) == []
 
 
+def test_no_import_among_the_callbacks_points_back() -> None:
+    imports = rust_imports(ROOT / "rust/callbacks/src")
+    assert violations(imports | {"lib": set()}, CALLBACKS) == []
+
+
 def test_no_import_in_the_binding_points_back() -> None:
     assert violations(rust_imports(ROOT / "rust/python/src"), BINDING) == []
 
@@ -192,11 +224,15 @@ def test_no_import_in_the_package_points_back() -> None:
     assert ring(imports) == []
 
 
-def test_the_core_knows_no_python() -> None:
-    manifest = (ROOT / "rust/core/Cargo.toml").read_text()
-    sources = "".join(path.read_text() for path in (ROOT / "rust/core/src").rglob("*.rs"))
-    assert "pyo3" not in manifest
-    assert not re.search(r"\b(pyo3|verve_python)\b", rust_code(sources))
+@pytest.mark.parametrize(
+    ("crate", "above"),
+    [("core", "pyo3|verve_python|verve_callbacks"), ("callbacks", "pyo3|verve_python")],
+)
+def test_the_lower_crates_know_none_above_them(crate: str, above: str) -> None:
+    manifest = (ROOT / f"rust/{crate}/Cargo.toml").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / f"rust/{crate}/src").rglob("*.rs"))
+    assert not re.search(rf"^({above.replace('_', '-')})\b", manifest, re.MULTILINE)
+    assert not re.search(rf"\b({above})\b", rust_code(sources))
 
 
 def test_no_file_is_longer_than_one_idea_takes() -> None:

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from verve import SettingError, config, config_table
+from verve.config_choices import Admin
 
 SECRET = "s3cret"  # noqa: S105 - of a test
 
@@ -27,7 +28,7 @@ def test_the_defaults() -> None:
     assert (made.max_body, made.keep) == (8 << 20, 365 * 86_400)
     assert made.sinks == ("log",)
     assert made.fast_path is True
-    assert made.admin is config.Admin.GUARDED
+    assert made.admin is Admin.GUARDED
     assert made.admin_token is None
     assert made.source == socket.gethostname()
     assert 1 <= made.workers <= 4

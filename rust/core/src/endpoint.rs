@@ -18,6 +18,15 @@ pub const LIMIT: usize = 2_048;
 /// address nor a name of the loopback. The normal form is that of the WHATWG URL standard:
 /// lower-case scheme and host, IDNA, escapes where they are due.
 pub fn normal_form(text: &str) -> Result<String, Refusal> {
+    normal_form_with(text, |_| false)
+}
+
+/// As [`normal_form`]; a host that is a refused address or a name of the loopback is taken if
+/// `opened` says so.
+pub fn normal_form_with(
+    text: &str,
+    opened: impl Fn(&Host<&str>) -> bool,
+) -> Result<String, Refusal> {
     if text.len() > LIMIT {
         return Err(Refusal::EndpointTooLong);
     }
@@ -35,7 +44,7 @@ pub fn normal_form(text: &str) -> Result<String, Refusal> {
         return Err(Refusal::EndpointInvalid);
     }
     let url = Url::parse(text).map_err(|_| Refusal::EndpointInvalid)?;
-    check_host(&url, authority)?;
+    check_host(&url, authority, opened)?;
     if url.port().is_some_and(|port| REFUSED_PORTS.binary_search(&port).is_ok()) {
         return Err(Refusal::EndpointPort);
     }
@@ -55,22 +64,29 @@ fn authority(text: &str) -> Option<&str> {
     rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())
 }
 
-fn check_host(url: &Url, authority: &str) -> Result<(), Refusal> {
+fn check_host(
+    url: &Url,
+    authority: &str,
+    opened: impl Fn(&Host<&str>) -> bool,
+) -> Result<(), Refusal> {
     // Right for names and IPv4; the text of IPv6 needs no second look, parsers agree on it.
     let written = authority.split(':').next().unwrap_or_default();
-    match url.host().ok_or(Refusal::EndpointInvalid)? {
+    let host = url.host().ok_or(Refusal::EndpointInvalid)?;
+    let (inside, odd) = match host {
         // 0x7f.1, 2130706433, 010.8.8.8, 8.8.8.8. and the like: only the canonical spelling means
         // the same to every parser.
-        Host::Ipv4(address) if refused(address.into()) || address.to_string() != written => {
-            Err(Refusal::EndpointAddress)
+        Host::Ipv4(address) if address.to_string() != written => {
+            return Err(Refusal::EndpointAddress);
         }
-        Host::Ipv6(address) if refused(address.into()) => Err(Refusal::EndpointAddress),
-        Host::Domain(name) if is_loopback(name) => Err(Refusal::EndpointAddress),
-        Host::Domain(name) if !is_host_name(name) || !spells(written, name) => {
-            Err(Refusal::EndpointInvalid)
-        }
-        _ => Ok(()),
+        Host::Ipv4(address) => (refused(address.into()), false),
+        Host::Ipv6(address) => (refused(address.into()), false),
+        Host::Domain(name) => (is_loopback(name), !is_host_name(name) || !spells(written, name)),
+    };
+    // A name that is both is refused for what it means.
+    if inside && (odd || !opened(&host)) {
+        return Err(Refusal::EndpointAddress);
     }
+    if odd { Err(Refusal::EndpointInvalid) } else { Ok(()) }
 }
 
 /// Whether the name is one of the loopback by RFC 6761 or by the usual hosts files. Any other name

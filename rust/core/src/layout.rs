@@ -5,7 +5,8 @@
 //!             ArenaHeader     16 of them
 //!             WriterSlot      256 of them, one a process
 //!             Record          1,440 of them, the sealed ring
-//! FRONT       callback cells  16,384 of 2,304 bytes; storage is put behind them on first use
+//!             CallbackFront   the words of the callback cells, and what is counted of callbacks
+//! FRONT       callback cells  16,384 of 2,304 bytes; storage is put behind them as they are used
 //! ARENAS_AT   arena 0, arena 1, ...   each `arena_bytes` long; storage as the tables grow
 //! ```
 //! The file has its full length from the start and next to no storage behind it.
@@ -19,7 +20,7 @@ use crate::window::ARENAS;
 /// The first eight bytes of every segment of any format: `VERVESEG`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
 /// Number of this format. Counted up with every change of what this file describes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Processes that may be attached at once.
 pub const SLOTS: usize = 256;
 /// Kinds of refusals that are counted.
@@ -33,9 +34,13 @@ pub const LOCKS_AT: u64 = 1 << 62;
 pub const NAME: usize = 512;
 
 /// Cells of the callback slab.
-pub const CALLBACK_CELLS: u64 = 16_384;
+pub const CALLBACK_CELLS: usize = 16_384;
 /// Bytes of a cell of the callback slab: a URL of 2,048 bytes and its words.
-pub const CALLBACK_CELL: u64 = 2_304;
+pub const CALLBACK_CELL: usize = size_of::<CallbackCell>();
+/// Places for the rates of destinations.
+pub const CALLBACK_RATES: usize = 8_192;
+/// Things that are counted of callbacks.
+pub const CALLBACK_FIGURES: usize = 16;
 
 /// A word that has its cache line to itself.
 #[repr(C, align(64))]
@@ -120,9 +125,12 @@ pub struct WriterSlot {
     pub announced: Announcements,
     /// Process id of the owner, for people to read.
     pub process: AtomicU64,
+    /// Counted up by each owner when it has claimed the slot: with it a callback's cell tells its
+    /// owner from those before and after.
+    pub generation: AtomicU64,
     /// Batches, since the segment was made, by all owners of the slot.
     pub batches: AtomicU64,
-    spare: [u64; 6],
+    spare: [u64; 5],
     /// Counts of the arenas.
     pub counts: [ArenaCounts; ARENAS],
     /// Refusals by kind, since the segment was made, by all owners of the slot.
@@ -148,12 +156,49 @@ pub struct Front {
     pub slots: [WriterSlot; SLOTS],
     /// The sealed ring.
     pub ring: [Record; RECORDS],
+    /// What is shared of callbacks, but for the cells' content.
+    pub callbacks: CallbackFront,
+}
+
+/// What all processes share of callbacks, but for the cells' content.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct CallbackFront {
+    /// Cells that have storage behind them, from the first on; only rises.
+    pub reserved: Lone<AtomicU64>,
+    /// What was counted, since the segment was made, by all processes.
+    pub figures: [AtomicU64; CALLBACK_FIGURES],
+    /// The state of each cell, who has it, and how often it was used.
+    pub words: [AtomicU64; CALLBACK_CELLS],
+    /// When the next callback may go to the destinations of each place, nanoseconds of the boot
+    /// clock.
+    pub rates: [AtomicU64; CALLBACK_RATES],
+}
+
+/// The content of a cell of the callback slab; whose it is, and whether it is whole, says its word.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct CallbackCell {
+    /// When the request was accepted, nanoseconds since the epoch by the segment's clock.
+    pub accepted: AtomicU64,
+    /// Start of the window that the id was counted in.
+    pub window_start: AtomicU64,
+    /// One more than the count that is reported; 0 before the first attempt.
+    pub count: AtomicU64,
+    /// Attempts that were begun.
+    pub attempts: AtomicU64,
+    /// Bytes of the URL.
+    pub length: AtomicU64,
+    /// The URL, eight bytes a word.
+    pub url: [AtomicU64; 256],
+    spare: [u64; 27],
 }
 
 /// Bytes of the front.
 pub const FRONT: u64 = size_of::<Front>() as u64;
 /// Where the arenas begin.
-pub const ARENAS_AT: u64 = (FRONT + CALLBACK_CELLS * CALLBACK_CELL).next_multiple_of(1 << 16);
+pub const ARENAS_AT: u64 =
+    (FRONT + (CALLBACK_CELLS * CALLBACK_CELL) as u64).next_multiple_of(1 << 16);
 
 /// Length of a segment whose arenas have `arena_bytes` bytes; `None` if there is no such segment.
 #[must_use]

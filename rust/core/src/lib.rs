@@ -81,6 +81,8 @@ mod ring;
 mod seat;
 #[cfg(not(loom))]
 mod segment;
+#[cfg(not(loom))]
+mod slab;
 pub mod table;
 pub mod turn;
 #[cfg(not(loom))]
@@ -100,4 +102,5 @@ pub use self::{
     reading::Record,
     refusal::Refusal,
     segment::{Description, Identity, describe},
+    slab::Owner,
 };

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 
-use crate::layout::{ARENAS_AT, Front};
+use crate::layout::{ARENAS_AT, CALLBACK_CELLS, CallbackCell, FRONT, Front};
 use crate::platform;
 use crate::table::Bucket;
 
@@ -80,6 +80,21 @@ impl Mapping {
         // only atomics touch them, but for `zero`.
         unsafe {
             std::slice::from_raw_parts(self.base.add(offset).cast::<Bucket>().as_ptr(), count)
+        }
+    }
+
+    /// The first `count` cells of the callback slab. Only those that have storage behind them may be
+    /// read or written, as with buckets.
+    #[inline]
+    #[must_use]
+    pub fn callback_cells(&self, count: usize) -> &[CallbackCell] {
+        let count = count.min(CALLBACK_CELLS);
+        // SAFETY: the cells lie between the front and the arenas, so inside the mapping; aligned,
+        // since the front is a multiple of 4,096 bytes; any bytes are a cell of atomics, and only
+        // atomics touch them.
+        unsafe {
+            let first = self.base.add(FRONT as usize).cast::<CallbackCell>();
+            std::slice::from_raw_parts(first.as_ptr(), count)
         }
     }
 

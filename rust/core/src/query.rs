@@ -6,6 +6,7 @@
 
 use crate::refusal::Refusal;
 use crate::{endpoint, id};
+use url::Host;
 
 /// What a valid query asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +25,24 @@ pub struct Accept {
 /// `id` come first, and a repeated name comes before the faults of its values: the answer does not
 /// depend on the order of the pairs.
 pub fn parse_accept(query: &[u8]) -> Result<Accept, Refusal> {
+    parse_accept_with(query, |_| false)
+}
+
+/// As [`parse_accept`]; `opened` says which hosts of the inside an endpoint may have all the same.
+#[inline]
+pub fn parse_accept_with(
+    query: &[u8],
+    opened: impl Fn(&Host<&str>) -> bool,
+) -> Result<Accept, Refusal> {
     // Nearly every query is a plain `id=7`. Whatever is not is read again below, which also finds
     // the refusal.
     if let Some(Ok(id)) = query.strip_prefix(b"id=").map(plain_id) {
         return Ok(Accept { id, verdict: false, endpoint: None });
     }
+    parse_pairs(query, opened)
+}
+
+fn parse_pairs(query: &[u8], opened: impl Fn(&Host<&str>) -> bool) -> Result<Accept, Refusal> {
     let mut ids = Once::default();
     let mut endpoints = Once::default();
     let mut verdict = false;
@@ -46,7 +60,7 @@ pub fn parse_accept(query: &[u8]) -> Result<Accept, Refusal> {
     if endpoints.repeated {
         return Err(Refusal::EndpointRepeated);
     }
-    let endpoint = endpoints.value.map(decode_endpoint).transpose()?;
+    let endpoint = endpoints.value.map(|value| decode_endpoint(value, opened)).transpose()?;
     Ok(Accept { id, verdict, endpoint })
 }
 
@@ -99,7 +113,7 @@ fn plain_id(value: &[u8]) -> Result<i64, Refusal> {
     id::parse(value.iter().copied())
 }
 
-fn decode_endpoint(value: &[u8]) -> Result<String, Refusal> {
+fn decode_endpoint(value: &[u8], opened: impl Fn(&Host<&str>) -> bool) -> Result<String, Refusal> {
     // A stray `%` would else mean the same as `%25`: one endpoint meant, another one taken.
     let escapes = value.split(|&byte| byte == b'%').skip(1);
     for after in escapes {
@@ -108,7 +122,7 @@ fn decode_endpoint(value: &[u8]) -> Result<String, Refusal> {
         }
     }
     let text = String::from_utf8(Decoded(value).collect()).map_err(|_| Refusal::EndpointInvalid)?;
-    endpoint::normal_form(&text)
+    endpoint::normal_form_with(&text, opened)
 }
 
 /// The percent-decoded bytes of a name or value. A malformed escape stands for itself, and since no

@@ -56,8 +56,7 @@ impl Counter {
         let seat = self.seat()?;
         let word = self.enter(seat, self.now_window())?;
         let counted = self.counted(word.arena());
-        let unique =
-            if self.is_certain(seat, word.arena()) { counted.new } else { self.scan(word) };
+        let unique = self.unique(seat, word, &counted);
         self.front().slots[seat.slot].announced.leave(word.arena());
         let figures = ring::Figures {
             unique,
@@ -67,6 +66,35 @@ impl Counter {
             ..ring::Figures::default()
         };
         Ok(self.record_of(word.window(), &figures, self.figures_before(word.window())))
+    }
+
+    /// Distinct ids so far of the window that the caller has entered.
+    fn unique(&self, seat: &Seat, word: Word, counted: &Counted) -> u64 {
+        if self.is_certain(seat, word.arena()) { counted.new } else { self.scan(word) }
+    }
+
+    /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
+    /// count once it is sealed. `None` while it is being sealed, unless `sealing` is to be done here,
+    /// and for a window that is not kept any more.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn distinct(&self, window_start: u64, sealing: bool) -> Result<Option<u64>, Error> {
+        let seat = self.seat()?;
+        let word = self.turn().current();
+        let announced = &self.front().slots[seat.slot].announced;
+        if self.start_of(word.window()) == window_start
+            && self.turn().enter(announced, word).is_ok()
+        {
+            let unique = self.unique(seat, word, &self.counted(word.arena()));
+            announced.leave(word.arena());
+            return Ok(Some(unique));
+        }
+        if sealing {
+            self.publish(seat);
+        }
+        let window = window_start / u64::from(self.window_seconds());
+        Ok(self.figures(window).map(|figures| figures.unique))
     }
 
     /// Whether the processes' counts of an arena agree with its table: not if one died inside.

@@ -61,8 +61,14 @@ refusals! {
     EndpointAddress = 400 "endpoint address",
     /// The endpoint's port is one that browsers refuse, since another protocol lives there.
     EndpointPort = 400 "endpoint port",
-    /// The endpoint is fine, but no callback can be queued.
+    /// Callbacks go to listed destinations only, and the endpoint's is none of them.
+    EndpointNotListed = 400 "endpoint not listed",
+    /// The endpoint is fine, but no callbacks are sent.
     CallbacksUnavailable = 503 "callbacks unavailable",
+    /// All cells of the callback slab that the endpoint's destination may have are taken.
+    CallbacksFull = 503 "callbacks full",
+    /// The endpoint's destination has failed too often of late.
+    DestinationFailing = 503 "destination failing",
     /// The window holds as many ids as it may.
     TableFull = 503 "table full",
     /// The file system or the memory limit has no room for more ids.

@@ -16,6 +16,8 @@ use crate::window::ARENAS;
 pub(crate) struct Seat {
     /// Index of the writer slot.
     pub(crate) slot: usize,
+    /// Which owner of the slot this is.
+    pub(crate) generation: u64,
     pub(crate) locks: Locks,
     /// Bytes of each arena that this process has faulted in.
     pub(crate) populated: [AtomicU64; ARENAS],
@@ -50,8 +52,11 @@ impl Seat {
             .ok_or_else(|| Error::no_slot("all writer slots of the segment are taken", SLOTS))?;
         bury(&front.slots[slot], &front.arenas);
         front.slots[slot].process.store(u64::from(std::process::id()), Ordering::Relaxed);
+        // Relaxed: only the holder of the lock writes it, and who finds it moved on needs no more.
+        let generation = front.slots[slot].generation.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Self {
             slot,
+            generation,
             locks,
             populated: Default::default(),
             upkeep: AtomicBool::new(false),

@@ -6,6 +6,9 @@ use verve_core::{Answer, BatchAnswer, Refusal};
 
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 
+/// For endpoints that the list of destinations would open.
+const LISTED: (&str, &str) = ("verve-hint", "VERVE_CALLBACK_ALLOW opens internal destinations");
+
 /// Status, headers and body.
 pub type Response<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>);
 
@@ -27,7 +30,11 @@ impl Answers {
             .into_iter()
             .map(|refusal| {
                 let error = ("verve-error", refusal.name());
-                headers(py, &[NO_STORE, error]).map(Bound::unbind)
+                let pairs = [NO_STORE, error, LISTED];
+                // Everyone's first try is a receiver on the own machine.
+                let opened =
+                    matches!(refusal, Refusal::EndpointAddress | Refusal::EndpointNotListed);
+                headers(py, &pairs[..2 + usize::from(opened)]).map(Bound::unbind)
             })
             .collect::<PyResult<_>>()?;
         Ok(Self {

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::answers::Answers;
+use crate::callbacks::Callbacks;
 use crate::counter::Counter;
 
 /// The path that the fast path answers.
@@ -18,6 +19,7 @@ const ACCEPT: &str = "/api/verve/accept";
 #[pyclass(frozen, module = "verve._verve")]
 pub struct FastPath {
     counter: Arc<verve_core::Counter>,
+    callbacks: Option<Arc<verve_callbacks::Callbacks>>,
     answers: Answers,
     stock: Py<PyAny>,
 }
@@ -25,8 +27,14 @@ pub struct FastPath {
 #[pymethods]
 impl FastPath {
     #[new]
-    fn new(py: Python<'_>, counter: &Bound<'_, Counter>, stock: Py<PyAny>) -> PyResult<Self> {
-        Ok(Self { counter: counter.get().get(py)?, answers: Answers::new(py)?, stock })
+    fn new(
+        py: Python<'_>,
+        counter: &Bound<'_, Counter>,
+        callbacks: Option<&Bound<'_, Callbacks>>,
+        stock: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let callbacks = callbacks.and_then(|callbacks| callbacks.get().get());
+        Ok(Self { counter: counter.get().get(py)?, callbacks, answers: Answers::new(py)?, stock })
     }
 
     /// Schedules a request.
@@ -58,7 +66,11 @@ impl FastPath {
         let query = scope.getattr(pyo3::intern!(py, "query_string"))?;
         let protocol = watcher.getattr(pyo3::intern!(py, "proto"))?;
         let respond = protocol.getattr(pyo3::intern!(py, "response_bytes"))?;
-        let answer = self.counter.accept(query.cast::<PyString>()?.to_str()?.as_bytes());
+        let query = query.cast::<PyString>()?.to_str()?.as_bytes();
+        let answer = match &self.callbacks {
+            Some(callbacks) => callbacks.accept(query),
+            None => self.counter.accept(query),
+        };
         let response = self.answers.response(py, answer)?;
         respond.call1(response)?;
         Ok(true)

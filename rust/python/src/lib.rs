@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 mod answers;
+mod callbacks;
 mod clock;
 mod counter;
 mod errors;
@@ -15,6 +16,8 @@ mod record;
 mod _verve {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::callbacks::{Callbacks, callback_figures, check_callback_options, probe_callback};
     #[pymodule_export]
     use crate::clock::ManualClock;
     #[pymodule_export]

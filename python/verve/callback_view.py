@@ -1,0 +1,67 @@
+"""What `verve callback` prints."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import callbacks
+from ._verve import VerveError, probe_callback
+from .log import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .config import Settings
+
+_SUCCESS = range(200, 300)
+
+
+def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool]:
+    """Send one callback: what was found, and whether the receiver took it."""
+    found = probe_callback(url, count, **callbacks.options(settings))
+    shown = {"endpoint": found["endpoint"] or url}
+    if found["refusal"] is not None:
+        shown["guard"] = f"refused: {found['refusal']}"
+        if found["refusal"] in {"endpoint address", "endpoint not listed"}:
+            shown["hint"] = "VERVE_CALLBACK_ALLOW opens internal destinations"
+        return shown, False
+    shown["guard"] = "the URL is fine"
+    if found["resolver_error"] is not None:
+        shown["addresses"] = f"none: {found['resolver_error']}"
+    for number, (address, permitted) in enumerate(found["addresses"], 1):
+        shown[f"address {number}"] = f"{address} {'permitted' if permitted else 'refused'}"
+    if settings.callback_proxy is not None:
+        shown["proxy"] = "connects in the place of this host, whatever the addresses are"
+    milliseconds = found["seconds"] * 1000
+    if found["status"] is None:
+        shown["answer"] = f"none after {milliseconds:.0f} ms: {found['failure']}"
+        if found["failure"] == "address refused":
+            shown["hint"] = "VERVE_CALLBACK_ALLOW opens internal destinations"
+        return shown, False
+    shown["answer"] = f"{found['status']} after {milliseconds:.0f} ms"
+    return shown, found["status"] in _SUCCESS
+
+
+def failed(settings: Settings, limit: int) -> list[Mapping[str, Any]]:
+    """The newest failures, newest first."""
+    try:
+        found = callbacks.failures(settings)
+    except OSError as error:
+        path = callbacks.failures_path(settings)
+        raise VerveError(f"cannot read the failures: {error.strerror}: `{path}`") from error
+    return found[::-1][:limit]
+
+
+def lines(found: list[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each failure."""
+    for one in found:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one["time"]))
+        parts = [
+            f"{one['outcome']:<9}",
+            f"{one['status'] or '-':<3}",
+            f"{one['attempt']} attempts",
+            one["reason"],
+            printable(one["endpoint"]),
+        ]
+        yield "  ".join([when, *parts])

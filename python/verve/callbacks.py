@@ -1,0 +1,166 @@
+"""Callbacks of a worker: what sends them is in Rust; here it is set up, and what it did is told.
+
+Each accept that names an `endpoint` causes a POST there. The attempts come back as reports, up to
+100 a second of each worker; of the others the number comes back, for a summary a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import _verve, events
+from .config_choices import Callbacks
+from .notices import Notices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ._verve import CallbackReport, Counter
+    from .config import Settings
+
+LINES_A_SECOND = 100
+"""Attempts of a worker that are logged one by one."""
+_EVERY = 0.1
+_SUMMARY_EVERY = 1.0
+_FILE_BYTES = 1 << 20
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """What the sender is set up with, of all that says where callbacks go and how."""
+    return {
+        "mode": settings.callbacks.value,
+        "allow": settings.callback_allow or (),
+        "secrets": settings.callback_secret or (),
+        "authorities": settings.callback_ca,
+        "certificate": settings.callback_certificate,
+        "key": settings.callback_key,
+        "proxy": settings.callback_proxy,
+    }
+
+
+def check(settings: Settings) -> None:
+    """Raise `SettingError` for settings that callbacks cannot be sent with."""
+    if settings.callbacks is not Callbacks.OFF:
+        _verve.check_callback_options(**options(settings))
+
+
+class CallbackDesk:
+    """Takes, sends and tells the callbacks of this process."""
+
+    def __init__(self, counter: Counter, settings: Settings) -> None:
+        """Start to send. To be made after any fork."""
+        # Sockets for callbacks must leave enough for those who call.
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.sender = _verve.Callbacks(
+            counter,
+            **options(settings),
+            rate=settings.callback_rate,
+            oldest=settings.callback_max_age,
+            most=max(16, min(1_024, files // 4)) if files > 0 else 1_024,
+            log=settings.callback_log.value,
+            lines=LINES_A_SECOND,
+        )
+        self._patience = settings.callback_drain
+        self._failures = failures_path(settings)
+        self._notices = Notices()
+        self._left_out: dict[str, int] = {}
+        self._summarized = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="verve-callback-log", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what is due, for as long as the settings say; what is left waits in the segment."""
+        self.sender.stop(self._patience)
+        self._over.set()
+        self._thread.join(1)
+        self._tell(last=True)
+        self._notices.flush(0.5)
+        self.sender.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(_EVERY):
+            self._tell(last=False)
+
+    def _tell(self, *, last: bool) -> None:
+        reports, left_out = self.sender.drain()
+        for report in reports:
+            if report["logged"]:
+                self._log(report)
+        self._note([report for report in reports if report["failed"]])
+        for outcome, number in left_out.items():
+            if number:
+                self._left_out[outcome] = self._left_out.get(outcome, 0) + number
+        now = time.monotonic()
+        if self._left_out and (last or now - self._summarized >= _SUMMARY_EVERY):
+            outcomes = ", ".join(f"{number} {name}" for name, number in self._left_out.items())
+            number = sum(self._left_out.values())
+            self._notices.put(events.CALLBACK_SUMMARY, number=number, outcomes=outcomes)
+            self._left_out = {}
+            self._summarized = now
+
+    def _log(self, report: CallbackReport) -> None:
+        told = {name: value for name, value in report.items() if name not in {"logged", "failed"}}
+        told["status"] = "-" if report["status"] is None else report["status"]
+        if report["failed"]:
+            self._notices.put(events.CALLBACK_FAILED, **told)
+            return
+        del told["outcome"]
+        if report["outcome"] == "retried":
+            self._notices.put(events.CALLBACK_RETRIED, **told)
+        else:
+            del told["reason"]
+            self._notices.put(events.CALLBACK_DELIVERED, **told)
+
+    def _note(self, failed: list[CallbackReport]) -> None:
+        """Keep the last failures for `verve callback failed`; that it cannot holds up nothing."""
+        if not failed:
+            return
+        lines = "".join(json.dumps({"time": time.time(), **report}) + "\n" for report in failed)
+        with contextlib.suppress(OSError):
+            _append(self._failures, lines.encode())
+
+
+def _append(path: Path, lines: bytes) -> None:
+    """One write, so that lines of workers do not mix; a long file becomes the one before."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.write(descriptor, lines)
+        if os.fstat(descriptor).st_size > _FILE_BYTES:
+            path.replace(_before(path))
+    finally:
+        os.close(descriptor)
+
+
+def failures_path(settings: Settings) -> Path:
+    """Where failures are kept."""
+    return settings.state_dir / "callback-failures.jsonl"
+
+
+def _before(path: Path) -> Path:
+    return path.with_suffix(".before.jsonl")
+
+
+def failures(settings: Settings) -> list[Mapping[str, Any]]:
+    """The failures that are kept, oldest first."""
+    return list(_read(failures_path(settings)))
+
+
+def _read(path: Path) -> Iterator[Mapping[str, Any]]:
+    for one in (_before(path), path):
+        try:
+            text = one.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue
+        for line in text.splitlines():
+            # A full disk may have cut one off.
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)

@@ -1,0 +1,53 @@
+"""What a setting of a few words may be."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Admin(StrEnum):
+    """Who may see the page, the metrics and the history."""
+
+    GUARDED = "guarded"
+    OPEN = "open"
+
+
+class Callbacks(StrEnum):
+    """Where callbacks may go."""
+
+    PUBLIC = "public"
+    LISTED = "listed"
+    OFF = "off"
+
+
+class CallbackLog(StrEnum):
+    """Which callbacks are logged one by one."""
+
+    ALL = "all"
+    FAILURES = "failures"
+    SUMMARY = "summary"
+
+
+class KafkaSasl(StrEnum):
+    """How the service proves to a Kafka broker who it is."""
+
+    NONE = "none"
+    PLAIN = "plain"
+    SCRAM_SHA_256 = "scram-sha-256"
+    SCRAM_SHA_512 = "scram-sha-512"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least important event that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"

@@ -1,0 +1,206 @@
+//! Callbacks as a whole: what takes them, and the thread that sends them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use verve_core::{Answer, Counter, Error, Refusal, query};
+
+use crate::destination::{host, number, origin};
+use crate::guard::{Allowed, Guard, Mode};
+use crate::limits::{Circuits, Rate};
+use crate::means::Means;
+use crate::report::{Figure, Lines, Report, Reports};
+use crate::resolver::{Lookup, System};
+use crate::sender::{Order, Sender};
+use crate::signature::Signer;
+use crate::slab::Slab;
+use crate::transport::{Transport, Wire};
+
+/// Threads for look-ups of names.
+const THREADS: usize = 64;
+
+/// How callbacks are sent.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where they may go.
+    pub mode: Mode,
+    /// What the list opens.
+    pub allowed: Allowed,
+    /// Posts a second to each public destination.
+    pub rate: u32,
+    /// What signs them.
+    pub signer: Signer,
+    /// How the wire is set up.
+    pub wire: Wire,
+    /// Older callbacks are not sent.
+    pub oldest: Duration,
+    /// Posts under way at once.
+    pub most: usize,
+    /// Which attempts are reported.
+    pub lines: Lines,
+    /// Reports a second.
+    pub per_second: u32,
+    /// Where addresses come from.
+    pub lookup: Arc<dyn Lookup>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Public,
+            allowed: Allowed::default(),
+            rate: 1_000,
+            signer: Signer::default(),
+            wire: Wire::default(),
+            oldest: Duration::from_secs(3_600),
+            most: 1_024,
+            lines: Lines::All,
+            per_second: 100,
+            lookup: Arc::new(System),
+        }
+    }
+}
+
+/// Whether callbacks could be sent with these settings: reads all files that they name.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    let guard = Arc::new(Guard { mode: settings.mode, allowed: settings.allowed.clone() });
+    let (lookup, signer) = (settings.lookup.clone(), settings.signer.clone());
+    Transport::new(guard, lookup, signer, &settings.wire)
+        .map(drop)
+        .map_err(|message| Error::Setting { message })
+}
+
+/// Takes callbacks and sends them, from one process, through the cells of its counter's segment.
+pub struct Callbacks {
+    counter: Arc<Counter>,
+    slab: Arc<Slab>,
+    guard: Arc<Guard>,
+    circuits: Arc<Circuits>,
+    reports: Arc<Reports>,
+    orders: UnboundedSender<Order>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Callbacks").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+impl Callbacks {
+    /// Starts the thread. To be called in the process that is to send, after any fork.
+    pub fn start(counter: Arc<Counter>, settings: Settings) -> Result<Self, Error> {
+        let setting = |message| Error::Setting { message };
+        let guard = Arc::new(Guard { mode: settings.mode, allowed: settings.allowed });
+        let transport =
+            Transport::new(guard.clone(), settings.lookup, settings.signer, &settings.wire)
+                .map_err(setting)?;
+        let slab = Arc::new(Slab::new(counter.clone())?);
+        // Before anything new is taken: what is left of this process can then be told from it.
+        let left = slab.take_over(true);
+        let circuits = Arc::new(Circuits::default());
+        let reports = Arc::new(Reports::new(settings.lines, settings.per_second));
+        let (orders, received) = unbounded_channel();
+        let means = Arc::new(Means {
+            counter: counter.clone(),
+            slab: slab.clone(),
+            transport,
+            guard: guard.clone(),
+            circuits: circuits.clone(),
+            reports: reports.clone(),
+            rate: Rate::new(settings.rate),
+            most: settings.most.max(1),
+            oldest: settings.oldest,
+        });
+        let failed = |error: std::io::Error| Error::Setting {
+            message: format!("the thread that sends callbacks cannot be started: {error}"),
+        };
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(THREADS)
+            .thread_name("verve-resolver")
+            .build()
+            .map_err(failed)?;
+        let body = move || {
+            runtime.block_on(Sender::run(means, received, left));
+            // A look-up that hangs holds nobody up.
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new()
+            .name("verve-callbacks".into())
+            .spawn(body)
+            .map_err(failed)?;
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { counter, slab, guard, circuits, reports, orders, thread })
+    }
+
+    /// Answers the query of a `GET /api/verve/accept`, as [`Counter::accept`] does, and queues the
+    /// callback if it names an endpoint.
+    #[must_use]
+    pub fn accept(&self, query: &[u8]) -> Answer {
+        self.try_accept(query).unwrap_or_else(|refusal| {
+            self.counter.refuse(refusal);
+            Answer::Failed(refusal)
+        })
+    }
+
+    #[inline]
+    fn try_accept(&self, query: &[u8]) -> Result<Answer, Refusal> {
+        let accept = query::parse_accept_with(query, |host| self.guard.opens(host))?;
+        let placement = match accept.endpoint {
+            None => self.counter.add(accept.id).map_err(|error| Refusal::from(&error))?,
+            Some(endpoint) => self.add_and_queue(accept.id, &endpoint)?,
+        };
+        Ok(if accept.verdict { Answer::Verdict(placement) } else { Answer::Ok })
+    }
+
+    /// A cell is taken before the id is counted, and made ready after: what is answered `ok` is
+    /// counted and will be sent, what fails is neither.
+    fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<verve_core::Placement, Refusal> {
+        let origin = origin(endpoint);
+        self.guard.admit(&host(origin))?;
+        if self.orders.is_closed() || !self.slab.is_ours() {
+            return Err(Refusal::CallbacksUnavailable);
+        }
+        let destination = number(self.counter.identity(), origin);
+        if !self.circuits.admits(destination) {
+            return Err(Refusal::DestinationFailing);
+        }
+        let reservation = self.slab.reserve(destination, endpoint)?;
+        let placement = self.counter.add(id).map_err(|error| Refusal::from(&error))?;
+        let index = reservation.commit(placement.window_start);
+        // If nobody listens any more, the cell is another process's, or waits for the next start.
+        let _ = self.orders.send(Order::Send(index, destination));
+        Ok(placement)
+    }
+
+    /// The reports since the last call, and how many were left out, by figure.
+    #[must_use]
+    pub fn drain(&self) -> (Vec<Report>, [u64; Figure::ALL.len()]) {
+        self.reports.drain()
+    }
+
+    /// Sends what is due, for at most `patience`, and ends the thread. What is left waits in the
+    /// segment. Whether the thread has ended.
+    pub fn stop(&self, patience: Duration) {
+        let _ = self.orders.send(Order::Stop(Instant::now() + patience));
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread {
+            // A panic there was printed there.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        if self.slab.is_ours() {
+            self.stop(Duration::ZERO);
+        }
+    }
+}

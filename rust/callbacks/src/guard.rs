@@ -1,0 +1,315 @@
+//! The guard: which hosts and addresses a callback may go to.
+//!
+//! Two rules and one list. A host of the inside is refused, an address of the inside is refused, and
+//! the list opens what it names: networks, hosts, and the hosts below a suffix. A host's entry opens
+//! private and loopback addresses, never link-local ones, metadata services and the like: those take
+//! an entry of their network. The guard is asked when a request is accepted, with what its URL says,
+//! and for every address before it is connected to.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use url::Host;
+use verve_core::Refusal;
+use verve_core::address::refused;
+
+/// Where callbacks may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To public addresses, and to what is listed.
+    Public,
+    /// To what is listed.
+    Listed,
+    /// Nowhere.
+    Off,
+}
+
+/// What the list opens.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    networks: Vec<Network>,
+    hosts: HashSet<String>,
+    /// With the dot before them.
+    suffixes: Vec<String>,
+}
+
+/// A network, or a single address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: IpAddr,
+    prefix: u32,
+}
+
+impl Network {
+    fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.checked_shr(32 - self.prefix).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.checked_shr(128 - self.prefix).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Result<Self, String>> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = match address.trim_matches(['[', ']']).parse() {
+            Ok(address) => address,
+            Err(_) if prefix.is_some() => return Some(Err("is no network".into())),
+            Err(_) => return None,
+        };
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix.map(str::parse) {
+            None => bits,
+            Some(Ok(prefix)) if prefix <= bits => prefix,
+            Some(_) => return Some(Err(format!("has no prefix of 0 to {bits} bits"))),
+        };
+        let host_bits = match address {
+            IpAddr::V4(address) => {
+                u128::from(address.to_bits()).checked_shl(96 + prefix).unwrap_or(0)
+            }
+            IpAddr::V6(address) => address.to_bits().checked_shl(prefix).unwrap_or(0),
+        };
+        if host_bits != 0 {
+            return Some(Err("has bits behind its prefix".into()));
+        }
+        Some(Ok(Self { address, prefix }))
+    }
+}
+
+impl Allowed {
+    /// Reads entries: `10.0.0.0/8`, `127.0.0.1`, `[::1]`, `hooks.example`, `*.example`.
+    pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut allowed = Self::default();
+        for entry in entries {
+            let wrong = |what: &str| {
+                format!(
+                    "an entry of the list {what}: `{entry}`; hint: list networks (`10.0.0.0/8`), \
+                     hosts (`hooks.internal`) and suffixes (`*.internal`), without scheme and port"
+                )
+            };
+            if let Some(network) = Network::parse(entry) {
+                allowed.networks.push(network.map_err(|what| wrong(&what))?);
+            } else if let Some(suffix) = entry.strip_prefix("*.") {
+                let name = host_name(suffix).ok_or_else(|| wrong("is no suffix of hosts"))?;
+                allowed.suffixes.push(format!(".{name}"));
+            } else {
+                allowed.hosts.insert(host_name(entry).ok_or_else(|| wrong("is no host"))?);
+            }
+        }
+        Ok(allowed)
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        self.hosts.contains(name)
+            || self
+                .suffixes
+                .iter()
+                .any(|suffix| name.len() > suffix.len() && name.ends_with(suffix.as_str()))
+    }
+}
+
+/// A name in the form that endpoints are kept in.
+fn host_name(text: &str) -> Option<String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) if !name.ends_with('.') && !name.contains('*') => Some(name),
+        _ => None,
+    }
+}
+
+/// Judges hosts and addresses.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Where callbacks may go.
+    pub mode: Mode,
+    /// What the list opens.
+    pub allowed: Allowed,
+}
+
+impl Guard {
+    /// Whether the list opens a host of the inside: a refused address or a name of the loopback.
+    #[must_use]
+    pub fn opens(&self, host: &Host<&str>) -> bool {
+        match *host {
+            Host::Domain(name) => self.allowed.has_name(name),
+            Host::Ipv4(address) => self.allowed.has_address(address.into()),
+            Host::Ipv6(address) => self.allowed.has_address(address.into()),
+        }
+    }
+
+    /// Whether a callback may be taken for a host, whose form was checked before.
+    pub fn admit(&self, host: &Host<&str>) -> Result<(), Refusal> {
+        match (self.mode, host) {
+            (Mode::Off, _) => Err(Refusal::CallbacksUnavailable),
+            (Mode::Public, _) => Ok(()),
+            // The name may have an address in a listed network: that shows when it is resolved.
+            (Mode::Listed, Host::Domain(_)) if !self.allowed.networks.is_empty() => Ok(()),
+            (Mode::Listed, host) if self.opens(host) => Ok(()),
+            (Mode::Listed, _) => Err(Refusal::EndpointNotListed),
+        }
+    }
+
+    /// Whether a connection may be made to `address`, for the host that it was asked for.
+    #[must_use]
+    pub fn permits(&self, host: &Host<&str>, address: IpAddr) -> bool {
+        if self.mode == Mode::Off {
+            return false;
+        }
+        if self.allowed.has_address(address) {
+            return true;
+        }
+        let listed = matches!(host, Host::Domain(name) if self.allowed.has_name(name));
+        if refused(address) {
+            listed && is_openable_by_name(address)
+        } else {
+            listed || self.mode == Mode::Public
+        }
+    }
+}
+
+/// Refused addresses that the entry of a host opens: loopback, private, carrier-grade NAT, unique
+/// local. Not metadata services that live among them.
+fn is_openable_by_name(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let shared = Network { address: Ipv4Addr::new(100, 64, 0, 0).into(), prefix: 10 };
+            let is_metadata = address == Ipv4Addr::new(100, 100, 100, 200);
+            address.is_loopback()
+                || address.is_private()
+                || shared.contains(address.into()) && !is_metadata
+        }
+        IpAddr::V6(address) => {
+            let metadata = [
+                Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254),
+                Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254),
+            ];
+            address == Ipv6Addr::LOCALHOST
+                || address.is_unique_local() && !metadata.contains(&address)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allowed, Guard, Mode};
+    use std::net::IpAddr;
+    use url::Host;
+
+    fn guard(mode: Mode, entries: &[&str]) -> Guard {
+        Guard { mode, allowed: Allowed::parse(entries.iter().copied()).unwrap() }
+    }
+
+    fn permits(guard: &Guard, host: &str, address: &str) -> bool {
+        let host = Host::parse(host).unwrap();
+        let host = match &host {
+            Host::Domain(name) => Host::Domain(name.as_str()),
+            Host::Ipv4(address) => Host::Ipv4(*address),
+            Host::Ipv6(address) => Host::Ipv6(*address),
+        };
+        guard.permits(&host, address.parse::<IpAddr>().unwrap())
+    }
+
+    #[test]
+    fn without_a_list_public_addresses_only() {
+        let guard = guard(Mode::Public, &[]);
+        assert!(permits(&guard, "x.example", "8.8.8.8"));
+        assert!(permits(&guard, "8.8.8.8", "8.8.8.8"));
+        assert!(permits(&guard, "x.example", "2606:4700::1111"));
+        for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:8.8.8.8"] {
+            assert!(!permits(&guard, "x.example", address), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_list_opens_exactly_what_it_names() {
+        let entries =
+            ["10.1.0.0/16", "192.168.7.9", "hooks.internal", "*.svc.example", "fd12::/16"];
+        let guard = guard(Mode::Public, &entries);
+        for (host, address, expected) in [
+            ("x.example", "10.1.255.255", true),
+            ("x.example", "10.2.0.0", false),
+            ("x.example", "192.168.7.9", true),
+            ("x.example", "192.168.7.8", false),
+            ("x.example", "fd12::1", true),
+            ("x.example", "fd13::1", false),
+            ("x.example", "::ffff:10.1.0.1", false),
+            ("hooks.internal", "10.9.9.9", true),
+            ("hooks.internal", "127.0.0.1", true),
+            ("hooks.internal", "100.64.0.1", true),
+            ("hooks.internal", "fd00::1", true),
+            ("hooks.internal", "169.254.169.254", false),
+            ("hooks.internal", "100.100.100.200", false),
+            ("hooks.internal", "168.63.129.16", false),
+            ("hooks.internal", "192.0.0.192", false),
+            ("hooks.internal", "fd00:ec2::254", false),
+            ("hooks.internal", "fe80::1", false),
+            ("hooks.internal", "0.0.0.0", false),
+            ("hooks.internal", "::ffff:10.0.0.1", false),
+            ("hooks.internal", "224.0.0.1", false),
+            ("a.hooks.internal", "10.9.9.9", false),
+            ("hooks.internal.example", "10.9.9.9", false),
+            ("a.svc.example", "10.9.9.9", true),
+            ("a.b.svc.example", "10.9.9.9", true),
+            ("svc.example", "10.9.9.9", false),
+            ("asvc.example", "10.9.9.9", false),
+        ] {
+            assert_eq!(permits(&guard, host, address), expected, "{host} {address}");
+        }
+    }
+
+    #[test]
+    fn a_network_opens_link_local_addresses() {
+        let guard = guard(Mode::Public, &["169.254.169.254"]);
+        assert!(permits(&guard, "x.example", "169.254.169.254"));
+        assert!(!permits(&guard, "x.example", "169.254.169.253"));
+    }
+
+    #[test]
+    fn listed_means_that_public_addresses_take_an_entry_too() {
+        let guard = guard(Mode::Listed, &["x.example", "9.9.9.0/24"]);
+        assert!(permits(&guard, "x.example", "8.8.8.8"));
+        assert!(permits(&guard, "y.example", "9.9.9.9"));
+        assert!(!permits(&guard, "y.example", "8.8.8.8"));
+        let none = guard_of_nothing();
+        assert!(none.admit(&Host::Domain("y.example")).is_err());
+    }
+
+    fn guard_of_nothing() -> Guard {
+        guard(Mode::Listed, &["x.example"])
+    }
+
+    #[test]
+    fn entries_that_are_none_are_refused() {
+        for entry in [
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "fd00::/129",
+            "fd00::1/64",
+            "x.example:80",
+            "http://x.example",
+            "*",
+            "*.",
+            "x.*.example",
+            "x.example.",
+            "",
+            "1.2.3",
+        ] {
+            assert!(Allowed::parse([entry]).is_err(), "{entry:?}");
+        }
+        for entry in ["10.0.0.0/8", "0.0.0.0/0", "::/0", "[::1]", "BÜCHER.example", "localhost"] {
+            assert!(Allowed::parse([entry]).is_ok(), "{entry:?}");
+        }
+    }
+}

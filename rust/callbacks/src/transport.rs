@@ -1,0 +1,353 @@
+//! One attempt on the wire: a POST with its deadline, and what came of it.
+
+use std::error::Error;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Proxy, Response, redirect, retry};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use url::{Host, Url};
+
+use crate::guard::Guard;
+use crate::limits::WINDOW;
+use crate::resolver::{Lookup, NotPermitted, NotResolved, Resolver};
+use crate::signature::Signer;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(15);
+/// Unused connections to a host: as many as may be used at once, since one that is closed for the
+/// moment costs several posts' time to make again.
+const IDLE_CONNECTIONS: usize = WINDOW.1;
+/// Bytes of an answer that are read, so that its connection can be used again.
+const ANSWER: usize = 64 << 10;
+/// How long these may take; what counts is the status, which has come before.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// The longest pause that a receiver may ask for; a longer one is as good as this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// How the wire is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    /// PEM file of authorities to trust beside those of the host.
+    pub authorities: Option<PathBuf>,
+    /// PEM file of the own certificate.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its key, if it is not with the certificate.
+    pub key: Option<PathBuf>,
+    /// URL of the egress proxy.
+    pub proxy: Option<String>,
+}
+
+/// Why an attempt got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The guard refused the address or the host.
+    Refused,
+    /// The name could not be resolved.
+    Resolve,
+    /// No connection could be made, TLS included.
+    Connect,
+    /// The deadline passed.
+    Deadline,
+    /// The connection broke, or what came was no HTTP.
+    Broken,
+}
+
+impl Failure {
+    /// In a few words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "address refused",
+            Self::Resolve => "name not resolved",
+            Self::Connect => "no connection",
+            Self::Deadline => "deadline passed",
+            Self::Broken => "connection broken",
+        }
+    }
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// An answer, and the pause that it asks for.
+    Answered {
+        /// Its status.
+        status: u16,
+        /// How long to wait before the next attempt.
+        pause: Option<Duration>,
+    },
+    /// None.
+    Failed(Failure),
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// Where to, in its normal form.
+    pub url: String,
+    /// The same for all attempts of a callback.
+    pub id: String,
+    /// The body.
+    pub body: String,
+    /// How long it may take until the status has come.
+    pub deadline: Duration,
+    /// Whether the connection may be kept.
+    pub keep: bool,
+}
+
+/// The client and what it signs with.
+#[derive(Debug)]
+pub struct Transport {
+    client: Client,
+    guard: Arc<Guard>,
+    signer: Signer,
+    /// The resolver that the client uses.
+    pub resolver: Resolver,
+}
+
+impl Transport {
+    /// Reads the files and makes the client.
+    pub fn new(
+        guard: Arc<Guard>,
+        lookup: Arc<dyn Lookup>,
+        signer: Signer,
+        wire: &Wire,
+    ) -> Result<Self, String> {
+        let proxy = wire.proxy.as_deref().map(proxy_of).transpose()?;
+        let host = proxy.as_ref().and_then(|(_, url)| url.host_str().map(Arc::from));
+        let resolver = Resolver::new(guard.clone(), lookup, host);
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls(wire)?)
+            .dns_resolver(resolver.clone())
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .http1_only()
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .user_agent(concat!("Verve/", env!("CARGO_PKG_VERSION")));
+        if let Some((proxy, _)) = proxy {
+            builder = builder.proxy(proxy);
+        }
+        let client = builder.build().map_err(|error| chain(&error))?;
+        Ok(Self { client, guard, signer, resolver })
+    }
+
+    /// One attempt.
+    pub async fn send(&self, post: &Post) -> End {
+        let Ok(url) = Url::parse(&post.url) else { return End::Failed(Failure::Refused) };
+        if !self.permits(&url) {
+            return End::Failed(Failure::Refused);
+        }
+        let request = self.client.post(url).headers(self.headers(post)).body(post.body.clone());
+        match tokio::time::timeout(post.deadline, request.send()).await {
+            Err(_) => End::Failed(Failure::Deadline),
+            Ok(Err(error)) => End::Failed(failure(&error)),
+            Ok(Ok(response)) => {
+                let status = response.status().as_u16();
+                let pause = pause(response.headers());
+                if post.keep {
+                    let _ = tokio::time::timeout(ANSWER_TIME, read_away(response)).await;
+                }
+                End::Answered { status, pause }
+            }
+        }
+    }
+
+    /// What the resolver is not asked: addresses in the URL itself, and the host where a proxy
+    /// resolves it.
+    fn permits(&self, url: &Url) -> bool {
+        let Some(host) = url.host() else { return false };
+        let literal: Option<IpAddr> = match host {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(address.into()),
+            Host::Ipv6(address) => Some(address.into()),
+        };
+        self.guard.admit(&host).is_ok()
+            && literal.is_none_or(|address| self.guard.permits(&host, address))
+    }
+
+    fn headers(&self, post: &Post) -> HeaderMap {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut headers = HeaderMap::with_capacity(6);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let signature = self.signer.sign(&post.id, now, &post.body);
+        let pairs = [
+            ("webhook-id", Some(post.id.clone())),
+            ("webhook-timestamp", Some(now.to_string())),
+            ("webhook-signature", signature),
+        ];
+        for (name, value) in pairs {
+            // Ids, numbers and base64 are always a value.
+            if let Some(value) = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok())
+            {
+                headers.insert(name, value);
+            }
+        }
+        if !post.keep {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers
+    }
+}
+
+/// Reads a short body to its end; the connection of a longer one is closed.
+async fn read_away(mut response: Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > ANSWER {
+            return;
+        }
+    }
+}
+
+/// `Retry-After`: seconds, or a date.
+fn pause(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let pause = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(SystemTime::now())
+            .unwrap_or_default(),
+    };
+    Some(pause.min(LONGEST_PAUSE))
+}
+
+fn failure(error: &reqwest::Error) -> Failure {
+    let mut source: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = source {
+        if cause.is::<NotPermitted>() {
+            return Failure::Refused;
+        }
+        if cause.is::<NotResolved>() {
+            return Failure::Resolve;
+        }
+        source = cause.source();
+    }
+    if error.is_timeout() {
+        Failure::Deadline
+    } else if error.is_connect() {
+        Failure::Connect
+    } else {
+        Failure::Broken
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+fn proxy_of(text: &str) -> Result<(Proxy, Url), String> {
+    let wrong = || "the proxy is no http URL; hint: `http://user:password@proxy.example:3128`";
+    // The URL may hold a password: it is not shown.
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong().into());
+    }
+    let proxy = Proxy::all(url.clone()).map_err(|_| wrong())?;
+    Ok((proxy, url))
+}
+
+fn tls(wire: &Wire) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    // Some of a host's certificates may be odd; the others do.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = &wire.authorities {
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| wrong(path, &error))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| chain(&error))?
+        .with_root_certificates(roots);
+    let Some(path) = &wire.certificate else { return Ok(builder.with_no_client_auth()) };
+    let key_path = wire.key.as_ref().unwrap_or(path);
+    let key =
+        PrivateKeyDer::from_pem_slice(&read(key_path)?).map_err(|error| wrong(key_path, &error))?;
+    builder.with_client_auth_cert(certificates(path)?, key).map_err(|error| wrong(path, &error))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(path, &error))?;
+    if found.is_empty() {
+        return Err(format!("the file holds no certificate: `{}`", path.display()));
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| wrong(path, &error))
+}
+
+fn wrong(path: &Path, error: &dyn Error) -> String {
+    format!("the file cannot be used: {error}: `{}`", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_PAUSE, Wire, pause, proxy_of, tls};
+    use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+    use std::time::{Duration, SystemTime};
+
+    fn asked(value: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
+        pause(&headers)
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        assert_eq!(asked("0"), Some(Duration::ZERO));
+        assert_eq!(asked(" 120 "), Some(Duration::from_secs(120)));
+        assert_eq!(asked("99999999999"), Some(LONGEST_PAUSE));
+        let later = SystemTime::now() + Duration::from_secs(20);
+        let pause = asked(&httpdate::fmt_http_date(later)).unwrap();
+        assert!((18..=20).contains(&pause.as_secs()), "{pause:?}");
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        for odd in ["", "-1", "1.5", "soon", "99999999999999999999999"] {
+            assert_eq!(asked(odd), None, "{odd:?}");
+        }
+        assert_eq!(super::pause(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_refused_and_its_password_not_shown() {
+        assert!(proxy_of("http://user:hidden@proxy.example:3128").is_ok());
+        for odd in ["proxy.example:3128", "socks5://user:hidden@proxy.example", "http://:hidden@"] {
+            let error = proxy_of(odd).unwrap_err();
+            assert!(error.contains("hint: ") && !error.contains("hidden"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_certificate_are_named() {
+        let path = std::env::temp_dir().join(format!("verve-pem-{}", std::process::id()));
+        std::fs::write(&path, "no PEM").unwrap();
+        let wire = Wire { authorities: Some(path.clone()), ..Wire::default() };
+        let error = tls(&wire).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(tls(&wire).unwrap_err().contains("cannot be used"));
+        assert!(tls(&Wire::default()).is_ok());
+    }
+}

@@ -1,0 +1,236 @@
+//! The word of a cell: what it holds and whose it is, changed only as a whole.
+//!
+//! ```text
+//! Empty --reserve--> Writing --commit--> Ready --begin--> Sending --finish--> Empty
+//!                       |                  ^                 |
+//!                       +--give up--> Empty +-----wait-------+
+//! ```
+//! Of a dead owner, `Writing` becomes `Empty`: its request was never answered. `Ready` and `Sending`
+//! become the heir's `Ready`: the request may have been answered, the attempt may have failed.
+
+use verve_core::Owner;
+
+/// What a cell holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nothing.
+    Empty,
+    /// A callback that is being written, of a request that is not answered yet.
+    Writing,
+    /// A callback that waits for its first or next attempt.
+    Ready,
+    /// A callback that is being sent.
+    Sending,
+}
+
+/// The word of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Word {
+    /// What the cell holds.
+    pub state: State,
+    /// Whose it is; of an empty cell, whose it was.
+    pub owner: Owner,
+    /// How often the cell was used, modulo 2^32: with it, no use is taken for another, and a
+    /// callback keeps it for life.
+    pub sequence: u32,
+}
+
+const SLOT_AT: u32 = 2;
+const GENERATION_AT: u32 = 12;
+const SEQUENCE_AT: u32 = 32;
+
+impl Word {
+    /// As it stands in the segment. Zero is an empty cell.
+    #[must_use]
+    pub fn pack(self) -> u64 {
+        self.state as u64
+            | (self.owner.slot as u64) << SLOT_AT
+            | u64::from(self.owner.generation) << GENERATION_AT
+            | u64::from(self.sequence) << SEQUENCE_AT
+    }
+
+    /// What `bits` stand for; any do.
+    #[must_use]
+    pub fn unpack(bits: u64) -> Self {
+        let part = |from: u32, to: u32| bits >> from & ((1 << (to - from)) - 1);
+        Self {
+            state: match part(0, SLOT_AT) {
+                0 => State::Empty,
+                1 => State::Writing,
+                2 => State::Ready,
+                _ => State::Sending,
+            },
+            owner: Owner {
+                slot: part(SLOT_AT, GENERATION_AT) as usize,
+                generation: part(GENERATION_AT, SEQUENCE_AT) as u32,
+            },
+            sequence: (bits >> SEQUENCE_AT) as u32,
+        }
+    }
+
+    /// An empty cell, taken by `owner` for a new callback.
+    #[must_use]
+    pub fn reserved(self, owner: Owner) -> Self {
+        Self { state: State::Writing, owner, sequence: self.sequence.wrapping_add(1) }
+    }
+
+    /// The same cell in another state.
+    #[must_use]
+    pub fn with(self, state: State) -> Self {
+        Self { state, ..self }
+    }
+
+    /// What becomes of the cell of a dead owner in the hands of `heir`.
+    #[must_use]
+    pub fn inherited(self, heir: Owner) -> Self {
+        match self.state {
+            State::Empty | State::Writing => self.with(State::Empty),
+            State::Ready | State::Sending => {
+                Self { state: State::Ready, owner: heir, sequence: self.sequence }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{State, Word};
+    use std::collections::HashSet;
+    use verve_core::Owner;
+
+    #[test]
+    fn a_word_is_what_was_packed() {
+        for state in [State::Empty, State::Writing, State::Ready, State::Sending] {
+            for slot in [0, 1, 255] {
+                for generation in [0, 1, (1 << 20) - 1] {
+                    for sequence in [0, 1, u32::MAX] {
+                        let word = Word { state, owner: Owner { slot, generation }, sequence };
+                        assert_eq!(Word::unpack(word.pack()), word);
+                    }
+                }
+            }
+        }
+        assert_eq!(Word::unpack(0).state, State::Empty);
+    }
+
+    /// One process: what it last read of the word, and how far it is with its callback.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    struct Process {
+        owner: Owner,
+        alive: bool,
+        seen: Option<Word>,
+        held: Option<Word>,
+    }
+
+    /// A cell, its processes, and the callbacks by sequence: answered, attempted, ended.
+    #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+    struct World {
+        cell: Word,
+        processes: Vec<Process>,
+        answered: Vec<u32>,
+        attempted: Vec<u32>,
+        deaths: u8,
+    }
+
+    impl World {
+        /// A compare-and-swap by process `at`, from what it knows.
+        fn swap(&mut self, at: usize, from: Word, to: Word) -> bool {
+            let swapped = self.cell == from;
+            if swapped {
+                self.cell = to;
+                self.processes[at].held = (to.state != State::Empty).then_some(to);
+            }
+            swapped
+        }
+
+        /// All that process `at` may do next.
+        fn steps(&self, at: usize) -> Vec<Self> {
+            let its = self.processes[at];
+            let mut after = Vec::new();
+            let mut step = |change: &dyn Fn(&mut Self)| {
+                let mut world = self.clone();
+                change(&mut world);
+                after.push(world);
+            };
+            if !its.alive {
+                return after;
+            }
+            step(&|world| world.processes[at].seen = Some(world.cell));
+            if self.deaths > 0 {
+                step(&|world| {
+                    world.deaths -= 1;
+                    world.processes[at].alive = false;
+                });
+            }
+            if let Some(seen) = its.seen {
+                let dead = self.processes.iter().any(|one| one.owner == seen.owner && !one.alive);
+                if its.held.is_none() && seen.state == State::Empty && seen.sequence < 2 {
+                    step(&|world| {
+                        world.swap(at, seen, seen.reserved(its.owner));
+                    });
+                }
+                if its.held.is_none() && seen.state != State::Empty && dead {
+                    step(&|world| {
+                        world.swap(at, seen, seen.inherited(its.owner));
+                    });
+                }
+            }
+            if let Some(held) = its.held {
+                let go = |world: &mut Self, state| {
+                    assert!(world.swap(at, held, held.with(state)), "lost while alive: {world:?}");
+                };
+                match held.state {
+                    State::Writing => {
+                        step(&|world| {
+                            go(world, State::Ready);
+                            world.answered.push(held.sequence);
+                        });
+                        step(&|world| go(world, State::Empty));
+                    }
+                    State::Ready => step(&|world| go(world, State::Sending)),
+                    State::Sending => {
+                        step(&|world| {
+                            world.attempted.push(held.sequence);
+                            world.attempted.sort_unstable();
+                            world.attempted.dedup();
+                            go(world, State::Empty);
+                        });
+                        step(&|world| go(world, State::Ready));
+                    }
+                    State::Empty => unreachable!(),
+                }
+            }
+            after
+        }
+    }
+
+    /// Every interleaving of three processes of which up to two die anywhere: nobody alive loses his
+    /// cell, and an answered callback is in the cell until it was attempted.
+    #[test]
+    fn what_was_answered_stays_until_it_was_attempted() {
+        let owner = |slot| Owner { slot, generation: 1 };
+        let process = |slot| Process { owner: owner(slot), alive: true, seen: None, held: None };
+        let first = World {
+            cell: Word::unpack(0),
+            processes: vec![process(1), process(2), process(3)],
+            answered: Vec::new(),
+            attempted: Vec::new(),
+            deaths: 2,
+        };
+        let mut known = HashSet::from([first.clone()]);
+        let mut rest = vec![first];
+        while let Some(world) = rest.pop() {
+            for &sequence in &world.answered {
+                let kept = world.cell.sequence == sequence
+                    && matches!(world.cell.state, State::Ready | State::Sending);
+                assert!(kept || world.attempted.contains(&sequence), "{world:?}");
+            }
+            for next in (0..3).flat_map(|at| world.steps(at)) {
+                if known.insert(next.clone()) {
+                    rest.push(next);
+                }
+            }
+        }
+        assert!(known.len() > 1_000, "{}", known.len());
+    }
+}

@@ -1,0 +1,250 @@
+//! Callbacks for Python: settings in, reports out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use verve_callbacks::guard::{Allowed, Mode};
+use verve_callbacks::report::{Figure, Lines, Report};
+use verve_callbacks::signature::Signer;
+use verve_callbacks::slab::Slab;
+use verve_callbacks::transport::{End, Wire};
+use verve_callbacks::{Settings, probe};
+
+use crate::answers::{Answers, Response};
+use crate::counter::Counter;
+use crate::errors;
+
+/// Takes and sends the callbacks of a counter from this process.
+///
+/// `options` as of `probe_callback`, and `rate` (posts a second to each public destination), `oldest`
+/// (seconds after which a callback is not sent any more), `most` (posts under way at once), `log`
+/// (`all`, `failures` or `summary`) and `lines` (reports a second).
+///
+/// Raises `SettingError`. To be made in the process that sends, after any fork.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct Callbacks {
+    inner: ArcSwapOption<verve_callbacks::Callbacks>,
+    counter: ArcSwapOption<verve_core::Counter>,
+    answers: Answers,
+}
+
+impl Callbacks {
+    pub fn get(&self) -> Option<Arc<verve_callbacks::Callbacks>> {
+        self.inner.load_full()
+    }
+}
+
+#[pymethods]
+impl Callbacks {
+    #[new]
+    #[pyo3(signature = (counter, **options))]
+    fn new(
+        py: Python<'_>,
+        counter: &Bound<'_, Counter>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let settings = settings(py, options)?;
+        let counter = counter.get().get(py)?;
+        let shared = counter.clone();
+        let inner = py
+            .detach(|| verve_callbacks::Callbacks::start(shared, settings))
+            .map_err(|error| errors::to_python(py, &error))?;
+        Ok(Self {
+            inner: ArcSwapOption::from_pointee(inner),
+            counter: ArcSwapOption::from(Some(counter)),
+            answers: Answers::new(py)?,
+        })
+    }
+
+    /// Answers the query of `GET /api/verve/accept`, as `Counter.accept` does, and queues the callback
+    /// if it names an endpoint: (status, headers, body).
+    #[pyo3(signature = (query, /))]
+    fn accept<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyString>,
+    ) -> PyResult<Response<'py>> {
+        // As in `Counter.accept`.
+        let query = query.to_str().map_or(&b"id=%FF"[..], str::as_bytes);
+        let answer = match (&*self.inner.load(), &*self.counter.load()) {
+            (Some(callbacks), _) => callbacks.accept(query),
+            (None, Some(counter)) => counter.accept(query),
+            (None, None) => return Err(errors::closed(py)),
+        };
+        self.answers.response(py, answer)
+    }
+
+    /// The attempts since the last call, each a dict, and how many are not to be logged, by outcome.
+    fn drain<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Vec<Bound<'py, PyDict>>, Bound<'py, PyDict>)> {
+        let left_out = PyDict::new(py);
+        let Some(callbacks) = self.get() else { return Ok((Vec::new(), left_out)) };
+        let (reports, counts) = callbacks.drain();
+        for (figure, count) in Figure::ALL.into_iter().zip(counts) {
+            left_out.set_item(figure.name(), count)?;
+        }
+        let reports = reports.iter().map(|one| report(py, one)).collect::<PyResult<_>>()?;
+        Ok((reports, left_out))
+    }
+
+    /// Sends what is due, for at most `patience` seconds, and sends no more after that. What is left
+    /// waits in the segment for another process.
+    fn stop(&self, py: Python<'_>, patience: f64) {
+        let patience = Duration::try_from_secs_f64(patience).unwrap_or_default();
+        if let Some(callbacks) = self.get() {
+            py.detach(|| callbacks.stop(patience));
+        }
+    }
+
+    /// Leaves the segment; to be called after `stop`.
+    fn close(&self) {
+        self.inner.store(None);
+        self.counter.store(None);
+    }
+}
+
+/// What is counted of callbacks since the segment was made, over all processes, by name; `pending` is
+/// the number that wait or are being sent.
+#[pyfunction]
+pub fn callback_figures<'py>(
+    py: Python<'py>,
+    counter: &Bound<'py, Counter>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let counter = counter.get().get(py)?;
+    let dict = PyDict::new(py);
+    dict.set_item("pending", Slab::taken(&counter))?;
+    let ends = PyDict::new(py);
+    for (figure, count) in Figure::ALL.into_iter().zip(Figure::all(&counter)) {
+        let target = if figure.is_end() { &ends } else { &dict };
+        target.set_item(figure.name().replace(' ', "_"), count)?;
+    }
+    dict.set_item("ended", ends)?;
+    Ok(dict)
+}
+
+/// Reads options as `probe_callback` takes them. Raises `SettingError`.
+#[pyfunction]
+#[pyo3(signature = (**options))]
+pub fn check_callback_options(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    let settings = settings(py, options)?;
+    verve_callbacks::check(&settings).map_err(|error| errors::to_python(py, &error))
+}
+
+/// Sends one callback to `url` that reports `count`, past all limits: a dict of what was found.
+///
+/// `options`: `mode` (`public`, `listed` or `off`), `allow` (networks, hosts, suffixes), `secrets`,
+/// `authorities`, `certificate`, `key` (paths of PEM files), `proxy` (a URL).
+#[pyfunction]
+#[pyo3(signature = (url, count, **options))]
+pub fn probe_callback<'py>(
+    py: Python<'py>,
+    url: &str,
+    count: u64,
+    options: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let settings = settings(py, options)?;
+    let found =
+        py.detach(|| probe(url, count, settings)).map_err(|error| errors::to_python(py, &error))?;
+    let dict = PyDict::new(py);
+    dict.set_item("endpoint", found.endpoint.as_deref().ok())?;
+    dict.set_item("refusal", found.endpoint.as_ref().err().map(|refusal| refusal.name()))?;
+    dict.set_item("resolver_error", found.addresses.as_ref().err())?;
+    let addresses = found.addresses.unwrap_or_default();
+    let shown: Vec<_> =
+        addresses.iter().map(|(address, permitted)| (address.to_string(), *permitted)).collect();
+    dict.set_item("addresses", shown)?;
+    let (status, failure) = match found.end {
+        None => (None, None),
+        Some(End::Answered { status, .. }) => (Some(status), None),
+        Some(End::Failed(failure)) => (None, Some(failure.name())),
+    };
+    dict.set_item("status", status)?;
+    dict.set_item("failure", failure)?;
+    dict.set_item("seconds", found.took.as_secs_f64())?;
+    Ok(dict)
+}
+
+fn report<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("endpoint", &report.endpoint)?;
+    dict.set_item("outcome", report.figure.name())?;
+    dict.set_item("status", report.status)?;
+    dict.set_item("reason", report.reason)?;
+    dict.set_item("attempt", report.attempt)?;
+    dict.set_item("seconds", report.took.as_secs_f64())?;
+    dict.set_item("window_start", report.window_start)?;
+    dict.set_item("unique", report.count)?;
+    dict.set_item("id", &report.id)?;
+    dict.set_item("logged", report.logged)?;
+    dict.set_item("failed", report.figure.is_end() && report.figure != Figure::Delivered)?;
+    Ok(dict)
+}
+
+fn settings(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Settings> {
+    let mut settings = Settings::default();
+    let wrong = |message: String| errors::to_python(py, &verve_core::Error::Setting { message });
+    for (name, value) in options.into_iter().flatten() {
+        let name: String = name.extract()?;
+        match name.as_str() {
+            "mode" => settings.mode = mode(&value.extract::<String>()?)?,
+            "allow" => {
+                let entries: Vec<String> = value.extract()?;
+                settings.allowed =
+                    Allowed::parse(entries.iter().map(String::as_str)).map_err(wrong)?;
+            }
+            "secrets" => {
+                let secrets: Vec<String> = value.extract()?;
+                settings.signer =
+                    Signer::parse(secrets.iter().map(String::as_str)).map_err(wrong)?;
+            }
+            "rate" => settings.rate = value.extract()?,
+            "oldest" => {
+                settings.oldest = Duration::from_secs(value.extract()?);
+            }
+            "most" => settings.most = value.extract()?,
+            "log" => settings.lines = lines(&value.extract::<String>()?)?,
+            "lines" => settings.per_second = value.extract()?,
+            "authorities" | "certificate" | "key" | "proxy" => {
+                wire(&mut settings.wire, &name, &value)?;
+            }
+            _ => return Err(PyValueError::new_err(format!("no such option: `{name}`"))),
+        }
+    }
+    Ok(settings)
+}
+
+fn wire(wire: &mut Wire, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let path = || value.extract::<Option<PathBuf>>();
+    match name {
+        "authorities" => wire.authorities = path()?,
+        "certificate" => wire.certificate = path()?,
+        "key" => wire.key = path()?,
+        _ => wire.proxy = value.extract()?,
+    }
+    Ok(())
+}
+
+fn mode(name: &str) -> PyResult<Mode> {
+    match name {
+        "public" => Ok(Mode::Public),
+        "listed" => Ok(Mode::Listed),
+        "off" => Ok(Mode::Off),
+        _ => Err(PyValueError::new_err(format!("no such mode: `{name}`"))),
+    }
+}
+
+fn lines(name: &str) -> PyResult<Lines> {
+    match name {
+        "all" => Ok(Lines::All),
+        "failures" => Ok(Lines::Failures),
+        "summary" => Ok(Lines::Summary),
+        _ => Err(PyValueError::new_err(format!("no such choice of lines: `{name}`"))),
+    }
+}
