@@ -78,17 +78,24 @@ def test_no_orphan_goes_on_serving(serve: Serve) -> None:
 
 
 def _stop_inside_a_commit(service: Service, ledger: Path) -> int:
-    """Stop whoever writes to the ledger, right behind a boundary: a commit takes milliseconds."""
+    """Stop the workers as soon as one writes to the ledger: its commit ends after that."""
+    log = ledger.with_name(f"{ledger.name}-wal")
     for _ in range(30):
+        workers = service.workers()
         time.sleep(service.window - time.time() % service.window)
-        end = time.monotonic() + 0.2
-        while time.monotonic() < end:
-            for pid in holders(ledger):
-                os.kill(pid, signal.SIGSTOP)
-                time.sleep(0.01)
-                if pid in holders(ledger):
-                    return pid
+        before = log.stat().st_mtime_ns
+        end = time.monotonic() + 0.5
+        while log.stat().st_mtime_ns == before and time.monotonic() < end:
+            pass
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.01)
+        inside = holders(ledger)
+        for pid in workers:
+            if pid not in inside:
                 os.kill(pid, signal.SIGCONT)
+        if inside:
+            return min(inside)
     raise service.error("nobody was caught inside a commit")
 
 
