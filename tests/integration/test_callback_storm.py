@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import FULL
+from tests.caller import FULL
 from tests.service import Server
 from tests.storm import Storm
 from tests.timing import sleep_clear_of_boundary
