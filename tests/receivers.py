@@ -179,7 +179,9 @@ class Receiver:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         for writer in self._writers:
-            writer.transport.abort()
+            # Python 3.11 forgets the protocol of a TLS transport that is closed twice.
+            with contextlib.suppress(AttributeError):
+                writer.transport.abort()
         # What was aborted is closed a moment later.
         self._loop.run_until_complete(asyncio.sleep(0.01))
         self._loop.close()
