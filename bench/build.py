@@ -68,14 +68,24 @@ def _run(command: list[str], crate: Crate) -> str:
 
 @cache
 def go_program(folder: Path) -> Path:
-    """Build a Go module and give the path of its program."""
+    """Build a Go module and give the path of its program, which is called as its folder is."""
     if shutil.which("go") is None:
         raise MissingError("Go is missing; hint: install it from https://go.dev/dl")
-    path = output_folder() / f"peer-{folder.name}"
+    path = output_folder() / f"go-{folder.name}"
     command = ["go", "build", "-o", str(path), "."]
     if subprocess.run(command, cwd=folder, check=False).returncode:
         raise BuildError(f"go build failed: `{folder.name}`")
     return path
+
+
+def redis(port: int) -> list[str]:
+    """A Redis that keeps nothing on disk, as one that only remembers for a minute would."""
+    if shutil.which("redis-server") is None:
+        raise MissingError(
+            "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get install redis-server"
+        )
+    address = ["--bind", "127.0.0.1", "--port", str(port)]
+    return ["redis-server", *address, "--save", "", "--appendonly", "no"]
 
 
 @cache
