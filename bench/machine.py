@@ -44,6 +44,16 @@ def group_cpu(group: int) -> float:
     return sum(sum(map(int, fields[11:15])) for _, fields in _group(group)) * TICK
 
 
+def group_cpu_exact(group: int) -> float:
+    """The same in nanoseconds, of the threads that there are now."""
+    nanoseconds = 0
+    for entry, _ in _group(group):
+        for thread in entry.glob("task/*/schedstat"):
+            with suppress(OSError):
+                nanoseconds += int(thread.read_text().split()[0])
+    return nanoseconds / 1e9
+
+
 def group_memory(group: int) -> int:
     """Bytes that the processes of a group have in memory, shared ones divided among the sharers."""
     kilobytes = 0
@@ -91,4 +101,6 @@ class Watch:
     def foreign_share(self, own: float) -> float:
         """Cores that others had on average since then; `own` CPU seconds were ours."""
         now = Watch.of(self.cores)
-        return max(0.0, (now.seconds - self.seconds - own) / (now.time - self.time))
+        # Both counters of a core may be off by a tick.
+        foreign = now.seconds - self.seconds - own - 2 * TICK * len(self.cores)
+        return max(0.0, foreign / (now.time - self.time))

@@ -112,8 +112,8 @@ def _opening(results: Sequence[Result], folder: str) -> str:
     failed = [f"* **{r.content['title']}: {line}**\n" for r in results for line in r.failures()]
     return (
         "# Verve beside others, measured\n\n"
-        f"Figures of {kind}. This page is made by `make bench` from the raw files in "
-        f"[{folder}]({folder}); nothing in it is written by hand.\n"
+        f"Figures of {kind}. This page is made by `make bench` from the "
+        f"[raw files]({folder}); nothing in it is written by hand.\n"
         + (f"\nThese runs failed:\n\n{''.join(failed)}" if failed else "")
     )
 

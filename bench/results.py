@@ -112,9 +112,9 @@ class Result:
     def failures(self) -> list[str]:
         """What was wrong, a line each."""
         return [
-            f"{self.titles[name]}, round {number}: {problem}"
+            f"{self.titles[name]}, round {turn}: {' '.join(problem.split())}"
             for name in self.titles
-            for number, sample in enumerate(self.samples(name), 1)
+            for turn, sample in enumerate(self.samples(name), 1)
             for problem in sample["problems"]
         ]
 
