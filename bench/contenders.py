@@ -53,6 +53,10 @@ class Contender(Protocol):
     def title(self) -> str:
         """Its name for a reader."""
 
+    @property
+    def rounds(self) -> int | None:
+        """In how many rounds it takes part, if not in all."""
+
     def prepare(self) -> None:
         """Build what it needs; raises `MissingError`."""
 
@@ -78,6 +82,7 @@ class Loaded:
     """A name of its own, where one server stands twice in a scenario."""
     heading: str = ""
     """The same for its title."""
+    rounds: int | None = None
 
     @property
     def name(self) -> str:
@@ -133,6 +138,7 @@ class Table:
     operation: str
     threads: int = 1
     distinct: int = 5_000_000
+    rounds: int | None = None
 
     def prepare(self) -> None:
         """Build the program."""

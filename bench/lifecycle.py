@@ -15,6 +15,8 @@ SETTLE = 2.0
 """Seconds after the first answer until a server is at rest."""
 WINDOW = 60
 IDS = 200_000
+ROOM = 20.0
+"""Seconds within a window, for the slowest to count so many."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class _AtRest:
     def title(self) -> str:
         """The server's."""
         return SERVERS[self.server].title
+
+    @property
+    def rounds(self) -> None:
+        """In all."""
+        return
 
     def prepare(self) -> None:
         """Build the server, and the generator."""
@@ -82,7 +89,7 @@ class Memory(_AtRest):
 
     def measure(self) -> Sample:
         """Look at it before and after so many ids, all in one window."""
-        await_room(WINDOW, WINDOW / 2)
+        await_room(WINDOW, ROOM)
         with self._running() as running:
             running.accept(1)
             time.sleep(SETTLE)

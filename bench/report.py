@@ -100,6 +100,13 @@ def notes(result: Result) -> list[str]:
         + ", ".join(map(str, rounds))
         for name, rounds in result.disturbed().items()
     ]
+    fewer = [
+        f"{title} ({len(result.samples(name))})"
+        for name, title in result.titles.items()
+        if 0 < len(result.samples(name)) < result.rounds
+    ]
+    if fewer:
+        lines.append(f"In fewer rounds, since they take long: {', '.join(fewer)}.")
     if disturbed:
         lines.append(f"Disturbed: {'; '.join(disturbed)}.")
     if result.content["note"]:

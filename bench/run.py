@@ -138,6 +138,8 @@ def run(scenario: Scenario, plan: Plan) -> dict[str, Any]:
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for turn in range(1, rounds + 1):
         for contender in contenders:
+            if turn > (contender.rounds or rounds):
+                continue
             begin = time.monotonic()
             sample = measure(contender)
             samples[contender.name].append(sample)
