@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Each stands out from white and from near black; the page behind shows through.
 TEXT, OURS, THEIRS = "#737c86", "#2f81f7", "#8b949e"
-LABELS, BARS, VALUES = 240, 210, 80
+LABELS, BARS, VALUES = 270, 210, 80
 """Widths in pixels: the names, the longest bar, the figure behind it."""
 TOP, ROW, BAR = 30, 26, 14
 FONT = "font-family='-apple-system, Segoe UI, Helvetica, Arial, sans-serif' font-size='13'"
@@ -71,7 +71,7 @@ def _panel(heading: str, bars: Sequence[Bar], place: int) -> str:
         colour = OURS if bar.is_ours else THEIRS
         drawn.append(
             f"<rect x='{left}' y='{middle - BAR / 2:.0f}' width='{max(mid, 1):.1f}' height='{BAR}' "
-            f"rx='2' fill='{colour}' fill-opacity='{0.75 if bar.is_ours else 0.45}'/>\n"
+            f"rx='2' fill='{colour}' fill-opacity='{0.6 if bar.is_ours else 0.4}'/>\n"
         )
         drawn.append(_whisker(left + low, left + high, middle))
         drawn.append(_text(left + max(mid, high) + 6, middle, number(median(bar.values)), "start"))
