@@ -73,7 +73,7 @@ def text_of(
         _opening(results, folder),
         _goals(results),
         _slower(results, decisions, decisions_link),
-        f"## Method\n\n{METHOD.format(noise=NOISE)}",
+        f"## Method\n\n{METHOD.format(noise=NOISE)}{_generator(results)}",
         _machines(results),
         "## Scenarios\n",
         *(_scenario(result, plots) for result in results),
@@ -174,6 +174,20 @@ def _slower(results: Sequence[Result], decisions: str, link: str) -> str:
             lines.append(f"* **{result.content['title']}**: {fact}. {reason}\n")
     text = "".join(lines) or "Nowhere in these figures.\n"
     return f"## Where Verve is slower\n\n{text}"
+
+
+def _generator(results: Sequence[Result]) -> str:
+    """Whether the generator could keep up: what it had of a core at the most."""
+    shares = [
+        (share, result.content["title"], title)
+        for result in results
+        for name, title in result.titles.items()
+        for share in result.values(name, "generator_cpu")
+    ]
+    if not shares:
+        return ""
+    most, scenario, title = max(shares)
+    return f"\nThe generator used {most:.0%} of a core at the most ({scenario}: {title}).\n"
 
 
 def _machines(results: Sequence[Result]) -> str:

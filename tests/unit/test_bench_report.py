@@ -24,7 +24,7 @@ DECISIONS = ROOT / "docs" / "decisions.md"
 
 
 def sample(value: float, *, problem: str = "", disturbed: float = 0.0) -> dict[str, Any]:
-    figures = {"rate": value, "cpu_us": 1e6 / value}
+    figures = {"rate": value, "cpu_us": 1e6 / value, "generator_cpu": value / 1_000}
     return {
         "figures": figures,
         "problems": [problem] if problem else [],
@@ -121,6 +121,11 @@ def test_less_is_better_turns_round_who_is_ahead() -> None:
     assert scenario([sample(100)], [sample(200)], **times).slower() == {}
     assert scenario([sample(200)], [sample(100)], **times).slower() == {"rival": [2.0]}
     assert "Nowhere" in page(scenario([sample(100)], [sample(200)], **times))
+
+
+def test_the_page_tells_how_busy_the_generator_was() -> None:
+    text = page(scenario([sample(100)], [sample(640)]))
+    assert "used 64% of a core at the most (Growing <from> nothing: Rival & sons)" in text
 
 
 def test_disturbed_samples_are_named() -> None:
