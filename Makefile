@@ -23,7 +23,7 @@ test-full: ## all checks and tests at their full counts
 torture: ## the fault tests at their full counts, over and over: ARGS=60 for an hour
 	@scripts/torture $(ARGS)
 
-bench: ## measure, side by side in one run
+bench: ## measure, side by side in one run: FULL=1 for the long one, ONLY=name for one scenario
 	@scripts/bench $(ARGS)
 
 lint: ## formatting, lints and types only

@@ -26,15 +26,18 @@ class MissingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate with one program; `folder` is that of its manifest."""
+    """A program of a crate; `folder` is that of its manifest."""
 
     folder: Path
     program: str
+    kind: str = "bin"
+    """Or `example`."""
 
 
 LOAD = Crate(BENCH / "load", "verve-load")
 HYPER = Crate(BENCH / "peers" / "hyper", "peer-hyper")
 TABLE = Crate(BENCH / "table", "verve-table")
+STORM = Crate(ROOT / "rust" / "callbacks", "storm", "example")
 
 
 @cache
@@ -44,7 +47,7 @@ def program(crate: Crate) -> Path:
         raise MissingError(
             "cargo is missing; hint: install Rust with rustup, see https://rustup.rs"
         )
-    command = ["cargo", "build", "--release", "--bin", crate.program]
+    command = ["cargo", "build", "--release", f"--{crate.kind}", crate.program]
     _run([*command, "--message-format", "json-render-diagnostics"], crate)
     # Where cargo puts it depends on the user's settings; cargo itself knows.
     listed = _run([*command, "--quiet", "--message-format", "json"], crate)
@@ -68,14 +71,24 @@ def _run(command: list[str], crate: Crate) -> str:
 
 @cache
 def go_program(folder: Path) -> Path:
-    """Build a Go module and give the path of its program."""
+    """Build a Go module and give the path of its program, which is called as its folder is."""
     if shutil.which("go") is None:
         raise MissingError("Go is missing; hint: install it from https://go.dev/dl")
-    path = output_folder() / f"peer-{folder.name}"
+    path = output_folder() / f"go-{folder.name}"
     command = ["go", "build", "-o", str(path), "."]
     if subprocess.run(command, cwd=folder, check=False).returncode:
         raise BuildError(f"go build failed: `{folder.name}`")
     return path
+
+
+def redis(port: int) -> list[str]:
+    """A Redis that keeps nothing on disk, as one that only remembers for a minute would."""
+    if shutil.which("redis-server") is None:
+        raise MissingError(
+            "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get install redis-server"
+        )
+    address = ["--bind", "127.0.0.1", "--port", str(port)]
+    return ["redis-server", *address, "--save", "", "--appendonly", "no"]
 
 
 @cache

@@ -10,21 +10,23 @@ import itertools
 import json
 import resource
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import build
 import machine
-from servers import SERVERS, Running
+from running import Running
+from servers import SERVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 WARM_UP = 1.0
-"""Seconds of load before each measurement."""
-NOISE = 0.1
-"""Share of a core that others may have before a sample is marked as disturbed."""
+"""Seconds of load before a measurement."""
+ROOM = 4.0
+"""Seconds within a window for starting, and for what nobody foresees."""
 # No two runs against one server share an id.
 _bases = itertools.count(1_000_000_000, 1_000_000_000)
 
@@ -35,8 +37,8 @@ class Sample:
 
     figures: Mapping[str, float]
     problems: list[str]
-    disturbed: float
-    """Share of the cores that others had meanwhile, at the most."""
+    disturbed: float = 0.0
+    """Cores that others had meanwhile, on average."""
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -45,11 +47,15 @@ class Contender(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in files and options."""
+        """Its name in files and options; what is Verve begins with `verve`."""
 
     @property
     def title(self) -> str:
         """Its name for a reader."""
+
+    @property
+    def rounds(self) -> int | None:
+        """In how many rounds it takes part, if not in all."""
 
     def prepare(self) -> None:
         """Build what it needs; raises `MissingError`."""
@@ -68,94 +74,83 @@ class Loaded:
     seconds: float
     window: int = 60
     within_window: bool = False
-    """Whether a run must not cross a boundary: its stream's ids would count twice."""
+    """Whether a run must not cross a boundary, where ids that are sent twice count twice."""
+    warm_up: float = WARM_UP
+    all_cores: bool = False
+    """Whether server and generator share all cores; else each has one."""
+    called: str = ""
+    """A name of its own, where one server stands twice in a scenario."""
+    heading: str = ""
+    """The same for its title."""
+    rounds: int | None = None
 
     @property
     def name(self) -> str:
-        """The server's."""
-        return self.server
+        """The server's, unless it has its own."""
+        return self.called or self.server
 
     @property
     def title(self) -> str:
-        """The server's."""
-        return SERVERS[self.server].title
+        """The server's, unless it has its own."""
+        return self.heading or SERVERS[self.server].title
 
     def prepare(self) -> None:
         """Build the generator and the server."""
         build.program(build.LOAD)
-        SERVERS[self.server].command(0, self.window)
+        SERVERS[self.server].prepare()
 
     def measure(self) -> Sample:
         """Start the server, warm it up, load it, and compare its count with the ids sent."""
-        core, other = machine.cores()
+        one, other = machine.cores()
+        server_cores = (one, other) if self.all_cores else (one,)
+        load_cores = (one, other) if self.all_cores else (other,)
         if self.within_window:
-            await_room(self.window, 2 * WARM_UP + self.seconds + 4)
-        with Running(SERVERS[self.server], core, self.window) as running:
-            warm = self._load(running.port, WARM_UP)
+            await_room(self.window, self.warm_up + self.seconds + ROOM)
+        runs = []
+        with Running(SERVERS[self.server], server_cores, self.window) as running:
+            if self.warm_up:
+                runs.append(self._load(running.port, self.warm_up, load_cores))
             cpu = running.cpu_seconds()
-            busy, other_busy = machine.Busy.of(core), machine.Busy.of(other)
-            result = self._load(running.port, self.seconds)
+            watches = machine.Watch.of(server_cores), machine.Watch.of(load_cores)
+            result = self._load(running.port, self.seconds, load_cores)
+            runs.append(result)
             cpu = running.cpu_seconds() - cpu
-            disturbed = max(
-                busy.foreign_share(core, cpu),
-                other_busy.foreign_share(other, result["cpu_seconds"]),
-            )
-            problems = answers_wrong(warm) + answers_wrong(result)
-            if not running.is_as_titled():
-                problems.append(f"it does not run as `{self.title}`")
-            if running.server.counts:
-                sent = warm["distinct"] + result["distinct"]
-                counted = running.count(sent)
-                result["counted"], result["sent"] = counted, sent
-                if counted != sent:
-                    problems.append(f"counted {counted:,} of {sent:,} distinct ids")
+            if self.all_cores:
+                disturbed = watches[0].foreign_share(cpu + result["cpu_seconds"])
+            else:
+                shares = zip(watches, (cpu, result["cpu_seconds"]), strict=True)
+                disturbed = max(watch.foreign_share(own) for watch, own in shares)
+            problems = [problem for run in runs for problem in answers_wrong(run)]
+            problems += count_wrong(running, sum(run["distinct"] for run in runs))
         result["server_cpu_seconds"] = cpu
         return Sample(figures_of(result), problems, disturbed, result)
 
-    def _load(self, port: int, seconds: float) -> dict[str, Any]:
-        command = [
-            str(build.program(build.LOAD)),
-            f"127.0.0.1:{port}",
-            *self.arguments,
-            *("--duration", str(seconds), "--window", str(self.window)),
-            *("--base", str(next(_bases)), "--quiet"),
-        ]
-        done = subprocess.run(
-            machine.pinned(machine.cores()[1:], command), stdout=subprocess.PIPE, check=False
-        )
-        if done.returncode:
-            raise build.BuildError(f"the load generator failed: `{' '.join(command)}`")
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
+    def _load(self, port: int, seconds: float, cores: Sequence[int]) -> dict[str, Any]:
+        return load(port, self.window, cores, (*self.arguments, "--duration", str(seconds)))
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table without a server: `verve-table NAME OPERATION THREADS`."""
+    """A table without a server; what its operations mean stands in table/src/main.rs."""
 
     name: str
     title: str
     operation: str
     threads: int = 1
     distinct: int = 5_000_000
+    rounds: int | None = None
 
     def prepare(self) -> None:
         """Build the program."""
-        build.program(build.TABLE)
+        self._program()
 
     def measure(self) -> Sample:
         """Run it once."""
-        table = self.name.partition("-")[0]
-        command = [str(build.program(build.TABLE)), table, self.operation]
-        command += [str(self.threads), str(self.distinct)]
-        cores = machine.cores()[: min(self.threads, 2)]
-        busy, own = [machine.Busy.of(core) for core in cores], _children_cpu()
+        command = [*self._program(), self.operation, str(self.threads), str(self.distinct)]
+        cores = machine.cores()[: self.threads]
+        watch, own = machine.Watch.of(cores), children_cpu()
         done = subprocess.run(machine.pinned(cores, command), stdout=subprocess.PIPE, check=False)
-        own = _children_cpu() - own
-        disturbed = sum(
-            before.foreign_share(core, own / len(cores))
-            for core, before in zip(cores, busy, strict=True)
-        )
+        disturbed = watch.foreign_share(children_cpu() - own)
         if not done.stdout:
             raise build.BuildError(f"the table benchmark failed: `{' '.join(command)}`")
         result: dict[str, Any] = json.loads(done.stdout)
@@ -164,8 +159,32 @@ class Table:
         figures = {name: float(result[name]) for name in names if name in result}
         return Sample(figures, problems, disturbed, result)
 
+    def _program(self) -> list[str]:
+        table = self.name.partition("-")[0]
+        if table == "go":
+            return [str(build.go_program(build.BENCH / "table" / "go"))]
+        if table == "python":
+            build.python_module("numpy")
+            return [sys.executable, str(build.BENCH / "table" / "python_set.py")]
+        return [str(build.program(build.TABLE)), table]
 
-def _children_cpu() -> float:
+
+def load(port: int, window: int, cores: Sequence[int], arguments: Sequence[str]) -> dict[str, Any]:
+    """What the load generator says of a run, whose ids no other run has sent."""
+    command = [
+        str(build.program(build.LOAD)),
+        f"127.0.0.1:{port}",
+        *arguments,
+        *("--window", str(window), "--base", str(next(_bases)), "--quiet"),
+    ]
+    done = subprocess.run(machine.pinned(cores, command), stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise build.BuildError(f"the load generator failed: `{' '.join(command)}`")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def children_cpu() -> float:
     """CPU seconds of all programs that were run so far."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -173,18 +192,21 @@ def _children_cpu() -> float:
 
 def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
     """What a run of the load generator says, by the names that scenarios use."""
-    ids = max(1, result["ids"])
-    return {
+    near, away = result["near_us"], result["away_us"]
+    figures = {
         "rate": result["rate"],
         "ids_rate": result["ids_rate"],
-        "cpu_us": result["server_cpu_seconds"] / ids * 1e6,
+        "cpu_us": result["server_cpu_seconds"] / max(1, result["ids"]) * 1e6,
         "p50_ms": result["latency_us"]["p50"] / 1e3,
         "p99_ms": result["latency_us"]["p99"] / 1e3,
         "p99.9_ms": result["latency_us"]["p99.9"] / 1e3,
-        "near_p99_ms": result["near_us"]["p99"] / 1e3,
-        "away_p99_ms": result["away_us"]["p99"] / 1e3,
         "generator_cpu": result["cpu_seconds"] / max(1e-9, result["seconds"]),
     }
+    if near["count"] and away["count"]:
+        figures["near_p99_ms"] = near["p99"] / 1e3
+        figures["away_p99_ms"] = away["p99"] / 1e3
+        figures["near_to_away"] = near["p99"] / away["p99"]
+    return figures
 
 
 def answers_wrong(result: Mapping[str, Any]) -> list[str]:
@@ -196,6 +218,18 @@ def answers_wrong(result: Mapping[str, Any]) -> list[str]:
     ]
     if result["unsent"]:
         wrong.append(f"{result['unsent']} requests could not be sent in time")
+    if not result["ok"]:
+        wrong.append("nothing was answered")
+    return wrong
+
+
+def count_wrong(running: Running, sent: int) -> list[str]:
+    """Whether a server is what it was taken for, and counted the distinct ids that were sent."""
+    wrong = []
+    if not running.is_as_titled():
+        wrong.append(f"it does not run as `{running.server.title}`")
+    if running.server.counts and (counted := running.count(sent)) != sent:
+        wrong.append(f"counted {counted:,} of {sent:,} distinct ids")
     return wrong
 
 

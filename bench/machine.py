@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 _IDLE = (3, 4)
@@ -42,7 +40,33 @@ def pinned(cores: Sequence[int], command: list[str]) -> list[str]:
 
 def group_cpu(group: int) -> float:
     """CPU seconds of all processes of a process group so far, ended children included."""
-    ticks = 0
+    # Fields 14 to 17 of proc(5).
+    return sum(sum(map(int, fields[11:15])) for _, fields in _group(group)) * TICK
+
+
+def group_cpu_exact(group: int) -> float:
+    """The same in nanoseconds, of the threads that there are now."""
+    nanoseconds = 0
+    for entry, _ in _group(group):
+        for thread in entry.glob("task/*/schedstat"):
+            with suppress(OSError):
+                nanoseconds += int(thread.read_text().split()[0])
+    return nanoseconds / 1e9
+
+
+def group_memory(group: int) -> int:
+    """Bytes that the processes of a group have in memory, shared ones divided among the sharers."""
+    kilobytes = 0
+    for entry, _ in _group(group):
+        with suppress(OSError):
+            for line in (entry / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    kilobytes += int(line.split()[1])
+    return kilobytes * 1024
+
+
+def _group(group: int) -> Iterator[tuple[Path, list[str]]]:
+    """The processes of a group, with their fields of proc(5) from the third on."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -50,77 +74,33 @@ def group_cpu(group: int) -> float:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        # Fields 5 and 14 to 17 of proc(5); the first two are before the parenthesis.
         if int(fields[2]) == group:
-            ticks += sum(map(int, fields[11:15]))
-    return ticks * TICK
+            yield entry, fields
 
 
 @dataclass(frozen=True)
-class Busy:
-    """When, and how many seconds a core had worked by then."""
+class Watch:
+    """When, and how many seconds some cores had worked by then."""
 
+    cores: Sequence[int]
     time: float
     seconds: float
 
     @classmethod
-    def of(cls, core: int) -> Self:
-        """The state of a core now."""
+    def of(cls, cores: Sequence[int]) -> Self:
+        """The state of these cores now."""
+        names = {f"cpu{core}" for core in cores}
+        ticks = 0
         for line in Path("/proc/stat").read_text().splitlines():
             name, *columns = line.split()
-            if name == f"cpu{core}":
+            if name in names:
                 # Guest time, from the ninth column on, is part of the first two.
-                ticks = sum(int(c) for i, c in enumerate(columns[:8]) if i not in _IDLE)
-                return cls(time.monotonic(), ticks * TICK)
-        raise MachineError(f"the kernel does not know the core: `{core}`")
+                ticks += sum(int(c) for i, c in enumerate(columns[:8]) if i not in _IDLE)
+        return cls(cores, time.monotonic(), ticks * TICK)
 
-    def foreign_share(self, core: int, own: float) -> float:
-        """Share of the time since `self` in which others had the core; `own` seconds were ours."""
-        now = Busy.of(core)
-        return max(0.0, (now.seconds - self.seconds - own) / (now.time - self.time))
-
-
-def description() -> dict[str, str]:
-    """What a reader must know about the machine, by name."""
-    return {
-        "cpu": _cpu(),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
-        "huge pages": _first_line("/sys/kernel/mm/transparent_hugepage/enabled"),
-        "python": platform.python_version(),
-        "rust": _output("rustc", "--version"),
-        "go": _output("go", "version"),
-        **{name: _version(name) for name in ("granian", "uvloop", "uvicorn", "fastapi")},
-        "verve": _version("verve-counter"),
-    }
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.machine()
-
-
-def _first_line(path: str) -> str:
-    try:
-        return Path(path).read_text().splitlines()[0]
-    except (OSError, IndexError):
-        return "unknown"
-
-
-def _output(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "not installed"
-    return done.stdout.strip()
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    def foreign_share(self, own: float) -> float:
+        """Cores that others had on average since then; `own` CPU seconds were ours."""
+        now = Watch.of(self.cores)
+        # Both counters of a core may be off by a tick.
+        foreign = now.seconds - self.seconds - own - 2 * TICK * len(self.cores)
+        return max(0.0, foreign / (now.time - self.time))

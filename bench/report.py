@@ -1,163 +1,270 @@
-"""Turns samples into tables: medians, spread, and the ratio of each pair."""
+"""Makes the page from the raw files: tables, plots, and where Verve is slower.
+
+python bench/report.py                             of the full run, bench/REPORT.md
+python bench/report.py bench/results/quick FILE    of other files
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import sys
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from contenders import NOISE
+import reasons
+from plots import plot
+from results import NOISE, Result, State, Verdict, number, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from contenders import Contender, Sample
-    from scenarios import Scenario
+BENCH = Path(__file__).resolve().parent
+DECISIONS = BENCH.parent / "docs" / "decisions.md"
+
+METHOD = """\
+The server has one core and the load generator another, unless a scenario says that they share
+both. Contenders take turns (A B C, A B C, ...), so that a slow minute of the machine hits all of
+them. A ratio is taken within each round; shown are the median of the rounds and, in brackets, the
+least and the most. In plots a bar is the median and its mark goes from the least to the most. CPU
+time is that of all processes of the server, its Redis included, taken from the kernel. Every
+server has a second of load before it is measured, where nothing else is said, and new state.
+
+**Every answer is checked, and every count is compared with the ids that were sent, for peers too.
+A run whose count is wrong is named as failed, and none of its figures is used.** A sample during
+which other programs had more than {noise:.0%} of a core is named as disturbed; where most rounds
+were, a goal is undecided.
+
+The generator keeps 64 connections open (4 for batches). At a constant rate, latency is timed from
+the moment at which a request was due, so a server that stalls cannot hide it. Tables get twice as
+many operations as distinct ids, in random order; peers in Rust hash with foldhash.
+"""
 
 
-@dataclass(frozen=True)
-class Result:
-    """All samples of a scenario, by the contenders' names, in the order of the rounds."""
-
-    scenario: Scenario
-    samples: Mapping[str, Sequence[Sample]]
-    skipped: Mapping[str, str]
-    """Contenders that could not run, with the reason."""
-
-    def values(self, name: str, figure: str) -> list[float]:
-        """A figure of the good samples of a contender."""
-        return [s.figures[figure] for s in self.samples[name] if not s.problems]
-
-    def ratios(self, name: str) -> list[float]:
-        """Our figure over that of a rival, round by round, where both are good."""
-        figure = self.scenario.figure
-        ours = self.samples[self.scenario.contenders[0].name]
-        return [
-            mine.figures[figure] / theirs.figures[figure]
-            for mine, theirs in zip(ours, self.samples[name], strict=True)
-            if not mine.problems and not theirs.problems and theirs.figures[figure]
-        ]
-
-    def failures(self) -> list[str]:
-        """What was wrong, a line each."""
-        return [
-            f"{name}, round {number}: {problem}"
-            for name, samples in self.samples.items()
-            for number, sample in enumerate(samples, 1)
-            for problem in sample.problems
-        ]
-
-    def is_undecided(self, name: str) -> bool:
-        """Whether most rounds of ours or of this rival were disturbed."""
-        ours = self.samples[self.scenario.contenders[0].name]
-        rounds = list(zip(ours, self.samples[name], strict=True))
-        disturbed = sum(max(one.disturbed, two.disturbed) > NOISE for one, two in rounds)
-        return 2 * disturbed > len(rounds)
-
-    def disturbed(self) -> int:
-        """Samples during which others had too much of the cores."""
-        return sum(s.disturbed > NOISE for samples in self.samples.values() for s in samples)
-
-    def missed(self) -> list[str]:
-        """Goals that were not reached, a line each."""
-        return [
-            f"{self.scenario.name}: {contender.title}: {verdict}"
-            for contender in self.scenario.contenders
-            if (verdict := self._goal(contender.name)).endswith("missed")
-        ]
-
-    def table(self) -> str:
-        """The scenario as a table in Markdown that can be read as it stands."""
-        figures = self.scenario.columns
-        head = ["", *figures.values(), "spread", "ours / theirs", "goal"]
-        rows = [self._row(contender) for contender in self.scenario.contenders]
-        return f"### {self.scenario.title}\n\n{_markdown([head, *rows])}{self._notes()}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything, for a file."""
-        return {
-            "name": self.scenario.name,
-            "title": self.scenario.title,
-            "figure": self.scenario.figure,
-            "more_is_better": self.scenario.more_is_better,
-            "goals": dict(self.scenario.goals),
-            "skipped": dict(self.skipped),
-            "medians": {
-                name: {
-                    figure: median(values)
-                    for figure in self.scenario.columns
-                    if (values := self.values(name, figure))
-                }
-                for name in self.samples
-            },
-            "ratios": {name: self.ratios(name) for name in self.samples},
-            "samples": {
-                name: [vars(sample) for sample in samples] for name, samples in self.samples.items()
-            },
-        }
-
-    def _row(self, contender: Contender) -> list[str]:
-        name = contender.name
-        if name in self.skipped:
-            return [contender.title, "skipped", *[""] * (len(self.scenario.columns) + 2)]
-        columns = [self.values(name, figure) for figure in self.scenario.columns]
-        compared = columns[0]
-        if not compared:
-            return [contender.title, "failed", *[""] * (len(self.scenario.columns) + 2)]
-        spread = f"{_number(min(compared))} to {_number(max(compared))}"
-        first = contender is self.scenario.contenders[0]
-        ratios = [] if first else self.ratios(name)
-        ratio = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
-        return [
-            contender.title,
-            *(_number(median(values)) for values in columns),
-            spread,
-            ratio,
-            self._goal(name),
-        ]
-
-    def _goal(self, name: str) -> str:
-        goal = self.scenario.goals.get(name)
-        if goal is None or name in self.skipped:
-            return ""
-        ours = name == self.scenario.contenders[0].name
-        values = self.values(name, self.scenario.figure) if ours else self.ratios(name)
-        if not values:
-            return "missed"
-        reached = median(values)
-        good = reached >= goal if self.scenario.more_is_better else reached <= goal
-        verdict = "reached" if good else "missed"
-        if self.is_undecided(name):
-            verdict = "undecided"
-        return f"{'>=' if self.scenario.more_is_better else '<='} {_number(goal)} {verdict}"
-
-    def _notes(self) -> str:
-        notes = [f"FAILED: {failure}" for failure in self.failures()]
-        notes += [f"{name} skipped: {reason}" for name, reason in self.skipped.items()]
-        if disturbed := self.disturbed():
-            notes.append(
-                f"{disturbed} samples were disturbed: others had over {NOISE:.0%} of a core. "
-                "Where most were, the goal is undecided: measure again on a quiet machine."
-            )
-        return "".join(f"\n{note}\n" for note in notes)
+def render(folder: Path, page: Path) -> None:
+    """Write the page of all files in a folder, and the plots beside the files."""
+    results = read(folder)
+    plots = folder / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    for result in results:
+        (plots / f"{result.name}.svg").write_text(plot(result))
+    for old in plots.glob("*.svg"):
+        if old.stem not in {result.name for result in results}:
+            old.unlink()
+    page.parent.mkdir(parents=True, exist_ok=True)
+    to = os.path.relpath
+    text = text_of(
+        results,
+        decisions=reasons.read(DECISIONS),
+        plots=to(plots, page.parent),
+        decisions_link=to(DECISIONS, page.parent),
+        folder=to(folder, page.parent),
+    )
+    page.write_text(text)
 
 
-def _number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+def text_of(
+    results: Sequence[Result], *, decisions: str, plots: str, decisions_link: str, folder: str
+) -> str:
+    """The page."""
+    if not results:
+        return "# Measured\n\nNothing was measured yet: `make bench FULL=1`.\n"
+    parts = [
+        _opening(results, folder),
+        _goals(results),
+        _slower(results, decisions, decisions_link),
+        f"## Method\n\n{METHOD.format(noise=NOISE)}{_generator(results)}",
+        _machines(results),
+        "## Scenarios\n",
+        *(_scenario(result, plots) for result in results),
+    ]
+    return "\n".join(parts)
 
 
-def _markdown(rows: list[list[str]]) -> str:
+def table(result: Result) -> str:
+    """The scenario as a table that can be read as it stands."""
+    head = ["", *result.columns.values(), "spread", "ours / theirs", "goal"]
+    rows = [_row(result, name, title) for name, title in result.titles.items()]
+    return _markdown([head, *rows])
+
+
+def notes(result: Result) -> list[str]:
+    """What a reader of the figures must know, a line each."""
+    lines = [f"**FAILED: {failure}**" for failure in result.failures()]
+    lines += [
+        f"Left out: {result.titles[name]}: {reason}"
+        for name, reason in result.content["skipped"].items()
+    ]
+    disturbed = [
+        f"{result.titles[name]} in {'round' if len(rounds) == 1 else 'rounds'} "
+        + ", ".join(map(str, rounds))
+        for name, rounds in result.disturbed().items()
+    ]
+    fewer = [
+        f"{title} ({len(result.samples(name))})"
+        for name, title in result.titles.items()
+        if 0 < len(result.samples(name)) < result.rounds
+    ]
+    if fewer:
+        lines.append(f"In fewer rounds, since they take long: {', '.join(fewer)}.")
+    if disturbed:
+        lines.append(f"Disturbed: {'; '.join(disturbed)}.")
+    if result.content["note"]:
+        lines.append(result.content["note"])
+    return lines
+
+
+def _opening(results: Sequence[Result], folder: str) -> str:
+    kind = "a full run" if all(r.content["full"] for r in results) else "a quick run"
+    failed = [f"* **{r.content['title']}: {line}**\n" for r in results for line in r.failures()]
+    return (
+        "# Verve beside others, measured\n\n"
+        f"Figures of {kind}. This page is made by `make bench` from the "
+        f"[raw files]({folder}); nothing in it is written by hand.\n"
+        + (f"\nThese runs failed:\n\n{''.join(failed)}" if failed else "")
+    )
+
+
+def _goals(results: Sequence[Result]) -> str:
+    rows = [["goal", "measured", ""]]
+    for result in results:
+        for verdict in result.verdicts():
+            measured = "" if verdict.measured is None else number(verdict.measured)
+            state = verdict.state.value
+            bold = state if verdict.state == State.REACHED else f"**{state}**"
+            rows.append([f"{result.content['title']}: {wanted(result, verdict)}", measured, bold])
+    if len(rows) == 1:
+        return ""
+    return f"## Goals\n\n{_markdown(rows)}"
+
+
+def wanted(result: Result, verdict: Verdict) -> str:
+    """What a goal asks for, in words."""
+    goal = verdict.goal
+    sign = "at least" if result.more_is_better else "at most"
+    bound = number(goal["bound"])
+    title = result.columns[goal["figure"] or result.figure]
+    if not goal["against"]:
+        return f"{sign} {bound} {title}"
+    return f"{sign} {bound} times {result.titles[goal['against']]}"
+
+
+def _slower(results: Sequence[Result], decisions: str, link: str) -> str:
+    lines = []
+    for result in results:
+        ahead = result.slower()
+        missed = {v.goal["against"]: v for v in result.verdicts() if v.state == State.MISSED}
+        for name in {**ahead, **missed}:
+            facts = []
+            if name in ahead:
+                facts.append(
+                    f"{result.titles[name]} is ahead, ours / theirs {_spread(ahead[name])} "
+                    f"({result.columns[result.figure]})"
+                )
+            if name in missed:
+                verdict = missed[name]
+                measured = number(verdict.measured or 0)
+                facts.append(f"the goal of {wanted(result, verdict)} is missed, with {measured}")
+            fact = "; ".join(facts)
+            found = reasons.why(decisions, result.name, name)
+            reason = "No reason is recorded."
+            if found:
+                section, sentences = found
+                reason = f"{sentences} ([more]({link}#{reasons.anchor(section)}))"
+            lines.append(f"* **{result.content['title']}**: {fact}. {reason}\n")
+    text = "".join(lines) or "Nowhere in these figures.\n"
+    return f"## Where Verve is slower\n\n{text}"
+
+
+def _generator(results: Sequence[Result]) -> str:
+    """Whether the generator could keep up: what it had of a core at the most."""
+    shares = [
+        (share, result.content["title"], title)
+        for result in results
+        for name, title in result.titles.items()
+        for share in result.values(name, "generator_cpu")
+    ]
+    if not shares:
+        return ""
+    most, scenario, title = max(shares)
+    return f"\nThe generator used {most:.0%} of a core at the most ({scenario}: {title}).\n"
+
+
+def _machines(results: Sequence[Result]) -> str:
+    """The machine; scenarios that were measured elsewhere, or with other versions, are named."""
+    last = max(results, key=lambda result: str(result.content["ended"]))
+    machine: Mapping[str, str] = last.content["machine"]
+    rows = [["", ""], *([name, value] for name, value in machine.items())]
+    begins = min(str(result.content["began"]) for result in results)
+    rows.append(["measured", f"{begins[:16]} to {last.content['ended'][:16]} UTC"])
+    others = [
+        f"{result.content['title']}: {name} {result.content['machine'].get(name)}"
+        for result in results
+        for name, value in machine.items()
+        if result.content["machine"].get(name) != value
+    ]
+    text = _markdown(rows, right=False)
+    if others:
+        text += "\nMeasured elsewhere, or with other versions:\n\n"
+        text += "".join(f"* {other}\n" for other in others)
+    return text
+
+
+def _scenario(result: Result, plots: str) -> str:
+    title = result.content["title"]
+    rounds = f"{result.rounds} {'round' if result.rounds == 1 else 'rounds'}"
+    told = "".join(f"\n{note}\n" for note in notes(result))
+    picture = f"![{title.replace('`', '')}]({plots}/{result.name}.svg)"
+    date = str(result.content["began"])[:10]
+    about = f"`ONLY={result.name}`, {rounds}, {date}."
+    return f"### {title}\n\n{picture}\n\n{table(result)}{told}\n{about}\n"
+
+
+def _row(result: Result, name: str, title: str) -> list[str]:
+    left = len(result.columns) + 2
+    if name in result.content["skipped"]:
+        return [title, "left out", *[""] * left]
+    columns = [result.values(name, figure) for figure in result.columns]
+    compared = columns[0]
+    if not compared:
+        return [title, "failed", *[""] * left]
+    ratios = [] if name == result.ours else result.ratios(name)
+    goals = [
+        f"{'>=' if result.more_is_better else '<='} {number(verdict.goal['bound'])} {verdict.state}"
+        for verdict in result.verdicts()
+        if (verdict.goal["against"] or result.ours) == name
+    ]
+    return [
+        title,
+        *(number(median(values)) if values else "" for values in columns),
+        f"{number(min(compared))} to {number(max(compared))}",
+        _spread(ratios) if ratios else "",
+        ", ".join(goals),
+    ]
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def _markdown(rows: list[list[str]], *, right: bool = True) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
     def line(row: list[str]) -> str:
         # The name to the left, figures to the right.
         cells = [
-            row[0].ljust(widths[0]),
-            *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            cell.rjust(width) if right and place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         return f"| {' | '.join(cells)} |\n"
 
-    rule = f"|{'-' * (widths[0] + 2)}|{''.join('-' * (w + 1) + ':|' for w in widths[1:])}\n"
-    return line(rows[0]) + rule + "".join(map(line, rows[1:]))
+    rule = "".join(
+        f"{'-' * (width + 1)}{':' if right and place else '-'}|"
+        for place, width in enumerate(widths)
+    )
+    return line(rows[0]) + f"|{rule}\n" + "".join(map(line, rows[1:]))
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else BENCH / "results"
+    render(folder, Path(sys.argv[2]) if len(sys.argv) > 2 else BENCH / "REPORT.md")

@@ -1,68 +1,94 @@
 """Measures Verve beside its peers, side by side in one run.
 
-    python bench/run.py                    all scenarios, five rounds
+    python bench/run.py                    all scenarios, quickly
+    FULL=1 python bench/run.py             for the page in the repository
     ONLY=accept-distinct python bench/run.py
     python bench/run.py --list
 
 Contenders take turns (A B C, A B C, ...), so that a slow minute of the machine hits all of them,
 and ratios are taken round by round. Every answer is checked, and every count is compared with the
-ids that were sent: a run whose count is wrong is reported as failed and not as fast. The table goes
-to standard output, progress to standard error, raw figures to bench/results/quick/.
+ids that were sent: a run whose count is wrong is reported as failed and not as fast. Each scenario
+is written to a file of its own as soon as it is measured; the page is made from the files.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import http.client
 import json
 import os
 import sys
 import time
 from datetime import UTC, datetime
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import build
 import machine
-from contenders import NOISE
-from report import Result
-from scenarios import Scenario, scenarios
+import report
+import versions
+from contenders import Sample
+from results import NOISE, Result, State, number
+from running import ServerError
+from scenarios import Plan, Scenario, servers
+from table_scenarios import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from contenders import Contender, Sample
+    from contenders import Contender
 
-ROUNDS = 5
-SECONDS = 4.0
-RESULTS = build.BENCH / "results" / "quick"
+QUICK = Plan(full=False, seconds=2.0, rounds=2)
+FULL = Plan(full=True, seconds=4.0, rounds=5)
+FULL_RESULTS = build.BENCH / "results"
+QUICK_RESULTS = FULL_RESULTS / "quick"
 
 
 def main() -> int:
     """Run what was asked for; 1 when something counted wrong, or nothing was measured."""
     options = arguments()
-    chosen = [s for s in scenarios(options.seconds) if wanted(s.name, options.only)]
+    chosen_plan = FULL if options.full else QUICK
+    plan = Plan(
+        full=options.full,
+        seconds=options.seconds or chosen_plan.seconds,
+        rounds=options.rounds or chosen_plan.rounds,
+    )
+    every = [*servers(plan), *tables(plan)]
+    chosen = [scenario for scenario in every if wanted(scenario.name, options.only)]
     if options.list:
         for scenario in chosen:
-            print(f"{scenario.name:<18} {scenario.title}")
+            print(f"{scenario.name:<20} {scenario.title}")
         return 0
     if not chosen:
         say(f"error: no such scenario: `{options.only}`\nhint: --list names them")
         return 1
-    began = datetime.now(UTC)
+    folder = options.results or (FULL_RESULTS if plan.full else QUICK_RESULTS)
+    page = options.page or (build.BENCH / "REPORT.md" if plan.full else folder / "REPORT.md")
+    folder.mkdir(parents=True, exist_ok=True)
     results = []
+    began = time.monotonic()
     try:
-        description = machine.description()
-        for scenario in chosen:
-            results.append(run(scenario, options.rounds))
-            print(results[-1].table(), flush=True)
+        described = versions.description()
+        for place, scenario in enumerate(chosen, 1):
+            minutes = (time.monotonic() - began) / 60
+            say(f"[{place} of {len(chosen)}, {minutes:.0f} min so far] {scenario.title}")
+            content = {**run(scenario, plan), "order": every.index(scenario), "machine": described}
+            path = folder / f"{scenario.name}.json"
+            path.write_text(json.dumps(content, indent=1) + "\n")
+            results.append(Result(content))
+            print(f"\n{report.table(results[-1])}", flush=True)
     except (build.BuildError, build.MissingError, machine.MachineError) as error:
         say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         say("interrupted: what was measured so far is kept")
-    path = write(results, began, description, options.rounds)
-    summarize(results, path)
+    if len(results) == len(every):
+        forget_others(folder, every)
+    report.render(folder, page)
+    summarize(results)
+    say(f"{(time.monotonic() - began) / 60:.0f} minutes; the page: {page}; raw figures: {folder}")
     return 1 if any(result.failures() for result in results) else 0
 
 
@@ -74,10 +100,16 @@ def arguments() -> argparse.Namespace:
         default=os.environ.get("ONLY", ""),
         help="scenarios, by name or pattern (table-*), with commas between; default: $ONLY, or all",
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="a run; default: %(default)s"
+        "--full",
+        action="store_true",
+        default=os.environ.get("FULL", "") not in {"", "0"},
+        help="the long run, for the page in the repository; default: $FULL",
     )
+    parser.add_argument("--rounds", type=int, help="default: 2, in a full run 5")
+    parser.add_argument("--seconds", type=float, help="of load; default: 2, in a full run 4")
+    parser.add_argument("--results", type=Path, help="folder for the raw figures and the plots")
+    parser.add_argument("--page", type=Path, help="file for the page")
     parser.add_argument("--list", action="store_true", help="name the scenarios")
     return parser.parse_args()
 
@@ -87,8 +119,9 @@ def wanted(name: str, only: str) -> bool:
     return not only or any(fnmatch(name, pattern.strip()) for pattern in only.split(","))
 
 
-def run(scenario: Scenario, rounds: int) -> Result:
-    """All rounds of a scenario."""
+def run(scenario: Scenario, plan: Plan) -> dict[str, Any]:
+    """All rounds of a scenario, as its file has them."""
+    began = datetime.now(UTC)
     skipped = {}
     contenders: list[Contender] = []
     for contender in scenario.contenders:
@@ -101,52 +134,72 @@ def run(scenario: Scenario, rounds: int) -> Result:
             say(f"{contender.title} is left out: {error}")
         else:
             contenders.append(contender)
+    rounds = min(plan.rounds, scenario.rounds or plan.rounds)
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
-    for number in range(1, rounds + 1):
+    for turn in range(1, rounds + 1):
         for contender in contenders:
+            if turn > (contender.rounds or rounds):
+                continue
             begin = time.monotonic()
-            sample = contender.measure()
+            sample = measure(contender)
             samples[contender.name].append(sample)
-            tell(scenario, contender, sample, f"{number}/{rounds}", time.monotonic() - begin)
-    return Result(scenario, samples, skipped)
+            tell(scenario, contender, sample, f"{turn}/{rounds}", time.monotonic() - begin)
+    return {
+        "name": scenario.name,
+        "title": scenario.title,
+        "note": scenario.note,
+        "columns": dict(scenario.columns),
+        "more_is_better": scenario.more_is_better,
+        "goals": [dataclasses.asdict(goal) for goal in scenario.goals],
+        "contenders": [{"name": one.name, "title": one.title} for one in scenario.contenders],
+        "skipped": skipped,
+        "full": plan.full,
+        "seconds": plan.seconds,
+        "began": began.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "samples": {name: [vars(one) for one in all_] for name, all_ in samples.items()},
+    }
+
+
+def forget_others(folder: Path, every: Sequence[Scenario]) -> None:
+    """Remove the files of scenarios that there are no more."""
+    names = {scenario.name for scenario in every}
+    for path in folder.glob("*.json"):
+        if path.stem not in names:
+            path.unlink()
+
+
+def measure(contender: Contender) -> Sample:
+    """A sample; one that could not be taken is a failed one, and the others go on."""
+    try:
+        return contender.measure()
+    except (ServerError, build.BuildError, OSError, http.client.HTTPException) as error:
+        return Sample({}, [str(error) or type(error).__name__])
 
 
 def tell(scenario: Scenario, contender: Contender, sample: Sample, turn: str, took: float) -> None:
     """Progress: a line a sample."""
     figures = "  ".join(
-        f"{sample.figures[name]:,.2f} {title}" for name, title in scenario.columns.items()
+        f"{number(sample.figures[name])} {title}"
+        for name, title in scenario.columns.items()
+        if name in sample.figures
     )
     marks = [f"FAILED: {problem}" for problem in sample.problems]
     if sample.disturbed > NOISE:
         marks.append(f"disturbed: {sample.disturbed:.0%}")
-    line = f"{scenario.name} {turn} {contender.title:<26} {figures}"
+    line = f"  {scenario.name} {turn} {contender.title:<26} {figures}"
     say("  ".join([line, *marks, f"({took:.0f} s)"]))
 
 
-def write(
-    results: Sequence[Result], began: datetime, description: dict[str, str], rounds: int
-) -> Path:
-    """Keep everything that was measured in one file."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{began:%Y%m%dT%H%M%SZ}.json"
-    content = {
-        "began": began.isoformat(),
-        "ended": datetime.now(UTC).isoformat(),
-        "rounds": rounds,
-        "machine": description,
-        "scenarios": [result.as_json() for result in results],
-    }
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return path
-
-
-def summarize(results: Sequence[Result], path: Path) -> None:
-    """The end: what failed, what was missed, where the figures are."""
-    for failure in (failure for result in results for failure in result.failures()):
-        say(f"FAILED: {failure}")
-    for missed in (missed for result in results for missed in result.missed()):
-        say(f"missed: {missed}")
-    say(f"raw figures: {path.relative_to(build.ROOT)}")
+def summarize(results: Sequence[Result]) -> None:
+    """The end: what failed, and what was missed."""
+    for result in results:
+        for failure in result.failures():
+            say(f"FAILED: {result.name}: {failure}")
+        for verdict in result.verdicts():
+            if verdict.state == State.MISSED:
+                measured = number(verdict.measured or 0)
+                say(f"missed: {result.name}: {report.wanted(result, verdict)}, with {measured}")
 
 
 def say(text: str) -> None:

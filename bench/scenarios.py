@@ -1,7 +1,6 @@
-"""What is compared, with which figures to reach.
+"""What is compared, with which figures to reach: servers. The tables are in table_scenarios.py.
 
-The first contender of a scenario is ours; each other one may have a goal: our figure divided by
-its figure, at least (rates) or at most (times, bytes).
+The first contender of a scenario is ours, and each other one is compared with it.
 """
 
 from __future__ import annotations
@@ -9,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contenders import Contender, Loaded, Table
+from contenders import Contender, Loaded
+from lifecycle import IDS, Idle, Memory, StartUp
+from posting import Posting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,16 +18,40 @@ if TYPE_CHECKING:
 CONNECTIONS = ("--connections", "64")
 """Many more than workers."""
 DUPLICATES = 10_000
+STEADY_WARM_UP = 7.0
+"""Three windows of two seconds and the rest of a fourth: after them, windows begin in full size."""
 
-RATE_COLUMNS = {"rate": "requests/s", "cpu_us": "CPU us each", "p99_ms": "p99 ms"}
+RATE_COLUMNS = {"rate": "requests/s", "cpu_us": "CPU us a request", "p99_ms": "p99 ms"}
 LATENCY_COLUMNS = {
     "p99_ms": "p99 ms",
     "p50_ms": "p50 ms",
     "p99.9_ms": "p99.9 ms",
-    "near_p99_ms": "p99 ms near boundaries",
+    "near_p99_ms": "p99 ms near a boundary",
     "away_p99_ms": "p99 ms away",
-    "cpu_us": "CPU us each",
+    "near_to_away": "near / away",
+    "cpu_us": "CPU us a request",
 }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    full: bool
+    seconds: float
+    """Of a run under load."""
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Goal:
+    """At least (rates) or at most (times, bytes) so much."""
+
+    bound: float
+    against: str = ""
+    """A rival: the goal is in our figure divided by its; else in our figure."""
+    figure: str = ""
+    """Else the one that is compared."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +62,49 @@ class Scenario:
     title: str
     contenders: Sequence[Contender]
     columns: Mapping[str, str]
-    goals: Mapping[str, float] = field(default_factory=dict)
-    """By the contenders' names; our own name: a goal in the figure itself."""
+    goals: Sequence[Goal] = field(default_factory=list)
     more_is_better: bool = True
+    rounds: int | None = None
+    """At the most, where one more tells nothing new."""
+    note: str = ""
+    """What a reader must know besides."""
 
-    @property
-    def figure(self) -> str:
-        """The figure that is compared."""
-        return next(iter(self.columns))
 
-
-def scenarios(seconds: float) -> list[Scenario]:
-    """All of them, with runs of so many seconds."""
-    return [*accepts(seconds), latency(2 * seconds), *batches(seconds), *tables()]
+def servers(plan: Plan) -> list[Scenario]:
+    """All scenarios with servers."""
+    return [
+        *accepts(plan.seconds),
+        latency(4 * plan.seconds),
+        *([steady()] if plan.full else []),
+        *batches(plan.seconds),
+        callbacks(plan),
+        *at_rest(plan),
+    ]
 
 
 def accepts(seconds: float) -> list[Scenario]:
-    """Accepts as fast as they are answered, one worker on one core."""
+    """Accepts as fast as they are answered."""
 
-    def contenders(names: Sequence[str], ids: str, *, within: bool) -> list[Contender]:
+    def contenders(
+        names: Sequence[str], ids: str, *, within: bool = False, all_cores: bool = False
+    ) -> list[Contender]:
         arguments = (*CONNECTIONS, "--ids", ids)
-        return [Loaded(name, arguments, seconds, within_window=within) for name in names]
+        return [
+            Loaded(name, arguments, seconds, within_window=within, all_cores=all_cores)
+            for name in names
+        ]
 
-    all_servers = ("verve", "static", "gin", "hyper", "verve-rsgi", "fastapi")
+    all_servers = ("verve", "static", "gin", "gin-redis", "hyper", "verve-rsgi", "fastapi")
     counting = ("verve", "gin")
     return [
         Scenario(
             "accept-distinct",
             "Accept, distinct ids, one worker on one core",
-            contenders(all_servers, "distinct", within=False),
+            contenders(all_servers, "distinct"),
             RATE_COLUMNS,
-            {"static": 1.5, "gin": 2.0, "hyper": 0.75},
+            [Goal(1.5, "static"), Goal(2.0, "gin"), Goal(0.75, "hyper")],
+            note="Static Granian and hyper count nothing: they show what answering costs. Redis has"
+            " the core of its server, and its CPU time is part of it.",
         ),
         Scenario(
             "accept-duplicates",
@@ -81,12 +118,30 @@ def accepts(seconds: float) -> list[Scenario]:
             contenders(counting, f"mixed:90/10:{DUPLICATES}", within=True),
             RATE_COLUMNS,
         ),
+        Scenario(
+            "accept-all-cores",
+            "Accept, distinct ids, two workers and the generator on two cores",
+            contenders(("verve", "static", "gin"), "distinct", all_cores=True),
+            RATE_COLUMNS,
+            note="The generator takes a large part of both cores, so the CPU time a request tells"
+            " more than the rate.",
+        ),
+        Scenario(
+            "hosts",
+            "Accept, as people start it: `verve serve`, `granian verve.app:app`, and tuned by hand",
+            [
+                *contenders(("verve-serve", "verve-plain"), "distinct"),
+                Loaded("verve", CONNECTIONS, seconds, heading="granian, tuned by hand"),
+            ],
+            RATE_COLUMNS,
+            note="By hand: `--http 1 --no-ws --loop uvloop`, as in the other scenarios.",
+        ),
     ]
 
 
 def latency(seconds: float) -> Scenario:
     """A constant rate, timed from the intended start, with boundaries inside."""
-    window = max(2, round(seconds / 4))
+    window = 2
     arguments = (*CONNECTIONS, "--rate", "10000")
     names = ("verve", "hyper", "gin", "static")
     return Scenario(
@@ -94,8 +149,24 @@ def latency(seconds: float) -> Scenario:
         f"Accept at a constant 10,000/s, windows of {window} s, p99 from the intended start",
         [Loaded(name, arguments, seconds, window=window) for name in names],
         LATENCY_COLUMNS,
-        {"hyper": 2.0, "gin": 0.5},
+        [Goal(2.0, "hyper"), Goal(0.5, "gin"), Goal(1.3, figure="near_to_away")],
         more_is_better=False,
+        note=f"Near: within 250 ms of a boundary, of which each run has {seconds / window:.0f}. "
+        "hyper and static Granian have no windows, so near and away show the noise.",
+    )
+
+
+def steady() -> Scenario:
+    """Minutes at a constant rate."""
+    arguments = (*CONNECTIONS, "--rate", "10000")
+    return Scenario(
+        "steady",
+        "10,000/s for three minutes under plain `granian verve.app:app`, minutes as windows",
+        [Loaded("verve-plain", arguments, 180.0)],
+        LATENCY_COLUMNS,
+        more_is_better=False,
+        rounds=1,
+        note="A request that fails, or a count that is wrong, makes it a failure.",
     )
 
 
@@ -105,72 +176,87 @@ def batches(seconds: float) -> list[Scenario]:
 
     def batch(kind: str) -> list[Contender]:
         arguments = ("--connections", "4", "--batch", kind, "--batch-size", "50000")
-        return [Loaded("verve", arguments, seconds)]
+        return [
+            Loaded(
+                "verve",
+                arguments,
+                seconds,
+                window=2,
+                warm_up=STEADY_WARM_UP,
+                heading="Verve, after three windows",
+            ),
+            # A minute, so that no second window begins meanwhile.
+            Loaded(
+                "verve",
+                arguments,
+                2.0,
+                within_window=True,
+                warm_up=0.0,
+                called="verve-first",
+                heading="Verve, first window, from empty",
+            ),
+        ]
 
     title = "Batches of 50,000 distinct ids over HTTP"
-    goals = {"binary": {"verve": 5e6}, "json": {}, "text": {}}
+    goals = {"binary": [Goal(5e6)], "json": [], "text": []}
     return [
-        Scenario(f"batch-{kind}", f"{title}, {kind}", batch(kind), columns, goals[kind])
-        for kind in goals
+        Scenario(
+            f"batch-{kind}",
+            f"{title}, {kind}, windows of 2 s",
+            batch(kind),
+            columns,
+            goal,
+            note="A window has room for twice the ids of recent ones; the first has to grow.",
+        )
+        for kind, goal in goals.items()
     ]
 
 
-TABLES = {
-    "verve": "verve-core",
-    "dashset": "DashSet",
-    "papaya": "papaya",
-    "scc": "scc",
-    "mutex": "mutex round hashbrown",
-}
-SLOW = {"papaya"}
-"""Takes ten times as long as the others, so it is measured once and not in each scenario."""
+def callbacks(plan: Plan) -> Scenario:
+    """Callbacks, sent as fast as one core can."""
+    posts = 40_000 if plan.full else 10_000
+    return Scenario(
+        "callbacks",
+        "Callbacks, sent by one core to a receiver on the other",
+        [
+            Posting("verve", "Verve", 2 * posts),
+            Posting("aiohttp", "aiohttp", posts // 4),
+            Posting("httpx", "httpx", posts // 20),
+        ],
+        {"rate": "posts/s", "cpu_us": "CPU us a post"},
+        note="Verve's include taking the accept, the cell in the segment and the guard. Every post"
+        " is counted where it arrives.",
+    )
 
 
-def tables() -> list[Scenario]:
-    """The table alone: 10,000,000 operations, each of 5,000,000 ids twice."""
-    columns = {"per_second": "operations/s"}
-
-    def each(operation: str, threads: int = 1) -> list[Contender]:
-        slow = set() if (operation, threads) in {("single", 1), ("memory", 1)} else SLOW
-        names = [name for name in TABLES if name not in slow]
-        return [Table(name, TABLES[name], operation, threads) for name in names]
-
-    def scenario(operation: str, title: str, goal: float, threads: int = 1) -> Scenario:
-        name = f"table-{operation}" + (f"-{threads}" if threads > 1 else "")
-        contenders = each(operation, threads)
-        return Scenario(name, f"Table, {title}", contenders, columns, {"dashset": goal})
-
+def at_rest(plan: Plan) -> list[Scenario]:
+    """Servers that have nothing to do."""
+    names = ("verve-serve", "verve", "gin", "gin-redis", "fastapi")
+    idle = 12.0 if plan.full else 6.0
     return [
-        scenario("single", "one id at a time, memory in use before", 2.0),
-        scenario("single", "the same on two threads", 2.0, 2),
-        scenario("batch", "batches, memory in use before", 6.0),
-        scenario("batch", "the same on two threads", 6.0, 2),
-        scenario("growing", "one id at a time, from empty", 1.0),
-        scenario("growing-batch", "batches, from empty", 1.0),
         Scenario(
-            "table-processes",
-            "Table, batches, by two processes on one segment and by one",
-            [
-                Table("verve-two", "two processes", "processes", 2),
-                Table("verve-one", "one process", "processes", 1),
-            ],
-            columns,
-            {"verve-one": 1.6},
-        ),
-        Scenario(
-            "table-memory",
-            "Table, bytes an id, grown from empty",
-            each("memory"),
-            {"bytes_per_id": "bytes an id"},
-            {"verve": 40.0},
+            "start-up",
+            "Start-up, from the command to the first answer",
+            [StartUp(name) for name in names],
+            {"start_ms": "ms"},
             more_is_better=False,
         ),
         Scenario(
-            "sealing",
-            "Sealing 10,000,000 ids",
-            [Table("verve", "verve-core", "seal", distinct=10_000_000)],
-            {"milliseconds": "ms"},
-            {"verve": 80.0},
+            "idle",
+            "CPU time of a server that nobody asks",
+            [Idle(name, idle) for name in names],
+            {"cpu_s_per_minute": "CPU s a minute"},
             more_is_better=False,
+            rounds=2,
+            note=f"Taken over {idle:.0f} s.",
+        ),
+        Scenario(
+            "memory",
+            f"Memory of a server, all of its processes, after {IDS:,} distinct ids in a minute",
+            [Memory(name) for name in ("verve-serve", "verve", "gin", "gin-redis")],
+            {"full_mib": "MiB", "rest_mib": "MiB at rest"},
+            more_is_better=False,
+            rounds=2,
+            note="Pages that several processes share are counted once.",
         ),
     ]

@@ -1,48 +1,54 @@
 package main
 
 import (
+	"context"
 	"log"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// counter holds the distinct ids of the current minute in a sync.Map, as the service that Verve
-// replaces does. Unlike it, the count is exact: readers of the lock are the requests, so that the
-// turn of the minute sees none half done.
+// seen remembers the ids of one window.
+type seen interface {
+	// add says whether id was new.
+	add(ctx context.Context, id int64) (bool, error)
+}
+
+// counter counts the distinct ids of the current window, as the service that Verve replaces does.
+// Unlike it, the count is exact: readers of the lock are the requests, so that the turn of the
+// window sees none half done.
 type counter struct {
 	turn   sync.RWMutex
-	seen   *sync.Map
+	seen   seen
+	open   func(start time.Time) seen
 	unique atomic.Int64
 	window time.Duration
 	start  time.Time
 }
 
-func newCounter(window time.Duration) *counter {
-	return &counter{seen: new(sync.Map), window: window, start: time.Now().Truncate(window)}
+// newCounter counts with what open gives for the window that starts at a time.
+func newCounter(window time.Duration, open func(time.Time) seen) *counter {
+	start := time.Now().Truncate(window)
+	return &counter{seen: open(start), open: open, window: window, start: start}
 }
 
-// add counts id in the current window and says whether it was new.
-func (c *counter) add(id int64) bool {
+// add counts id in the current window.
+func (c *counter) add(ctx context.Context, id int64) error {
 	c.turn.RLock()
 	defer c.turn.RUnlock()
-	// A load first: most maps of this kind are read far more than written, and it allocates nothing.
-	if _, ok := c.seen.Load(id); ok {
-		return false
+	isNew, err := c.seen.add(ctx, id)
+	if isNew {
+		c.unique.Add(1)
 	}
-	if _, loaded := c.seen.LoadOrStore(id, struct{}{}); loaded {
-		return false
-	}
-	c.unique.Add(1)
-	return true
+	return err
 }
 
-// rotate starts the window at start with an empty map and logs the count of the one before.
+// rotate starts the window at start, which has seen nothing, and logs the count of the one before.
 func (c *counter) rotate(start time.Time) {
 	c.turn.Lock()
 	count := c.unique.Swap(0)
 	began := c.start
-	c.seen = new(sync.Map)
+	c.seen = c.open(start)
 	c.start = start
 	c.turn.Unlock()
 	log.Printf("window_start=%d Unique requests in the last minute: %d", began.Unix(), count)

@@ -1,0 +1,102 @@
+"""What a server takes without load: until its first answer, while idle, and of memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import build
+import machine
+from contenders import Sample, answers_wrong, await_room, count_wrong, load
+from running import Running
+from servers import SERVERS
+
+SETTLE = 2.0
+"""Seconds after the first answer until a server is at rest."""
+WINDOW = 60
+IDS = 200_000
+ROOM = 20.0
+"""Seconds within a window, for the slowest to count so many."""
+
+
+@dataclass(frozen=True)
+class _AtRest:
+    """A server on one core."""
+
+    server: str
+
+    @property
+    def name(self) -> str:
+        """The server's."""
+        return self.server
+
+    @property
+    def title(self) -> str:
+        """The server's."""
+        return SERVERS[self.server].title
+
+    @property
+    def rounds(self) -> None:
+        """In all."""
+        return
+
+    def prepare(self) -> None:
+        """Build the server, and the generator."""
+        build.program(build.LOAD)
+        SERVERS[self.server].prepare()
+
+    def _running(self) -> Running:
+        return Running(SERVERS[self.server], machine.cores()[:1], WINDOW)
+
+
+@dataclass(frozen=True)
+class StartUp(_AtRest):
+    """The time from the command to the first answer."""
+
+    def measure(self) -> Sample:
+        """Start it and ask it until it answers."""
+        watch = machine.Watch.of(machine.cores()[:1])
+        with self._running() as running:
+            running.accept(1)
+            took = time.monotonic() - running.started
+            disturbed = watch.foreign_share(running.cpu_seconds())
+            problems = count_wrong(running, 1)
+        return Sample({"start_ms": took * 1e3}, problems, disturbed)
+
+
+@dataclass(frozen=True)
+class Idle(_AtRest):
+    """CPU time of a server that nobody asks."""
+
+    seconds: float
+
+    def measure(self) -> Sample:
+        """Let it rest for a while after its first answer."""
+        with self._running() as running:
+            running.accept(1)
+            time.sleep(SETTLE)
+            watch, cpu = machine.Watch.of(machine.cores()[:1]), running.cpu_seconds_exact()
+            time.sleep(self.seconds)
+            cpu = running.cpu_seconds_exact() - cpu
+            disturbed = watch.foreign_share(cpu)
+            problems = count_wrong(running, 1)
+        return Sample({"cpu_s_per_minute": cpu / self.seconds * 60}, problems, disturbed)
+
+
+@dataclass(frozen=True)
+class Memory(_AtRest):
+    """Memory of a server at rest, and when it has counted."""
+
+    def measure(self) -> Sample:
+        """Look at it before and after so many ids, all in one window."""
+        await_room(WINDOW, ROOM)
+        with self._running() as running:
+            running.accept(1)
+            time.sleep(SETTLE)
+            rest = running.resident_bytes()
+            requests = ("--connections", "64", "--requests", str(IDS))
+            result = load(running.port, WINDOW, machine.cores()[1:], requests)
+            full = running.resident_bytes()
+            problems = answers_wrong(result) + count_wrong(running, result["distinct"] + 1)
+        figures = {"full_mib": full / 2**20, "rest_mib": rest / 2**20}
+        return Sample(figures, problems, raw=result)

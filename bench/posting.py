@@ -1,0 +1,55 @@
+"""A sender of callbacks on one core, with a receiver on the other that counts every post."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+import build
+import machine
+import senders
+from contenders import Sample, children_cpu
+
+
+@dataclass(frozen=True)
+class Posting:
+    """One sender; the receiver is `rust/callbacks/examples/storm.rs`."""
+
+    name: str
+    title: str
+    posts: int
+    concurrency: int = 64
+    rounds: int | None = None
+
+    def prepare(self) -> None:
+        """Build the receiver, and look for the sender."""
+        build.program(build.STORM)
+        build.python_module(self.name)
+
+    def measure(self) -> Sample:
+        """Send all, and compare with what came."""
+        one, other = machine.cores()
+        command = machine.pinned([other], [str(build.program(build.STORM)), "receive"])
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as receiver:
+            port = receiver.stdout.readline().strip() if receiver.stdout else ""
+            watch, own = machine.Watch.of([one]), children_cpu()
+            sender = [
+                build.python_module(self.name),
+                str(build.BENCH / "senders.py"),
+                *(self.name, port, str(self.posts), str(self.concurrency)),
+            ]
+            done = subprocess.run(machine.pinned([one], sender), stdout=pipe, check=False)
+            disturbed = watch.foreign_share(children_cpu() - own)
+            came = int(receiver.communicate()[0])
+        if done.returncode:
+            raise build.BuildError(f"the sender failed: `{' '.join(sender)}`")
+        result = json.loads(done.stdout)
+        sent = self.posts + senders.warm_up(self.posts)
+        problems = [] if came == sent else [f"{came:,} of {sent:,} posts came"]
+        figures = {
+            "rate": self.posts / result["seconds"],
+            "cpu_us": result["cpu_seconds"] / self.posts * 1e6,
+        }
+        return Sample(figures, problems, disturbed, result)

@@ -1,0 +1,177 @@
+"""What was measured of a scenario, as its file has it: medians, spread, ratios, verdicts.
+
+Nothing here measures anything: a page can be made again from the files alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+NOISE = 0.1
+"""Share of a core that others may have before a sample is marked as disturbed."""
+
+
+class State(StrEnum):
+    """How a goal stands."""
+
+    REACHED = "reached"
+    MISSED = "missed"
+    UNDECIDED = "undecided"
+    """Most rounds were disturbed."""
+    FAILED = "failed"
+    """There is no good sample."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal beside what was measured."""
+
+    goal: Mapping[str, Any]
+    measured: float | None
+    state: State
+
+
+@dataclass(frozen=True)
+class Result:
+    """A scenario: `content` is that of its file."""
+
+    content: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """In files and options."""
+        return str(self.content["name"])
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Titles of the figures; the first figure is compared."""
+        found: Mapping[str, str] = self.content["columns"]
+        return found
+
+    @property
+    def figure(self) -> str:
+        """The figure that is compared."""
+        return next(iter(self.columns))
+
+    @property
+    def more_is_better(self) -> bool:
+        """Rates, and not times or bytes."""
+        return bool(self.content["more_is_better"])
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """The contenders, ours first."""
+        return {one["name"]: one["title"] for one in self.content["contenders"]}
+
+    @property
+    def ours(self) -> str:
+        """The contender that the others are compared with."""
+        return next(iter(self.titles))
+
+    @property
+    def rivals(self) -> Sequence[str]:
+        """Contenders that are not Verve."""
+        return [name for name in self.titles if not name.startswith("verve")]
+
+    @property
+    def rounds(self) -> int:
+        """The most samples that a contender has."""
+        return max(map(len, self.content["samples"].values()), default=0)
+
+    def samples(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Those of a contender, in the order of the rounds; none when it was left out."""
+        found: Sequence[Mapping[str, Any]] = self.content["samples"].get(name, [])
+        return found
+
+    def values(self, name: str, figure: str) -> list[float]:
+        """A figure of the good samples of a contender."""
+        return [
+            sample["figures"][figure]
+            for sample in self.samples(name)
+            if not sample["problems"] and figure in sample["figures"]
+        ]
+
+    def ratios(self, name: str, figure: str = "") -> list[float]:
+        """Our figure over that of another, round by round, where both are good."""
+        figure = figure or self.figure
+        pairs = zip(self.samples(self.ours), self.samples(name), strict=False)
+        return [
+            mine["figures"][figure] / theirs["figures"][figure]
+            for mine, theirs in pairs
+            if not mine["problems"] and not theirs["problems"] and theirs["figures"].get(figure)
+        ]
+
+    def failures(self) -> list[str]:
+        """What was wrong, a line each."""
+        return [
+            f"{self.titles[name]}, round {turn}: {' '.join(problem.split())}"
+            for name in self.titles
+            for turn, sample in enumerate(self.samples(name), 1)
+            for problem in sample["problems"]
+        ]
+
+    def disturbed(self) -> dict[str, list[int]]:
+        """Rounds during which others had too much of the cores, by contender."""
+        found = {
+            name: [n for n, one in enumerate(self.samples(name), 1) if one["disturbed"] > NOISE]
+            for name in self.titles
+        }
+        return {name: rounds for name, rounds in found.items() if rounds}
+
+    def verdicts(self) -> list[Verdict]:
+        """How the goals stand; those against a contender that was left out are left out too."""
+        return [
+            self._verdict(goal)
+            for goal in self.content["goals"]
+            if goal["against"] not in self.content["skipped"]
+        ]
+
+    def slower(self) -> dict[str, list[float]]:
+        """Rivals that are ahead in the median of the pairs, with the ratios."""
+        ahead = {}
+        for name in self.rivals:
+            ratios = self.ratios(name)
+            if ratios and (median(ratios) < 1) == self.more_is_better and median(ratios) != 1:
+                ahead[name] = ratios
+        return ahead
+
+    def _verdict(self, goal: Mapping[str, Any]) -> Verdict:
+        against, figure = goal["against"], goal["figure"] or self.figure
+        values = self.ratios(against, figure) if against else self.values(self.ours, figure)
+        if not values:
+            return Verdict(goal, None, State.FAILED)
+        measured = median(values)
+        bound = float(goal["bound"])
+        good = measured >= bound if self.more_is_better else measured <= bound
+        state = State.REACHED if good else State.MISSED
+        if self._mostly_disturbed(against or self.ours):
+            state = State.UNDECIDED
+        return Verdict(goal, measured, state)
+
+    def _mostly_disturbed(self, against: str) -> bool:
+        rounds = list(zip(self.samples(self.ours), self.samples(against), strict=False))
+        bad = [pair for pair in rounds if any(sample["disturbed"] > NOISE for sample in pair)]
+        return 2 * len(bad) > len(rounds)
+
+
+def read(folder: Path) -> list[Result]:
+    """All scenarios whose files are in a folder, in the order in which they were defined."""
+    found = [Result(json.loads(path.read_text())) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda result: int(result.content["order"]))
+
+
+def number(value: float) -> str:
+    """A figure for a reader: three digits, or all before the point."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.3g} M" if abs(value) < 1e9 else f"{value / 1e6:,.0f} M"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

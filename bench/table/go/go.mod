@@ -1,0 +1,3 @@
+module verve/bench/table/go
+
+go 1.25.0
