@@ -174,6 +174,8 @@ class Receiver:
         )
         self._loop.run_forever()
         server.close()
+        # Who was just let in gets to `_serve`, and so onto the list of those to close.
+        self._loop.run_until_complete(asyncio.sleep(0.01))
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ._verve import names_single
+from .bodies import BodiesFullError
 from .exchange import BodyBrokenError, BodyTooLargeError, Response, declared_length
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._verve import Counter
-    from .exchange import Request
+    from .exchange import Headers, Request
     from .worker import Worker
+
+    _Answer = tuple[int, Headers, bytes]
+
+T = TypeVar("T")
 
 KINDS = {
     "application/octet-stream": "binary",
@@ -24,7 +31,10 @@ KINDS = {
     "text/plain": "text",
 }
 """The content types of a batch, with what the counter calls them."""
+BODY_SECONDS = 30.0
+"""That a client may take to send a batch."""
 
+_BODY_ERRORS = (BodyTooLargeError, BodyBrokenError, BodiesFullError, TimeoutError)
 # The names of ids and digits are the same bytes in all of these.
 _CHARSETS = {"", "utf-8", "us-ascii"}
 
@@ -52,19 +62,28 @@ async def batch(worker: Worker, request: Request) -> Response:
     elif any(value.strip().lower() != "identity" for value in request.header("content-encoding")):
         refusal = refuse(counter, 415, "body encoding", ("accept-encoding", "identity"))
     else:
-        return await _counted(counter, kind, request, worker.max_body)
-    await _drop_body(request, worker.max_body)
+        return await _counted(worker, counter, kind, request)
+    # Read what nobody wants: a server that answers first ends the connection with the answer.
+    if not _waits(request):
+        with contextlib.suppress(*_BODY_ERRORS):
+            await _body(worker, request, len)
     return refusal
 
 
-async def _counted(counter: Counter, kind: str, request: Request, limit: int) -> Response:
+async def _counted(worker: Worker, counter: Counter, kind: str, request: Request) -> Response:
+    def count(body: bytes) -> _Answer:
+        return counter.accept_batch(kind, body)
+
     try:
-        body = await _body(request, limit)
+        return Response(*await _body(worker, request, count))
     except BodyTooLargeError:
         return refuse(counter, 413, "body too large")
     except BodyBrokenError:
         return refuse(counter, 400, "body invalid")
-    return Response(*await asyncio.to_thread(counter.accept_batch, kind, body))
+    except TimeoutError:
+        return refuse(counter, 408, "body too slow")
+    except BodiesFullError:
+        return refuse(counter, 503, "bodies full", ("retry-after", "1"))
 
 
 def refuse(counter: Counter, status: int, reason: str, *headers: tuple[str, str]) -> Response:
@@ -91,19 +110,17 @@ def _kind(values: list[str]) -> str | None:
     return KINDS.get(kind.strip().lower())
 
 
-async def _drop_body(request: Request, limit: int) -> None:
-    """Read what nobody wants: a server that answers first ends the connection with the answer."""
-    if not _waits(request):
-        with contextlib.suppress(BodyTooLargeError, BodyBrokenError):
-            await _body(request, limit)
-
-
-async def _body(request: Request, limit: int) -> bytes:
+async def _body(worker: Worker, request: Request, use: Callable[[bytes], T]) -> T:
+    """Read the body within the limits, and what `use` makes of it, on a thread."""
+    limit = worker.max_body
     declared = declared_length(request)
     # Who waits for leave to send has sent nothing yet, and who sends far too much is cut off.
     if declared is not None and declared > limit and (_waits(request) or declared > limit * 2):
         raise BodyTooLargeError
-    return await request.body(limit)
+    with worker.bodies.room(limit if declared is None else min(declared, limit)):
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.body(limit)
+        return await asyncio.to_thread(use, body)
 
 
 def _waits(request: Request) -> bool:

@@ -12,6 +12,7 @@ from . import callbacks, config, events, log, sinks
 from ._verve import VerveError
 from .access import Access
 from .attach import attach
+from .bodies import Bodies
 from .callbacks import CallbackDesk
 from .config_choices import Callbacks
 from .leader import Leader
@@ -39,6 +40,7 @@ class Worker:
         self.settings: Settings | None = None
         self.counter: Counter | None = None
         self.access = Access(everyone=False, token=None)
+        self.bodies = Bodies(0)
         self.fast_path = False
         self.draining = False
         self.refused = False
@@ -105,6 +107,7 @@ class Worker:
         sinks.check(self.settings)
         callbacks.check(self.settings)
         self.access = Access.of(self.settings)
+        self.bodies = Bodies(self.settings.max_body)
         self.counter = attach(self.settings)
         self._file = self._identity()
         self.leader = Leader(self.counter, self.settings)

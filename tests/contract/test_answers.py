@@ -17,6 +17,7 @@ from tests.contract.hostile import QUERIES
 from tests.contract.hostile_batches import BATCHES
 from tests.contract.raw import Answer, ask, chunked, connect, parse, request
 from tests.service import ACCEPT, Service
+from verve.bodies import AT_ONCE
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain")
@@ -288,6 +289,36 @@ def test_a_client_that_waits_for_leave_is_refused_at_once(service: Service) -> N
     with connect(service) as connection:
         connection.sendall(request("POST", ACCEPT, headers))
         assert parse(connection.recv(65_536)).status == 413
+
+
+def test_the_bodies_of_many_slow_clients_are_bounded(service: Service) -> None:
+    head = request("POST", ACCEPT, [TEXT, ("content-length", str(MAX_BODY))])
+    with contextlib.ExitStack() as stack:
+
+        def refused() -> str | None:
+            # Again and again: those that meet the small body may be refused themselves.
+            for _ in range(AT_ONCE):
+                stack.enter_context(connect(service)).sendall(head + b"7\n")
+            return ask(service, "POST", ACCEPT, [TEXT], b"7").error
+
+        assert service.wait_until(refused, 5, "refused") == "bodies full"
+        assert ask(service, "GET", f"{ACCEPT}?id=7").status == 200
+    service.wait_until(
+        lambda: ask(service, "POST", ACCEPT, [TEXT], b"7").status == 200, 5, "room again"
+    )
+
+
+@pytest.mark.full
+@pytest.mark.timeout(90)
+def test_a_client_that_sends_no_more_is_given_up(service: Service) -> None:
+    head = request("POST", ACCEPT, [TEXT, ("content-length", "100")])
+    with connect(service) as connection:
+        connection.settimeout(60)
+        begin = time.monotonic()
+        connection.sendall(head + b"7\n")
+        answer = parse(connection.recv(65_536))
+    assert (answer.status, answer.error) == (408, "body too slow")
+    assert 29 < time.monotonic() - begin < 40
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])

@@ -119,6 +119,7 @@ PACKAGE = {
             "api",
             "app",
             "asgi",
+            "bodies",
             "exchange",
             "fast_path",
             "health",

@@ -57,6 +57,26 @@ def locked(opened: Ledger) -> Iterator[None]:
     holder.join()
 
 
+def _redeliver(path: Path) -> None:
+    other = Ledger(path, YEAR)
+    other.reopen("kafka", 0, 1)
+    other.close()
+
+
+def test_what_another_process_closes_takes_no_log_from_those_who_go_on(opened: Ledger) -> None:
+    second = Ledger(opened.path, YEAR)
+    opened.record([Window(window_start=60, window_seconds=60, unique=1)])
+    other = multiprocessing.get_context("spawn").Process(target=_redeliver, args=(opened.path,))
+    other.start()
+    other.join()
+    assert other.exitcode == 0
+    opened.record([Window(window_start=120, window_seconds=60, unique=2)])
+    second.close()
+    with closing(sqlite3.connect(opened.path)) as fresh:
+        found = fresh.execute("SELECT window_start FROM windows ORDER BY 1").fetchall()
+    assert found == [(60,), (120,)]
+
+
 def test_no_ledger_no_windows(path: Path) -> None:
     assert ledger.rows(path) == []
 

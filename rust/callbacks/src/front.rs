@@ -68,7 +68,11 @@ impl Default for Settings {
 
 /// Whether callbacks could be sent with these settings: reads all files that they name.
 pub fn check(settings: &Settings) -> Result<(), Error> {
-    let guard = Arc::new(Guard { mode: settings.mode, allowed: settings.allowed.clone() });
+    let guard = Arc::new(Guard {
+        proxied: settings.wire.proxy.is_some(),
+        mode: settings.mode,
+        allowed: settings.allowed.clone(),
+    });
     let (lookup, signer) = (settings.lookup.clone(), settings.signer.clone());
     Transport::new(guard, lookup, signer, &settings.wire)
         .map(drop)
@@ -96,7 +100,11 @@ impl Callbacks {
     /// Starts the thread. To be called in the process that is to send, after any fork.
     pub fn start(counter: Arc<Counter>, settings: Settings) -> Result<Self, Error> {
         let setting = |message| Error::Setting { message };
-        let guard = Arc::new(Guard { mode: settings.mode, allowed: settings.allowed });
+        let guard = Arc::new(Guard {
+            proxied: settings.wire.proxy.is_some(),
+            mode: settings.mode,
+            allowed: settings.allowed,
+        });
         let transport =
             Transport::new(guard.clone(), settings.lookup, settings.signer, &settings.wire)
                 .map_err(setting)?;
@@ -167,7 +175,7 @@ impl Callbacks {
         if self.orders.is_closed() || !self.slab.is_ours() {
             return Err(Refusal::CallbacksUnavailable);
         }
-        let destination = number(self.counter.identity(), origin);
+        let destination = number(self.counter.secret(), origin);
         if !self.circuits.admits(destination) {
             return Err(Refusal::DestinationFailing);
         }

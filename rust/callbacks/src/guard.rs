@@ -135,6 +135,8 @@ pub struct Guard {
     pub mode: Mode,
     /// What the list opens.
     pub allowed: Allowed,
+    /// An egress proxy resolves the names: only the list can say where they lead.
+    pub proxied: bool,
 }
 
 impl Guard {
@@ -154,7 +156,11 @@ impl Guard {
             (Mode::Off, _) => Err(Refusal::CallbacksUnavailable),
             (Mode::Public, _) => Ok(()),
             // The name may have an address in a listed network: that shows when it is resolved.
-            (Mode::Listed, Host::Domain(_)) if !self.allowed.networks.is_empty() => Ok(()),
+            (Mode::Listed, Host::Domain(_))
+                if !self.proxied && !self.allowed.networks.is_empty() =>
+            {
+                Ok(())
+            }
             (Mode::Listed, host) if self.opens(host) => Ok(()),
             (Mode::Listed, _) => Err(Refusal::EndpointNotListed),
         }
@@ -207,7 +213,7 @@ mod tests {
     use url::Host;
 
     fn guard(mode: Mode, entries: &[&str]) -> Guard {
-        Guard { mode, allowed: Allowed::parse(entries.iter().copied()).unwrap() }
+        Guard { mode, allowed: Allowed::parse(entries.iter().copied()).unwrap(), proxied: false }
     }
 
     fn permits(guard: &Guard, host: &str, address: &str) -> bool {
@@ -283,6 +289,16 @@ mod tests {
         assert!(!permits(&guard, "y.example", "8.8.8.8"));
         let none = guard_of_nothing();
         assert!(none.admit(&Host::Domain("y.example")).is_err());
+    }
+
+    #[test]
+    fn a_name_behind_a_proxy_takes_an_entry_of_its_own() {
+        let mut guard = guard(Mode::Listed, &["x.example", "9.9.9.0/24"]);
+        assert!(guard.admit(&Host::Domain("y.example")).is_ok());
+        guard.proxied = true;
+        assert!(guard.admit(&Host::Domain("y.example")).is_err());
+        assert!(guard.admit(&Host::Domain("x.example")).is_ok());
+        assert!(guard.admit(&Host::Ipv4([9, 9, 9, 9].into())).is_ok());
     }
 
     fn guard_of_nothing() -> Guard {

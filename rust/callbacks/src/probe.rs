@@ -32,7 +32,11 @@ pub struct Probe {
 /// Sends one callback to `url` that reports `count`, past all limits.
 pub fn probe(url: &str, count: u64, settings: Settings) -> Result<Probe, Error> {
     let setting = |message| Error::Setting { message };
-    let guard = Arc::new(Guard { mode: settings.mode, allowed: settings.allowed });
+    let guard = Arc::new(Guard {
+        proxied: settings.wire.proxy.is_some(),
+        mode: settings.mode,
+        allowed: settings.allowed,
+    });
     let transport = Transport::new(guard.clone(), settings.lookup, settings.signer, &settings.wire)
         .map_err(setting)?;
     let checked = endpoint::normal_form_with(url, |host| guard.opens(host))

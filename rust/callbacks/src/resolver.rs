@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::{OnceCell, Semaphore};
@@ -16,6 +18,12 @@ use crate::guard::Guard;
 
 /// Look-ups that may be under way at once: each holds a thread until the system answers.
 const LOOKUPS: usize = 48;
+/// Look-ups of names of one domain, whose name servers may be slow on purpose.
+const OF_ONE_DOMAIN: usize = 6;
+/// Places for the domains, found by a hash; two in one place share it.
+const DOMAINS: usize = 512;
+/// How long a look-up waits for its turn; less than a connection may take in all.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the addresses of a name come from.
 pub trait Lookup: fmt::Debug + Send + Sync + 'static {
@@ -57,7 +65,47 @@ impl fmt::Display for NotResolved {
 
 impl Error for NotResolved {}
 
-type Answer = Result<Vec<IpAddr>, NotResolved>;
+/// Too many other look-ups were under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowded;
+
+impl fmt::Display for Crowded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("too many names are being looked up")
+    }
+}
+
+impl Error for Crowded {}
+
+/// Why a look-up gave no addresses.
+#[derive(Clone, Debug)]
+pub enum Unanswered {
+    /// The name has none, or nobody answered for it.
+    NotResolved(NotResolved),
+    /// It did not come to its turn.
+    Crowded(Crowded),
+}
+
+impl From<Unanswered> for Box<dyn Error + Send + Sync> {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotResolved(error) => error.into(),
+            Unanswered::Crowded(error) => error.into(),
+        }
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotResolved(error) => error.fmt(formatter),
+            Self::Crowded(error) => error.fmt(formatter),
+        }
+    }
+}
+
+type Answer = Result<Vec<IpAddr>, Unanswered>;
+type Cell = Arc<OnceCell<Answer>>;
 
 /// Resolves and judges.
 #[derive(Clone, Debug)]
@@ -67,27 +115,45 @@ pub struct Resolver {
     /// The host of the egress proxy, which goes where its operator put it.
     proxy: Option<Arc<str>>,
     threads: Arc<Semaphore>,
+    domains: Arc<[Arc<Semaphore>]>,
+    place: RandomState,
     /// Look-ups under way: who asks for the same name meanwhile gets the same answer.
-    under_way: Arc<Mutex<HashMap<String, Arc<OnceCell<Answer>>>>>,
+    under_way: Arc<Mutex<HashMap<String, Cell>>>,
+}
+
+/// One who waits for a look-up. The last to go, with an answer or without, takes it off the list.
+struct Waiter<'a> {
+    resolver: &'a Resolver,
+    name: &'a str,
+    cell: Cell,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.resolver.under_way();
+        // One count is the list's, one ours; new ones come only with the list locked.
+        let last = self.cell.initialized() || Arc::strong_count(&self.cell) <= 2;
+        if last && under_way.get(self.name).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell)) {
+            under_way.remove(self.name);
+        }
+    }
 }
 
 impl Resolver {
     /// A resolver that asks `lookup`; `proxy` is the one host that is not judged.
     pub fn new(guard: Arc<Guard>, lookup: Arc<dyn Lookup>, proxy: Option<Arc<str>>) -> Self {
         let threads = Arc::new(Semaphore::new(LOOKUPS));
-        Self { guard, lookup, proxy, threads, under_way: Arc::default() }
+        let domains = (0..DOMAINS).map(|_| Arc::new(Semaphore::new(OF_ONE_DOMAIN))).collect();
+        let place = RandomState::new();
+        Self { guard, lookup, proxy, threads, domains, place, under_way: Arc::default() }
     }
 
     /// All addresses of a name.
     pub async fn addresses(&self, name: &str) -> Answer {
         let cell = self.under_way().entry(name.to_owned()).or_default().clone();
+        let waiter = Waiter { resolver: self, name, cell };
         // Whoever waits goes on with the look-up if the one who began it gives up.
-        let answer = cell.get_or_init(|| self.look_up(name)).await.clone();
-        let mut under_way = self.under_way();
-        if under_way.get(name).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
-            under_way.remove(name);
-        }
-        answer
+        waiter.cell.get_or_init(|| self.look_up(name)).await.clone()
     }
 
     fn under_way(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Answer>>>> {
@@ -95,12 +161,19 @@ impl Resolver {
     }
 
     async fn look_up(&self, name: &str) -> Answer {
-        let failed = |error: &dyn fmt::Display| NotResolved(format!("{error}"));
-        let thread = self.threads.clone().acquire_owned().await.map_err(|error| failed(&error))?;
+        let failed =
+            |error: &dyn fmt::Display| Unanswered::NotResolved(NotResolved(format!("{error}")));
+        let domain = self.place.hash_one(domain_of(name)) as usize % DOMAINS;
+        let turn = async {
+            let domain = self.domains[domain].clone().acquire_owned().await;
+            (domain, self.threads.clone().acquire_owned().await)
+        };
+        let turn =
+            tokio::time::timeout(PATIENCE, turn).await.map_err(|_| Unanswered::Crowded(Crowded))?;
         let (lookup, name) = (self.lookup.clone(), name.to_owned());
         tokio::task::spawn_blocking(move || {
             // Held by the thread: a caller that gives up does not make it any freer.
-            let _thread = thread;
+            let _turn = turn;
             lookup.addresses(&name)
         })
         .await
@@ -128,8 +201,89 @@ impl Resolver {
     }
 }
 
+/// The part of a name that one owner most likely has: its last two labels.
+fn domain_of(name: &str) -> &str {
+    name.rmatch_indices('.').nth(1).map_or(name, |(dot, _)| &name[dot + 1..])
+}
+
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(self.clone().permitted(name.as_str().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lookup, Resolver, Unanswered, domain_of};
+    use crate::guard::{Allowed, Guard, Mode};
+    use std::io;
+    use std::net::IpAddr;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    /// Answers for `slow.example` after a while, and for all else at once.
+    #[derive(Debug)]
+    struct Slow(Duration);
+
+    impl Lookup for Slow {
+        fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+            if name.ends_with("slow.example") {
+                std::thread::sleep(self.0);
+            }
+            Ok(vec![[8, 8, 8, 8].into()])
+        }
+    }
+
+    fn resolver(slow: Duration) -> Resolver {
+        let guard = Guard { mode: Mode::Public, allowed: Allowed::default(), proxied: false };
+        Resolver::new(Arc::new(guard), Arc::new(Slow(slow)), None)
+    }
+
+    #[test]
+    fn an_owner_has_the_last_two_labels() {
+        assert_eq!(domain_of("a.b.slow.example"), "slow.example");
+        assert_eq!(domain_of("slow.example"), "slow.example");
+        assert_eq!(domain_of("localhost"), "localhost");
+    }
+
+    #[tokio::test]
+    async fn slow_names_hold_up_no_others_and_leave_nothing_behind() {
+        let resolver = resolver(Duration::from_secs(1));
+        let begin = Instant::now();
+        let patience = Duration::from_millis(100);
+        let given_up: Vec<_> = (0..96)
+            .map(|number| {
+                let resolver = resolver.clone();
+                tokio::spawn(async move {
+                    let name = format!("{number}.slow.example");
+                    tokio::time::timeout(patience, resolver.addresses(&name)).await.is_err()
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(resolver.addresses("kind.test").await.is_ok());
+        for waiter in given_up {
+            assert!(waiter.await.unwrap());
+        }
+        assert!(begin.elapsed() < Duration::from_millis(900), "nobody waited for a slow one");
+        assert!(resolver.under_way().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_turn_is_told() {
+        let resolver = resolver(Duration::from_secs(4));
+        let names: Vec<_> = (0..7).map(|number| format!("{number}.slow.example")).collect();
+        let waiters: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                let resolver = resolver.clone();
+                tokio::spawn(async move { resolver.addresses(&name).await })
+            })
+            .collect();
+        let mut crowded = 0;
+        for waiter in waiters {
+            crowded += usize::from(matches!(waiter.await.unwrap(), Err(Unanswered::Crowded(_))));
+        }
+        assert_eq!(crowded, 1);
     }
 }

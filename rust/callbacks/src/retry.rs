@@ -44,7 +44,7 @@ pub fn judge(end: End) -> Verdict {
 pub fn is_trouble(end: End) -> bool {
     match end {
         End::Answered { status, .. } => status >= 500,
-        End::Failed(failure) => failure != Failure::Refused,
+        End::Failed(failure) => !matches!(failure, Failure::Refused | Failure::Crowded),
     }
 }
 

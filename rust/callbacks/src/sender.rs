@@ -147,7 +147,7 @@ impl Sender {
         Figure::TakenOver.count(&self.means.counter, taken.len());
         for index in taken {
             let url = self.means.slab.read(index).url;
-            self.enqueue(index, number(self.means.counter.identity(), origin(&url)));
+            self.enqueue(index, number(self.means.counter.secret(), origin(&url)));
         }
     }
 

@@ -59,7 +59,8 @@ impl Reservation<'_> {
         let cell = self.slab.cell(self.index);
         // Relaxed: the swap below orders it.
         cell.window_start.store(window_start, Ordering::Relaxed);
-        // Read after the id was counted: a count taken later has the id in it.
+        // Read after the id was counted: a count taken later has the id in it, but for one that a
+        // batch has added and not yet counted (it is behind by some tens of ids at the most).
         cell.accepted.store(self.slab.counter.now(), Ordering::Relaxed);
         self.slab.swap(self.index, self.word, self.word.with(State::Ready));
         let index = self.index as u32;

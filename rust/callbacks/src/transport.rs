@@ -16,7 +16,7 @@ use url::{Host, Url};
 
 use crate::guard::Guard;
 use crate::limits::WINDOW;
-use crate::resolver::{Lookup, NotPermitted, NotResolved, Resolver};
+use crate::resolver::{Crowded, Lookup, NotPermitted, NotResolved, Resolver};
 use crate::signature::Signer;
 
 /// How long a connection may take to be made.
@@ -53,6 +53,8 @@ pub enum Failure {
     Refused,
     /// The name could not be resolved.
     Resolve,
+    /// The name did not come to its turn to be resolved.
+    Crowded,
     /// No connection could be made, TLS included.
     Connect,
     /// The deadline passed.
@@ -68,6 +70,7 @@ impl Failure {
         match self {
             Self::Refused => "address refused",
             Self::Resolve => "name not resolved",
+            Self::Crowded => "too many look-ups",
             Self::Connect => "no connection",
             Self::Deadline => "deadline passed",
             Self::Broken => "connection broken",
@@ -234,6 +237,9 @@ fn failure(error: &reqwest::Error) -> Failure {
         }
         if cause.is::<NotResolved>() {
             return Failure::Resolve;
+        }
+        if cause.is::<Crowded>() {
+            return Failure::Crowded;
         }
         source = cause.source();
     }

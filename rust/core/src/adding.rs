@@ -11,6 +11,8 @@ use crate::window::Word;
 const CHUNK: usize = 4_096;
 /// Ids whose walks are prefetched together.
 const AHEAD: usize = 32;
+/// A batch is behind with the count of its new ids by so many at the most.
+const BEHIND: u64 = 64;
 
 /// What became of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +160,12 @@ impl Counter {
                 table.prefetch(mixed[at & (ahead - 1)], extents);
             }
             match table.insert(word) {
-                Ok(Insert::New) => stretch.new += 1,
+                Ok(Insert::New) => {
+                    stretch.new += 1;
+                    if stretch.new.is_multiple_of(BEHIND) {
+                        counts.new.fetch_add(BEHIND, Ordering::Relaxed);
+                    }
+                }
                 Ok(Insert::Present) => {}
                 Ok(Insert::Sealed) => {
                     stretch.sealed = true;
@@ -172,7 +179,7 @@ impl Counter {
             stretch.recorded += 1;
         }
         counts.requests.fetch_sub((ids.len() - stretch.recorded) as u64, Ordering::Relaxed);
-        counts.new.fetch_add(stretch.new, Ordering::Relaxed);
+        counts.new.fetch_add(stretch.new % BEHIND, Ordering::Relaxed);
         counts.late.fetch_add(u64::from(late && stretch.recorded > 0), Ordering::Relaxed);
         slot.batches.fetch_add(1, Ordering::Relaxed);
         slot.announced.leave(word.arena());

@@ -85,6 +85,10 @@ refusals! {
     BodyEncoding = 415 "body encoding",
     /// The batch is larger than the limit.
     BodyTooLarge = 413 "body too large",
+    /// The batch took longer than a client may take to send one.
+    BodyTooSlow = 408 "body too slow",
+    /// Other batches that are being read take up what the worker keeps for them.
+    BodiesFull = 503 "bodies full",
     /// The batch as a whole is not what its content type says.
     BodyInvalid = 400 "body invalid",
     /// A batch names `id` or `endpoint` in its query.
@@ -122,6 +126,6 @@ mod tests {
     #[test]
     fn every_status_is_an_error() {
         let statuses: HashSet<_> = Refusal::ALL.into_iter().map(Refusal::status).collect();
-        assert_eq!(statuses, HashSet::from([400, 405, 413, 415, 503]));
+        assert_eq!(statuses, HashSet::from([400, 405, 408, 413, 415, 503]));
     }
 }

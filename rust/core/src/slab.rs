@@ -73,7 +73,16 @@ impl Counter {
         Ok(())
     }
 
-    /// The segment's random identity.
+    /// A secret of the segment, which is told to nobody: whoever knew it could choose what is hashed
+    /// with it.
+    #[must_use]
+    pub fn secret(&self) -> u64 {
+        let key = &self.front().header.key;
+        // The mix's words are not shown either; this is none of them.
+        key[0].rotate_left(17) ^ key[1].rotate_left(43) ^ key[2]
+    }
+
+    /// The segment's random identity; it is no secret.
     #[must_use]
     pub fn identity(&self) -> u64 {
         self.front().header.identity
