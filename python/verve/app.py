@@ -8,14 +8,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import asgi, fast_path, routes, rsgi
+from . import fast_path
+from .http import asgi, routes, rsgi
 from .scheduling import schedule_in_batches
 from .worker import Worker
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from .exchange import Request, Response
+    from .http.exchange import Request, Response
 
 
 class App:

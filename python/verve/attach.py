@@ -12,9 +12,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from . import events, ledger
+from . import events
 from ._verve import Counter, SegmentError, segment_identity
-from .drain import LOG, LOG_CURSOR
+from .publishing import ledger
+from .publishing.drain import LOG, LOG_CURSOR
 from .window import Window
 
 if TYPE_CHECKING:

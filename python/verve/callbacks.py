@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import _verve, events
-from .config_choices import Callbacks
+from .config.choices import Callbacks
 from .notices import Notices
 
 if TYPE_CHECKING:

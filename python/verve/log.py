@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from .config_choices import LogFormat
+from .config.choices import LogFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from . import callbacks, config, events, log, sinks
 from ._verve import VerveError
-from .access import Access
 from .attach import attach
-from .bodies import Bodies
 from .callbacks import CallbackDesk
-from .config_choices import Callbacks
-from .leader import Leader
+from .config.choices import Callbacks
+from .http.access import Access
+from .http.bodies import Bodies
 from .log import Event
+from .publishing.leader import Leader
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -17,7 +17,7 @@ from verve import fast_path
 from verve.app import app
 
 if TYPE_CHECKING:
-    from verve.exchange import Request, Response
+    from verve.http.exchange import Request, Response
 
 HEADER = ("x-through", "event loop")
 _answer = app._answer

@@ -17,7 +17,7 @@ from tests.contract.hostile import QUERIES
 from tests.contract.hostile_batches import BATCHES
 from tests.contract.raw import Answer, ask, chunked, connect, parse, request
 from tests.service import ACCEPT, Service
-from verve.bodies import AT_ONCE
+from verve.http.bodies import AT_ONCE
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain")

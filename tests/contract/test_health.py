@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.contract.raw import ask
 from tests.service import ACCEPT, Server, Service
-from verve import metrics
+from verve.http import metrics
 
 if TYPE_CHECKING:
     from tests.conftest import Serve

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from verve.access import Access, Rule
+from verve.http.access import Access, Rule
 
 
 @dataclass

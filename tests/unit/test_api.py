@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from verve import api
+from verve.http import api
 
 MOMENT = 1_795_384_680
 """2026-11-22T21:58:00Z"""

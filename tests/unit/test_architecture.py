@@ -82,13 +82,15 @@ PACKAGE = {
     "settings": Stage(
         {
             "config",
-            "config_choices",
-            "config_defaults",
-            "config_row",
-            "config_table",
-            "limits",
-            "moments",
-            "parsers",
+            "config.choices",
+            "config.defaults",
+            "config.limits",
+            "config.loading",
+            "config.moments",
+            "config.parsers",
+            "config.row",
+            "config.settings",
+            "config.table",
         },
         {"binding", "names"},
     ),
@@ -106,26 +108,39 @@ PACKAGE = {
         },
         {"binding", "log", "settings", "window"},
     ),
-    "ledger": Stage({"ledger", "ledger_errors"}, {"binding", "log", "settings", "window"}),
+    "ledger": Stage(
+        {"publishing.ledger", "publishing.ledger_errors"},
+        {"binding", "log", "settings", "window"},
+    ),
     "leader": Stage(
-        {"attach", "courier", "deposed", "drain", "leader", "outbox", "standing"},
+        {
+            "attach",
+            "publishing",
+            "publishing.courier",
+            "publishing.deposed",
+            "publishing.drain",
+            "publishing.leader",
+            "publishing.outbox",
+            "publishing.standing",
+        },
         {"binding", "ledger", "log", "settings", "sinks", "window"},
     ),
     "callbacks": Stage({"callbacks"}, {"binding", "log", "settings"}),
     "app": Stage(
         {
-            "accept",
-            "access",
-            "api",
             "app",
-            "asgi",
-            "bodies",
-            "exchange",
             "fast_path",
-            "health",
-            "metrics",
-            "routes",
-            "rsgi",
+            "http",
+            "http.accept",
+            "http.access",
+            "http.api",
+            "http.asgi",
+            "http.bodies",
+            "http.exchange",
+            "http.health",
+            "http.metrics",
+            "http.routes",
+            "http.rsgi",
             "scheduling",
             "worker",
         },
@@ -134,15 +149,27 @@ PACKAGE = {
     "commands": Stage(
         {
             "__main__",
-            "callback_view",
-            "check",
-            "cli",
-            "count_file",
-            "segment_view",
-            "serve",
-            "supervisor",
+            "commands",
+            "commands.callback_view",
+            "commands.check",
+            "commands.cli",
+            "commands.count_file",
+            "commands.segment_view",
+            "commands.serve",
+            "commands.supervisor",
         },
-        {"binding", "callbacks", "leader", "ledger", "log", "names", "settings", "sinks", "window"},
+        {
+            "app",
+            "binding",
+            "callbacks",
+            "leader",
+            "ledger",
+            "log",
+            "names",
+            "settings",
+            "sinks",
+            "window",
+        },
     ),
 }
 
@@ -309,8 +336,8 @@ def test_a_rust_import_that_points_back_is_found(tmp_path: Path, back: str) -> N
     [
         "from .leader import Leader",
         "from . import leader",
-        "from verve.leader import Leader",
-        "import verve.leader",
+        "from verve.publishing.leader import Leader",
+        "import verve.publishing.leader",
         "def later():\n    from . import leader",
         "if TYPE_CHECKING:\n    from .leader import Leader",
     ],
@@ -319,8 +346,8 @@ def test_a_python_import_that_points_back_is_found(tmp_path: Path, back: str) ->
     files = {
         "__init__.py": "from ._verve import Counter",
         "_verve.pyi": "",
-        "leader.py": "from . import ledger\nfrom .sinks.base import Sink",
-        "ledger.py": "import sqlite3\nfrom ._verve import VerveError",
+        "publishing/leader.py": "from . import ledger\nfrom verve.sinks.base import Sink",
+        "publishing/ledger.py": "import sqlite3\nfrom verve._verve import VerveError",
         "sinks/__init__.py": "from .base import Sink",
         "sinks/base.py": "from .._verve import VerveError",
     }
@@ -328,19 +355,19 @@ def test_a_python_import_that_points_back_is_found(tmp_path: Path, back: str) ->
     assert python_imports(root) == {
         "verve": {"verve._verve"},
         "verve._verve": set(),
-        "verve.leader": {"verve.ledger", "verve.sinks.base"},
-        "verve.ledger": {"verve._verve"},
+        "verve.publishing.leader": {"verve.publishing.ledger", "verve.sinks.base"},
+        "verve.publishing.ledger": {"verve._verve"},
         "verve.sinks": {"verve.sinks.base"},
         "verve.sinks.base": {"verve._verve"},
     }
 
-    write(root, {"ledger.py": back})
+    write(root, {"publishing/ledger.py": back})
     stages = {
         name: Stage({f"verve.{one}" for one in modules}, on)
         for name, (modules, on) in PACKAGE.items()
     }
     found = violations(python_imports(root), stages)
-    assert "`verve.ledger` (ledger) imports `verve.leader` (leader)" in found
+    assert "`verve.publishing.ledger` (ledger) imports `verve.publishing.leader` (leader)" in found
 
 
 def test_comments_and_strings_are_no_code() -> None:

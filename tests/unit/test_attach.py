@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import SegmentError, attach, ledger, segment_identity
-from verve.ledger import LedgerError
+from verve import SegmentError, attach, segment_identity
+from verve.publishing import ledger
+from verve.publishing.ledger import LedgerError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from tests.receivers import Receiver, answer
 from tests.unit import rig
 from verve import SettingError, _verve, callbacks
 from verve.callbacks import CallbackDesk
-from verve.cli import main
+from verve.commands.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

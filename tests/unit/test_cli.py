@@ -13,9 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.unit import rig
-from verve import config, ledger
-from verve.cli import main
-from verve.moments import Moment
+from verve import config
+from verve.commands.cli import main
+from verve.config.moments import Moment
+from verve.publishing import ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

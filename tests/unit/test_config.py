@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from verve import SettingError, config, config_table
-from verve.config_choices import Admin
+from verve import SettingError, config
+from verve.config import table as config_table
+from verve.config.choices import Admin
 
 SECRET = "s3cret"  # noqa: S105 - of a test
 

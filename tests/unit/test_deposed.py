@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import deposed, ledger
 from verve.config import SUPERVISOR
-from verve.deposed import HolderWatch, holders, parent_and_state
+from verve.publishing import deposed, ledger
+from verve.publishing.deposed import HolderWatch, holders, parent_and_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

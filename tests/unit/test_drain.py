@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import ledger
-from verve.courier import Backoff, Courier
-from verve.deposed import HolderWatch
-from verve.drain import LEDGER_CURSOR, LOG_CURSOR, Deliveries, Drain, Lease, RingSource, ring_after
 from verve.notices import Notices
+from verve.publishing import ledger
+from verve.publishing.courier import Backoff, Courier
+from verve.publishing.deposed import HolderWatch
+from verve.publishing.drain import (
+    LEDGER_CURSOR,
+    LOG_CURSOR,
+    Deliveries,
+    Drain,
+    Lease,
+    RingSource,
+    ring_after,
+)
 from verve.sinks import SinkError
 
 if TYPE_CHECKING:

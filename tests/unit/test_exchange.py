@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verve import asgi
 from verve._verve import names_single
-from verve.exchange import BodyTooLargeError, gather
+from verve.http import asgi
+from verve.http.exchange import BodyTooLargeError, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

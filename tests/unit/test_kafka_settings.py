@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import SettingError, config, parsers, sinks
+from verve import SettingError, config, sinks
+from verve.config import parsers
 from verve.sinks.kafka_message import message
 from verve.sinks.kafka_settings import KafkaSettings
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import ledger
-from verve.deposed import parent_and_state
-from verve.leader import Leader
+from verve.publishing import ledger
+from verve.publishing.deposed import parent_and_state
+from verve.publishing.leader import Leader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.unit import rig
-from verve import ledger
-from verve.ledger import Ledger, LedgerError, LedgerTrouble
+from verve.publishing import ledger
+from verve.publishing.ledger import Ledger, LedgerError, LedgerTrouble
 from verve.window import Window
 
 if TYPE_CHECKING:

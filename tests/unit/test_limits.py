@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from verve import limits
+from verve.config import limits
 
 
 def _proc(root: Path, *lines: str) -> Path:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import ledger
-from verve.courier import Backoff, Courier
-from verve.drain import Lease
-from verve.ledger import LedgerError, LedgerTrouble
 from verve.notices import Notices
-from verve.outbox import Outbox
+from verve.publishing import ledger
+from verve.publishing.courier import Backoff, Courier
+from verve.publishing.drain import Lease
+from verve.publishing.ledger import LedgerError, LedgerTrouble
+from verve.publishing.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

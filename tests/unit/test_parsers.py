@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verve import parsers
+from verve.config import parsers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from verve import Counter, health, routes
+from verve import Counter
 from verve.config import load
-from verve.health import State
+from verve.http import health, routes
+from verve.http.health import State
 from verve.worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from verve.exchange import Response
+    from verve.http.exchange import Response
 
 
 @dataclass

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.service import ACCEPT, Server
-from verve.deposed import holders, parent_and_state
+from verve.publishing.deposed import holders, parent_and_state
 
 if TYPE_CHECKING:
     from pathlib import Path

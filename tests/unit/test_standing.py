@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import ledger, standing
-from verve.courier import Delivery
+from verve.publishing import ledger, standing
+from verve.publishing.courier import Delivery
+from verve.publishing.standing import Report, Standing
 from verve.sinks import Trouble
-from verve.standing import Report, Standing
 
 if TYPE_CHECKING:
     from pathlib import Path

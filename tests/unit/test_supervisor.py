@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from granian.server import Server
 
-from verve import supervisor
+from verve.commands import supervisor
+from verve.commands.supervisor import Deaths, can_supervise, supervised
 from verve.config import SUPERVISOR
-from verve.supervisor import Deaths, can_supervise, supervised
 
 
 def test_this_granian_can_be_supervised() -> None:

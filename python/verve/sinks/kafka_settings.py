@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from verve._verve import SettingError
-from verve.config_choices import KafkaSasl
+from verve.config.choices import KafkaSasl
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from . import standing
-from ._verve import VerveError
+from verve._verve import VerveError
+from verve.publishing import standing
+from verve.sinks import KAFKA
+
 from .exchange import json_object, plain
-from .sinks import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ._verve import Counter
+    from verve._verve import Counter
+    from verve.worker import Worker
+
     from .exchange import Request, Response
-    from .worker import Worker
 
 LATE_WINDOWS = 3
 """So many windows may wait for the ledger before it counts as degraded."""

@@ -40,3 +40,8 @@ def sinks(values: Mapping[str, Any], _environ: Mapping[str, str]) -> tuple[str, 
 def source(values: Mapping[str, Any], _environ: Mapping[str, str]) -> str:
     """The cluster, else the host."""
     return values["cluster"] or socket.gethostname()
+
+
+def cluster_grace(values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
+    """A quarter of the window, in seconds, within bounds."""
+    return min(5, max(1, int(values["window"]) // 4))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import SUPERVISOR
+from verve.config import SUPERVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

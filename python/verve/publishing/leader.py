@@ -16,21 +16,23 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import events, ledger
-from ._verve import ClosedError, VerveError
+from verve import events
+from verve._verve import ClosedError, VerveError
+from verve.notices import Notices
+from verve.sinks import KAFKA, LogSink, kafka_sink
+
+from . import ledger
 from .courier import Courier, Delivery
 from .deposed import HolderWatch
 from .drain import LEDGER_CURSOR, LOG, LOG_CURSOR, Deliveries, Drain, Lease, RingSource
-from .notices import Notices
 from .outbox import Outbox
-from .sinks import KAFKA, LogSink, kafka_sink
 from .standing import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._verve import Counter
-    from .config import Settings
+    from verve._verve import Counter
+    from verve.config import Settings
 
 TICK = 0.05
 POPULATE_EVERY = 0.1

@@ -20,14 +20,15 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from verve.window import Key, Window
+
 from .ledger_errors import LedgerError, LedgerTrouble, mapped
-from .window import Key, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from .config import Settings
+    from verve.config import Settings
 
 __all__ = [
     "Backlog",

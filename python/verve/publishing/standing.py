@@ -13,13 +13,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from verve._verve import VerveError
+
 from . import ledger
-from ._verve import VerveError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .config import Settings
+    from verve.config import Settings
+
     from .courier import Delivery
 
 LATE_WINDOWS = 3

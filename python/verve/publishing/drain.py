@@ -12,19 +12,22 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import events, ledger
+from verve import events
+from verve.window import Window
+
+from . import ledger
 from .courier import Backoff
 from .ledger import LedgerError, LedgerTrouble
-from .window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._verve import Counter
-    from .config import Settings
+    from verve._verve import Counter
+    from verve.config import Settings
+    from verve.notices import Notices
+    from verve.window import Key
+
     from .deposed import HolderWatch
-    from .notices import Notices
-    from .window import Key
 
 LOG = "log"
 LOG_CURSOR = 0

@@ -7,14 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import ledger, standing
-from ._verve import VerveError, segment_identity
-from .sinks import KAFKA
+from verve._verve import VerveError, segment_identity
+from verve.publishing import ledger, standing
+from verve.sinks import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .config import Settings
+    from verve.config import Settings
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to
 _OK = 200

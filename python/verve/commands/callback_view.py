@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import callbacks
-from ._verve import VerveError, probe_callback
-from .log import printable
+from verve import callbacks
+from verve._verve import VerveError, probe_callback
+from verve.log import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .config import Settings
+    from verve.config import Settings
 
 _SUCCESS = range(200, 300)
 

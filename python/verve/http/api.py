@@ -10,16 +10,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from . import ledger
+from verve.publishing import ledger
+from verve.publishing.ledger import LedgerError
+from verve.window import Window, rfc3339
+
 from .exchange import json_error, json_object
-from .ledger import LedgerError
-from .window import Window, rfc3339
 
 if TYPE_CHECKING:
-    from ._verve import Counter
-    from .config import Settings
+    from verve._verve import Counter
+    from verve.config import Settings
+    from verve.worker import Worker
+
     from .exchange import Request, Response
-    from .worker import Worker
 
 DEFAULT_LIMIT = 60
 LARGEST_LIMIT = 10_080

@@ -11,9 +11,10 @@ from .ledger import LedgerError, LedgerTrouble
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .config import Settings
+    from verve.config import Settings
+    from verve.window import Window
+
     from .drain import Lease
-    from .window import Window
 
 
 class Outbox:

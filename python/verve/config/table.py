@@ -6,13 +6,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from . import parsers
-from .config import TABLE
+from .settings import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .config import Settings
-    from .config_row import Setting
+    from .row import Setting
+    from .settings import Settings
 
 MASK = "***"
 

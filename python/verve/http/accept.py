@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
-from ._verve import names_single
+from verve._verve import names_single
+
 from .bodies import BodiesFullError
 from .exchange import BodyBrokenError, BodyTooLargeError, Response, declared_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._verve import Counter
+    from verve._verve import Counter
+    from verve.worker import Worker
+
     from .exchange import Headers, Request
-    from .worker import Worker
 
     _Answer = tuple[int, Headers, bytes]
 

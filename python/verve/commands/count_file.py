@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from . import parsers
-from ._verve import CapacityError, Counter, IdError, ManualClock, SettingError
+from verve._verve import CapacityError, Counter, IdError, ManualClock, SettingError
+from verve.config import parsers
 
 if TYPE_CHECKING:
     from typing import BinaryIO

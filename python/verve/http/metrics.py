@@ -11,19 +11,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from . import standing
-from ._verve import callback_figures
+from verve._verve import callback_figures
+from verve.publishing import standing
+from verve.sinks import KAFKA
+
 from .api import unusable
 from .exchange import Response
-from .sinks import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ._verve import CallbackFigures, Counter, Stats
+    from verve._verve import CallbackFigures, Counter, Stats
+    from verve.publishing.standing import Standing
+    from verve.worker import Worker
+
     from .exchange import Request
-    from .standing import Standing
-    from .worker import Worker
 
     Value = float | Mapping[str, float]
 

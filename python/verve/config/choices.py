@@ -51,3 +51,17 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class RedisStrategy(StrEnum):
+    """How the ids of a window are kept in Redis."""
+
+    SETS = "sets"
+    KEYS = "keys"
+
+
+class Ack(StrEnum):
+    """What an accept waits for."""
+
+    HOST = "host"
+    STORE = "store"

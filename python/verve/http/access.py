@@ -13,11 +13,13 @@ import ipaddress
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from .config_choices import Admin
+from verve.config.choices import Admin
+
 from .exchange import json_error
 
 if TYPE_CHECKING:
-    from .config import Settings
+    from verve.config import Settings
+
     from .exchange import Request, Response
 
 # What proxies add, in the forms that are in use. A Unix socket has a proxy behind it, too.

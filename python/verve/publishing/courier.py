@@ -10,16 +10,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from . import events
+from verve import events
+from verve.sinks import SinkError, Trouble
+
 from .ledger import LedgerError
-from .sinks import SinkError, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .notices import Notices
-    from .sinks import Sink
-    from .window import Window
+    from verve.notices import Notices
+    from verve.sinks import Sink
+    from verve.window import Window
 
 
 class Backoff:

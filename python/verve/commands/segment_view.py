@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ._verve import Counter, segment_identity
-from .window import rfc3339
+from verve._verve import Counter, segment_identity
+from verve.window import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ._verve import SegmentIdentity
+    from verve._verve import SegmentIdentity
 
 _IDS_AT_ONCE = 100_000
 

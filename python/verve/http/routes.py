@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from verve._verve import VerveError
+from verve.log import logger
+
 from . import accept, api, health, metrics
-from ._verve import VerveError
 from .exchange import json_error
-from .log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from verve.worker import Worker
+
     from .exchange import Request, Response
-    from .worker import Worker
 
     Handler = Callable[[Worker, Request], Awaitable[Response]]
 

@@ -20,8 +20,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import events
-from .config import SUPERVISOR
+from verve import events
+from verve.config import SUPERVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

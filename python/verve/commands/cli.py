@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from . import config, config_table, ledger, log
-from ._verve import VerveError
-from .moments import Moment, Span
-from .sinks import KAFKA
-from .window import rfc3339
+from verve import config, log
+from verve._verve import VerveError
+from verve.config import table as config_table
+from verve.config.moments import Moment, Span
+from verve.publishing import ledger
+from verve.sinks import KAFKA
+from verve.window import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .config import Settings
-    from .window import Key, Window
+    from verve.config import Settings
+    from verve.window import Key, Window
 
 _COLUMNS = ("unique", "requests", "duplicates", "late", "rejected")
 

@@ -8,7 +8,7 @@ import sqlite3
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ._verve import VerveError
+from verve._verve import VerveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,16 +19,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import verve
+from verve import callbacks, events, log, sinks
+from verve._verve import VerveError
+from verve.attach import attach
+from verve.config import limits
+from verve.publishing import ledger
 
-from . import callbacks, events, ledger, limits, log, sinks
-from ._verve import VerveError
-from .attach import attach
 from .supervisor import can_supervise, supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .config import Settings
+    from verve.config import Settings
 
 TARGET = "verve.app:app"
 PORT_PATIENCE = 3.0

@@ -1,0 +1,181 @@
+"""How the table of settings is filled.
+
+A value comes from the first that has it: a flag, the environment (`VERVE_WINDOW`), the TOML file
+that `VERVE_CONFIG` names (`window = 60`), the default. Secrets have no flag, since every user of a
+host can read the arguments of its processes; they can come from a file (`VERVE_ADMIN_TOKEN_FILE`,
+`--admin-token-file`, or `admin_token_file` in the TOML file).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from verve._verve import SettingError
+
+from . import parsers
+from .row import PREFIX, Derived, Setting
+from .settings import TABLE, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SUPERVISOR = "VERVE_SUPERVISOR_PID"
+"""Set by `verve serve` for its workers: the process that starts a worker again when one is gone."""
+
+# What Kubernetes puts into the environment of each pod for a service named "verve", "verve-x"...
+_KUBERNETES = re.compile(
+    r"VERVE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
+)
+_KUBERNETES_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+
+
+def load(
+    flags: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read the settings from `flags` (by setting name), the environment, the file and the defaults.
+
+    Raises `SettingError` for a value that does not parse, an unknown flag or key, or a file that
+    cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    flags = flags or {}
+    for name in flags:
+        if name not in _names():
+            raise unknown(name, "flag", _names())
+    warnings: list[str] = []
+    variables = _variables(environ, warnings)
+    config_path, config_origin = _first("config", flags, variables, {}, None)
+    file, file_path = {}, None
+    if isinstance(config_path, str):
+        file_path = _parsed(TABLE["config"], config_path, config_origin)
+        file = _file(file_path)
+
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    secret_files: dict[str, Path] = {}
+    for name, row in TABLE.items():
+        raw, origin = _first(name, flags, variables, file, file_path)
+        if isinstance(raw, Path):
+            secret_files[name], raw = raw, _secret(name, raw)
+        if raw is None and isinstance(row.default, Derived):
+            values[name] = row.default.value(values, environ)
+        else:
+            given = row.default if raw is None else raw
+            values[name] = _parsed(row, given, origin) if isinstance(given, str) else None
+        origins[name] = origin
+    return Settings(**values, origins=origins, warnings=tuple(warnings), secret_files=secret_files)
+
+
+def unknown(name: str, kind: str, known: list[str]) -> SettingError:
+    """The error for a name that nothing is called, with the nearest that something is."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "`verve config` lists the settings"
+    return SettingError(f"unknown {kind} `{name}`; hint: {hint}")
+
+
+def _names() -> list[str]:
+    """What a setting may be called in a file and among the flags."""
+    return [*TABLE, *(f"{row.name}_file" for row in TABLE.values() if row.secret)]
+
+
+def _variables(environ: Mapping[str, str], warnings: list[str]) -> dict[str, str]:
+    """The settings in the environment, by name; an empty value counts as absent."""
+    known = {PREFIX + name.upper(): name for name in _names()}
+    found: dict[str, str] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or not value or variable == SUPERVISOR:
+            continue
+        if _KUBERNETES.fullmatch(variable) and (
+            variable not in known or _KUBERNETES_ADDRESS.match(value)
+        ):
+            continue
+        if variable in known:
+            found[known[variable]] = value
+        else:
+            near = get_close_matches(variable, known, n=1)
+            hint = f", did you mean `{near[0]}`?" if near else ""
+            warnings.append(f"unknown setting in the environment: `{variable}`{hint}")
+    return found
+
+
+def _file(path: Path) -> dict[str, str]:
+    """The settings of a TOML file as texts, so that all sources share the parsers.
+
+    An empty one counts as absent, as in the environment.
+    """
+    import tomllib  # noqa: PLC0415 - most workers have no file
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(
+            f"cannot read the settings file: {error.strerror}: `{path}`\n"
+            f"hint: `{PREFIX}CONFIG` or `--config` names it"
+        ) from error
+    except ValueError as error:
+        raise SettingError(f"the settings file is no TOML: {error}: `{path}`") from error
+    known = [name for name in _names() if name not in TABLE or TABLE[name].in_file]
+    found: dict[str, str] = {}
+    for key, value in document.items():
+        if key not in known:
+            raise unknown(key, f"setting in {path}:", known)
+        items = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, str | int | bool) for item in items):
+            raise SettingError(
+                f"the setting `{key}` in {path} has a value of the wrong kind: `{value}`\n"
+                f"hint: write text in quotes, or a whole number"
+            )
+        if text := ",".join(parsers.as_text(item) for item in items):
+            found[key] = text
+    return found
+
+
+def _first(
+    name: str,
+    flags: Mapping[str, str],
+    variables: Mapping[str, str],
+    file: Mapping[str, str],
+    file_path: Path | None,
+) -> tuple[str | Path | None, str]:
+    """The text of a setting, or the file of a secret, from the first source that has it.
+
+    With it comes what that source is called.
+    """
+    for source, label in (
+        (flags, "flag"),
+        (variables, "environment"),
+        (file, f"file {file_path}"),
+    ):
+        direct, by_file = source.get(name), source.get(f"{name}_file")
+        if direct is not None and by_file is not None and TABLE[name].secret:
+            raise SettingError(
+                f"the setting `{name}` is given twice ({label}), as itself and as `{name}_file`\n"
+                "hint: keep one of them"
+            )
+        if by_file is not None and TABLE[name].secret:
+            path = parsers.path(by_file)
+            return path, f"{label}, in {path}"
+        if direct is not None:
+            return direct, label
+    return None, "default"
+
+
+def _secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"cannot read the file of `{name}`: {error}: `{path}`") from error
+
+
+def _parsed(row: Setting, raw: str, origin: str) -> Any:  # noqa: ANN401 - one type a setting
+    try:
+        return row.parse(raw)
+    except parsers.BadValue as error:
+        shown = "***" if row.secret else raw
+        raise SettingError(
+            f"the setting `{row.name}` ({origin}) {error.problem}: `{shown}`; hint: {error.hint}"
+        ) from None

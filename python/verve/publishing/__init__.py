@@ -1,0 +1,1 @@
+"""From closed windows to the ledger and the sinks, by the leader of the host."""
