@@ -1,0 +1,1 @@
+"""Where hosts put their ids together: Redis, in one of two ways."""
