@@ -96,6 +96,7 @@ PACKAGE = {
     ),
     "log": Stage({"events", "log", "notices"}, {"settings"}),
     "window": Stage({"window"}, {"binding"}),
+    "stores": Stage({"stores", "stores.base"}, {"binding", "log", "settings"}),
     "sinks": Stage(
         {
             "sinks",
