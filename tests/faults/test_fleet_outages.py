@@ -15,7 +15,7 @@ from tests.redis import FaultProxy, RedisServer, Sentinels
 
 from tests import records
 from tests.caller import FULL
-from tests.fleet import Fleet, assert_exactly_counted, assert_never_lowered
+from tests.hosts import Fleet, assert_exactly_counted, assert_never_lowered
 from tests.timing import sleep_into_window
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from tests.redis import RedisServer
 
 from tests import records
-from tests.fleet import Fleet, assert_counted, assert_never_lowered
+from tests.hosts import Fleet, assert_counted, assert_never_lowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 from tests.redis import RedisServer
 
 from tests import records
-from tests.fleet import Fleet, assert_exactly_counted, assert_never_lowered
+from tests.hosts import Fleet, assert_exactly_counted, assert_never_lowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 from tests.redis import Monitor, RedisCluster, RedisServer
 
 from tests import records
-from tests.fleet import (
+from tests.hosts import (
     Fleet,
     assert_exactly_counted,
     assert_never_lowered,
