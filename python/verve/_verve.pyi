@@ -3,7 +3,10 @@
 import array
 import os
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeAlias, TypedDict, final, type_check_only
+from typing import Final, Protocol, TypeAlias, TypedDict, final, type_check_only
+
+SHARDS: Final[int]
+"""Sets of a store over which the ids of a window are spread."""
 
 class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -40,6 +43,9 @@ class ManualClock:
     """A clock that stands still until it is moved, for tests. `wall`: seconds since the epoch."""
 
     def __new__(cls, wall: float) -> ManualClock: ...
+    def boot(self) -> int:
+        """Nanoseconds since its boot, as `Counter.boot` gives them."""
+
     def advance(self, seconds: float) -> None:
         """Lets `seconds` go by."""
 
@@ -102,6 +108,9 @@ class SegmentIdentity(TypedDict):
     alive: bool
 
 _Response: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+_Placed: TypeAlias = tuple[int, int]
+_Members: TypeAlias = list[bytes]
+_WindowGroup: TypeAlias = tuple[int, int, _Members]
 
 @final
 class Counter:
@@ -116,6 +125,7 @@ class Counter:
         cluster: str = "",
         state_directory: str = "",
         clock: ManualClock | None = None,
+        clock_offset: int | None = None,
     ) -> Counter: ...
     @property
     def path(self) -> str | None: ...
@@ -154,6 +164,67 @@ class Counter:
     def stats(self) -> Stats: ...
     def accept(self, query: str, /) -> _Response: ...
     def accept_batch(self, kind: str, body: bytes, /) -> _Response: ...
+    def accept_placed(self, query: str, /) -> tuple[_Response, _Placed | None]:
+        """As `accept`, with the start of the window and the id, unless it was refused."""
+
+    def accept_batch_placed(
+        self, kind: str, body: bytes, /
+    ) -> tuple[_Response, list[_WindowGroup]]:
+        """As `accept_batch`, with the ids that were recorded, duplicates too, as by `take_new`."""
+
+    def send_new(self, limit: int) -> None:
+        """Keep ids that this process finds new for `take_new`, `limit` at the most; 0: no more."""
+
+    def take_new(self, most: int) -> list[_WindowGroup]:
+        """The ids that waited longest: (start of the window, shard, ids as 8 bytes each)."""
+
+    def waiting_new(self) -> int:
+        """Ids that wait to be taken."""
+
+    def left_out_new(self) -> int:
+        """Ids that were left out, since more than the limit would have waited."""
+
+    def acknowledge(self, window_start: int, count: int) -> bool:
+        """Count ids that a store has acknowledged; False when the window's arena is gone."""
+
+    def acknowledged(self, window_start: int) -> int | None:
+        """Ids that a store has acknowledged, over all processes; None when the arena is gone."""
+
+    def retain(self, on: bool, /) -> None:
+        """Keep arenas of sealed windows until `settle`, for all processes, or do so no more."""
+
+    def settle(self, window_start: int) -> None:
+        """Let go of the arenas of the published windows up to that one."""
+
+    def settled(self) -> int:
+        """Start of the window up to which all are settled; 0 while arenas are not kept."""
+
+    def kept(self) -> list[int]:
+        """Starts of the published, unsettled windows whose arenas are there, oldest first."""
+
+    def read_ids(
+        self, window_start: int, position: int, most: int
+    ) -> tuple[list[tuple[int, _Members]], int | None]:
+        """About `most` ids as (shard, ids as 8 bytes each), and where to go on. `SettingError`."""
+
+    def follow_reference(self) -> None:
+        """From now on `tend` in this process leaves the clock to `steer`."""
+
+    def steer(self, offset: int, /) -> None:
+        """Follow a reference that is `offset` nanoseconds ahead of `boot`, by the clock's rules."""
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the clock has ever followed a reference, or was made with one."""
+
+    def boot(self) -> int:
+        """Nanoseconds since the boot, by the counter's clock."""
+
+    def note_cluster_count(self, window_start: int, count: int, *, final: bool = False) -> None:
+        """Note what the cluster counted in a window; it rises until a final count comes."""
+
+    def cluster_count(self, window_start: int) -> int | None:
+        """What the cluster counted in a window, if it was noted."""
 
 @final
 class FastPath:
@@ -207,9 +278,13 @@ class Callbacks:
 
     def __new__(cls, counter: Counter, **options: object) -> Callbacks: ...
     def accept(self, query: str, /) -> _Response: ...
+    def accept_placed(self, query: str, /) -> tuple[_Response, _Placed | None]: ...
     def drain(self) -> tuple[list[CallbackReport], dict[str, int]]: ...
     def stop(self, patience: float) -> None: ...
     def close(self) -> None: ...
+
+def boot_nanoseconds() -> int:
+    """Nanoseconds since the boot, suspensions included: what a counter adds its offset to."""
 
 def callback_figures(counter: Counter) -> CallbackFigures:
     """What is counted of callbacks since the segment was made, over all processes."""
@@ -220,6 +295,9 @@ def check_callback_options(**options: object) -> None:
 def probe_callback(url: str, count: int, **options: object) -> CallbackProbe:
     """Send one callback that reports `count`. Raises `SettingError`."""
 
+def shard_of(id: int, /) -> int:
+    """The shard of `id`, the same on all hosts. Raises `IdError`."""
+
 def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
     """What the segment at `path` is, without attaching. Raises `SegmentError`."""
 
@@ -227,6 +305,7 @@ def names_single(query: str, /) -> bool:
     """Whether `query` names `id` or `endpoint`, as only that of a single accept may."""
 
 __all__ = [
+    "SHARDS",
     "Callbacks",
     "CapacityError",
     "ClosedError",
@@ -238,9 +317,11 @@ __all__ = [
     "SettingError",
     "VerveError",
     "WindowRecord",
+    "boot_nanoseconds",
     "callback_figures",
     "check_callback_options",
     "names_single",
     "probe_callback",
     "segment_identity",
+    "shard_of",
 ]

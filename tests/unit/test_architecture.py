@@ -30,7 +30,7 @@ class Stage(NamedTuple):
 
 
 CORE = {
-    "primitives": Stage({"mix", "platform", "primitive"}, set()),
+    "primitives": Stage({"mix", "platform", "primitive", "shard"}, set()),
     "table": Stage({"bucket", "line", "table"}, {"primitives"}),
     "error": Stage({"error"}, {"table"}),
     "window": Stage({"announcements", "ring", "turn", "window"}, {"primitives", "table"}),
@@ -41,20 +41,25 @@ CORE = {
     "grammar": Stage({"address", "batch", "endpoint", "id", "query", "refusal"}, set()),
     "counter": Stage(
         {
+            "acknowledging",
             "adding",
             "arena",
+            "cluster",
             "counter",
             "figures",
             "lease",
+            "outgoing",
             "publishing",
             "reading",
+            "reference",
+            "retention",
             "seat",
             "slab",
             "upkeep",
         },
         {"error", "grammar", "primitives", "segment", "table", "window"},
     ),
-    "answer": Stage({"answer"}, {"counter", "error", "grammar"}),
+    "answer": Stage({"answer"}, {"counter", "error", "grammar", "primitives"}),
     "contents": Stage({"lib"}, set()),
 }
 
@@ -70,7 +75,7 @@ CALLBACKS = {
 
 BINDING = {
     "values": Stage({"answers", "clock", "errors", "ids", "record"}, set()),
-    "counter": Stage({"counter"}, {"values"}),
+    "counter": Stage({"accepting", "counter", "store"}, {"values"}),
     "callbacks": Stage({"callbacks"}, {"counter", "values"}),
     "fast path": Stage({"fast_path"}, {"callbacks", "counter", "values"}),
     "contents": Stage({"lib"}, {"callbacks", "counter", "fast path", "values"}),

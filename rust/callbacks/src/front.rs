@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use verve_core::{Answer, Counter, Error, Refusal, query};
+use verve_core::query::{self, Accept};
+use verve_core::{Answer, Counter, Error, Placed, Placement, Refusal};
 
 use crate::destination::{host, number, origin};
 use crate::guard::{Allowed, Guard, Mode};
@@ -151,25 +152,29 @@ impl Callbacks {
     /// callback if it names an endpoint.
     #[must_use]
     pub fn accept(&self, query: &[u8]) -> Answer {
-        self.try_accept(query).unwrap_or_else(|refusal| {
-            self.counter.refuse(refusal);
-            Answer::Failed(refusal)
-        })
+        self.accept_placed(query).0
+    }
+
+    /// As [`Callbacks::accept`], with the id and its window unless it was refused.
+    #[inline]
+    #[must_use]
+    pub fn accept_placed(&self, query: &[u8]) -> (Answer, Option<Placed>) {
+        self.counter.answered(self.try_accept(query))
     }
 
     #[inline]
-    fn try_accept(&self, query: &[u8]) -> Result<Answer, Refusal> {
+    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Refusal> {
         let accept = query::parse_accept_with(query, |host| self.guard.opens(host))?;
-        let placement = match accept.endpoint {
+        let placement = match &accept.endpoint {
             None => self.counter.add(accept.id).map_err(|error| Refusal::from(&error))?,
-            Some(endpoint) => self.add_and_queue(accept.id, &endpoint)?,
+            Some(endpoint) => self.add_and_queue(accept.id, endpoint)?,
         };
-        Ok(if accept.verdict { Answer::Verdict(placement) } else { Answer::Ok })
+        Ok((accept, placement))
     }
 
     /// A cell is taken before the id is counted, and made ready after: what is answered `ok` is
     /// counted and will be sent, what fails is neither.
-    fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<verve_core::Placement, Refusal> {
+    fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<Placement, Refusal> {
         let origin = origin(endpoint);
         self.guard.admit(&host(origin))?;
         if self.orders.is_closed() || !self.slab.is_ours() {

@@ -30,6 +30,8 @@ pub struct Share {
     pub window_start: u64,
     /// Ids of the batch that were new there.
     pub new: u64,
+    /// Ids of the batch that were recorded there: those that follow on the shares before.
+    pub recorded: usize,
 }
 
 /// What became of a batch.
@@ -47,6 +49,8 @@ pub struct Batch {
 struct Stretch {
     recorded: usize,
     new: u64,
+    /// The ids that were new, if somebody wants them.
+    found: Vec<i64>,
     /// The next id met the freeze of its window.
     sealed: bool,
     ended: Result<(), Shortage>,
@@ -90,10 +94,11 @@ impl Counter {
             match inserted? {
                 Insert::Sealed => late = true,
                 insert => {
-                    return Ok(Placement {
-                        new: insert == Insert::New,
-                        window_start: self.start_of(word.window()),
-                    });
+                    let new = insert == Insert::New;
+                    if new {
+                        seat.outgoing.push(word.window(), id);
+                    }
+                    return Ok(Placement { new, window_start: self.start_of(word.window()) });
                 }
             }
         }
@@ -120,11 +125,21 @@ impl Counter {
             let stretch = self.add_stretch(seat, word, &rest[..rest.len().min(CHUNK)], late);
             late = stretch.sealed;
             batch.recorded += stretch.recorded;
+            if !stretch.found.is_empty() {
+                seat.outgoing.extend(word.window(), &stretch.found);
+            }
             if stretch.recorded > 0 {
                 let window_start = self.start_of(word.window());
                 match batch.shares.last_mut() {
-                    Some(share) if share.window_start == window_start => share.new += stretch.new,
-                    _ => batch.shares.push(Share { window_start, new: stretch.new }),
+                    Some(share) if share.window_start == window_start => {
+                        share.new += stretch.new;
+                        share.recorded += stretch.recorded;
+                    }
+                    _ => batch.shares.push(Share {
+                        window_start,
+                        new: stretch.new,
+                        recorded: stretch.recorded,
+                    }),
                 }
             }
             if let Err(shortage) = stretch.ended {
@@ -143,7 +158,9 @@ impl Counter {
         let table = self.table(word.arena(), word.start());
         // Relaxed throughout: figures.
         counts.requests.fetch_add(ids.len() as u64, Ordering::Relaxed);
-        let mut stretch = Stretch { recorded: 0, new: 0, sealed: false, ended: Ok(()) };
+        let mut stretch =
+            Stretch { recorded: 0, new: 0, found: Vec::new(), sealed: false, ended: Ok(()) };
+        let wanted = seat.outgoing.is_on();
         let extents = table.extents();
         // With several extents each id asks for many lines, and the first cache holds few hundred.
         let ahead = if extents == 1 { AHEAD } else { AHEAD / 4 };
@@ -164,6 +181,9 @@ impl Counter {
                     stretch.new += 1;
                     if stretch.new.is_multiple_of(BEHIND) {
                         counts.new.fetch_add(BEHIND, Ordering::Relaxed);
+                    }
+                    if wanted {
+                        stretch.found.push(ids[at]);
                     }
                 }
                 Ok(Insert::Present) => {}

@@ -6,8 +6,9 @@ use crate::adding::{Placement, Share};
 use crate::batch::{self, Kind};
 use crate::counter::Counter;
 use crate::error::Error;
-use crate::query;
+use crate::query::{self, Accept};
 use crate::refusal::Refusal;
+use crate::shard::{Group, Sorted};
 
 /// The answer to a `GET /api/verve/accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,15 @@ pub enum Answer {
     Verdict(Placement),
     /// `failed`: nothing was counted.
     Failed(Refusal),
+}
+
+/// An id and where it was counted, for who waits until a store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Start of the window that the id is counted in, seconds since the epoch.
+    pub window_start: u64,
+    /// The id.
+    pub id: i64,
 }
 
 /// The answer to a batch.
@@ -48,25 +58,78 @@ impl Counter {
     /// Answers the query of a `GET /api/verve/accept`, and counts the refusal if it is one.
     #[must_use]
     pub fn accept(&self, query: &[u8]) -> Answer {
-        self.try_accept(query).unwrap_or_else(|refusal| {
-            self.refuse(refusal);
-            Answer::Failed(refusal)
-        })
+        self.accept_placed(query).0
+    }
+
+    /// As [`Counter::accept`], with the id and its window unless it was refused.
+    #[inline]
+    #[must_use]
+    pub fn accept_placed(&self, query: &[u8]) -> (Answer, Option<Placed>) {
+        self.answered(self.try_accept(query))
     }
 
     #[inline]
-    fn try_accept(&self, query: &[u8]) -> Result<Answer, Refusal> {
+    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Refusal> {
         let accept = query::parse_accept(query)?;
         if accept.endpoint.is_some() {
             return Err(Refusal::CallbacksUnavailable);
         }
         let placement = self.add(accept.id).map_err(|error| Refusal::from(&error))?;
-        Ok(if accept.verdict { Answer::Verdict(placement) } else { Answer::Ok })
+        Ok((accept, placement))
+    }
+
+    /// The answer to an accept that was taken or refused; a refusal is counted.
+    #[inline]
+    #[must_use]
+    pub fn answered(
+        &self,
+        outcome: Result<(Accept, Placement), Refusal>,
+    ) -> (Answer, Option<Placed>) {
+        match outcome {
+            Ok((accept, placement)) => {
+                let answer = if accept.verdict { Answer::Verdict(placement) } else { Answer::Ok };
+                let window_start = placement.window_start;
+                (answer, Some(Placed { window_start, id: accept.id }))
+            }
+            Err(refusal) => {
+                self.refuse(refusal);
+                (Answer::Failed(refusal), None)
+            }
+        }
     }
 
     /// Answers a batch: all ids are read before the first is counted.
     #[must_use]
     pub fn accept_batch(&self, kind: Kind, body: &[u8]) -> BatchAnswer {
+        self.answer_batch(kind, body, |_, _| ()).0
+    }
+
+    /// As [`Counter::accept_batch`], with the ids that were recorded, duplicates too, by window and
+    /// shard.
+    #[must_use]
+    pub fn accept_batch_placed(&self, kind: Kind, body: &[u8]) -> (BatchAnswer, Vec<Group>) {
+        self.answer_batch(kind, body, |ids, shares| {
+            let mut rest = ids;
+            let mut groups = Vec::new();
+            for share in shares {
+                let (its, after) = rest.split_at(share.recorded);
+                let mut sorted = Sorted::new(share.window_start);
+                for &id in its {
+                    sorted.push(id);
+                }
+                groups.extend(sorted.groups());
+                rest = after;
+            }
+            groups
+        })
+    }
+
+    fn answer_batch<T: Default>(
+        &self,
+        kind: Kind,
+        body: &[u8],
+        recorded: impl FnOnce(&[i64], &[Share]) -> T,
+    ) -> (BatchAnswer, T) {
         let failed = |refusal: Refusal, position| {
             self.refuse(refusal);
             let body = "failed".to_owned();
@@ -74,19 +137,21 @@ impl Counter {
         };
         let ids = match batch::parse(kind, body) {
             Ok(ids) => ids,
-            Err(error) => return failed(error.reason, error.position),
+            Err(error) => return (failed(error.reason, error.position), T::default()),
         };
-        match self.add_many(&ids) {
-            Ok(batch) => match batch.stopped {
-                Some(error) => failed(Refusal::from(&error), batch.recorded),
-                None => BatchAnswer {
-                    refusal: None,
-                    position: None,
-                    body: batch_body(batch.recorded, &batch.shares),
-                },
+        let batch = match self.add_many(&ids) {
+            Ok(batch) => batch,
+            Err(error) => return (failed(Refusal::from(&error), 0), T::default()),
+        };
+        let answer = match batch.stopped {
+            Some(error) => failed(Refusal::from(&error), batch.recorded),
+            None => BatchAnswer {
+                refusal: None,
+                position: None,
+                body: batch_body(batch.recorded, &batch.shares),
             },
-            Err(error) => failed(Refusal::from(&error), 0),
-        }
+        };
+        (answer, recorded(&ids, &batch.shares))
     }
 }
 
@@ -95,7 +160,7 @@ fn batch_body(accepted: usize, shares: &[Share]) -> String {
     let mut body = format!("{{\"accepted\": {accepted}, \"new\": {new}, \"windows\": [");
     for (index, share) in shares.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
-        let Share { window_start, new } = share;
+        let Share { window_start, new, .. } = share;
         // Writing to a string cannot fail.
         let _ = write!(body, "{comma}{{\"window_start\": {window_start}, \"new\": {new}}}");
     }

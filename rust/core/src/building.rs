@@ -76,6 +76,13 @@ pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Resu
             )));
         }
     }
+    if let Some(offset) = identity.clock_offset
+        && clock.boot().checked_add_signed(offset).is_none()
+    {
+        return Err(BuildError::Setting(format!(
+            "a reference clock is ahead of the epoch: `{offset}` ns after the boot"
+        )));
+    }
     // 3.25 slots an id: a first extent of up to 2.5 slots an id, and one more behind it.
     let bucket = size_of::<Bucket>() as u64;
     let buckets = (identity.max_ids * 13 / 4).div_ceil(8).max(8);
@@ -98,7 +105,9 @@ pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Resu
     header.cluster = layout::name_bytes(&identity.cluster);
     header.state_directory = layout::name_bytes(&identity.state_directory);
     header.boot = platform::boot_identity().into();
-    header.clock.0.offset = clock.settled_offset().into();
+    let offset = identity.clock_offset.unwrap_or_else(|| clock.settled_offset());
+    header.clock.0.offset = offset.into();
+    header.clock.0.reference = u64::from(identity.clock_offset.is_some()).into();
     // As in `Counter::now_window`.
     let window = (clock.now(&header.clock.0) / SECOND / u64::from(window_seconds)).max(1);
     let start = first_step(arena_bytes, FIRST_BUCKETS);

@@ -1,9 +1,10 @@
-//! The segment's clock: boot time plus an offset that follows the wall clock with care.
+//! The segment's clock: boot time plus an offset that follows the wall clock, or a reference that
+//! many hosts share, with care.
 //!
 //! A difference of at most 5 s is followed at once (the windows never go back, since the
 //! current word only rises). A larger one must last 10 s before it is believed: a step
 //! forward is followed then; a step backward never is: windows go on by boot time and the clock
-//! counts as distrusted, until the wall clock catches up.
+//! counts as distrusted, until the wall clock, or the reference, catches up.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -63,6 +64,12 @@ impl ManualClock {
         Self { boot: StdAtomicU64::new(1_000 * SECOND), wall: StdAtomicU64::new(wall) }
     }
 
+    /// Time since its boot.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.boot.load(StdOrdering::SeqCst)
+    }
+
     /// Lets time go on.
     pub fn advance(&self, nanoseconds: u64) {
         self.boot.fetch_add(nanoseconds, StdOrdering::SeqCst);
@@ -82,7 +89,7 @@ impl Clock {
     pub fn boot(&self) -> u64 {
         match self {
             Self::System => platform::boot_nanoseconds(),
-            Self::Manual(clock) => clock.boot.load(StdOrdering::SeqCst),
+            Self::Manual(clock) => clock.boot(),
         }
     }
 
@@ -147,37 +154,43 @@ impl Clock {
 
     /// Looks at the wall clock and follows it where the rules allow. For the leader.
     pub fn discipline(&self, words: &ClockWords) {
-        let Some(observed) = self.offset() else { return };
+        if let Some(observed) = self.offset() {
+            self.follow(words, observed);
+        }
+    }
+
+    /// Follows a source of time that was observed to be `observed` nanoseconds ahead of boot time,
+    /// where the rules allow; whether it did.
+    pub(crate) fn follow(&self, words: &ClockWords, observed: i64) -> bool {
         let boot = self.boot();
         // Relaxed throughout: readers take each word by itself. Mostly one leader writes; one that
         // was stopped in here does not set back what others have followed since.
         let offset = words.offset.load(Ordering::Relaxed);
         let follow = || {
-            let _ = words.offset.compare_exchange(
+            let moved = words.offset.compare_exchange(
                 offset,
                 observed,
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             );
+            words.suspected_at.store(0, Ordering::Relaxed);
+            words.distrusted.store(0, Ordering::Relaxed);
+            moved.is_ok()
         };
         let difference = observed.saturating_sub(offset);
         words.skew.store(difference, Ordering::Relaxed);
-        if difference.abs() <= SMALL {
-            follow();
-            words.suspected_at.store(0, Ordering::Relaxed);
-            words.distrusted.store(0, Ordering::Relaxed);
-            return;
+        if difference.saturating_abs() <= SMALL {
+            return follow();
         }
         words.distrusted.store(1, Ordering::Relaxed);
         let since = words.suspected_at.load(Ordering::Relaxed);
         let suspected = words.suspected_offset.load(Ordering::Relaxed);
-        if since == 0 || observed.saturating_sub(suspected).abs() > SMALL {
+        if since == 0 || observed.saturating_sub(suspected).saturating_abs() > SMALL {
             words.suspected_offset.store(observed, Ordering::Relaxed);
             words.suspected_at.store(boot.max(1), Ordering::Relaxed);
         } else if difference > 0 && boot.saturating_sub(since) >= PATIENCE {
-            follow();
-            words.suspected_at.store(0, Ordering::Relaxed);
-            words.distrusted.store(0, Ordering::Relaxed);
+            return follow();
         }
+        false
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use crate::clock::{Clock, Glance, SECOND};
 use crate::error::Error;
@@ -24,6 +25,8 @@ pub struct Counter {
     /// Nanoseconds of a window.
     window_length: u64,
     glance: Glance,
+    /// The segment's clock is steered, and this process does not look at the wall clock.
+    by_reference: AtomicBool,
     /// Forks that had led to this process when the counter was opened.
     born: u64,
     /// One seat for each process of a line of forks: the first is that of the opener.
@@ -56,6 +59,7 @@ impl Counter {
             mix: Mix::new(header.key),
             window_length: u64::from(header.window_seconds) * SECOND,
             glance: Glance::default(),
+            by_reference: AtomicBool::new(false),
             born: platform::forks(),
             seats: Default::default(),
             clock,
@@ -119,6 +123,10 @@ impl Counter {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    pub(crate) fn by_reference(&self) -> &AtomicBool {
+        &self.by_reference
     }
 
     #[inline]

@@ -114,13 +114,13 @@ impl fmt::Display for Error {
                  segment, or lower `VERVE_MAX_IDS_PER_WINDOW`",
             ),
             Self::NoArena => to.write_str(
-                "no arena is free for the new window; hint: a stopped process or a held window \
-                 keeps the old ones",
+                "no arena is free for the new window; hint: a stopped process, a held window or a \
+                 store that is away keeps the old ones",
             ),
             Self::Window { start } => write!(
                 to,
                 "the ids of that window are not kept: `{start}`; hint: only those of the current \
-                 window, and of windows that are held, can be listed"
+                 window, and of windows that are held or wait for a store, can be listed"
             ),
         }
     }

@@ -20,13 +20,15 @@ use crate::window::ARENAS;
 /// The first eight bytes of every segment of any format: `VERVESEG`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
 /// Number of this format. Counted up with every change of what this file describes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Processes that may be attached at once.
 pub const SLOTS: usize = 256;
 /// Kinds of refusals that are counted.
 pub const REFUSALS: usize = 32;
 /// Sinks that may keep a cursor in the segment.
 pub const SINKS: usize = 8;
+/// Windows whose counts in the whole cluster are kept.
+pub const CLUSTER_COUNTS: usize = 16;
 /// Lock bytes of the writer slots: far behind any data, at the same place in every format, so that
 /// a process of any version can tell whether a segment has users.
 pub const LOCKS_AT: u64 = 1 << 62;
@@ -85,6 +87,11 @@ pub struct Header {
     pub heartbeat: Lone<AtomicU64>,
     /// Start of the newest window that each sink has taken, seconds since the epoch.
     pub cursors: Lone<[AtomicU64; SINKS]>,
+    /// Number of the window up to which arenas may be cleared; 0: that is not asked for. See
+    /// [`crate::Counter::retain`].
+    pub settled: Lone<AtomicU64>,
+    /// Counts that the cluster published; see [`crate::Counter::note_cluster_count`].
+    pub cluster_counts: Lone<[AtomicU64; CLUSTER_COUNTS]>,
 }
 
 /// The words of the clock discipline; written by whoever leads, read by all.
@@ -99,8 +106,10 @@ pub struct ClockWords {
     pub suspected_offset: AtomicI64,
     /// 1 while the wall clock is not believed.
     pub distrusted: AtomicU64,
-    /// Wall clock less the segment's clock, nanoseconds, when last looked at.
+    /// Wall clock, or reference, less the segment's clock, nanoseconds, when last looked at.
     pub skew: AtomicI64,
+    /// 1 once the offset came from a reference.
+    pub reference: AtomicU64,
 }
 
 /// Counts of one process in one arena; zeroed with the arena.

@@ -26,8 +26,13 @@
 //!   are figures: a process that is killed inside a call may leave them one off.
 //! * `kill -9` of any process at any instruction loses nothing that was acknowledged and holds
 //!   nobody up. A stopped process keeps at most the arena that it is inside of.
+//! * An id that was new is given out once by [`Counter::take_new`], by the process that inserted it,
+//!   or not at all. So the sum of [`Counter::acknowledged`] never exceeds `unique`, and when they are
+//!   equal, each id was acknowledged.
 //! * The segment lives in memory: it outlives all processes, not the host.
 
+#[cfg(not(loom))]
+mod acknowledging;
 #[cfg(not(loom))]
 mod adding;
 #[cfg(not(loom))]
@@ -44,6 +49,8 @@ mod bucket;
 mod building;
 #[cfg(not(loom))]
 pub mod clock;
+#[cfg(not(loom))]
+mod cluster;
 #[cfg(not(loom))]
 mod counter;
 #[cfg(not(loom))]
@@ -65,6 +72,8 @@ mod locks;
 mod mapping;
 pub mod mix;
 #[cfg(not(loom))]
+mod outgoing;
+#[cfg(not(loom))]
 pub mod platform;
 pub mod primitive;
 #[cfg(not(loom))]
@@ -74,13 +83,19 @@ pub mod query;
 #[cfg(not(loom))]
 mod reading;
 #[cfg(not(loom))]
+mod reference;
+#[cfg(not(loom))]
 pub mod refusal;
+#[cfg(not(loom))]
+mod retention;
 #[cfg(not(loom))]
 mod ring;
 #[cfg(not(loom))]
 mod seat;
 #[cfg(not(loom))]
 mod segment;
+#[cfg(not(loom))]
+pub mod shard;
 #[cfg(not(loom))]
 mod slab;
 pub mod table;
@@ -92,15 +107,18 @@ pub mod window;
 #[cfg(not(loom))]
 pub use self::{
     adding::{Batch, Placement, Share},
-    answer::{Answer, BatchAnswer},
+    answer::{Answer, BatchAnswer, Placed},
     batch::Kind,
     clock::{Clock, ManualClock},
+    cluster::Noted,
     counter::Counter,
     error::{Error, Unusable},
     figures::Stats,
     lease::Leader,
     reading::Record,
     refusal::Refusal,
+    retention::{Piece, Retention},
     segment::{Description, Identity, describe},
+    shard::{Group, SHARDS, shard_of},
     slab::Owner,
 };

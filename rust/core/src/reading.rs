@@ -74,7 +74,7 @@ impl Counter {
     }
 
     /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
-    /// count once it is sealed. `None` while it is being sealed, unless `sealing` is to be done here,
+    /// count once it is sealed; those of the whole cluster, where they were noted and are more. `None` while it is being sealed, unless `sealing` is to be done here,
     /// and for a window that is not kept any more.
     ///
     /// # Errors
@@ -88,13 +88,17 @@ impl Counter {
         {
             let unique = self.unique(seat, word, &self.counted(word.arena()));
             announced.leave(word.arena());
-            return Ok(Some(unique));
+            return Ok(Some(self.of_cluster(window_start, unique)));
         }
         if sealing {
             self.publish(seat);
         }
         let window = window_start / u64::from(self.window_seconds());
-        Ok(self.figures(window).map(|figures| figures.unique))
+        Ok(self.figures(window).map(|figures| self.of_cluster(window_start, figures.unique)))
+    }
+
+    fn of_cluster(&self, window_start: u64, unique: u64) -> u64 {
+        self.cluster_count(window_start).map_or(unique, |count| count.max(unique))
     }
 
     /// Whether the processes' counts of an arena agree with its table: not if one died inside.
@@ -135,25 +139,29 @@ impl Counter {
     }
 
     /// Enters the arena of a window whose ids are there still.
-    fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<(usize, u8)> {
+    pub(crate) fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<(usize, u8)> {
         let turn = self.turn();
         let announced = &self.front().slots[seat.slot].announced;
-        let word = turn.current();
-        if self.start_of(word.window()) == window_start && turn.enter(announced, word).is_ok() {
-            return Some((word.arena(), word.start()));
+        // Again when the window was turned, sealed or cleared between the look and the entering.
+        loop {
+            let word = turn.current();
+            if self.start_of(word.window()) == window_start && turn.enter(announced, word).is_ok() {
+                return Some((word.arena(), word.start()));
+            }
+            let published = self.published();
+            let (arena, state, start) = turn.states().find_map(|(arena, state)| {
+                let (window, start) = match state {
+                    // One that is published and not sealed is a claim that lost: no window was there.
+                    State::Closed { window, start } if window > published => (window, start),
+                    State::Sealed { window, start } => (window, start),
+                    _ => return None,
+                };
+                (self.start_of(window) == window_start).then_some((arena, state, start))
+            })?;
+            if turn.enter_in(announced, arena, state) {
+                return Some((arena, start));
+            }
         }
-        let published = self.published();
-        turn.states().find_map(|(arena, state)| {
-            let (window, start) = match state {
-                // One that is published and not sealed is a claim that lost: no window was there.
-                State::Closed { window, start } if window > published => (window, start),
-                State::Sealed { window, start } => (window, start),
-                _ => return None,
-            };
-            let kept =
-                self.start_of(window) == window_start && turn.enter_in(announced, arena, state);
-            kept.then_some((arena, start))
-        })
     }
 
     /// Keeps the ids of the current window until [`Counter::release`]: its start.

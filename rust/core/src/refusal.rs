@@ -77,6 +77,8 @@ refusals! {
     NoArena = 503 "no arena",
     /// The segment cannot be used.
     SegmentUnusable = 503 "segment unusable",
+    /// The id is counted on this host, but a store did not confirm that it has it.
+    StoreUnconfirmed = 503 "store unconfirmed",
     /// The path does not take this method.
     Method = 405 "method",
     /// The batch's content type is none of the three.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::error::Error;
 use crate::layout::{SLOTS, WriterSlot};
 use crate::locks::Locks;
+use crate::outgoing::Outgoing;
 use crate::primitive::{AtomicU64, Ordering};
 use crate::segment::Segment;
 use crate::table::{ArenaHeader, UNCERTAIN};
@@ -28,6 +29,8 @@ pub(crate) struct Seat {
     pub(crate) held: Mutex<Vec<(u64, usize)>>,
     /// What this process knows of the lease.
     pub(crate) lease: Mutex<crate::lease::View>,
+    /// New ids that this process is to send; a forked child has a seat, and so a queue, of its own.
+    pub(crate) outgoing: Outgoing,
 }
 
 /// The right to do upkeep, for one thread of the process.
@@ -62,6 +65,7 @@ impl Seat {
             upkeep: AtomicBool::new(false),
             held: Mutex::default(),
             lease: Mutex::default(),
+            outgoing: Outgoing::new(),
         })
     }
 

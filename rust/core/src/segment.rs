@@ -37,6 +37,9 @@ pub struct Identity {
     pub cluster: String,
     /// The state directory, or nothing.
     pub state_directory: String,
+    /// Nanoseconds that a reference is ahead of boot time, which a segment is made with instead of
+    /// the wall clock's; a segment that is continued goes on by its own.
+    pub clock_offset: Option<i64>,
 }
 
 impl Default for Identity {
@@ -46,6 +49,7 @@ impl Default for Identity {
             max_ids: 100_000_000,
             cluster: String::new(),
             state_directory: String::new(),
+            clock_offset: None,
         }
     }
 }
@@ -113,7 +117,7 @@ impl Segment {
         })?;
         check(&file, identity, &shown)?;
         let segment = map(file, &shown)?;
-        follow_boot(&segment, clock);
+        follow_boot(&segment, identity, clock);
         attach(segment)
     }
 }
@@ -305,11 +309,14 @@ fn map(file: File, shown: &str) -> Result<Segment, Error> {
 }
 
 /// A segment on a disk outlives a boot, the boot clock does not.
-fn follow_boot(segment: &Segment, clock: &Clock) {
+fn follow_boot(segment: &Segment, identity: &Identity, clock: &Clock) {
     let header = &segment.mapping.front().header;
     let boot = platform::boot_identity();
     // Relaxed: under the attach lock.
     if header.boot.swap(boot, Ordering::Relaxed) != boot {
-        header.clock.0.offset.store(clock.settled_offset(), Ordering::Relaxed);
+        let words = &header.clock.0;
+        let offset = identity.clock_offset.unwrap_or_else(|| clock.settled_offset());
+        words.offset.store(offset, Ordering::Relaxed);
+        words.reference.store(identity.clock_offset.is_some().into(), Ordering::Relaxed);
     }
 }

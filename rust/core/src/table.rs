@@ -205,21 +205,44 @@ impl<'a, S: Storage> Table<'a, S> {
 
     /// Passes over the mixed words that are present, in no order: a snapshot while others insert,
     /// exact in a frozen table.
-    pub fn for_each(&self, mut visit: impl FnMut(u64)) {
+    pub fn for_each(&self, visit: impl FnMut(u64)) {
+        self.visit_from(0, usize::MAX, visit);
+    }
+
+    /// As [`Table::for_each`], from bucket `position` of all extents on, up to the bucket with which
+    /// it has been `most` words: where to go on, or `None` at the end.
+    pub fn visit_from(
+        &self,
+        position: u64,
+        most: usize,
+        mut visit: impl FnMut(u64),
+    ) -> Option<u64> {
         // Acquire: as in `insert_beyond`.
         let opened = self.header.extents.load(Ordering::Acquire);
         let flags = self.header.flags.load(Ordering::Relaxed);
-        if flags & HAS_EMPTY != 0 {
-            visit(EMPTY);
-        }
-        if flags & HAS_SEALED != 0 {
-            visit(SEALED);
-        }
-        for index in 0..=extents_beyond(opened) {
-            for bucket in self.storage.extent(self.first, index) {
-                bucket.for_each(&mut visit);
+        let mut visited = 0;
+        for (flag, word) in [(HAS_EMPTY, EMPTY), (HAS_SEALED, SEALED)] {
+            if position == 0 && flags & flag != 0 {
+                visited += 1;
+                visit(word);
             }
         }
+        let mut passed = 0;
+        for index in 0..=extents_beyond(opened) {
+            let buckets = self.storage.extent(self.first, index);
+            let from = position.saturating_sub(passed).min(buckets.len() as u64);
+            for (at, bucket) in (passed + from..).zip(&buckets[from as usize..]) {
+                bucket.for_each(|word| {
+                    visited += 1;
+                    visit(word);
+                });
+                if visited >= most {
+                    return Some(at + 1);
+                }
+            }
+            passed += buckets.len() as u64;
+        }
+        None
     }
 
     /// Brings the walk of `word` nearer in the first `extents` extents: the first line in the last of

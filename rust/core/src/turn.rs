@@ -137,8 +137,9 @@ impl Turn<'_> {
         }
     }
 
-    /// Frees `arena`, if its window is `published` and nobody is inside: runs `zero`, which makes
-    /// the table as new and says whether that went well. `others` is as in [`Announcements::alone`].
+    /// Frees `arena`, if nobody is inside and its window is `clearable` or one before, all of which
+    /// are published: runs `zero`, which makes the table as new and says whether that went well.
+    /// `others` is as in [`Announcements::alone`].
     ///
     /// Two things would be fatal: that somebody enters while the arena is zeroed, and that two zero
     /// it, the second when it is in use again. The first is kept out by the step to `Clearing`
@@ -148,22 +149,23 @@ impl Turn<'_> {
         &self,
         own: &Announcements,
         arena: usize,
-        published: u64,
+        clearable: u64,
         mut others: impl FnMut() -> bool,
         zero: impl FnOnce(u8) -> bool,
     ) {
         self.take_back(arena);
         if let closed @ State::Closed { window, start } = self.state(arena)
-            && window <= published
+            && window <= clearable
         {
-            // A claim that lost, and that somebody with an old word in hand confirmed.
+            // A claim that lost, and that somebody with an old word in hand confirmed. The arena that
+            // the word named was cleared before, so its window is `clearable`.
             self.step(arena, closed, State::Sealed { window, start });
         }
         let state = self.state(arena);
         let (State::Sealed { window, start } | State::Clearing { window, start }) = state else {
             return;
         };
-        if window > published {
+        if window > clearable {
             return;
         }
         let clearing = State::Clearing { window, start };

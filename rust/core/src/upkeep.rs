@@ -30,7 +30,10 @@ impl Counter {
     /// As for [`Counter::add`], when the window could not be turned; the rest was done.
     pub fn tend(&self) -> Result<(), Error> {
         let seat = self.seat()?;
-        self.clock().discipline(&self.front().header.clock.0);
+        // Relaxed: as in `follow_reference`.
+        if !self.by_reference().load(Ordering::Relaxed) {
+            self.clock().discipline(&self.front().header.clock.0);
+        }
         let turned = self.turn_to(seat, self.now_window());
         self.publish(seat);
         if let Some(upkeep) = seat.try_upkeep() {
@@ -77,11 +80,12 @@ impl Counter {
         first_step(front.header.arena_bytes, buckets.max(FIRST_BUCKETS))
     }
 
-    /// Zeroes and frees the arenas of published windows that nobody is inside of.
+    /// Zeroes and frees the arenas of published windows that nobody is inside of, and that need not
+    /// be kept for a store.
     fn free(&self, seat: &Seat, upkeep: &Upkeep<'_>) {
         let front = self.front();
         let turn = self.turn();
-        let published = self.published();
+        let clearable = self.clearable();
         // Each process begins elsewhere: two that look at one arena at once keep each other out.
         for arena in (0..ARENAS).map(|step| (seat.slot + step) % ARENAS) {
             let others = || {
@@ -92,7 +96,7 @@ impl Counter {
                 })
             };
             let zero = |start| self.zero(arena, start, self.bytes_to_keep());
-            turn.clear(&front.slots[seat.slot].announced, arena, published, others, zero);
+            turn.clear(&front.slots[seat.slot].announced, arena, clearable, others, zero);
         }
     }
 

@@ -145,6 +145,9 @@ fn the_two_ids_that_cannot_stand_in_a_slot_are_counted_too() {
         let start = counter.hold().expect("a window");
         assert_eq!(counter.seal().expect("a record").unique, 3, "window {window}");
         assert_eq!(sorted(counter.ids(Some(start)).expect("held")), sorted(vec![7, empty, sealed]));
+        let piece = counter.read_ids(start, 0, 1).expect("held");
+        let found = piece.groups.into_iter().flat_map(|group| group.ids).collect::<Vec<_>>();
+        assert!(found.contains(&empty) && found.contains(&sealed) && piece.next == Some(1));
         counter.release(start).expect("held");
         counter.tend().expect("upkeep");
     }

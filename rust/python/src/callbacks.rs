@@ -14,7 +14,9 @@ use verve_callbacks::signature::Signer;
 use verve_callbacks::slab::Slab;
 use verve_callbacks::transport::{End, Wire};
 use verve_callbacks::{Settings, probe};
+use verve_core::{Answer, Placed};
 
+use crate::accepting::query_bytes;
 use crate::answers::{Answers, Response};
 use crate::counter::Counter;
 use crate::errors;
@@ -36,6 +38,19 @@ pub struct Callbacks {
 impl Callbacks {
     pub fn get(&self) -> Option<Arc<verve_callbacks::Callbacks>> {
         self.inner.load_full()
+    }
+
+    fn answer(
+        &self,
+        py: Python<'_>,
+        query: &Bound<'_, PyString>,
+    ) -> PyResult<(Answer, Option<Placed>)> {
+        let query = query_bytes(query);
+        match (&*self.inner.load(), &*self.counter.load()) {
+            (Some(callbacks), _) => Ok(callbacks.accept_placed(query)),
+            (None, Some(counter)) => Ok(counter.accept_placed(query)),
+            (None, None) => Err(errors::closed(py)),
+        }
     }
 }
 
@@ -69,14 +84,19 @@ impl Callbacks {
         py: Python<'py>,
         query: &Bound<'py, PyString>,
     ) -> PyResult<Response<'py>> {
-        // As in `Counter.accept`.
-        let query = query.to_str().map_or(&b"id=%FF"[..], str::as_bytes);
-        let answer = match (&*self.inner.load(), &*self.counter.load()) {
-            (Some(callbacks), _) => callbacks.accept(query),
-            (None, Some(counter)) => counter.accept(query),
-            (None, None) => return Err(errors::closed(py)),
-        };
+        let (answer, _) = self.answer(py, query)?;
         self.answers.response(py, answer)
+    }
+
+    /// As `accept`, with the start of the window and the id: (response, None) if it was refused.
+    #[pyo3(signature = (query, /))]
+    fn accept_placed<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyString>,
+    ) -> PyResult<(Response<'py>, Option<(u64, i64)>)> {
+        let (answer, placed) = self.answer(py, query)?;
+        Ok((self.answers.response(py, answer)?, placed.map(|its| (its.window_start, its.id))))
     }
 
     /// The attempts since the last call, each a dict, and how many are not to be logged, by outcome.

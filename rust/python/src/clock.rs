@@ -12,11 +12,23 @@ const SECOND: f64 = 1e9;
 #[pyclass(frozen, module = "verve")]
 pub struct ManualClock(pub Arc<verve_core::ManualClock>);
 
+/// Nanoseconds since the boot, suspensions included (`CLOCK_BOOTTIME`): what the clock of a counter
+/// adds its offset to.
+#[pyfunction]
+pub fn boot_nanoseconds() -> u64 {
+    verve_core::platform::boot_nanoseconds()
+}
+
 #[pymethods]
 impl ManualClock {
     #[new]
     fn new(wall: f64) -> Self {
         Self(Arc::new(verve_core::ManualClock::new((wall * SECOND) as u64)))
+    }
+
+    /// Nanoseconds since its boot, as `Counter.boot` gives them.
+    fn boot(&self) -> u64 {
+        self.0.boot()
     }
 
     /// Lets `seconds` go by.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
-use verve_core::{Batch, Clock, Identity, Kind, Refusal};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use verve_core::{Batch, Clock, Identity, Refusal};
 
-use crate::answers::{Answers, Response};
+use crate::answers::Answers;
 use crate::clock::ManualClock;
 use crate::errors;
 use crate::ids;
@@ -21,13 +21,15 @@ use crate::record::WindowRecord;
 /// `Counter(path)` counts in a memory-mapped file, together with all processes that open it.
 /// `window` is the length of a window in seconds (1 to 86,400; None: that of an existing file),
 /// `max_ids` the number of ids that a window is meant to hold at the most. `cluster` and
-/// `state_directory` are names that all users of a file must agree on.
+/// `state_directory` are names that all users of a file must agree on. `clock_offset` is what a
+/// reference clock is ahead of boot time, in nanoseconds: a file that is made begins by it and not by
+/// the wall clock.
 ///
 /// Raises `SettingError`, `SegmentError`, `CapacityError`; after `close()`, `ClosedError`.
 #[pyclass(frozen, module = "verve")]
 pub struct Counter {
     inner: ArcSwapOption<verve_core::Counter>,
-    answers: Answers,
+    pub answers: Answers,
     path: Option<PathBuf>,
 }
 
@@ -37,7 +39,7 @@ impl Counter {
     }
 
     /// Runs `work` on the counter without the GIL.
-    fn detached<T: Send>(
+    pub fn detached<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&verve_core::Counter) -> Result<T, verve_core::Error> + Send,
@@ -59,9 +61,10 @@ impl Counter {
 #[pymethods]
 impl Counter {
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "one for each keyword of Python's")]
     #[pyo3(
-        signature = (path=None, *, window=Some(60), max_ids=None, cluster="", state_directory="", clock=None),
-        text_signature = "(path=None, *, window=60, max_ids=None, cluster='', state_directory='', clock=None)",
+        signature = (path=None, *, window=Some(60), max_ids=None, cluster="", state_directory="", clock=None, clock_offset=None),
+        text_signature = "(path=None, *, window=60, max_ids=None, cluster='', state_directory='', clock=None, clock_offset=None)",
     )]
     fn new(
         py: Python<'_>,
@@ -71,6 +74,7 @@ impl Counter {
         cluster: &str,
         state_directory: &str,
         clock: Option<&Bound<'_, ManualClock>>,
+        clock_offset: Option<i64>,
     ) -> PyResult<Self> {
         let default = Identity::default();
         let identity = Identity {
@@ -79,6 +83,7 @@ impl Counter {
             max_ids: max_ids.map_or(default.max_ids, |ids| u64::try_from(ids).unwrap_or(0)),
             cluster: cluster.to_owned(),
             state_directory: state_directory.to_owned(),
+            clock_offset,
         };
         let clock = clock.map_or(Clock::System, |clock| Clock::Manual(clock.get().0.clone()));
         let counter = py
@@ -321,40 +326,6 @@ impl Counter {
         dict.set_item("identity", format!("{:016x}", stats.identity))?;
         Ok(dict)
     }
-
-    /// Answers the query of `GET /api/verve/accept`: (status, headers, body).
-    #[pyo3(signature = (query, /))]
-    fn accept<'py>(
-        &self,
-        py: Python<'py>,
-        query: &Bound<'py, PyString>,
-    ) -> PyResult<Response<'py>> {
-        let counter = self.get(py)?;
-        // A lone surrogate has no bytes; it stands for a byte that is no text, so for no id.
-        let answer = query
-            .to_str()
-            .map_or_else(|_| counter.accept(b"id=%FF"), |query| counter.accept(query.as_bytes()));
-        self.answers.response(py, answer)
-    }
-
-    /// Answers a batch, `kind` being binary, json or text: (status, headers, body). Releases the GIL.
-    #[pyo3(signature = (kind, body, /))]
-    fn accept_batch<'py>(
-        &self,
-        py: Python<'py>,
-        kind: &str,
-        body: &[u8],
-    ) -> PyResult<Response<'py>> {
-        let kind = match kind {
-            "binary" => Kind::Binary,
-            "json" => Kind::Json,
-            "text" => Kind::Text,
-            _ => return Err(PyValueError::new_err(format!("no such kind of batch: `{kind}`"))),
-        };
-        let counter = self.get(py)?;
-        let answer = py.detach(|| counter.accept_batch(kind, body));
-        Answers::batch_response(py, &answer)
-    }
 }
 
 fn check_sink(sink: usize) -> PyResult<()> {
@@ -380,12 +351,4 @@ pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyD
     dict.set_item("identity", format!("{:016x}", found.identity))?;
     dict.set_item("alive", found.alive)?;
     Ok(dict)
-}
-
-/// Whether `query` names `id` or `endpoint`, as only that of a single accept may.
-#[pyfunction]
-#[pyo3(signature = (query, /))]
-pub fn names_single(query: &Bound<'_, PyString>) -> bool {
-    // What has no bytes may name anything; it is refused.
-    query.to_str().map_or(true, |query| verve_core::query::check_batch(query.as_bytes()).is_err())
 }

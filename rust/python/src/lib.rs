@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod accepting;
 mod answers;
 mod callbacks;
 mod clock;
@@ -10,6 +11,7 @@ mod errors;
 mod fast_path;
 mod ids;
 mod record;
+mod store;
 
 /// The compiled half of the package `verve`.
 #[pymodule(gil_used = false)]
@@ -17,15 +19,23 @@ mod _verve {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::accepting::names_single;
+    #[pymodule_export]
     use crate::callbacks::{Callbacks, callback_figures, check_callback_options, probe_callback};
     #[pymodule_export]
-    use crate::clock::ManualClock;
+    use crate::clock::{ManualClock, boot_nanoseconds};
     #[pymodule_export]
-    use crate::counter::{Counter, names_single, segment_identity};
+    use crate::counter::{Counter, segment_identity};
     #[pymodule_export]
     use crate::fast_path::FastPath;
     #[pymodule_export]
     use crate::record::WindowRecord;
+    #[pymodule_export]
+    use crate::store::shard_of;
+
+    /// Sets of a store over which the ids of a window are spread.
+    #[pymodule_export]
+    const SHARDS: usize = verve_core::SHARDS;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

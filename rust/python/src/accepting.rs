@@ -1,0 +1,87 @@
+//! The counter's answers to requests.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use verve_core::Kind;
+
+use crate::answers::{Answers, Response};
+use crate::counter::Counter;
+use crate::store::{WindowGroup, window_groups};
+
+#[pymethods]
+impl Counter {
+    /// Answers the query of `GET /api/verve/accept`: (status, headers, body).
+    #[pyo3(signature = (query, /))]
+    fn accept<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyString>,
+    ) -> PyResult<Response<'py>> {
+        let answer = self.get(py)?.accept(query_bytes(query));
+        self.answers.response(py, answer)
+    }
+
+    /// Answers a batch, `kind` being binary, json or text: (status, headers, body). Releases the GIL.
+    #[pyo3(signature = (kind, body, /))]
+    fn accept_batch<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        body: &[u8],
+    ) -> PyResult<Response<'py>> {
+        let kind = batch_kind(kind)?;
+        let counter = self.get(py)?;
+        let answer = py.detach(|| counter.accept_batch(kind, body));
+        Answers::batch_response(py, &answer)
+    }
+
+    /// As `accept`, with the start of the window and the id: (response, None) if it was refused.
+    #[pyo3(signature = (query, /))]
+    fn accept_placed<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyString>,
+    ) -> PyResult<(Response<'py>, Option<(u64, i64)>)> {
+        let (answer, placed) = self.get(py)?.accept_placed(query_bytes(query));
+        let placed = placed.map(|its| (its.window_start, its.id));
+        Ok((self.answers.response(py, answer)?, placed))
+    }
+
+    /// As `accept_batch`, with the ids that were recorded, duplicates too, grouped as by `take_new`.
+    #[pyo3(signature = (kind, body, /))]
+    fn accept_batch_placed<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        body: &[u8],
+    ) -> PyResult<(Response<'py>, Vec<WindowGroup<'py>>)> {
+        let kind = batch_kind(kind)?;
+        let counter = self.get(py)?;
+        let (answer, groups) = py.detach(|| counter.accept_batch_placed(kind, body));
+        Ok((Answers::batch_response(py, &answer)?, window_groups(py, &groups)))
+    }
+}
+
+/// The bytes of a query. A lone surrogate has none; it stands for a byte that is no text, so for no id.
+pub fn query_bytes<'a>(query: &'a Bound<'_, PyString>) -> &'a [u8] {
+    query.to_str().map_or(&b"id=%FF"[..], str::as_bytes)
+}
+
+/// The form of a batch's body, by its name.
+pub fn batch_kind(kind: &str) -> PyResult<Kind> {
+    match kind {
+        "binary" => Ok(Kind::Binary),
+        "json" => Ok(Kind::Json),
+        "text" => Ok(Kind::Text),
+        _ => Err(PyValueError::new_err(format!("no such kind of batch: `{kind}`"))),
+    }
+}
+
+/// Whether `query` names `id` or `endpoint`, as only that of a single accept may.
+#[pyfunction]
+#[pyo3(signature = (query, /))]
+pub fn names_single(query: &Bound<'_, PyString>) -> bool {
+    // What has no bytes may name anything; it is refused.
+    query.to_str().map_or(true, |query| verve_core::query::check_batch(query.as_bytes()).is_err())
+}
