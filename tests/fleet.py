@@ -35,7 +35,17 @@ class Server:
     def start(self) -> Server:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"],
+            [
+                "redis-server",
+                "--port",
+                str(self.port),
+                "--save",
+                "",
+                "--bind",
+                "127.0.0.1",
+                "--enable-debug-command",
+                "yes",
+            ],
             cwd=self._directory,
             stdout=subprocess.DEVNULL,
         )
@@ -145,9 +155,11 @@ class PlainStore:
                 if asked:
                     pipeline.smismember(self.key(window_start, shard), asked)
                 size, *rest = await pipeline.execute()
-                there = {m for m, is_there in zip(asked, rest[0], strict=True) if is_there} if (
-                    asked
-                ) else set()
+                there = (
+                    {m for m, is_there in zip(asked, rest[0], strict=True) if is_there}
+                    if (asked)
+                    else set()
+                )
                 ids += size - len(there)
                 everywhere &= there
         return Tally(ids, frozenset(everywhere))
@@ -175,7 +187,7 @@ def link(
     return client, PlainStore(client, Keys(cluster, seconds))
 
 
-def run(main: Awaitable[Any], timeout: float = 60) -> Any:  # noqa: ANN401
+def run(main: Awaitable[Any], timeout: float = 20) -> Any:  # noqa: ANN401
     """Run a coroutine on a loop of its own, with a deadline."""
 
     async def bounded() -> Any:  # noqa: ANN401

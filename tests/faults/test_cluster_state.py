@@ -22,9 +22,7 @@ MARKER = b"v" + bytes(range(8))
 OTHER = b"v" + bytes(8)
 
 
-def with_states(
-    server: Server, cluster: str, steps: Callable[[States], Awaitable[None]]
-) -> None:
+def with_states(server: Server, cluster: str, steps: Callable[[States], Awaitable[None]]) -> None:
     """Run `steps` on the states of a cluster."""
 
     async def main() -> None:
@@ -164,9 +162,7 @@ def test_a_record_never_gets_worse(
     with_states(server, cluster, steps)
 
 
-def test_a_degraded_record_becomes_complete_at_the_same_count(
-    server: Server, cluster: str
-) -> None:
+def test_a_degraded_record_becomes_complete_at_the_same_count(server: Server, cluster: str) -> None:
     async def steps(states: States) -> None:
         await completed(states, A)
         assert await committed(states, 10, complete=False, attempt=1) is Outcome.COMMITTED

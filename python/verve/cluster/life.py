@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -125,10 +126,10 @@ class Life:
             except Exception as error:  # noqa: BLE001 - no surprise may end the life of a window
                 self._parts.notices.put(events.LEADER_STUMBLED, error=repr(error))
                 pause = _SLOW
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                continue
+            # Not `wait_for`, which in Python 3.11 may swallow that the task is cancelled.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     async def step(self) -> float:
         """Do what is due; seconds until it is to be called again. Raises `StoreError`."""

@@ -84,7 +84,8 @@ class Publisher:
         if self._watch.is_quiet or not (state.record is None or state.asks_for_revision):
             return Attempt.NOT_DUE
         lines = await self._fleet.read()
-        if not self._is_due(window_start, state, lines, asked_at):
+        late = self._look(window_start, state, lines).late
+        if late and not self._is_grace_over(window_start, state, asked_at):
             return Attempt.NOT_DUE
         self._attempts += 1
         token = Token(self._owner, self._attempts)
@@ -99,10 +100,8 @@ class Publisher:
             return Attempt.LOST if gone else Attempt.ELSEWHERE
         return await self._publish(window_start, host, token, begun.state, asked_at)
 
-    def _is_due(self, window_start: int, state: State, lines: Lines, asked_at: int | None) -> bool:
-        """Whether all that are waited for are complete, or the grace is over."""
-        if not self._look(window_start, state, lines).late:
-            return True
+    def _is_grace_over(self, window_start: int, state: State, asked_at: int | None) -> bool:
+        """Whether hosts that are late are waited for no longer."""
         since = self._states.keys.end(window_start) * 1_000
         if state.record is not None:
             # Several hosts that are late come in one revision, if they come close together.
@@ -129,13 +128,9 @@ class Publisher:
         for id, standing in broken:
             await self._states.set_back(window_start, id, standing)
         late = self._look(window_start, fixed, lines).late | {id for id, _ in broken}
-        if self._watch.is_quiet or (
-            late and not self._is_due(window_start, fixed, lines, asked_at)
-        ):
-            await self._states.release(window_start, token)
-            return Attempt.SET_BACK
-        if host in late:
-            # Whoever publishes must itself be complete, or it would publish what it knows is less.
+        waits = bool(late) and not self._is_grace_over(window_start, fixed, asked_at)
+        # Whoever publishes is itself complete: it would publish what it knows is less.
+        if waits or host in late or self._watch.is_quiet:
             await self._states.release(window_start, token)
             return Attempt.SET_BACK
         step = await self._states.commit(

@@ -121,10 +121,12 @@ class Reconciler:
         try:
             while not self._stopped and self._lease.holds():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._over.wait(), _LOCAL_PACE)
+                    async with asyncio.timeout(_LOCAL_PACE):
+                        await self._over.wait()
             if self._leaves and self._lease.holds():
                 with contextlib.suppress(TimeoutError, StoreError):
-                    await asyncio.wait_for(turns.leave(), _LEAVE_SECONDS)
+                    async with asyncio.timeout(_LEAVE_SECONDS):
+                        await turns.leave()
         finally:
             for task in [*tasks, *windows.tasks()]:
                 task.cancel()
