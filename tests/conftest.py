@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests.caller import FULL
+from tests.fleet import Server as RedisServer
 from tests.kafka import Broker, missing
 from tests.load import Load, find_binary
 from tests.service import Server, Service
@@ -89,6 +90,20 @@ def broker(kafka: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
     """A broker that all tests share; each has a topic of its own."""
     with Broker(tmp_path_factory.mktemp("kafka")) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that many tests share; each has a cluster of its own."""
+    one = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def cluster() -> str:
+    """The name of a cluster that nobody else has."""
+    return f"cluster-{os.urandom(6).hex()}"
 
 
 @pytest.fixture

@@ -109,6 +109,95 @@ SINK_DELAYED = Event(
 SINK_RECOVERED = Event(
     "sink.recovered", _I, "Sink {sink} takes windows again", ("sink", "attempts")
 )
+REDIS_AWAY = Event(
+    "redis.away",
+    _W,
+    "Redis does not answer, this host counts on: {error}",
+    ("error", "attempts"),
+)
+REDIS_BACK = Event("redis.back", _I, "Redis answers again", ("attempts",))
+CLUSTER_REFUSED = Event(
+    "cluster.refused", _E, "This host cannot count with the others: {error}", ("error",)
+)
+CLUSTER_DISTURBED = Event(
+    "cluster.disturbed",
+    _W,
+    "Redis lost something, hosts and windows are checked: {what}",
+    ("what",),
+)
+HOST_JOINED = Event(
+    "host.joined", _I, "Host {host} counts along: {name}", ("host", "name", "version")
+)
+HOST_LEFT = Event("host.left", _W, "Host {host} no longer counts along, it {how}", ("host", "how"))
+WINDOW_DEGRADED = Event(
+    "window.degraded",
+    _W,
+    "A window was published without hosts that are late: {late}",
+    ("window_start", "revision", "count", "late"),
+)
+WINDOW_REVISED = Event(
+    "window.revised",
+    _I,
+    "Revision {revision} of a window, {before} before: {count}",
+    ("window_start", "revision", "before", "count"),
+)
+WINDOW_LOWER = Event(
+    "window.lower",
+    _W,
+    "Redis holds fewer ids of a window than were published, the record stays: {count}",
+    ("window_start", "count"),
+)
+WINDOW_RESENT = Event(
+    "window.resent",
+    _W,
+    "All {ids} ids of a window are sent to Redis again: {reason}",
+    ("window_start", "ids", "reason"),
+)
+WINDOW_SENDING = Event(
+    "window.sending",
+    _I,
+    "Ids of a window are on their way to Redis, {sent} of {ids}",
+    ("window_start", "sent", "ids", "seconds"),
+)
+WINDOW_IDS_GONE = Event(
+    "window.ids_gone",
+    _E,
+    "Ids of a window can no longer be read, the fleet may have counted too few: {ids}",
+    ("window_start", "ids"),
+)
+WINDOW_EXPIRED = Event(
+    "window.expired",
+    _E,
+    "A window was not published as complete within a day, its ids are dropped: {ids}",
+    ("window_start", "ids"),
+)
+SPILL_WRITTEN = Event(
+    "spill.written",
+    _W,
+    "Wrote the {ids} ids of a window that waits for Redis to disk: {path}",
+    ("window_start", "ids", "path", "seconds"),
+)
+SPILL_USED = Event(
+    "spill.used",
+    _I,
+    "Redis has the {ids} ids of a window from disk: {path}",
+    ("window_start", "ids", "path"),
+)
+SPILL_DAMAGED = Event(
+    "spill.damaged", _E, "Set a damaged spill aside, {error}, as {kept}", ("error", "kept")
+)
+SPILL_FULL = Event(
+    "spill.full",
+    _E,
+    "Spills take {used} bytes, so windows that wait for Redis stay in memory: {most}",
+    ("used", "most"),
+)
+SPILL_FAILED = Event(
+    "spill.failed",
+    _E,
+    "A window that waits for Redis could not be written to disk, will try again: {error}",
+    ("window_start", "error", "disk_full"),
+)
 CALLBACK_DELIVERED = Event(
     "callback.delivered",
     _I,

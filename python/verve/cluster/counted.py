@@ -1,0 +1,38 @@
+"""A window as the cluster counted it, on its way to the ledger and the sinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from verve.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted(Window):
+    """`unique` is the cluster's count, `host_unique` this host's, as are all other figures.
+
+    `delivers`: this host has to deliver the revision to Kafka.
+    """
+
+    host_unique: int = 0
+    delivers: bool = False
+
+    @classmethod
+    def of(
+        cls, figures: Window, *, unique: int, revision: int, degraded: bool, delivers: bool
+    ) -> Counted:
+        """What the cluster counted of a window of which this host has `figures`."""
+        return cls(
+            window_start=figures.window_start,
+            window_seconds=figures.window_seconds,
+            unique=unique,
+            requests=figures.requests,
+            duplicates=figures.duplicates,
+            late=figures.late,
+            rejected=figures.rejected,
+            gap=figures.gap,
+            degraded=degraded,
+            revision=revision,
+            host_unique=figures.unique,
+            delivers=delivers,
+        )

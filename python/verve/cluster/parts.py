@@ -1,0 +1,95 @@
+"""What the parts of the protocol are made of, for one term of a leader."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, TypeAlias
+
+from .changes import Changes
+from .hosts import Card, Fleet
+from .keys import Keys
+from .loss import Records, Watch
+from .markers import Markers
+from .publisher import Publisher
+from .spill import Spills
+from .state import States
+
+if TYPE_CHECKING:
+    from verve._verve import Counter
+    from verve.config import Settings
+    from verve.notices import Notices
+    from verve.stores.base import Store
+
+    from .ports import Client, Feed, Lease
+
+Connect: TypeAlias = Callable[["Settings"], "tuple[Client, Store]"]
+"""Gives the client of Redis and the store, on the loop that they are used from."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the windows of a leader share."""
+
+    counter: Counter
+    settings: Settings
+    term: int
+    client: Client
+    store: Store
+    states: States
+    fleet: Fleet
+    changes: Changes
+    watch: Watch
+    records: Records
+    markers: Markers
+    publisher: Publisher
+    spills: Spills
+    feed: Feed
+    notices: Notices
+    # A long send of an old window must not hold up that of the newest.
+    lane_of_new: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lane_of_old: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.store.close()
+        await self.client.close()
+
+
+def assemble(  # noqa: PLR0913, PLR0917 - what comes from outside
+    counter: Counter,
+    settings: Settings,
+    lease: Lease,
+    feed: Feed,
+    notices: Notices,
+    connect: Connect,
+) -> Parts:
+    """The parts of a leader's term, on the running loop."""
+    client, store = connect(settings)
+    identity = counter.stats()["identity"]
+    keys = Keys(settings.cluster, settings.window)
+    states = States(client, keys)
+    fleet = Fleet(client, keys, Card(identity, socket.gethostname(), version("verve-counter")))
+    changes = Changes(client, keys)
+    watch = Watch(notices)
+    grace_ms = settings.cluster_grace * 1_000
+    return Parts(
+        counter=counter,
+        settings=settings,
+        term=lease.term,
+        client=client,
+        store=store,
+        states=states,
+        fleet=fleet,
+        changes=changes,
+        watch=watch,
+        records=Records(),
+        markers=Markers(identity, lease.term),
+        publisher=Publisher(states, store, fleet, changes, watch, notices, grace_ms),
+        spills=Spills(settings, identity, notices),
+        feed=feed,
+        notices=notices,
+    )

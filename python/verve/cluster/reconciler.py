@@ -1,0 +1,295 @@
+"""The leader's work in a cluster: all windows, from before their start until they are let go.
+
+It runs one event loop in a thread of its own. Accepts never wait for it, and no failure ends it: a
+window whose turn goes wrong is tried again, and while Redis is away the loop goes on with what
+needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from verve import events
+from verve._verve import ClosedError
+from verve.stores.base import StoreError
+
+from . import clock
+from .backoff import Backoff
+from .hosts import BEAT_SECONDS, ClusterError
+from .markers import mark, register
+from .parts import assemble
+from .state import Outcome
+from .windows import Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from verve._verve import Counter
+    from verve.config import Settings
+    from verve.notices import Notices
+
+    from .hosts import Lines
+    from .parts import Connect, Parts
+    from .ports import Feed, Lease
+
+AHEAD = 2
+"""Windows that are registered before they start."""
+_LOCAL_PACE = 0.05
+_AHEAD_PACE = 0.1
+_COUNT_PACE = 0.5
+_LEAVE_SECONDS = 1.0
+
+
+class Reconciler:
+    """Counts along with the other hosts, for one term of a leader.
+
+    `connect` gives the client of Redis and the store, on the loop that they are used from.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it stands between
+        self,
+        counter: Counter,
+        settings: Settings,
+        lease: Lease,
+        feed: Feed,
+        notices: Notices,
+        connect: Connect,
+    ) -> None:
+        self._counter = counter
+        self._settings = settings
+        self._lease = lease
+        self._feed = feed
+        self._notices = notices
+        self._connect = connect
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+        self._stopped = False
+        self._leaves = False
+        self.refusal: str | None = None
+        """Why this host may not be one of the cluster, if it may not."""
+        self.error: str | None = None
+        """What keeps Redis from answering, if something does."""
+        self.has_joined = False
+        """Whether the current window was registered since this leader began."""
+        self.skew_seconds = 0.0
+        """How far the wall clock of this host is ahead of Redis's time."""
+        self.lines: Lines | None = None
+        """The hosts, as of the last heartbeat."""
+
+    def run(self) -> None:
+        """Work until `stop`, or until the lease is lost: the body of a thread."""
+        with contextlib.suppress(ClosedError):
+            asyncio.run(self._main())
+
+    def stop(self, *, leaves: bool = False) -> None:
+        """End `run` soon. `leaves`: this host stops, so nobody should wait for it."""
+        self._leaves = leaves
+        self._stopped = True
+        loop, over = self._loop, self._over
+        if loop is not None and over is not None:
+            with contextlib.suppress(RuntimeError):  # it ended by itself
+                loop.call_soon_threadsafe(over.set)
+
+    async def _main(self) -> None:
+        self._over = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._counter.retain(True)  # noqa: FBT003 - it takes no name
+        self._counter.follow_reference()
+        parts = assemble(
+            self._counter,
+            self._settings,
+            self._lease,
+            self._feed,
+            self._notices,
+            self._connect,
+        )
+        turns = _Turns(self, parts)
+        windows = turns.windows
+        tasks = [
+            asyncio.create_task(self._repeat(turn, pace))
+            for turn, pace in (
+                (windows.tend, _LOCAL_PACE),
+                (turns.spill, _LOCAL_PACE),
+                (turns.beat, BEAT_SECONDS),
+                (turns.steer, clock.EVERY_SECONDS),
+                (turns.ahead, _AHEAD_PACE),
+                (turns.count, _COUNT_PACE),
+            )
+        ]
+        try:
+            while not self._stopped and self._lease.holds():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOCAL_PACE):
+                        await self._over.wait()
+            if self._leaves and self._lease.holds():
+                with contextlib.suppress(TimeoutError, StoreError):
+                    async with asyncio.timeout(_LEAVE_SECONDS):
+                        await turns.leave()
+        finally:
+            for task in [*tasks, *windows.tasks()]:
+                task.cancel()
+            await asyncio.gather(*tasks, *windows.tasks(), return_exceptions=True)
+            with contextlib.suppress(StoreError):
+                await parts.close()
+
+    async def _repeat(self, turn: Callable[[], Awaitable[None]], pace: float) -> None:
+        """Take turns for ever; what fails is tried again after a pause that grows."""
+        backoff = Backoff(longest=1.0)
+        while True:
+            try:
+                await turn()
+                backoff.succeeded()
+            except StoreError:
+                # The heartbeat tells of it.
+                backoff.failed()
+            except ClosedError:
+                self._stopped = True
+                return
+            except Exception as error:  # noqa: BLE001 - the loop must outlive any surprise
+                if backoff.failed():
+                    self._notices.put(events.LEADER_STUMBLED, error=repr(error))
+            await asyncio.sleep(max(pace, backoff.remaining))
+
+
+class _Turns:
+    """What is done over and over, each by a task of its own."""
+
+    def __init__(self, reconciler: Reconciler, parts: Parts) -> None:
+        self._reconciler = reconciler
+        self._parts = parts
+        self._counter = parts.counter
+        self._offset: int | None = None
+        self._backoff = Backoff(longest=1.0)
+        self._ahead: set[int] = set()
+        self._losses = 0
+        self._known: set[str] | None = None
+        self.windows = Windows(parts)
+        self._since = self._counter.current().window_start
+
+    async def spill(self) -> None:
+        """Write windows to disk whose arenas are needed."""
+        await self.windows.spill()
+
+    async def beat(self) -> None:
+        """Renew the line of this host, see what changed, and notice what was lost."""
+        parts = self._parts
+        try:
+            skew = int(self._reconciler.skew_seconds * 1_000)
+            since = min(self._since, self.windows.oldest())
+            lines = await parts.fleet.beat(since, self.windows.unsent(), skew)
+            epochs = await parts.store.epochs()
+            self._reconciler.refusal = None
+            self._back()
+            parts.watch.beat(lines, epochs)
+            await self._repair()
+            self._meet(lines)
+            if self.windows.has_looked:
+                self.windows.look_at(await parts.changes.news())
+        except ClusterError as error:
+            self._refused(error)
+        except StoreError as error:
+            self._away(error)
+            raise
+        else:
+            self.windows.in_touch.set()
+
+    async def steer(self) -> None:
+        """Follow the time of Redis."""
+        found = await clock.sample(self._parts.client, self._counter.boot)
+        if found is not None:
+            self._counter.steer(found.offset)
+            skew = clock.skew_ns(found.offset, self._counter.boot)
+            self._reconciler.skew_seconds = skew / 1e9
+
+    async def ahead(self) -> None:
+        """Register the current window and those to come, these with a marker that is trusted."""
+        await self.windows.in_touch.wait()
+        parts, current = self._parts, self._counter.current().window_start
+        seconds = self._counter.window
+        self._ahead = {start for start in self._ahead if start >= current}
+        if current not in self._ahead:
+            await register(
+                parts.states,
+                parts.markers,
+                current,
+                is_open=True,
+                after_loss=parts.watch.losses > 0,
+            )
+            self._ahead.add(current)
+            self._reconciler.has_joined = True
+        for start in range(current + seconds, current + (AHEAD + 1) * seconds, seconds):
+            if start in self._ahead:
+                continue
+            trust = await mark(parts.states, parts.store, parts.markers, start)
+            # Not a moment later: ids that came before the marker would not be vouched for.
+            if self._counter.now() < start:
+                parts.markers.trust(start, trust)
+            self._ahead.add(start)
+
+    async def count(self) -> None:
+        """Note what all hosts have counted in the current window so far."""
+        await self.windows.in_touch.wait()
+        parts, current = self._parts, self._counter.current().window_start
+        markers = {*parts.markers.known(current), *(await parts.states.read(current)).markers}
+        tally = await parts.store.tally(current, markers)
+        self._counter.note_cluster_count(current, tally.ids)
+
+    async def leave(self) -> None:
+        """Take the line of this host away. If all of its ids are in Redis, say that too.
+
+        When it comes back within the window, it registers as open again.
+        """
+        parts, current = self._parts, self._counter.current().window_start
+        await self.windows.close_early(current)
+        await parts.fleet.leave()
+
+    async def _repair(self) -> None:
+        """After a loss: put records back, and have everything registered and closed again."""
+        parts = self._parts
+        if parts.watch.losses == self._losses:
+            return
+        losses = parts.watch.losses
+        for start, record in reversed(parts.records.all()):
+            step = await parts.states.restore(start, record)
+            if step.outcome is Outcome.RESTORED:
+                await parts.changes.note(start)
+        self._ahead.clear()
+        self.windows.begin_again()
+        self._losses = losses
+
+    def _away(self, error: StoreError) -> None:
+        self.windows.in_touch.clear()
+        self._reconciler.error = str(error)
+        if self._backoff.failed():
+            self._parts.notices.put(events.REDIS_AWAY, error=error, attempts=self._backoff.attempts)
+
+    def _back(self) -> None:
+        self._reconciler.error = None
+        if failed := self._backoff.succeeded():
+            self._parts.notices.put(events.REDIS_BACK, attempts=failed)
+
+    def _refused(self, error: ClusterError) -> None:
+        self.windows.in_touch.clear()
+        if self._reconciler.refusal is None:
+            self._parts.notices.put(events.CLUSTER_REFUSED, error=error)
+        self._reconciler.refusal = str(error)
+
+    def _meet(self, lines: Lines) -> None:
+        """Tell who came and who went."""
+        self._reconciler.lines = lines
+        silent = self._parts.fleet.silent_ms
+        here = {host.id for host in lines.hosts.values() if lines.now - host.beat <= silent}
+        known = here if self._known is None else self._known
+        for id in here - known:
+            host = lines.hosts[id]
+            self._parts.notices.put(
+                events.HOST_JOINED, host=id, name=host.name, version=host.version
+            )
+        for id in known - here:
+            left = id not in lines.hosts
+            self._parts.notices.put(
+                events.HOST_LEFT, host=id, how="stopped" if left else "is silent"
+            )
+        self._known = here

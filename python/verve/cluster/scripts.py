@@ -1,0 +1,183 @@
+"""The scripts that change a window's state: each is one step of a rule, done as a whole or not.
+
+`ARGV[1]` is when the state expires, in seconds since the epoch. Each answers with an outcome, the
+time in milliseconds and the state as it is then. They write what they were given and what `TIME`
+says, so Redis before 5 would refuse them, as it does a `TIME` before a write.
+"""
+
+from __future__ import annotations
+
+_HEAD = """
+local key = KEYS[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function get(field) return redis.call('HGET', key, field) end
+local function number(field) return tonumber(get(field) or '0') end
+local function set(...) redis.call('HSET', key, ...) end
+local function milliseconds(value) return string.format('%.0f', value) end
+local function answer(outcome)
+  if ARGV[1] then redis.call('EXPIREAT', key, ARGV[1]) end
+  return {outcome, now, redis.call('HGETALL', key)}
+end
+"""
+
+READ = (
+    _HEAD
+    + """
+return {'read', now, redis.call('HGETALL', key)}
+"""
+)
+
+# Rules 2 and 9: the host takes part, and whose markers are among the ids is known.
+# ARGV: host, `open` or `any`, then pairs of a marker and the host that it is of.
+# A window that is open has ids to come: whatever was complete of it is so no longer.
+REGISTER = (
+    _HEAD
+    + """
+for i = 4, #ARGV, 2 do redis.call('HSETNX', key, 'mark:' .. ARGV[i], ARGV[i + 1]) end
+local field = 'host:' .. ARGV[2]
+local known = get(field)
+if not known or (ARGV[3] == 'open' and known ~= 'registered') then set(field, 'registered') end
+return answer(known and 'known' or 'new')
+"""
+)
+
+# Rule 3: all ids of the host are in the sets. Only a host that is registered can be complete: if
+# it is not, the state was lost, and what else was, the host has to find out first (rule 9).
+# ARGV: host, marker or `-`, epochs.
+COMPLETE = (
+    _HEAD
+    + """
+local field, news = 'host:' .. ARGV[2], 'complete ' .. ARGV[3] .. ' ' .. ARGV[4]
+local known = get(field)
+if not known then return {'unregistered', now, redis.call('HGETALL', key)} end
+if known ~= news then
+  if ARGV[3] ~= '-' then redis.call('HSETNX', key, 'mark:' .. ARGV[3], ARGV[2]) end
+  set(field, news)
+  redis.call('HINCRBY', key, 'changes', 1)
+end
+return answer(known == news and 'known' or 'complete')
+"""
+)
+
+# Rule 5: who may publish. A token is of one attempt, so that a commit that comes too late is told
+# from that of the next attempt of the same leader; the leader itself need not wait for it.
+# ARGV: host, owner, number of the attempt, milliseconds.
+BEGIN = (
+    _HEAD
+    + """
+local standing = get('host:' .. ARGV[2])
+if not standing then return {'unregistered', now, redis.call('HGETALL', key)} end
+if string.sub(standing, 1, 9) ~= 'complete ' then return answer('late') end
+local token = get('token')
+if token and number('token_until') > now and string.match(token, '^%S+') ~= ARGV[3] then
+  return answer('taken')
+end
+set('token', ARGV[3] .. ' ' .. ARGV[4], 'token_until', milliseconds(now + ARGV[5]))
+return answer('begun')
+"""
+)
+
+# Rule 5: what is looked at from here on holds all of the changes so far.
+# ARGV: token, milliseconds.
+FIX = (
+    _HEAD
+    + """
+if get('token') ~= ARGV[2] then return {'lost', now, redis.call('HGETALL', key)} end
+set('fixed', milliseconds(number('changes')), 'token_until', milliseconds(now + ARGV[3]))
+return answer('fixed')
+"""
+)
+
+# Rules 6 and 7: the record changes only from what the committer saw, and never to less. That the
+# changes were looked at is noted in any case, or a count that is no news would be asked for again
+# and again.
+# ARGV: token, revision seen, changes seen, count, `1` if complete, host.
+COMMIT = (
+    _HEAD
+    + """
+if get('token') ~= ARGV[2] then return {'lost', now, redis.call('HGETALL', key)} end
+redis.call('HDEL', key, 'token', 'token_until')
+local revision = number('revision')
+if revision ~= tonumber(ARGV[3]) then return answer('moved') end
+set('published_changes', ARGV[4])
+if revision > 0 then
+  local count, complete = number('count'), get('complete')
+  if tonumber(ARGV[5]) < count then return answer('lower') end
+  if tonumber(ARGV[5]) == count and (complete == '1' or ARGV[6] == '0') then
+    return answer('same')
+  end
+end
+set('count', ARGV[5], 'complete', ARGV[6], 'publisher', ARGV[7],
+    'delivery', ARGV[7] .. ' ' .. milliseconds(now))
+redis.call('HINCRBY', key, 'revision', 1)
+return answer('committed')
+"""
+)
+
+# Rule 5: an attempt that comes to nothing leaves the token to others at once.
+# ARGV: token.
+RELEASE = (
+    _HEAD
+    + """
+if get('token') ~= ARGV[2] then return {'lost', now, redis.call('HGETALL', key)} end
+redis.call('HDEL', key, 'token', 'token_until')
+return answer('released')
+"""
+)
+
+# Rule 5: a host of which something is missing closes again; unless it has just done so.
+# ARGV: host, what stood there.
+SET_BACK = (
+    _HEAD
+    + """
+local field = 'host:' .. ARGV[2]
+if get(field) ~= ARGV[3] then return {'moved', now, redis.call('HGETALL', key)} end
+set(field, 'registered')
+return answer('set back')
+"""
+)
+
+# Rule 9: a record that Redis lost is put back. What completed since then asks for a revision.
+# ARGV: revision, count, `1` if complete, publisher, delivery.
+RESTORE = (
+    _HEAD
+    + """
+local revision = number('revision')
+if revision > tonumber(ARGV[2])
+    or (revision == tonumber(ARGV[2]) and number('count') >= tonumber(ARGV[3])) then
+  return {'newer', now, redis.call('HGETALL', key)}
+end
+set('revision', ARGV[2], 'count', ARGV[3], 'complete', ARGV[4], 'publisher', ARGV[5],
+    'delivery', ARGV[6], 'published_changes', '0')
+return answer('restored')
+"""
+)
+
+# Rule 10: Kafka has this revision.
+# ARGV: revision.
+DELIVERED = (
+    _HEAD
+    + """
+if number('revision') ~= tonumber(ARGV[2]) then
+  return {'moved', now, redis.call('HGETALL', key)}
+end
+set('delivery', 'done')
+return answer('delivered')
+"""
+)
+
+# Rule 10: another host delivers what a dead one did not.
+# ARGV: host, revision, what stood there, milliseconds that it must have stood.
+TAKE_OVER = (
+    _HEAD
+    + """
+local delivery = get('delivery')
+if number('revision') ~= tonumber(ARGV[3]) or delivery ~= ARGV[4] or delivery == 'done'
+    or tonumber(string.match(delivery, '%d+$')) + ARGV[5] > now then
+  return {'moved', now, redis.call('HGETALL', key)}
+end
+set('delivery', ARGV[2] .. ' ' .. milliseconds(now))
+return answer('taken over')
+"""
+)

@@ -1,0 +1,131 @@
+"""Spills: frozen windows on disk, while Redis does not have them and their arenas are needed.
+
+Nothing that was acknowledged is given up. When `VERVE_SPILL_MAX` is reached, or the disk is full,
+the arenas stay as they are; when none of them is free, accepts are answered 503 `no arena free`. To
+drop the ids of an old window instead would turn many an `ok` that a caller got into a lie; a 503
+is the truth, and the caller can try another host.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import TYPE_CHECKING
+
+from verve import events
+from verve.stores.base import RETENTION_SECONDS
+
+from . import spill_file
+from .backoff import Backoff
+from .spill_file import DamagedError, SpilledIds, SpillHead
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from verve.config import Settings
+    from verve.notices import Notices
+
+    from .ids import Ids
+
+_ENDING = ".ids"
+_LONGEST_PAUSE = 10.0
+
+
+class Spills:
+    """The spill files of a state directory; all calls may wait for the disk."""
+
+    def __init__(self, settings: Settings, identity: str, notices: Notices) -> None:
+        self.directory: Path = settings.state_dir / "spill"
+        self._seconds = settings.window
+        self._most = settings.spill_max
+        self._identity = identity
+        self._notices = notices
+        self._backoff = Backoff(longest=_LONGEST_PAUSE)
+        self._full = False
+
+    @property
+    def due(self) -> bool:
+        """Whether to try again after a failure."""
+        return self._backoff.remaining == 0
+
+    def found(self) -> list[SpilledIds]:
+        """What is left from before, of other identities too. Damaged ones are set aside."""
+        if not self.directory.exists():
+            return []
+        spills = []
+        for path in sorted(self.directory.iterdir()):
+            if path.suffix == ".part":
+                # Its writer did not come to the end, so the arena was not let go.
+                path.unlink(missing_ok=True)
+            elif path.suffix == _ENDING:
+                try:
+                    spills.append(SpilledIds.open(path))
+                except DamagedError as error:
+                    self.set_aside(error)
+        return spills
+
+    def write(self, window_start: int, ids: Ids) -> SpilledIds | None:
+        """Write a window's ids; None when that was not possible, and may be later.
+
+        Raises `GoneError`.
+        """
+        head = SpillHead(window_start, self._seconds, ids.count, self._identity)
+        name = f"{window_start}-{self._seconds}-{self._identity}{_ENDING}"
+        path = self.directory / name
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            used = self.used()
+            if used + spill_file.bytes_of(ids.count) > self._most:
+                self._tell_full(used)
+                self._backoff.failed()
+                return None
+            began = time.monotonic()
+            spill_file.write(path, head, ids)
+            spilled = SpilledIds.open(path)
+        except (OSError, DamagedError) as error:
+            if self._backoff.failed():
+                self._notices.put(
+                    events.SPILL_FAILED,
+                    window_start=window_start,
+                    error=error,
+                    disk_full=isinstance(error, OSError) and error.errno == errno.ENOSPC,
+                )
+            return None
+        self._backoff.succeeded()
+        self._full = False
+        self._notices.put(
+            events.SPILL_WRITTEN,
+            window_start=window_start,
+            ids=ids.count,
+            path=path,
+            seconds=round(time.monotonic() - began, 3),
+        )
+        return spilled
+
+    def used(self) -> int:
+        """Bytes that all spills take, those set aside too."""
+        return sum(path.stat().st_size for path in self.directory.iterdir())
+
+    def remove(self, spilled: SpilledIds) -> None:
+        """Redis has it, or it is too old to be of use."""
+        spilled.path.unlink(missing_ok=True)
+        self._full = False
+
+    def set_aside(self, error: DamagedError) -> None:
+        """Keep a damaged spill under another name, for whoever wants to look into it."""
+        kept = error.path.with_name(error.path.name + ".damaged")
+        error.path.rename(kept)
+        self._notices.put(events.SPILL_DAMAGED, error=error, kept=kept)
+
+    def remove_old(self, now: float) -> None:
+        """Remove what was set aside longer ago than ids are kept."""
+        if not self.directory.exists():
+            return
+        for path in self.directory.glob("*.damaged"):
+            if path.stat().st_mtime < now - RETENTION_SECONDS:
+                path.unlink(missing_ok=True)
+
+    def _tell_full(self, used: int) -> None:
+        if not self._full:
+            self._full = True
+            self._notices.put(events.SPILL_FULL, used=used, most=self._most)

@@ -1,0 +1,176 @@
+"""All windows of a leader that are not let go: from the ring, from spills, or of other hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from verve.window import Window
+
+from .closing import Closing, LostError
+from .ids import ArenaIds, GoneError
+from .life import Life
+from .markers import Markers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .ids import Ids
+    from .parts import Parts
+
+ARENAS = 16
+MOST_KEPT = ARENAS // 2
+"""Arenas that may wait for Redis; of windows beyond it the oldest are spilled."""
+_RING_RECORDS = 1_440
+
+
+class Windows:
+    """Begins lives, has them let go in order, and spills what cannot be let go."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._counter = parts.counter
+        self._seconds = parts.counter.window
+        self._own = parts.fleet.card.id
+        self._lives: dict[tuple[str, int], Life] = {}
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._followed = self._counter.settled()
+        self._old_told = 0.0
+        self.has_looked = False
+        """Whether what is left from before is known."""
+        self.in_touch = asyncio.Event()
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """One for each window that is not over."""
+        return list(self._tasks.values())
+
+    def oldest(self) -> int:
+        """Start of the oldest window that has ids of this host to be sent, or the next."""
+        starts = [life.window_start for life in self._lives.values() if life.ids is not None]
+        return min(starts, default=self._counter.published() + self._seconds)
+
+    def unsent(self) -> int:
+        """How many windows have ids that are not in Redis."""
+        return sum(not life.is_sent for life in self._lives.values())
+
+    def begin_again(self) -> None:
+        """Redis lost something: each window looks at what is there."""
+        for life in self._lives.values():
+            life.begin_again()
+
+    def look_at(self, starts: Iterable[int]) -> None:
+        """The records of these windows changed, or are about to."""
+        for start in starts:
+            if life := self._lives.get((self._own, start)):
+                life.wake()
+            elif start <= self._followed:
+                self._begin(self._parts.markers, start, self._figures(start), None)
+
+    async def tend(self) -> None:
+        """Follow the ring, and let go in order; needs no Redis."""
+        if not self.has_looked:
+            await self._find_spills()
+            self.has_looked = True
+        published = self._counter.published()
+        if published > self._followed:
+            self._follow(published)
+        now = self._counter.now()
+        for key, life in list(self._lives.items()):
+            life.provisional(now)
+            if life.expire(now) and life.window_start <= self._counter.settled():
+                del self._lives[key]
+                self._tasks.pop(key).cancel()
+                if life.host == self._own:
+                    self._parts.markers.forget(life.window_start)
+        self._let_go(published)
+        if time.monotonic() - self._old_told > self._seconds:
+            self._old_told = time.monotonic()
+            self._parts.spills.remove_old(time.time())
+
+    async def spill(self) -> None:
+        """Write the oldest window that holds up the others to disk, if arenas get few."""
+        kept = self._counter.kept()
+        if not self.has_looked or len(kept) <= MOST_KEPT or not self._parts.spills.due:
+            return
+        for start in kept:
+            life = self._lives.get((self._own, start))
+            if life is None or life.lets_go or life.ids is None:
+                continue
+            try:
+                spilled = await asyncio.to_thread(self._parts.spills.write, start, life.ids)
+            except GoneError:
+                return
+            if spilled is not None:
+                life.turn_to(spilled)
+            return
+
+    async def close_early(self, window_start: int) -> None:
+        """Say that all ids of the open window are in Redis, if they are. Raises `StoreError`."""
+        parts = self._parts
+        count = self._counter.count()
+        trusted = parts.markers.trusted(window_start) is not None
+        if count and not (trusted and self._counter.acknowledged(window_start) == count):
+            return
+        closing = Closing(self._counter, parts.states, parts.store, parts.markers, parts.notices)
+        try:
+            await closing.close(window_start, ArenaIds(self._counter, window_start, count))
+        except (LostError, GoneError):
+            return
+
+    def _follow(self, published: int) -> None:
+        """Begin the lives of windows that ended since."""
+        # Two more than there should be: windows may be published between the calls.
+        most = min((published - self._followed) // self._seconds + 2, _RING_RECORDS)
+        for record in self._counter.closed(most):
+            start = record.window_start
+            if self._followed < start <= published and (self._own, start) not in self._lives:
+                window = Window.from_record(record)
+                ids = ArenaIds(self._counter, start, window.unique)
+                self._begin(self._parts.markers, start, window, ids)
+        self._followed = published
+
+    async def _find_spills(self) -> None:
+        for spilled in await asyncio.to_thread(self._parts.spills.found):
+            head = spilled.head
+            if head.window_seconds != self._seconds:
+                # Those of another length stay until they are old, or the length is set back.
+                continue
+            start, markers = head.window_start, self._parts.markers
+            figures = self._figures(start)
+            if head.identity != self._own:
+                # The segment is another one since a restart of the machine; the ids are not.
+                markers = Markers(head.identity, self._parts.term, by=self._own)
+                if figures is not None:
+                    self._begin(markers, start, None, spilled)
+                    continue
+            of_spill = Window(window_start=start, window_seconds=self._seconds, unique=head.count)
+            self._begin(markers, start, figures or of_spill, spilled)
+
+    def _begin(self, markers: Markers, start: int, figures: Window | None, ids: Ids | None) -> None:
+        key = (markers.host, start)
+        if key in self._lives:
+            return
+        life = Life(self._parts, start, markers, figures, ids)
+        self._lives[key] = life
+        self._tasks[key] = asyncio.get_running_loop().create_task(life.run(self.in_touch))
+
+    def _figures(self, start: int) -> Window | None:
+        """This host's figures of a window, if the ring still has it."""
+        back = (self._counter.published() - start) // self._seconds + 2
+        for record in self._counter.closed(min(back, _RING_RECORDS)) if back > 0 else []:
+            if record.window_start == start:
+                return Window.from_record(record)
+        return None
+
+    def _let_go(self, published: int) -> None:
+        """Settle the windows from the oldest on, up to the first that is still needed."""
+        first = self._counter.settled()
+        settled = max(first, published - _RING_RECORDS * self._seconds)
+        while settled < published:
+            life = self._lives.get((self._own, settled + self._seconds))
+            if life is not None and not life.lets_go:
+                break
+            settled += self._seconds
+        if settled > first:
+            self._counter.settle(settled)

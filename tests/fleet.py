@@ -1,0 +1,394 @@
+"""Hosts of a cluster for tests: a real Redis, plain doubles of client and store, real counters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import redis
+import redis.asyncio
+
+from tests.service import free_port
+from verve import Counter, config
+from verve._verve import SHARDS
+from verve.cluster import Reconciler
+from verve.cluster.keys import Keys
+from verve.stores.base import StoreError, Tally, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+
+class Server:
+    """A Redis without persistence, on a port of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Server:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                "redis-server",
+                "--port",
+                str(self.port),
+                "--save",
+                "",
+                "--bind",
+                "127.0.0.1",
+                "--enable-debug-command",
+                "yes",
+            ],
+            cwd=self._directory,
+            stdout=subprocess.DEVNULL,
+        )
+        while True:
+            with contextlib.suppress(redis.RedisError), self.ask() as connection:
+                connection.ping()
+                return self
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Kill it; all that it holds is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def ask(self) -> redis.Redis:
+        """A connection of the test itself."""
+        return redis.Redis(port=self.port, socket_timeout=5, protocol=2)
+
+
+@contextlib.asynccontextmanager
+async def _mapped() -> Any:  # noqa: ANN401 - a context manager
+    try:
+        yield
+    except (redis.TimeoutError, redis.ConnectionError) as error:
+        raise StoreError(str(error), Trouble.UNREACHABLE) from error
+    except redis.RedisError as error:
+        raise StoreError(str(error)) from error
+
+
+class PlainClient:
+    """The port `Client`, by redis-py. `before` is awaited before each call, with its name."""
+
+    def __init__(self, port: int, before: Callable[[str], Awaitable[None]] | None = None) -> None:
+        self.redis = redis.asyncio.Redis(
+            port=port,
+            socket_timeout=1,
+            socket_connect_timeout=1,
+            retry=None,
+            retry_on_error=[],
+            protocol=2,
+            single_connection_client=False,
+        )
+        self.before = before
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401
+        """See the port."""
+        if self.before is not None:
+            await self.before("run")
+        async with _mapped():
+            return await self.redis.eval(script, len(keys), *keys, *args)
+
+    async def time_microseconds(self) -> int:
+        """See the port."""
+        if self.before is not None:
+            await self.before("time")
+        async with _mapped():
+            seconds, microseconds = await self.redis.time()
+            return int(seconds) * 1_000_000 + int(microseconds)
+
+    async def close(self) -> None:
+        """See the port."""
+        await self.redis.aclose()
+
+
+class PlainStore:
+    """The port `Store`, with a set a shard."""
+
+    name = "sets"
+
+    def __init__(self, client: PlainClient, keys: Keys) -> None:
+        self.client = client
+        self._keys = keys
+
+    def key(self, window_start: int, shard: int) -> str:
+        """The set of a shard."""
+        return f"verve:{{{self._keys.cluster}:{self._keys.seconds}:{window_start}:{shard}}}:ids"
+
+    async def _before(self, what: str) -> None:
+        if self.client.before is not None:
+            await self.client.before(what)
+
+    async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
+        """See the port."""
+        await self._before("add")
+        async with _mapped():
+            pipeline = self.client.redis.pipeline(transaction=False)
+            for shard, members in groups.items():
+                pipeline.sadd(self.key(window_start, shard), *members)
+                pipeline.expireat(self.key(window_start, shard), self._keys.expiry(window_start))
+            await pipeline.execute()
+
+    async def mark(self, window_start: int, marker: bytes) -> None:
+        """See the port."""
+        await self.add(window_start, {shard: [marker] for shard in range(SHARDS)})
+
+    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
+        """See the port."""
+        await self._before("tally")
+        asked = list(markers)
+        ids, everywhere = 0, set(asked)
+        async with _mapped():
+            for shard in range(SHARDS):
+                pipeline = self.client.redis.pipeline(transaction=True)
+                pipeline.scard(self.key(window_start, shard))
+                if asked:
+                    pipeline.smismember(self.key(window_start, shard), asked)
+                size, *rest = await pipeline.execute()
+                there = (
+                    {m for m, is_there in zip(asked, rest[0], strict=True) if is_there}
+                    if (asked)
+                    else set()
+                )
+                ids += size - len(there)
+                everywhere &= there
+        return Tally(ids, frozenset(everywhere))
+
+    async def epochs(self) -> str:
+        """See the port."""
+        await self._before("epochs")
+        async with _mapped():
+            server = await self.client.redis.info("server")
+            replication = await self.client.redis.info("replication")
+            return f"{server['run_id']}.{replication['master_replid']}"
+
+    async def close(self) -> None:
+        """See the port."""
+
+
+def link(
+    port: int,
+    cluster: str,
+    seconds: int = 60,
+    before: Callable[[str], Awaitable[None]] | None = None,
+) -> tuple[PlainClient, PlainStore]:
+    """A client and a store."""
+    client = PlainClient(port, before)
+    return client, PlainStore(client, Keys(cluster, seconds))
+
+
+def run(main: Awaitable[Any], timeout: float = 20) -> Any:  # noqa: ANN401
+    """Run a coroutine on a loop of its own, with a deadline."""
+
+    async def bounded() -> Any:  # noqa: ANN401
+        return await asyncio.wait_for(main, timeout)
+
+    return asyncio.run(bounded())
+
+
+class Feed:
+    """Takes windows, and says that Kafka has them, unless it is told not to."""
+
+    def __init__(self) -> None:
+        self.windows: list[Any] = []
+        self.kafka: list[Any] = []
+        self.kafka_takes = True
+        self._lock = threading.Lock()
+
+    def publish(self, window: Any) -> None:  # noqa: ANN401
+        """See the port."""
+        with self._lock:
+            self.windows.append(window)
+
+    def delivered(self, key: Any, revision: int) -> bool:  # noqa: ANN401
+        """See the port."""
+        with self._lock:
+            told = [w for w in self.windows if w.key == key and w.revision == revision]
+            if not self.kafka_takes or not any(w.delivers for w in told):
+                return False
+            if (key, revision) not in self.kafka:
+                self.kafka.append((key, revision))
+            return True
+
+
+class Fence:
+    """A lease that holds until it is told not to."""
+
+    def __init__(self, term: int = 1) -> None:
+        self.term = term
+        self.lost = False
+
+    def holds(self) -> bool:
+        """See the port."""
+        return not self.lost
+
+
+class Told:
+    """Takes the place of `Notices`, and remembers what was told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def put(self, event: Any, **values: Any) -> None:  # noqa: ANN401
+        """See `Notices`."""
+        assert set(values) == set(event.fields), event.name
+        self.events.append((event.name, values))
+
+    def names(self) -> list[str]:
+        """The names of the events so far."""
+        return [name for name, _ in self.events]
+
+
+class Peer:
+    """A host: a counter in a segment file, a leader's loop in a thread, and a sender of new ids.
+
+    `before` is awaited before each call to Redis of the leader. Without `sends` no id is sent
+    before the window is closed.
+    """
+
+    def __init__(  # noqa: PLR0913 - what may differ
+        self,
+        directory: Path,
+        port: int,
+        cluster: str,
+        *,
+        window: int = 1,
+        sends: bool = True,
+        before: Callable[[str], Awaitable[None]] | None = None,
+        feed: Feed | None = None,
+        term: int = 1,
+        **flags: str,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.settings = config.load(
+            {
+                "state_dir": str(directory / "state"),
+                "segment": str(directory / "segment"),
+                "max_ids_per_window": "1000000",
+                "window": f"{window}s",
+                "cluster": cluster,
+                "sinks": "log,kafka",
+                "kafka_brokers": "127.0.0.1:1",
+                **flags,
+            },
+            {},
+        )
+        self.counter = Counter(
+            self.settings.segment,
+            window=window,
+            max_ids=self.settings.max_ids_per_window,
+            cluster=cluster,
+            state_directory=str(self.settings.state_dir),
+        )
+        self.port = port
+        self.before = before
+        self.feed = Feed() if feed is None else feed
+        self.told = Told()
+        self.fence = Fence(term)
+        self.sends = sends
+        self.sent: dict[int, set[int]] = {}
+        self.reconciler: Reconciler | None = None
+        self._threads: list[threading.Thread] = []
+        self._over = threading.Event()
+        if sends:
+            self.counter.send_new(1_000_000)
+
+    @property
+    def identity(self) -> str:
+        """Its name in the protocol."""
+        return self.counter.stats()["identity"]
+
+    def start(self) -> Self:
+        """Begin to lead."""
+        self._over.clear()
+        self.reconciler = Reconciler(
+            self.counter,
+            self.settings,
+            self.fence,
+            self.feed,
+            self.told,  # type: ignore[arg-type] - it is put to, no more
+            lambda made: link(self.port, made.cluster, made.window, self.before),
+        )
+        for body in (self.reconciler.run, self._tend, self._send):
+            self._threads.append(threading.Thread(target=body, daemon=True))
+            self._threads[-1].start()
+        return self
+
+    def wait_until_joined(self) -> Self:
+        """Wait until the current window is registered."""
+        wait_until(lambda: self.reconciler is not None and self.reconciler.has_joined)
+        return self
+
+    def stop(self, *, leaves: bool = False) -> None:
+        """End the threads. Without `leaves` it is as if the leader had been killed."""
+        if self.reconciler is not None:
+            self.reconciler.stop(leaves=leaves)
+        self._over.set()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        self._threads.clear()
+
+    def close(self) -> None:
+        """End it all."""
+        self.stop()
+        self.counter.close()
+
+    def add(self, ids: Iterable[int]) -> int:
+        """Count ids in one window, whose start is returned."""
+        while True:
+            ids = list(ids)
+            windows = {self.counter.add_in_window(id)[1] for id in ids}
+            if len(windows) == 1:
+                window = windows.pop()
+                self.sent.setdefault(window, set()).update(ids)
+                return window
+            for window in windows:
+                # It straddled a boundary, and what it added there is counted there.
+                self.sent.setdefault(window, set()).update(ids)
+
+    def records(self, window_start: int) -> list[Any]:
+        """What was handed on of a window."""
+        return [w for w in self.feed.windows if w.window_start == window_start]
+
+    def complete_record(self, window_start: int) -> Any:  # noqa: ANN401
+        """Wait for a complete record of a window."""
+        return wait_until(
+            lambda: [w for w in self.records(window_start) if not w.degraded], of=self
+        )[-1]
+
+    def _tend(self) -> None:
+        while not self._over.wait(min(0.02, self.counter.until_boundary() + 0.001)):
+            self.counter.lead()
+            self.counter.tend()
+
+    def _send(self) -> None:
+        connection = redis.Redis(port=self.port, socket_timeout=1, protocol=2)
+        keys = Keys(self.settings.cluster, self.settings.window)
+        while self.sends and not self._over.wait(0.02):
+            for window, shard, members in self.counter.take_new(10_000):
+                with contextlib.suppress(redis.RedisError):
+                    connection.sadd(PlainStore(None, keys).key(window, shard), *members)  # type: ignore[arg-type]
+                    self.counter.acknowledge(window, len(members))
+        connection.close()
+
+
+def wait_until(condition: Callable[[], Any], timeout: float = 20, of: Peer | None = None) -> Any:  # noqa: ANN401
+    """Wait for a condition, and give what it gave."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    seen = "" if of is None else f": {of.told.events[-20:]}, {of.feed.windows[-10:]}"
+    raise AssertionError(f"waited in vain{seen}")
