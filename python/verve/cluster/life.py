@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from verve import events
+from verve.backoff import Backoff
 from verve.sinks import KAFKA
 from verve.stores.base import RETENTION_SECONDS, StoreError
 from verve.window import Key, Window
 
-from .backoff import Backoff
 from .closing import Closing, LostError
 from .counted import Counted
 from .hosts import lives

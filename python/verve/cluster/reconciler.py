@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from verve import events
 from verve._verve import ClosedError
+from verve.backoff import Backoff
 from verve.stores.base import StoreError
 
 from . import clock
-from .backoff import Backoff
 from .hosts import BEAT_SECONDS, ClusterError
 from .markers import mark, register
 from .parts import assemble

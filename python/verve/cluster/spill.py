@@ -13,10 +13,10 @@ import time
 from typing import TYPE_CHECKING
 
 from verve import events
+from verve.backoff import Backoff
 from verve.stores.base import RETENTION_SECONDS
 
 from . import spill_file
-from .backoff import Backoff
 from .spill_file import DamagedError, SpilledIds, SpillHead
 
 if TYPE_CHECKING:
