@@ -33,7 +33,7 @@ WAITING_AT_MOST = 1_000_000
 """Ids that wait in the memory of a worker; 16 bytes each."""
 AT_ONCE = 4_000
 """Ids of a batch: more would keep the interpreter from others for milliseconds."""
-LINGER = 0.005
+LINGER = 0.01
 IDLE = 0.02
 """Seconds between two looks for ids: while there are some, and while there are none."""
 STOP_SECONDS = 1.0
