@@ -73,6 +73,14 @@ CALLBACKS = {
     "contents": Stage({"lib"}, set()),
 }
 
+PROTOCOL = {
+    "flaws": Stage({"flaw"}, set()),
+    "state": Stage({"cluster", "host", "redis", "scenario"}, {"flaws"}),
+    "rules": Stage({"closing", "publishing"}, {"flaws", "state"}),
+    "model": Stage({"checking", "model"}, {"flaws", "rules", "state"}),
+    "contents": Stage({"lib"}, set()),
+}
+
 BINDING = {
     "values": Stage({"answers", "clock", "errors", "ids", "record"}, set()),
     "counter": Stage({"accepting", "counter", "store"}, {"values"}),
@@ -277,8 +285,8 @@ def package_imports() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(
     "stages",
-    [CORE, CALLBACKS, BINDING, PACKAGE],
-    ids=["core", "callbacks", "binding", "package"],
+    [CORE, CALLBACKS, PROTOCOL, BINDING, PACKAGE],
+    ids=["core", "callbacks", "protocol", "binding", "package"],
 )
 def test_the_tables_themselves_point_one_way(stages: dict[str, Stage]) -> None:
     before: set[str] = set()
@@ -296,6 +304,21 @@ def test_no_import_in_the_core_points_back() -> None:
 def test_no_import_among_the_callbacks_points_back() -> None:
     imports = rust_imports(ROOT / "rust/callbacks/src")
     assert violations(imports | {"lib": set()}, CALLBACKS) == []
+
+
+def test_no_import_in_the_model_points_back() -> None:
+    imports = rust_imports(ROOT / "rust/protocol/src")
+    assert violations(imports | {"lib": set()}, PROTOCOL) == []
+
+
+def test_the_model_of_the_protocol_stands_alone() -> None:
+    manifests = [*(ROOT / "rust").glob("*/Cargo.toml"), *(ROOT / "bench").glob("*/Cargo.toml")]
+    for manifest in manifests:
+        text = manifest.read_text()
+        if manifest.parent.name == "protocol":
+            assert not re.search(r"^verve-", text, re.MULTILINE)
+        else:
+            assert "verve-protocol" not in text, manifest
 
 
 def test_no_import_in_the_binding_points_back() -> None:
