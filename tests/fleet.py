@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.service import free_port
 from verve import Counter, config
@@ -85,8 +88,7 @@ class PlainClient:
             port=port,
             socket_timeout=1,
             socket_connect_timeout=1,
-            retry=None,
-            retry_on_error=[],
+            retry=AsyncRetry(NoBackoff(), 0),
             protocol=2,
             single_connection_client=False,
         )
@@ -110,6 +112,7 @@ class PlainClient:
     async def close(self) -> None:
         """See the port."""
         await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
 
 
 class PlainStore:
@@ -373,7 +376,9 @@ class Peer:
             self.counter.tend()
 
     def _send(self) -> None:
-        connection = redis.Redis(port=self.port, socket_timeout=1, protocol=2)
+        connection = redis.Redis(
+            port=self.port, socket_timeout=1, protocol=2, retry=Retry(NoBackoff(), 0)
+        )
         keys = Keys(self.settings.cluster, self.settings.window)
         while self.sends and not self._over.wait(0.02):
             for window, shard, members in self.counter.take_new(10_000):

@@ -7,112 +7,20 @@ lost there. In the end there must be a complete record with the exact count, and
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.caller import FULL
-from tests.fleet import Feed, Fence, Told, link, run
-from tests.unit.rig import counter_of, settings
-from verve import ManualClock
-from verve.cluster.parts import assemble
-from verve.cluster.reconciler import Reconciler, _Turns
-from verve.stores.base import StoreError
+from tests.fleet import run
+from tests.still import SECONDS, Still
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.fleet import Server
-
-SECONDS = 60
-GRACE = 600
-
-
-class Still:
-    """A host whose clock is moved by the test; its leader's turns are taken by `turn`."""
-
-    def __init__(
-        self,
-        directory: Path,
-        server: Server,
-        cluster: str,
-        start: int,
-        before: Callable[[str], Awaitable[None]] | None = None,
-    ) -> None:
-        directory.mkdir(parents=True)
-        self.settings = settings(
-            directory,
-            cluster=cluster,
-            cluster_grace=f"{GRACE}s",
-            sinks="log,kafka",
-            kafka_brokers="127.0.0.1:1",
-        )
-        self.clock = ManualClock(wall=start - 30.0)
-        self.counter = counter_of(self.settings, self.clock)
-        self.counter.send_new(100_000)
-        self.feed, self.told, self.fence = Feed(), Told(), Fence()
-        self.reconciler = Reconciler(
-            self.counter,
-            self.settings,
-            self.fence,
-            self.feed,
-            self.told,  # type: ignore[arg-type] - it is put to, no more
-            lambda made: link(server.port, made.cluster, made.window, before),
-        )
-        self.turns: _Turns
-        self.before = before
-
-    async def begin(self) -> None:
-        """Join, and register what is to come."""
-        self.counter.lead()
-        self.counter.retain(True)
-        self.parts = assemble(
-            self.counter,
-            self.settings,
-            self.fence,
-            self.feed,
-            self.told,  # type: ignore[arg-type]
-            self.reconciler._connect,
-        )
-        # Two seconds of quiet are over in a fifth of one.
-        self.parts.watch._monotonic = lambda: time.monotonic() * 10
-        self.turns = _Turns(self.reconciler, self.parts)
-        await self.turn()
-
-    async def turn(self) -> None:
-        """Take each turn once."""
-        self.counter.tend()
-        for one in (self.turns.windows.tend, self.turns.beat, self.turns.ahead):
-            if one == self.turns.ahead and not self.turns.windows.in_touch.is_set():
-                continue
-            with contextlib.suppress(StoreError):
-                await one()
-
-    async def count(self, ids: range, *, send: bool = True) -> None:
-        """Count ids, and have them in Redis."""
-        self.counter.add_many(ids)
-        groups: dict[int, dict[int, list[bytes]]] = {}
-        for window, shard, members in self.counter.take_new(100_000) if send else []:
-            groups.setdefault(window, {}).setdefault(shard, []).extend(members)
-        for window, its in groups.items():
-            await self.parts.store.add(window, its)
-            self.counter.acknowledge(window, sum(map(len, its.values())))
-
-    def records(self, start: int) -> list[Any]:
-        """What was handed on of the window."""
-        return [w for w in self.feed.windows if w.window_start == start and w.revision]
-
-    async def end(self) -> None:
-        """End all tasks and connections."""
-        tasks = self.turns.windows.tasks()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self.parts.close()
-        self.counter.close()
 
 
 class Losing:

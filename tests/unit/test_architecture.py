@@ -136,6 +136,7 @@ PACKAGE = {
             "cluster.spill",
             "cluster.spill_file",
             "cluster.state",
+            "cluster.tasks",
             "cluster.windows",
         },
         {"binding", "log", "settings", "sinks", "stores", "window"},

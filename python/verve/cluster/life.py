@@ -133,18 +133,13 @@ class Life:
 
     async def step(self) -> float:
         """Do what is due; seconds until it is to be called again. Raises `StoreError`."""
-        if self.ids is not None and not self._registered:
-            await register(
-                self._parts.states,
-                self._markers,
-                self.window_start,
-                after_loss=self._parts.watch.losses > 0,
-            )
-            self._registered = True
         state = await self._parts.states.read(self.window_start)
-        self._markers.learn(self.window_start, dict(state.markers))
-        if self.ids is not None:
+        if self.ids is not None and not self._is_needless(state, self.ids):
+            if not self._registered:
+                await self._register(self.ids)
+                state = await self._parts.states.read(self.window_start)
             state = await self._close(state, self.ids)
+        self._markers.learn(self.window_start, dict(state.markers))
         if self._is_asked_for(state):
             attempt = await self._parts.publisher.attempt(
                 self.window_start, state, self._asked_at, self.host
@@ -194,6 +189,25 @@ class Life:
         if isinstance(self.ids, SpilledIds):
             self._parts.spills.remove(self.ids)
         self.ids = None
+
+    def _is_needless(self, state: State, ids: Ids) -> bool:
+        """Whether the record is complete without this host, which had no id to add."""
+        record = state.record
+        return (
+            ids.count == 0
+            and self.host not in state.hosts
+            and record is not None
+            and record.complete
+            and not state.asks_for_revision
+        )
+
+    async def _register(self, ids: Ids) -> None:
+        """Take part, as was done before the window started, unless that was lost."""
+        states, markers = self._parts.states, self._markers
+        if not await register(states, markers, self.window_start) and ids.count:
+            # Then nobody may know which markers are among the ids.
+            await register(states, markers, self.window_start, after_loss=True)
+        self._registered = True
 
     async def _close(self, state: State, ids: Ids) -> State:
         """Have the host complete; the state after that."""

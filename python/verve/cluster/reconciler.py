@@ -21,6 +21,7 @@ from .hosts import BEAT_SECONDS, ClusterError
 from .markers import mark, register
 from .parts import assemble
 from .state import Outcome
+from .tasks import cancel_all
 from .windows import Windows
 
 if TYPE_CHECKING:
@@ -128,9 +129,7 @@ class Reconciler:
                     async with asyncio.timeout(_LEAVE_SECONDS):
                         await turns.leave()
         finally:
-            for task in [*tasks, *windows.tasks()]:
-                task.cancel()
-            await asyncio.gather(*tasks, *windows.tasks(), return_exceptions=True)
+            await cancel_all([*tasks, *windows.tasks()])
             with contextlib.suppress(StoreError):
                 await parts.close()
 
@@ -222,7 +221,7 @@ class _Turns:
         for start in range(current + seconds, current + (AHEAD + 1) * seconds, seconds):
             if start in self._ahead:
                 continue
-            trust = await mark(parts.states, parts.store, parts.markers, start)
+            trust = await mark(parts.states, parts.store, parts.markers, start, is_open=True)
             # Not a moment later: ids that came before the marker would not be vouched for.
             if self._counter.now() < start:
                 parts.markers.trust(start, trust)
@@ -239,10 +238,12 @@ class _Turns:
     async def leave(self) -> None:
         """Take the line of this host away. If all of its ids are in Redis, say that too.
 
-        When it comes back within the window, it registers as open again.
+        When it comes back within one of these windows, it registers as open again.
         """
         parts, current = self._parts, self._counter.current().window_start
         await self.windows.close_early(current)
+        for start in self._ahead - {current}:
+            await parts.states.complete(start, parts.fleet.card.id, None, "-")
         await parts.fleet.leave()
 
     async def _repair(self) -> None:
