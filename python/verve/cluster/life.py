@@ -221,14 +221,13 @@ class Life:
         is_new = self.window_start >= self._parts.counter.published() - self._keys.seconds
         lane = self._parts.lane_of_new if is_new else self._parts.lane_of_old
         async with lane:
+            # While this one waited for others they may have gone to a spill.
+            ids = self.ids or ids
             try:
                 state = await self._closing.close(self.window_start, ids)
-            except DamagedError as error:
-                self._parts.spills.set_aside(error)
-                self._lose_ids(ids)
-                return state
-            except GoneError:
-                self._lose_ids(ids)
+            except (DamagedError, GoneError) as error:
+                if self.ids is ids:
+                    self._lose_ids(ids, error)
                 return state
         if isinstance(ids, SpilledIds):
             self._parts.notices.put(
@@ -244,8 +243,10 @@ class Life:
         acknowledged = self._parts.counter.acknowledged(self.window_start)
         return standing.marker is not None and acknowledged == ids.count
 
-    def _lose_ids(self, ids: Ids) -> None:
+    def _lose_ids(self, ids: Ids, error: DamagedError | GoneError) -> None:
         """The ids cannot be read: the window stays degraded, and is only watched from here on."""
+        if isinstance(error, DamagedError):
+            self._parts.spills.set_aside(error)
         self._parts.notices.put(
             events.WINDOW_IDS_GONE, window_start=self.window_start, ids=ids.count
         )
