@@ -20,6 +20,7 @@ from verve import Counter, config
 from verve._verve import SHARDS
 from verve.cluster import Reconciler
 from verve.cluster.keys import Keys
+from verve.notices import Notices
 from verve.stores.base import StoreError, Tally, Trouble
 
 if TYPE_CHECKING:
@@ -138,8 +139,10 @@ class PlainStore:
         async with _mapped():
             pipeline = self.client.redis.pipeline(transaction=False)
             for shard, members in groups.items():
-                pipeline.sadd(self.key(window_start, shard), *members)
-                pipeline.expireat(self.key(window_start, shard), self._keys.expiry(window_start))
+                _ = pipeline.sadd(self.key(window_start, shard), *members)
+                _ = pipeline.expireat(
+                    self.key(window_start, shard), self._keys.expiry(window_start)
+                )
             await pipeline.execute()
 
     async def mark(self, window_start: int, marker: bytes) -> None:
@@ -154,9 +157,9 @@ class PlainStore:
         async with _mapped():
             for shard in range(SHARDS):
                 pipeline = self.client.redis.pipeline(transaction=True)
-                pipeline.scard(self.key(window_start, shard))
+                _ = pipeline.scard(self.key(window_start, shard))
                 if asked:
-                    pipeline.smismember(self.key(window_start, shard), asked)
+                    _ = pipeline.smismember(self.key(window_start, shard), asked)
                 size, *rest = await pipeline.execute()
                 there = (
                     {m for m, is_there in zip(asked, rest[0], strict=True) if is_there}
@@ -236,10 +239,11 @@ class Fence:
         return not self.lost
 
 
-class Told:
+class Told(Notices):
     """Takes the place of `Notices`, and remembers what was told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.events: list[tuple[str, dict[str, Any]]] = []
 
     def put(self, event: Any, **values: Any) -> None:  # noqa: ANN401
@@ -319,7 +323,7 @@ class Peer:
             self.settings,
             self.fence,
             self.feed,
-            self.told,  # type: ignore[arg-type] - it is put to, no more
+            self.told,
             lambda made: link(self.port, made.cluster, made.window, self.before),
         )
         for body in (self.reconciler.run, self._tend, self._send):

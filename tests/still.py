@@ -28,7 +28,7 @@ GRACE = 600
 class Still:
     """A host whose clock is moved by the test; its leader's turns are taken by `turn`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what may differ
         self,
         directory: Path,
         server: Server,
@@ -58,7 +58,7 @@ class Still:
             self.settings,
             self.fence,
             self.feed,
-            self.told,  # type: ignore[arg-type] - it is put to, no more
+            self.told,
             lambda made: link(server.port, made.cluster, made.window, before),
         )
         self.turns: _Turns
@@ -73,7 +73,7 @@ class Still:
             self.settings,
             self.fence,
             self.feed,
-            self.told,  # type: ignore[arg-type]
+            self.told,
             self.reconciler._connect,
         )
         # Two seconds of quiet are over in a fifth of one.
@@ -91,10 +91,10 @@ class Still:
                 await one()
 
     async def turn_until(
-        self, condition: Callable[[], Any], *others: Still, timeout: float = 10
+        self, condition: Callable[[], Any], *others: Still, patience: float = 10
     ) -> None:
         """Take turns, and those of others, until a condition holds."""
-        until = time.monotonic() + timeout
+        until = time.monotonic() + patience
         while not condition():
             for still in (self, *others):
                 await still.turn()

@@ -52,7 +52,6 @@ def test_two_hosts_count_as_one(join: Join) -> None:
         assert b.complete_record(window).unique == record.unique
         assert record.host_unique == len(a.sent[window])
     wait_until(lambda: a.counter.settled() >= window, of=a)
-    print(a.told.events, b.told.events, a.feed.windows)
 
 
 def test_nothing_to_count(join: Join) -> None:
@@ -98,7 +97,7 @@ def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
         before = a.add(range(10))
         assert a.complete_record(before).unique == 10
         own_server.stop()
-        windows = []
+        windows: list[int] = []
         while len(windows) < 12:
             window = a.add(range(len(windows) + 1))
             wait_until(lambda: a.counter.current().window_start > window)  # noqa: B023 - at once

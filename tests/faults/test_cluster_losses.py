@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fleet import Server
+    from verve.cluster.counted import Counted
 
 
 class Losing:
@@ -37,13 +38,14 @@ class Losing:
         self._armed = True
 
     async def __call__(self, _what: str) -> None:
+        """A call is about to be made."""
         if self._armed:
             self.calls += 1
             if self.calls == self._at:
                 self._lose()
 
 
-def flush(server: Server, cluster: str, start: int) -> None:
+def flush(server: Server, cluster: str, _start: int) -> None:
     with server.ask() as redis:
         names = redis.keys(f"verve:*{cluster}:*")
         if names:
@@ -60,12 +62,12 @@ def state(server: Server, cluster: str, start: int) -> None:
         redis.delete(f"verve:{{{cluster}:60:{start}}}:state")
 
 
-def hosts(server: Server, cluster: str, start: int) -> None:
+def hosts(server: Server, cluster: str, _start: int) -> None:
     with server.ask() as redis:
         redis.delete(f"verve:{{{cluster}:60}}:hosts")
 
 
-def master(server: Server, cluster: str, start: int) -> None:
+def master(server: Server, _cluster: str, _start: int) -> None:
     with server.ask() as redis:
         redis.execute_command("DEBUG", "CHANGE-REPL-ID")
 
@@ -100,24 +102,24 @@ async def closed_with_loss(
             assert time.monotonic() < until, [s.told.events for s in pair]
             await asyncio.sleep(0.01)
         calls = losing.calls
-        for still in pair:
-            # A count that was told is never more than there is, nor is one as complete less.
-            for window in still.records(start):
-                assert window.unique <= 1_000
-                assert window.degraded or window.unique == 1_000, still.records(start)
+        check_what_was_told([still.records(start) for still in pair])
         found = await pair[0].parts.states.read(start)
         assert found.record is not None
         assert (found.record.count, found.record.complete) == (1_000, True)
-        # What one revision says is the same on all hosts.
-        told = {}
-        for still in pair:
-            for window in still.records(start):
-                saying = (window.unique, window.degraded)
-                assert told.setdefault(window.revision, saying) == saying
         return calls
     finally:
         for still in pair:
             await still.end()
+
+
+def check_what_was_told(records: list[list[Counted]]) -> None:
+    """No count was too high, none called complete too low; a revision says the same to all."""
+    told: dict[int, tuple[int, bool]] = {}
+    for record in (one for its in records for one in its):
+        assert record.unique <= 1_000
+        assert record.degraded or record.unique == 1_000, records
+        saying = (record.unique, record.degraded)
+        assert told.setdefault(record.revision, saying) == saying
 
 
 @pytest.mark.timeout(590)

@@ -17,9 +17,10 @@ from verve.cluster.publisher import Attempt, Publisher
 from verve.cluster.state import Record, States
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from tests.fleet import Server
+    from verve.stores.base import Tally
 
 
 class Leader:
@@ -31,7 +32,7 @@ class Leader:
         keys = Keys(cluster, 60)
         self.states = States(self.client, keys)
         self.fleet = Fleet(self.client, keys, Card(name, name, "1"))
-        self.watch = Watch(self.told)  # type: ignore[arg-type] - it is put to, no more
+        self.watch = Watch(self.told)
         changes = Changes(self.client, keys)
         self.publisher = Publisher(
             self.states,
@@ -39,14 +40,14 @@ class Leader:
             self.fleet,
             changes,
             self.watch,
-            self.told,  # type: ignore[arg-type]
+            self.told,
             grace_ms=600_000,
         )
         self.markers = Markers(name, 1)
 
     async def join(self, window: int) -> Trust:
         """Register, and put a marker in."""
-        lines = await self.fleet.beat(window, 0, 0)
+        lines = await self.fleet.beat(window, 0, 0, 0)
         self.watch.beat(lines, await self.store.epochs())
         return await mark(self.states, self.store, self.markers, window)
 
@@ -147,13 +148,13 @@ def test_a_publisher_that_stopped_after_its_look_commits_nothing(
         looked, go_on = asyncio.Event(), asyncio.Event()
         tally = a.store.tally
 
-        async def slow(*arguments: object) -> object:
-            found = await tally(*arguments)  # type: ignore[arg-type]
+        async def slow(window_start: int, markers: Collection[bytes]) -> Tally:
+            found = await tally(window_start, markers)
             looked.set()
             await go_on.wait()
             return found
 
-        a.store.tally = slow  # type: ignore[method-assign, assignment]
+        a.store.tally = slow  # type: ignore[method-assign]
         state = await a.states.read(window)
         attempt = asyncio.create_task(a.publisher.attempt(window, state))
         await looked.wait()

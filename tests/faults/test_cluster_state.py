@@ -140,7 +140,7 @@ def test_a_token_falls_free_and_the_slow_publisher_commits_nothing(
         (9, True, Outcome.LOWER, (1, 10, True)),
     ],
 )
-def test_a_record_never_gets_worse(
+def test_a_record_never_gets_worse(  # noqa: PLR0913, PLR0917 - the table's columns
     server: Server,
     cluster: str,
     count: int,

@@ -31,10 +31,6 @@ async def closing(*stills: Still) -> AsyncIterator[None]:
             await still.end()
 
 
-class Death(Exception):
-    """A leader was killed at this call."""
-
-
 def a_window() -> int:
     """The start of the window that ended last."""
     return int(time.time()) // SECONDS * SECONDS - SECONDS
@@ -174,7 +170,7 @@ def test_a_delivery_of_a_dead_host_is_taken_over(
 
 def delivered(server: Server, key: str) -> bool:
     with server.ask() as connection:
-        return connection.hget(key, "delivery") == b"done"
+        return bool(connection.hget(key, "delivery") == b"done")
 
 
 def test_a_window_that_is_a_day_old_is_let_go(server: Server, cluster: str, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert position is not None
     assert spilled.read(position) == spilled.read(position)
     assert read_all(spilled) == sorted(ids)
-    assert os.listdir(tmp_path) == ["one.ids"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "one.ids"]
     size = (tmp_path / "one.ids").stat().st_size
     assert len(ids) * 8 < size <= spill_file.bytes_of(len(ids))
 
@@ -130,7 +130,7 @@ def told() -> Told:
 
 def spills_of(directory: Path, told: Told, **flags: str) -> Spills:
     """The spills of some settings."""
-    return Spills(settings(directory, **flags), IDENTITY, told)  # type: ignore[arg-type]
+    return Spills(settings(directory, **flags), IDENTITY, told)
 
 
 def test_a_frozen_window_goes_to_disk_and_comes_back(tmp_path: Path, told: Told) -> None:
@@ -198,8 +198,12 @@ def test_what_is_damaged_is_set_aside_and_told_of(tmp_path: Path, told: Told) ->
     assert told.names()[-1] == "spill.damaged"
     names = sorted(path.name for path in spills.directory.iterdir())
     assert names == sorted([whole.path.name, damaged.path.name + ".damaged"])
-    spills.remove_old(damaged.path.with_name(names[-1]).stat().st_mtime + 90_000)
-    assert len(list(spills.directory.iterdir())) == 1
+    written_at = whole.path.stat().st_mtime
+    spills.remove_old(written_at + 89_000)
+    assert len(list(spills.directory.iterdir())) == 2
+    spills.remove_old(written_at + 91_000)
+    assert list(spills.directory.iterdir()) == []
+    assert told.names()[-2:] == ["spill.dropped", "spill.dropped"]
 
 
 def test_ids_that_are_fewer_than_they_should_be_are_no_spill(tmp_path: Path, told: Told) -> None:

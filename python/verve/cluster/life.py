@@ -124,8 +124,9 @@ class Life:
                 self._wake.clear()
                 pause = _PACE
             except Exception as error:  # noqa: BLE001 - no surprise may end the life of a window
-                self._parts.notices.put(events.LEADER_STUMBLED, error=repr(error))
-                pause = _SLOW
+                if self._backoff.failed():
+                    self._parts.notices.put(events.LEADER_STUMBLED, error=repr(error))
+                pause = self._backoff.remaining
             # Not `wait_for`, which in Python 3.11 may swallow that the task is cancelled.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -134,6 +135,9 @@ class Life:
     async def step(self) -> float:
         """Do what is due; seconds until it is to be called again. Raises `StoreError`."""
         state = await self._parts.states.read(self.window_start)
+        # By Redis's time too: what is written of a window that is older is gone at once.
+        if self.expire(state.now / 1_000):
+            return 0.0
         if self.ids is not None and not self._is_needless(state, self.ids):
             if not self._registered:
                 await self._register(self.ids)
@@ -162,7 +166,6 @@ class Life:
         if self._handed or self._figures is None or self.ids is None:
             return
         if min(since_end, since_begin) >= patience:
-            self._handed = (0, False)
             self._parts.feed.publish(
                 Counted.of(
                     self._figures,
@@ -172,6 +175,7 @@ class Life:
                     delivers=False,
                 )
             )
+            self._handed = (0, False)
 
     def expire(self, now: float) -> bool:
         """End it, if its ids are as old as those of others in Redis may be; whether it is over."""
@@ -295,7 +299,6 @@ class Life:
         handed = self._handed or (-1, False)
         if (record.revision, delivers) <= handed or (self._figures is None and not delivers):
             return
-        self._handed = (record.revision, delivers)
         figures = self._figures or Window(
             window_start=self.window_start, window_seconds=self._keys.seconds, unique=0
         )
@@ -309,6 +312,7 @@ class Life:
                 delivers=delivers,
             )
         )
+        self._handed = (record.revision, delivers)
 
     def _judge(self, state: State) -> None:
         """Whether there is nothing more to do."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from verve import events
@@ -81,8 +82,16 @@ class Reconciler:
 
     def run(self) -> None:
         """Work until `stop`, or until the lease is lost: the body of a thread."""
-        with contextlib.suppress(ClosedError):
-            asyncio.run(self._main())
+        backoff = Backoff(longest=5.0)
+        while not self._stopped and self._lease.holds():
+            try:
+                asyncio.run(self._main())
+            except ClosedError:
+                return
+            except Exception as error:  # noqa: BLE001 - the thread must outlive any surprise
+                if backoff.failed():
+                    self._notices.put(events.LEADER_STUMBLED, error=repr(error))
+                time.sleep(min(_LOCAL_PACE * 10, backoff.remaining))
 
     def stop(self, *, leaves: bool = False) -> None:
         """End `run` soon. `leaves`: this host stops, so nobody should wait for it."""
@@ -177,7 +186,8 @@ class _Turns:
         try:
             skew = int(self._reconciler.skew_seconds * 1_000)
             since = min(self._since, self.windows.oldest())
-            lines = await parts.fleet.beat(since, self.windows.unsent(), skew)
+            touch = parts.watch.in_touch_since
+            lines = await parts.fleet.beat(since, self.windows.unsent(), skew, touch)
             epochs = await parts.store.epochs()
             self._reconciler.refusal = None
             self._back()
@@ -280,6 +290,9 @@ class _Turns:
     def _meet(self, lines: Lines) -> None:
         """Tell who came and who went."""
         self._reconciler.lines = lines
+        if self._parts.watch.is_quiet:
+            # The lines may just have been lost, all of them.
+            return
         silent = self._parts.fleet.silent_ms
         here = {host.id for host in lines.hosts.values() if lines.now - host.beat <= silent}
         known = here if self._known is None else self._known

@@ -118,12 +118,16 @@ class Spills:
         self._notices.put(events.SPILL_DAMAGED, error=error, kept=kept)
 
     def remove_old(self, now: float) -> None:
-        """Remove what was set aside longer ago than ids are kept."""
+        """Remove what was written longer ago than ids are kept: it was set aside, or is unused.
+
+        An hour more, since the windows themselves remove what they use.
+        """
         if not self.directory.exists():
             return
-        for path in self.directory.glob("*.damaged"):
-            if path.stat().st_mtime < now - RETENTION_SECONDS:
+        for path in list(self.directory.iterdir()):
+            if path.stat().st_mtime < now - RETENTION_SECONDS - 3_600:
                 path.unlink(missing_ok=True)
+                self._notices.put(events.SPILL_DROPPED, path=path)
 
     def _tell_full(self, used: int) -> None:
         if not self._full:
