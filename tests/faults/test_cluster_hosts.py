@@ -185,3 +185,27 @@ def test_the_running_count_is_that_of_all_hosts(join: Join) -> None:
     if b.counter.current().window_start == window:
         wait_until(lambda: a.counter.cluster_count(window) == 200)
         wait_until(lambda: b.counter.cluster_count(window) == 200)
+
+
+def test_a_redis_that_hangs_holds_up_neither_accepts_nor_the_end(
+    own_server: Server, cluster: str, tmp_path: Path
+) -> None:
+    a = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
+    try:
+        own_server.freeze()
+        window = a.add(range(10))
+        slowest = 0.0
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            began = time.perf_counter()
+            a.counter.add(7)
+            slowest = max(slowest, time.perf_counter() - began)
+            time.sleep(0.001)
+        assert slowest < 0.5
+        wait_until(lambda: a.records(window), of=a)
+        assert "redis.away" in a.told.names()
+        began = time.monotonic()
+        a.stop()
+        assert time.monotonic() - began < 3
+    finally:
+        a.close()

@@ -71,8 +71,7 @@ def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
         waiting = asyncio.create_task(dead.wait())
         await asyncio.wait([turns, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        turns.cancel()
-        await asyncio.gather(turns, return_exceptions=True)
+        await cancel_all([turns])
         await first.end()
         second = Still(tmp_path / str(at), server, name, start, term=2)
         async with closing(second):

@@ -241,8 +241,10 @@ class _Turns:
         """Note what all hosts have counted in the current window so far."""
         await self.windows.in_touch.wait()
         parts, current = self._parts, self._counter.current().window_start
-        markers = {*parts.markers.known(current), *(await parts.states.read(current)).markers}
-        tally = await parts.store.tally(current, markers)
+        # Remembered by all, so that a marker is known even if the state and its host are lost.
+        state = await parts.states.read(current)
+        parts.markers.learn(current, dict(state.markers))
+        tally = await parts.store.tally(current, parts.markers.known(current).keys())
         self._counter.note_cluster_count(current, tally.ids)
 
     async def leave(self) -> None:
