@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import build
 import machine
+from receiver import Receiver
 from running import Running
 from servers import SERVERS
 
@@ -78,6 +79,10 @@ class Loaded:
     warm_up: float = WARM_UP
     all_cores: bool = False
     """Whether server and generator share all cores; else each has one."""
+    redis_apart: bool = False
+    """Whether its Redis has the generator's core, as another host's would be; else the server's."""
+    endpoint: bool = False
+    """Whether each request names an endpoint, of a receiver on the generator's core."""
     called: str = ""
     """A name of its own, where one server stands twice in a scenario."""
     heading: str = ""
@@ -101,18 +106,30 @@ class Loaded:
 
     def measure(self) -> Sample:
         """Start the server, warm it up, load it, and compare its count with the ids sent."""
+        if not self.endpoint:
+            return self._measure(self.arguments)
+        _, other = machine.cores()
+        with Receiver([other]) as receiver:
+            sample = self._measure((*self.arguments, "--endpoint", receiver.url))
+        sent = sample.raw["ids_in_all"]
+        if (came := receiver.came) != sent:
+            sample.problems.append(f"{came:,} of {sent:,} callbacks came")
+        return sample
+
+    def _measure(self, arguments: Sequence[str]) -> Sample:
         one, other = machine.cores()
         server_cores = (one, other) if self.all_cores else (one,)
         load_cores = (one, other) if self.all_cores else (other,)
         if self.within_window:
             await_room(self.window, self.warm_up + self.seconds + ROOM)
         runs = []
-        with Running(SERVERS[self.server], server_cores, self.window) as running:
+        redis_cores = load_cores if self.redis_apart else server_cores
+        with Running(SERVERS[self.server], server_cores, self.window, redis_cores) as running:
             if self.warm_up:
-                runs.append(self._load(running.port, self.warm_up, load_cores))
+                runs.append(self._load(running.port, self.warm_up, load_cores, arguments))
             cpu = running.cpu_seconds()
             watches = machine.Watch.of(server_cores), machine.Watch.of(load_cores)
-            result = self._load(running.port, self.seconds, load_cores)
+            result = self._load(running.port, self.seconds, load_cores, arguments)
             runs.append(result)
             cpu = running.cpu_seconds() - cpu
             if self.all_cores:
@@ -122,11 +139,16 @@ class Loaded:
                 disturbed = max(watch.foreign_share(own) for watch, own in shares)
             problems = [problem for run in runs for problem in answers_wrong(run)]
             problems += count_wrong(running, sum(run["distinct"] for run in runs))
+            if self.endpoint:
+                running.stop()  # which sends what waits
         result["server_cpu_seconds"] = cpu
+        result["ids_in_all"] = sum(run["ids"] for run in runs)
         return Sample(figures_of(result), problems, disturbed, result)
 
-    def _load(self, port: int, seconds: float, cores: Sequence[int]) -> dict[str, Any]:
-        return load(port, self.window, cores, (*self.arguments, "--duration", str(seconds)))
+    def _load(
+        self, port: int, seconds: float, cores: Sequence[int], arguments: Sequence[str]
+    ) -> dict[str, Any]:
+        return load(port, self.window, cores, (*arguments, "--duration", str(seconds)))
 
 
 @dataclass(frozen=True)

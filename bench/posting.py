@@ -10,11 +10,12 @@ import build
 import machine
 import senders
 from contenders import Sample, children_cpu
+from receiver import Receiver
 
 
 @dataclass(frozen=True)
 class Posting:
-    """One sender; the receiver is `rust/callbacks/examples/storm.rs`."""
+    """One sender, and a receiver."""
 
     name: str
     title: str
@@ -30,23 +31,22 @@ class Posting:
     def measure(self) -> Sample:
         """Send all, and compare with what came."""
         one, other = machine.cores()
-        command = machine.pinned([other], [str(build.program(build.STORM)), "receive"])
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as receiver:
-            port = receiver.stdout.readline().strip() if receiver.stdout else ""
+        with Receiver([other]) as receiver:
             watch, own = machine.Watch.of([one]), children_cpu()
             sender = [
                 build.python_module(self.name),
                 str(build.BENCH / "senders.py"),
-                *(self.name, port, str(self.posts), str(self.concurrency)),
+                *(self.name, str(receiver.port), str(self.posts), str(self.concurrency)),
             ]
-            done = subprocess.run(machine.pinned([one], sender), stdout=pipe, check=False)
+            done = subprocess.run(
+                machine.pinned([one], sender), stdout=subprocess.PIPE, check=False
+            )
             disturbed = watch.foreign_share(children_cpu() - own)
-            came = int(receiver.communicate()[0])
         if done.returncode:
             raise build.BuildError(f"the sender failed: `{' '.join(sender)}`")
         result = json.loads(done.stdout)
         sent = self.posts + senders.warm_up(self.posts)
+        came = receiver.came
         problems = [] if came == sent else [f"{came:,} of {sent:,} posts came"]
         figures = {
             "rate": self.posts / result["seconds"],

@@ -21,7 +21,7 @@ import machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from servers import Server
+    from servers import Server, Told
 
 COUNT_LINE = re.compile(r"Unique requests in the last minute: (\d+)$", re.MULTILINE)
 PATIENCE = 20.0
@@ -35,8 +35,16 @@ class ServerError(RuntimeError):
 class Running:
     """A server on some cores, one worker a core, with state of its own that goes away with it."""
 
-    def __init__(self, server: Server, cores: Sequence[int], window: int) -> None:
+    def __init__(
+        self,
+        server: Server,
+        cores: Sequence[int],
+        window: int,
+        redis_cores: Sequence[int] | None = None,
+    ) -> None:
+        """`redis_cores`: where its Redis runs, if not on the cores of the server."""
         self.server = server
+        self._redis_cores = cores if redis_cores is None else redis_cores
         self.port = free_port()
         self._window = window
         self._cores = cores
@@ -51,11 +59,7 @@ class Running:
     def __enter__(self) -> Self:
         self._output = self._log.open("wb")
         try:
-            redis = 0
-            if self.server.redis:
-                redis = free_port()
-                self._start(build.redis(redis), Path(self._folder.name), {})
-                self._await(redis)
+            arguments, told = self._start_redis()
             inherited = {k: v for k, v in os.environ.items() if not k.startswith("VERVE_")}
             environment = {
                 **inherited,
@@ -65,12 +69,11 @@ class Running:
                 "VERVE_STATE_DIR": str(Path(self._folder.name) / "state"),
                 "VERVE_SEGMENT": str(self._segment),
                 **self.server.environment,
+                **told,
             }
             command = self.server.command(self.port, self._window, len(self._cores))
-            if redis:
-                command += ["-redis", f"127.0.0.1:{redis}"]
             self.started = time.monotonic()
-            self._start(command, self.server.folder, environment)
+            self._start([*command, *arguments], self.server.folder, environment, self._cores)
             self._await(self.port)
         except BaseException:
             self.close()
@@ -136,9 +139,24 @@ class Running:
         """Whether its log says what its title promises."""
         return self.server.says in self.log()
 
-    def _start(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    def _start_redis(self) -> Told:
+        """Start the Redis that the server needs, and give what tells the server of it."""
+        if self.server.redis is None:
+            return [], {}
+        port = free_port()
+        self._start(build.redis(port), Path(self._folder.name), {}, self._redis_cores)
+        self._await(port)
+        return self.server.redis(port)
+
+    def _start(
+        self,
+        command: list[str],
+        folder: Path,
+        environment: dict[str, str],
+        cores: Sequence[int],
+    ) -> None:
         process = subprocess.Popen(
-            machine.pinned(self._cores, command),
+            machine.pinned(cores, command),
             cwd=folder,
             env=environment or None,
             stdin=subprocess.DEVNULL,

@@ -76,7 +76,9 @@ def servers(plan: Plan) -> list[Scenario]:
         *accepts(plan.seconds),
         latency(4 * plan.seconds),
         *([steady()] if plan.full else []),
+        *clusters(plan.seconds),
         *batches(plan.seconds),
+        with_callbacks(4 * plan.seconds),
         callbacks(plan),
         *at_rest(plan),
     ]
@@ -159,15 +161,54 @@ def latency(seconds: float) -> Scenario:
 def steady() -> Scenario:
     """Minutes at a constant rate."""
     arguments = (*CONNECTIONS, "--rate", "10000")
+    seconds = 180.0
     return Scenario(
         "steady",
-        "10,000/s for three minutes under plain `granian verve.app:app`, minutes as windows",
-        [Loaded("verve-plain", arguments, 180.0)],
+        "10,000/s for three minutes, minutes as windows: plain `granian verve.app:app`, in Redis"
+        " mode, with callbacks",
+        [
+            Loaded("verve-plain", arguments, seconds),
+            Loaded("verve-redis", arguments, seconds, redis_apart=True),
+            Loaded("verve-callbacks", arguments, seconds, endpoint=True),
+        ],
         LATENCY_COLUMNS,
         more_is_better=False,
         rounds=1,
         note="A request that fails, or a count that is wrong, makes it a failure.",
     )
+
+
+def clusters(seconds: float) -> list[Scenario]:
+    """Accepts in Redis mode."""
+
+    def contenders(names: Sequence[str], ids: str, *, within: bool = False) -> list[Contender]:
+        arguments = (*CONNECTIONS, "--ids", ids)
+        return [
+            Loaded(name, arguments, seconds, within_window=within, redis_apart=True)
+            for name in names
+        ]
+
+    note = "Redis has the core of the generator, as if it were another host; its CPU time is part."
+    return [
+        Scenario(
+            "redis-distinct",
+            "Accept in Redis mode, distinct ids, one worker on one core",
+            contenders(("verve-redis", "verve", "gin-redis"), "distinct"),
+            RATE_COLUMNS,
+            [Goal(0.75, "verve"), Goal(3.0, "gin-redis")],
+            note=note,
+        ),
+        Scenario(
+            "redis-duplicates",
+            f"Accept in Redis mode, the same {DUPLICATES:,} ids over and over",
+            contenders(
+                ("verve-redis", "verve", "gin-redis"), f"duplicates:{DUPLICATES}", within=True
+            ),
+            RATE_COLUMNS,
+            [Goal(0.9, "verve")],
+            note=note,
+        ),
+    ]
 
 
 def batches(seconds: float) -> list[Scenario]:
@@ -210,6 +251,23 @@ def batches(seconds: float) -> list[Scenario]:
         )
         for kind, goal in goals.items()
     ]
+
+
+def with_callbacks(seconds: float) -> Scenario:
+    """What callbacks cost those who accept."""
+    arguments = (*CONNECTIONS, "--rate", "10000")
+    return Scenario(
+        "accept-callbacks",
+        "Accept at a constant 10,000/s, each naming an endpoint, p99 from the intended start",
+        [
+            Loaded("verve-callbacks", arguments, seconds, endpoint=True),
+            Loaded("verve", arguments, seconds, heading="Verve, no endpoints"),
+        ],
+        LATENCY_COLUMNS,
+        [Goal(2.0, "verve")],
+        more_is_better=False,
+        note="The receiver shares the generator's core. Every callback is counted there.",
+    )
 
 
 def callbacks(plan: Plan) -> Scenario:

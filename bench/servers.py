@@ -19,6 +19,9 @@ FAST_PATH = "Accepts are answered without the event loop"
 Command = Callable[[int, int, int], list[str]]
 """Takes the port, the length of a window in seconds, and the number of workers."""
 
+Told = tuple[list[str], dict[str, str]]
+"""Arguments and environment that tell a server where its Redis is."""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -35,13 +38,13 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     says: str = ""
     """What must stand in its log, for it to be what the title says."""
-    redis: bool = False
-    """Whether it gets a Redis of its own, on the same cores."""
+    redis: Callable[[int], Told] | None = None
+    """How it is told the port of a Redis of its own, if it gets one."""
 
     def prepare(self) -> None:
         """Build what it needs; raises `MissingError`."""
         self.command(0, 60, 1)
-        if self.redis:
+        if self.redis is not None:
             build.redis(0)
 
 
@@ -66,6 +69,14 @@ def _verve_plain(port: int, window: int, workers: int) -> list[str]:
 def _verve_serve(port: int, _window: int, workers: int) -> list[str]:
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     return [build.python_module("verve"), "-m", "verve", "serve", *address]
+
+
+def _gin_redis(port: int) -> Told:
+    return ["-redis", f"127.0.0.1:{port}"], {}
+
+
+def _verve_redis(port: int) -> Told:
+    return [], {"VERVE_REDIS_URL": f"redis://127.0.0.1:{port}", "VERVE_CLUSTER": "bench"}
 
 
 def _hyper(port: int, _window: int, _workers: int) -> list[str]:
@@ -120,7 +131,28 @@ SERVERS = {
             counts=False,
         ),
         Server("gin", "Gin, sync.Map", _gin),
-        Server("gin-redis", "Gin, Redis SET NX EX", _gin, redis=True),
+        Server(
+            "verve-redis",
+            "Verve, Redis mode",
+            _verve,
+            answers_count=True,
+            environment={"VERVE_FAST_PATH": "on"},
+            says=FAST_PATH,
+            redis=_verve_redis,
+        ),
+        Server(
+            "verve-callbacks",
+            "Verve, each with a callback",
+            _verve,
+            answers_count=True,
+            environment={
+                "VERVE_FAST_PATH": "on",
+                "VERVE_CALLBACK_ALLOW": "127.0.0.1",
+                "VERVE_CALLBACK_LOG": "summary",
+            },
+            says=FAST_PATH,
+        ),
+        Server("gin-redis", "Gin, Redis SET NX EX", _gin, redis=_gin_redis),
         Server("hyper", "bare hyper", _hyper, counts=False),
         Server("fastapi", "FastAPI, dict", _fastapi, folder=PEERS / "fastapi"),
     )

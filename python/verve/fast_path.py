@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Watcher = Any
     Schedule = Callable[[Watcher], None]
 
-TESTED_GRANIAN = frozenset({"2.8.7"})
+TESTED_GRANIAN = frozenset({"2.8.7", "2.8.9"})
 """The versions that the contract tests ran against, fast path included."""
 
 # The functions of `granian._futures` that build a schedule function, for both of its task

@@ -101,6 +101,17 @@ PACKAGE = {
     ),
     "log": Stage({"events", "log", "notices"}, {"settings"}),
     "window": Stage({"window"}, {"binding"}),
+    "stores": Stage(
+        {
+            "stores",
+            "stores.address",
+            "stores.base",
+            "stores.client",
+            "stores.redis_keys",
+            "stores.redis_sets",
+        },
+        {"binding", "log", "settings"},
+    ),
     "sinks": Stage(
         {
             "sinks",

@@ -73,7 +73,7 @@ def test_no_thread_is_left() -> None:
 
 
 def test_the_client_is_imported_only_when_it_is_needed() -> None:
-    code = "import sys, verve.app, verve.cli; sys.exit('aiokafka' in sys.modules)"
+    code = "import sys, verve.app, verve.commands.cli; sys.exit('aiokafka' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

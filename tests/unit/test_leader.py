@@ -131,7 +131,7 @@ import os, sys, time
 from pathlib import Path
 from tests.unit import rig
 from verve import log
-from verve.leader import Leader
+from verve.publishing.leader import Leader
 settings = rig.settings(Path(sys.argv[1]), window="1")
 log.configure(settings)
 counter = rig.counter_of(settings)

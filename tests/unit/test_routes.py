@@ -137,7 +137,7 @@ def test_readiness(
 
 _PROGRAM = """
 import asyncio, os, signal
-from verve import routes
+from verve.http import routes
 from verve.worker import Worker
 
 async def main():

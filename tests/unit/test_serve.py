@@ -169,10 +169,10 @@ def test_workers_that_cannot_start_end_it(tmp_path: Path) -> None:
     token.write_text("s3cret")
     code = f"""
 import os
-from verve import serve
+from verve.commands import serve
 # The parent finds the file, its workers do not.
 serve._summary = lambda *_: os.unlink({str(token)!r})
-from verve.cli import main
+from verve.commands.cli import main
 main(prog_name="verve")
 """
     done = subprocess.run(

@@ -49,8 +49,6 @@ pub struct Batch {
 struct Stretch {
     recorded: usize,
     new: u64,
-    /// The ids that were new, if somebody wants them.
-    found: Vec<i64>,
     /// The next id met the freeze of its window.
     sealed: bool,
     ended: Result<(), Shortage>,
@@ -122,12 +120,15 @@ impl Counter {
                     break;
                 }
             };
-            let stretch = self.add_stretch(seat, word, &rest[..rest.len().min(CHUNK)], late);
+            let chunk = &rest[..rest.len().min(CHUNK)];
+            // A plain buffer, and one loop: with a second one nobody's inserts are inlined any more.
+            let mut found = vec![0; if seat.outgoing.is_on() { chunk.len() } else { 0 }];
+            let stretch = self.add_stretch(seat, word, chunk, late, &mut found);
+            if !found.is_empty() && stretch.new > 0 {
+                seat.outgoing.extend(word.window(), &found[..stretch.new as usize]);
+            }
             late = stretch.sealed;
             batch.recorded += stretch.recorded;
-            if !stretch.found.is_empty() {
-                seat.outgoing.extend(word.window(), &stretch.found);
-            }
             if stretch.recorded > 0 {
                 let window_start = self.start_of(word.window());
                 match batch.shares.last_mut() {
@@ -151,16 +152,22 @@ impl Counter {
     }
 
     /// Inserts `ids` into the arena that the caller has entered, and leaves it. `late`: the first of
-    /// them met the freeze of the window before.
-    fn add_stretch(&self, seat: &Seat, word: Word, ids: &[i64], late: bool) -> Stretch {
+    /// them met the freeze of the window before. Those that are new are put into `found`, as far as it
+    /// has room.
+    fn add_stretch(
+        &self,
+        seat: &Seat,
+        word: Word,
+        ids: &[i64],
+        late: bool,
+        found: &mut [i64],
+    ) -> Stretch {
         let slot = &self.front().slots[seat.slot];
         let counts = &slot.counts[word.arena()];
         let table = self.table(word.arena(), word.start());
         // Relaxed throughout: figures.
         counts.requests.fetch_add(ids.len() as u64, Ordering::Relaxed);
-        let mut stretch =
-            Stretch { recorded: 0, new: 0, found: Vec::new(), sealed: false, ended: Ok(()) };
-        let wanted = seat.outgoing.is_on();
+        let mut stretch = Stretch { recorded: 0, new: 0, sealed: false, ended: Ok(()) };
         let extents = table.extents();
         // With several extents each id asks for many lines, and the first cache holds few hundred.
         let ahead = if extents == 1 { AHEAD } else { AHEAD / 4 };
@@ -178,12 +185,12 @@ impl Counter {
             }
             match table.insert(word) {
                 Ok(Insert::New) => {
+                    if let Some(place) = found.get_mut(stretch.new as usize) {
+                        *place = ids[at];
+                    }
                     stretch.new += 1;
                     if stretch.new.is_multiple_of(BEHIND) {
                         counts.new.fetch_add(BEHIND, Ordering::Relaxed);
-                    }
-                    if wanted {
-                        stretch.found.push(ids[at]);
                     }
                 }
                 Ok(Insert::Present) => {}

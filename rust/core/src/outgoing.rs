@@ -65,7 +65,11 @@ impl Outgoing {
     #[inline(never)]
     pub(crate) fn extend(&self, window: u64, ids: &[i64]) {
         let mut queue = self.lock();
-        let room = (self.limit() as usize).saturating_sub(queue.waiting);
+        let limit = self.limit() as usize;
+        if limit == 0 {
+            return;
+        }
+        let room = limit.saturating_sub(queue.waiting);
         let (mut ids, left_out) = ids.split_at(ids.len().min(room));
         queue.left_out += left_out.len() as u64;
         queue.waiting += ids.len();

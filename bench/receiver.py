@@ -1,0 +1,39 @@
+"""A receiver of callbacks that counts them: `rust/callbacks/examples/storm.rs`."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Self
+
+import build
+import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Receiver:
+    """Receives while it is entered; then `came` is the number of posts."""
+
+    def __init__(self, cores: Sequence[int]) -> None:
+        self._cores = cores
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.came = 0
+
+    @property
+    def url(self) -> str:
+        """Where it receives."""
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def __enter__(self) -> Self:
+        pipe = subprocess.PIPE
+        command = machine.pinned(self._cores, [str(build.program(build.STORM)), "receive"])
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        self.port = int(self._process.stdout.readline()) if self._process.stdout else 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            # It ends with its input, and then says how many came.
+            self.came = int(self._process.communicate()[0] or 0)

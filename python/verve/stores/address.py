@@ -1,0 +1,110 @@
+"""Where Redis is: what `VERVE_REDIS_URL` says, read without asking anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import unquote, urlsplit
+
+from verve._verve import SettingError
+
+DEFAULT_PORT = 6379
+DEFAULT_SENTINEL_PORT = 26379
+_HINT = (
+    "hint: redis://[user:password@]host:6379[/0], rediss://... for TLS, "
+    "redis+cluster://host:6379,host:6379, redis+sentinel://host:26379,host:26379/<service>[/0]"
+)
+
+
+class Kind(StrEnum):
+    """How the servers belong together."""
+
+    SINGLE = "single"
+    CLUSTER = "cluster"
+    SENTINEL = "sentinel"
+
+
+_SCHEMES = {
+    "redis": (Kind.SINGLE, False),
+    "rediss": (Kind.SINGLE, True),
+    "redis+cluster": (Kind.CLUSTER, False),
+    "rediss+cluster": (Kind.CLUSTER, True),
+    "redis+sentinel": (Kind.SENTINEL, False),
+    "rediss+sentinel": (Kind.SENTINEL, True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """The servers to begin with, and how to enter. `service` is the name that sentinels know."""
+
+    kind: Kind
+    tls: bool
+    nodes: tuple[tuple[str, int], ...]
+    database: int = 0
+    service: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The URL without its secrets."""
+        scheme = next(name for name, value in _SCHEMES.items() if value == (self.kind, self.tls))
+        nodes = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.nodes)
+        service = "" if self.service is None else f"/{self.service}"
+        database = f"/{self.database}" if self.database else ""
+        return f"{scheme}://{nodes}{service}{database}"
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read a URL. Raises `SettingError`, which shows nothing that may be a secret."""
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme.lower() not in _SCHEMES:
+            raise SettingError(f"not a URL of Redis: `{scheme[:20]}...`; {_HINT}")
+        kind, tls = _SCHEMES[scheme.lower()]
+        entry, at, places = rest.rpartition("@")
+        hosts, _, path = places.partition("/")
+        if "?" in places or "#" in places:
+            raise SettingError(f"a URL of Redis has no `?` and no `#` here; {_HINT}")
+        user, _, password = entry.partition(":")
+        default = DEFAULT_SENTINEL_PORT if kind is Kind.SENTINEL else DEFAULT_PORT
+        nodes = tuple(_node(text, default) for text in hosts.split(","))
+        if kind is Kind.SINGLE and len(nodes) > 1:
+            raise SettingError(
+                f"one server is named by `{scheme}://`, not several: `{hosts}`; {_HINT}"
+            )
+        parts = [unquote(part) for part in path.split("/")] if path else []
+        service = None
+        if kind is Kind.SENTINEL:
+            if not parts or not parts[0]:
+                raise SettingError(f"the service that the sentinels watch is missing; {_HINT}")
+            service = parts.pop(0)
+        database = parts.pop(0) if parts else ""
+        if parts or not (database or "0").isdecimal():
+            raise SettingError(f"not the number of a database: `{path}`; {_HINT}")
+        if kind is Kind.CLUSTER and int(database or 0):
+            raise SettingError("a Redis Cluster has the database 0 only; hint: leave it out")
+        return cls(
+            kind=kind,
+            tls=tls,
+            nodes=nodes,
+            database=int(database or 0),
+            service=service,
+            user=unquote(user) or None,
+            password=unquote(password) or None if at else None,
+        )
+
+    def masked(self, text: str) -> str:
+        """`text` without the password: it is to be logged."""
+        return text.replace(self.password, "***") if self.password else text
+
+
+def _node(text: str, default: int) -> tuple[str, int]:
+    try:
+        found = urlsplit(f"//{text}")
+        host, port = found.hostname, found.port
+    except ValueError:
+        host = port = None
+    if not host:
+        raise SettingError(f"not a host of Redis: `{text}`; {_HINT}")
+    return host, default if port is None else port

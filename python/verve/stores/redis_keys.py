@@ -1,0 +1,80 @@
+"""A key an id, as the Go service did it: for compatibility, and to compare with.
+
+It may count too few, and cannot tell: an id is counted by whoever hears that its key is new. If
+that reply is lost, whoever asks again hears that the key is there. The sets have no such error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .base import RETENTION_SECONDS, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from .client import RedisClient
+
+_AT_ONCE = 1_000
+
+
+class RedisKeys:
+    """The strategy `keys`: `SET <key of the id> 1 NX EX`, counted by the replies that said new."""
+
+    name = "keys"
+
+    def __init__(self, client: RedisClient, cluster: str, seconds: int) -> None:
+        """`seconds`: the length of a window."""
+        self._client = client
+        self._cluster = cluster
+        self._seconds = seconds
+
+    async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
+        """Add ids to a window; it is safe to repeat, and counts too few when a reply is lost."""
+        ids = [int.from_bytes(m, "little", signed=True) for ms in groups.values() for m in ms]
+        for start in range(0, len(ids), _AT_ONCE):
+            await self._add(window_start, ids[start : start + _AT_ONCE])
+
+    async def _add(self, window_start: int, ids: Sequence[int]) -> None:
+        keep = self._seconds + RETENTION_SECONDS
+        with self._client.translated():
+            async with self._client.redis.pipeline(transaction=False) as pipeline:
+                for id in ids:
+                    pipeline.set(self._key(window_start, str(id)), 1, nx=True, ex=keep)
+                replies = await pipeline.execute()
+            new = sum(reply is not None for reply in replies)
+            if new:
+                async with self._client.redis.pipeline(transaction=False) as pipeline:
+                    key = self._key(window_start, "count")
+                    pipeline.incrby(key, new)
+                    pipeline.expireat(key, window_start + keep)
+                    await pipeline.execute()
+
+    async def mark(self, window_start: int, marker: bytes) -> None:
+        """Keep a marker beside the ids."""
+        with self._client.translated():
+            key = self._key(window_start, f"marker:{marker.hex()}")
+            await self._client.redis.set(key, 1, ex=self._seconds + RETENTION_SECONDS)
+
+    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
+        """The count of replies that said new. `markers` are looked for."""
+        known = list(markers)
+        with self._client.translated():
+            async with self._client.redis.pipeline(transaction=False) as pipeline:
+                pipeline.get(self._key(window_start, "count"))
+                for marker in known:
+                    pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
+                count, *present = await pipeline.execute()
+        there = frozenset(m for m, found in zip(known, present, strict=True) if found)
+        return Tally(int(count or 0), there)
+
+    async def epochs(self) -> str:
+        """A word that changes with every restart and failover of a master that keeps ids."""
+        return await self._client.epochs()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def _key(self, window_start: int, name: str) -> str:
+        return f"verve:{{{self._cluster}:{self._seconds}:{window_start}}}:{name}"

@@ -1,0 +1,50 @@
+"""Hosts whose wall clocks differ agree on every window: they go by the clock of Redis."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.redis import RedisServer
+
+from tests import records
+from tests.hosts import Fleet, assert_exactly_counted, assert_never_lowered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import StartLoad
+
+SHIFT = Path(__file__).parents[1] / "clock_shift.c"
+
+
+@pytest.mark.timeout(240)
+def test_clocks_that_differ_by_five_seconds(
+    tmp_path: Path, start_load: StartLoad, scale: Callable[[int], int]
+) -> None:
+    library = tmp_path / "clock_shift.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, SHIFT, "-ldl"], check=True)
+    each = [{"LD_PRELOAD": str(library), "VERVE_TEST_SHIFT": shift} for shift in ("0", "5", "-5")]
+    with (
+        RedisServer(tmp_path / "redis") as redis,
+        Fleet(tmp_path, redis.url, each=each) as fleet,
+    ):
+        skews = [host.metrics()["verve_cluster_skew_seconds"] for host in fleet.hosts]
+        assert [round(skew) for skew in skews] == [0, 5, -5]
+        loads = [
+            start_load(host, "--rate", "1000", "--ids", "uniform:10000", "--seed", str(number))
+            for number, host in enumerate(fleet.hosts)
+        ]
+        time.sleep(fleet.window * scale(50) + 1)
+        results = [load.stop() for load in loads]
+        assert [result.faults for result in results] == [{}, {}, {}]
+        sent = records.load(*(load.out for load in loads))
+        final = fleet.settled(sent.windows()[-1])
+        # The answers of all hosts name windows of one clock, that of Redis, which is this one's.
+        starts = sent.windows()
+        assert max(starts) - min(starts) <= fleet.window * (scale(50) + 3)
+        assert_exactly_counted(final, sent)
+        assert_never_lowered(fleet.hosts)

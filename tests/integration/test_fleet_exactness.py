@@ -1,0 +1,65 @@
+"""Three hosts that share a Redis publish the distinct ids over all of them, once a window."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.redis import Monitor, RedisCluster, RedisServer
+
+from tests import records
+from tests.hosts import (
+    Fleet,
+    assert_exactly_counted,
+    assert_never_lowered,
+    assert_overlap,
+    revisions,
+)
+from tests.witnesses import assert_unbroken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import StartLoad
+
+WINDOWS = 100
+STREAMS = ("uniform:20000", "zipf:60000:1.05", "uniform:30000")
+RATE = ("--connections", "16", "--rate", "1500")
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("kind", [RedisServer, RedisCluster])
+def test_three_hosts_count_as_one(
+    kind: type[RedisServer | RedisCluster],
+    tmp_path: Path,
+    start_load: StartLoad,
+    scale: Callable[[int], int],
+) -> None:
+    with kind(tmp_path / "redis") as redis, Monitor(redis) as monitor:
+        with Fleet(tmp_path, redis.url) as fleet:
+            loads = [
+                start_load(host, *RATE, "--ids", stream, "--seed", str(number))
+                for number, (host, stream) in enumerate(zip(fleet.hosts, STREAMS, strict=True))
+            ]
+            time.sleep(fleet.window * scale(WINDOWS) + 1)
+            results = [load.stop() for load in loads]
+            assert [result.faults for result in results] == [{}, {}, {}]
+            assert_overlap([result.records for result in results])
+            sent = records.load(*(load.out for load in loads))
+            last = sent.windows()[-1]
+            final = fleet.settled(last)
+
+            assert len(sent.windows()) >= scale(WINDOWS)
+            assert_unbroken(final, fleet.window)
+            assert_exactly_counted(final, sent)
+            assert_never_lowered(fleet.hosts)
+            for host in fleet.hosts:
+                logged = [one for one in revisions(host) if one.window_start <= last]
+                starts = [one.window_start for one in logged]
+                assert len(set(starts)) == len(starts), "a window was published more than once"
+                assert {one.window_start: one for one in logged} == {
+                    start: final[start] for start in starts
+                }
+        monitor.assert_no_forbidden()
