@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tests.fleet import PlainStore, Told, link, run
+from tests.fleet import Told, ids_key, link, run
 from verve.cluster.changes import Changes
 from verve.cluster.hosts import Card, Fleet
 from verve.cluster.keys import Keys
@@ -49,6 +49,8 @@ class Leader:
         """Register, and put a marker in."""
         lines = await self.fleet.beat(window, 0, 0, 0)
         self.watch.beat(lines, await self.store.epochs())
+        # A host that joins is quiet for two seconds.
+        self.watch._quiet_until = 0.0
         return await mark(self.states, self.store, self.markers, window)
 
     async def close(self, window: int, trust: Trust) -> None:
@@ -181,7 +183,7 @@ def test_a_lost_marker_sets_only_its_host_back(server: Server, cluster: str) -> 
         await a.close(window, trust_a)
         await b.close(window, trust_b)
         with server.ask() as connection:
-            connection.srem(PlainStore(a.client, Keys(cluster, 60)).key(window, 9), trust_b.marker)
+            connection.srem(ids_key(Keys(cluster, 60), window, 9), trust_b.marker)
         state = await a.states.read(window)
         assert await a.publisher.attempt(window, state) is Attempt.SET_BACK
         state = await a.states.read(window)

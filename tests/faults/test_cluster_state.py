@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fleet import PlainClient, run
+from tests.fleet import HookedClient, run
 from verve.cluster.keys import Keys
 from verve.cluster.state import DONE, Outcome, Record, States, Token
 
@@ -26,7 +26,7 @@ def with_states(server: Server, cluster: str, steps: Callable[[States], Awaitabl
     """Run `steps` on the states of a cluster."""
 
     async def main() -> None:
-        client = PlainClient(server.port)
+        client = HookedClient(server.port)
         try:
             await steps(States(client, Keys(cluster, 60)))
         finally:

@@ -124,7 +124,6 @@ PACKAGE = {
         },
         {"binding", "log", "settings", "window"},
     ),
-    "stores": Stage({"stores", "stores.base"}, {"binding", "log", "settings"}),
     "cluster": Stage(
         {
             "cluster",

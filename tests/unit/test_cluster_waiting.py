@@ -118,8 +118,8 @@ def test_a_loss_is_noticed_and_quiet_for_a_while() -> None:
     watch = Watch(told, clock.monotonic)
     # Joining is no loss.
     watch.beat(lines(renewed=False), "e1")
-    assert (watch.losses, watch.is_quiet, watch.in_touch_since) == (0, False, NOW)
-    clock.now += 0.5
+    assert (watch.losses, watch.is_quiet, watch.in_touch_since) == (0, True, NOW)
+    clock.now += QUIET_SECONDS + 0.1
     watch.beat(lines(), "e1")
     assert not watch.is_quiet
     clock.now += 0.5
@@ -130,6 +130,21 @@ def test_a_loss_is_noticed_and_quiet_for_a_while() -> None:
     watch.beat(lines(), "e2")
     assert (watch.losses, watch.is_quiet) == (2, True)
     assert told.names() == ["cluster.disturbed"] * 2
+
+
+def test_hosts_that_were_there_before_a_loss_are_waited_for() -> None:
+    watch = Watch(Told(), Moved().monotonic)
+    a, b, c = (host(id, 100) for id in "abc")
+    watch.beat(lines(a, b, c), "e1")
+    # One that takes its line away has left.
+    watch.beat(lines(a, b), "e1")
+    assert watch.completed(lines(a)).hosts.keys() == {"a"}
+    watch.beat(lines(a, renewed=False), "e1")
+    assert watch.completed(lines(a)).hosts.keys() == {"a", "b"}
+    assert waited_for(W, state("a"), watch.completed(lines(a)), SILENT, NOW) == {"a", "b"}
+    watch.beat(lines(a, b), "e1")
+    watch.beat(lines(a), "e1")
+    assert watch.completed(lines(a)).hosts.keys() == {"a"}
 
 
 def test_a_break_is_no_loss_but_makes_quiet() -> None:

@@ -82,7 +82,8 @@ class Life:
     @property
     def lets_go(self) -> bool:
         """Whether the ids are needed no more, or stand in a spill (rule 8)."""
-        return self.ids is None or isinstance(self.ids, SpilledIds) or self._is_resolved
+        ids = self.ids
+        return ids is None or ids.count == 0 or isinstance(ids, SpilledIds) or self._is_resolved
 
     @property
     def _is_resolved(self) -> bool:

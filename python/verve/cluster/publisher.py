@@ -110,7 +110,8 @@ class Publisher:
 
     def _look(self, window_start: int, state: State, lines: Lines) -> Look:
         silent_ms, since = self._fleet.silent_ms, self._watch.in_touch_since
-        return Look.at(state, waited_for(window_start, state, lines, silent_ms, since))
+        known = self._watch.completed(lines)
+        return Look.at(state, waited_for(window_start, state, known, silent_ms, since))
 
     async def _publish(
         self, window_start: int, host: str, token: Token, fixed: State, asked_at: int | None

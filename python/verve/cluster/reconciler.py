@@ -12,8 +12,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from verve import events
-from verve._verve import ClosedError
+from verve import events, stores
+from verve._verve import ClosedError, VerveError
 from verve.stores.base import StoreError
 
 from . import clock
@@ -57,7 +57,7 @@ class Reconciler:
         lease: Lease,
         feed: Feed,
         notices: Notices,
-        connect: Connect,
+        connect: Connect = stores.connect,
     ) -> None:
         self._counter = counter
         self._settings = settings
@@ -134,7 +134,7 @@ class Reconciler:
                     async with asyncio.timeout(_LOCAL_PACE):
                         await self._over.wait()
             if self._leaves and self._lease.holds():
-                with contextlib.suppress(TimeoutError, StoreError):
+                with contextlib.suppress(TimeoutError, VerveError):
                     async with asyncio.timeout(_LEAVE_SECONDS):
                         await turns.leave()
         finally:
@@ -174,7 +174,11 @@ class _Turns:
         self._losses = 0
         self._known: set[str] | None = None
         self.windows = Windows(parts)
-        self._since = self._counter.current().window_start
+        self._since = self._current()
+
+    def _current(self) -> int:
+        """Start of the window that runs, whether or not there is an arena for it."""
+        return int(self._counter.now()) // self._counter.window * self._counter.window
 
     async def spill(self) -> None:
         """Write windows to disk whose arenas are needed."""
@@ -215,7 +219,7 @@ class _Turns:
     async def ahead(self) -> None:
         """Register the current window and those to come, these with a marker that is trusted."""
         await self.windows.in_touch.wait()
-        parts, current = self._parts, self._counter.current().window_start
+        parts, current = self._parts, self._current()
         seconds = self._counter.window
         self._ahead = {start for start in self._ahead if start >= current}
         if current not in self._ahead:
@@ -240,7 +244,7 @@ class _Turns:
     async def count(self) -> None:
         """Note what all hosts have counted in the current window so far."""
         await self.windows.in_touch.wait()
-        parts, current = self._parts, self._counter.current().window_start
+        parts, current = self._parts, self._current()
         # Remembered by all, so that a marker is known even if the state and its host are lost.
         state = await parts.states.read(current)
         parts.markers.learn(current, dict(state.markers))
@@ -252,7 +256,7 @@ class _Turns:
 
         When it comes back within one of these windows, it registers as open again.
         """
-        parts, current = self._parts, self._counter.current().window_start
+        parts, current = self._parts, self._current()
         await self.windows.close_early(current)
         for start in self._ahead - {current}:
             await parts.states.complete(start, parts.fleet.card.id, None, "-")
@@ -292,7 +296,7 @@ class _Turns:
     def _meet(self, lines: Lines) -> None:
         """Tell who came and who went."""
         self._reconciler.lines = lines
-        if self._parts.watch.is_quiet:
+        if self._parts.watch.is_quiet and self._parts.watch.losses:
             # The lines may just have been lost, all of them.
             return
         silent = self._parts.fleet.silent_ms

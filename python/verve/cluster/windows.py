@@ -47,7 +47,11 @@ class Windows:
 
     def oldest(self) -> int:
         """Start of the oldest window that has ids of this host to be sent, or the next."""
-        starts = [life.window_start for life in self._lives.values() if life.ids is not None]
+        starts = [
+            life.window_start
+            for life in self._lives.values()
+            if life.host == self._own and life.ids is not None
+        ]
         return min(starts, default=self._counter.published() + self._seconds)
 
     def unsent(self) -> int:
