@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from verve.config import Settings
     from verve.log import Event
-    from verve.notices import Notices
+
+    from .ports import Notices
 
 FILE_NAME = "redis.json"
 STALE_SECONDS = 10.0
@@ -114,10 +115,6 @@ class Tallied:
         if event is events.WINDOW_RESENT:
             self.resent_ids += int(values["ids"])
         self._notices.put(event, **values)
-
-    def flush(self, timeout: float) -> bool:
-        """As of the notices."""
-        return self._notices.flush(timeout)
 
     def told(self, event: Event) -> int:
         """How often it was told."""

@@ -31,7 +31,7 @@ LATE_WINDOWS = 3
 """So many windows may wait for the ledger before it counts as degraded."""
 
 STARTING_SECONDS = 15.0
-"""So long a worker that starts waits for its host to join the cluster; then it counts all the same."""
+"""So long a worker that starts waits for its host to join; then it counts all the same."""
 
 
 class State(StrEnum):
