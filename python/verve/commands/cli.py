@@ -124,7 +124,7 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
 @click.option("--cluster", "of_cluster", is_flag=True, help="The hosts that count as one, instead.")
 @click.option("--json", "as_json", is_flag=True, help="With --cluster: one JSON object.")
 @click.option("--forget", metavar="HOST", help="With --cluster: take a dead host's line away.")
-def check(  # noqa: PLR0913 - one an option
+def check(
     *,
     url: str | None,
     timeout: float,

@@ -180,11 +180,8 @@ async def _forget(settings: Settings, name: str) -> str:
             raise VerveError(f"several hosts are called so: `{name}`; hint: name one by its id")
         (host,) = meant
         if found.now - host.beat <= LATE_MILLISECONDS:
-            raise VerveError(
-                f"the host lives: `{host.id}`; hint: stop it, and it leaves by itself"
-            )
+            raise VerveError(f"the host lives: `{host.id}`; hint: stop it, and it leaves by itself")
         await fleet.forget(host.id)
     finally:
         await client.close()
     return host.id
-

@@ -1,0 +1,42 @@
+"""How often something happened, told by the events on their way to the log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from verve import events
+from verve.notices import Notices
+
+if TYPE_CHECKING:
+    from verve.log import Event
+
+
+class Tallied(Notices):
+    """Counts what it hands on."""
+
+    def __init__(self, notices: Notices) -> None:
+        super().__init__()
+        self._notices = notices
+        self._told: Counter[str] = Counter()
+        self.resent_ids = 0
+        """Ids that were sent again when their window was closed."""
+        self.revisions = 0
+        """Records that this host made in the place of an earlier one."""
+
+    def put(self, event: Event, **values: Any) -> None:  # noqa: ANN401 - see Event.emit
+        """Count an event, and have it logged."""
+        self._told[event.name] += 1
+        if event is events.WINDOW_RESENT:
+            self.resent_ids += int(values["ids"])
+        elif event in {events.WINDOW_REVISED, events.WINDOW_DEGRADED}:
+            self.revisions += int(values["revision"]) > 1
+        self._notices.put(event, **values)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all are written."""
+        return self._notices.flush(timeout)
+
+    def told(self, event: Event) -> int:
+        """How often it was told."""
+        return self._told[event.name]
