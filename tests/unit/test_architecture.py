@@ -156,6 +156,7 @@ PACKAGE = {
             "cluster.spill_file",
             "cluster.state",
             "cluster.tallied",
+            "cluster.tasks",
             "cluster.windows",
         },
         {"binding", "log", "membership", "settings", "sinks", "stores", "window"},

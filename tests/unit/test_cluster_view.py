@@ -16,8 +16,10 @@ from verve.stores import StoreError
 from verve.window import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    Run = Callable[..., Result]
 
 NOW = 1_800_000_030
 A, B, C = "a" * 16, "b" * 16, "c" * 16
@@ -34,21 +36,31 @@ class Redis:
         self.away = False
         self.closed = False
 
-    def host(self, id: str, name: str, **line: Any) -> None:
+    def host(  # noqa: PLR0913 - every one has a default
+        self,
+        id: str,
+        name: str,
+        *,
+        age: float = 0.2,
+        protocol: int = PROTOCOL,
+        unsent: int = 0,
+        skew: int = 0,
+        version: str = "1.0.0",
+    ) -> None:
         """A line that was renewed `age` seconds ago."""
-        told = {"age": 0.2, "protocol": PROTOCOL, "open": 0, "skew": 0, "version": "1.0.0"} | line
-        beat = int((NOW - told["age"]) * 1_000)
-        self.hosts[id] = (
-            f"{beat} {told['protocol']} {NOW - 90} {told['open']} {told['skew']} "
-            f"{told['version']} {name}"
-        )
+        beat = int((NOW - age) * 1_000)
+        self.hosts[id] = f"{beat} {protocol} {NOW - 90} {unsent} {skew} 0 {version} {name}"
 
-    def window(self, back: int, **fields: str) -> None:
-        """A window that ended `back` windows ago."""
+    def window(self, back: int, hosts: dict[str, str], **record: str) -> None:
+        """A window that ended before `back` others."""
         start = (NOW // 60 - 1 - back) * 60
-        self.states[start] = {name.replace("_is_", ":"): value for name, value in fields.items()}
+        standings = {f"host:{id}": standing for id, standing in hosts.items()}
+        self.states[start] = {**standings, **record}
+
+    # The client.
 
     async def run(self, _script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401
+        """What the scripts of hosts and states say, by their keys."""
         if self.away:
             raise StoreError("no answer: `redis://here`")
         (key,) = keys
@@ -56,14 +68,15 @@ class Redis:
             return sum(self.hosts.pop(id, None) is not None for id in args)
         if key == "verve:{shop:60}:hosts":
             return [1, NOW * 1_000, flat(self.hosts)]
-        prefix, start, rest = key.split(":", 3)[1:][0], *key.rsplit(":", 2)[1:]
-        assert (prefix, rest) == ("{shop", "state")
-        return [b"read", NOW * 1_000, flat(self.states.get(int(start.rstrip("}")), {}))]
+        start = key.removeprefix("verve:{shop:60:").removesuffix("}:state")
+        return [b"read", NOW * 1_000, flat(self.states.get(int(start), {}))]
 
     async def eviction_policy(self) -> str | None:
+        """As of the client."""
         return self.policy
 
     async def close(self) -> None:
+        """As of the client."""
         self.closed = True
 
 
@@ -79,30 +92,24 @@ def redis(monkeypatch: pytest.MonkeyPatch) -> Redis:
     made.host(A, "first")
     made.host(B, "second")
     for back in range(12):
-        made.window(
-            back,
-            host_is_a=MARK,
-            **{f"host_is_{A}": MARK, f"host_is_{B}": MARK},
-            revision="1",
-            count=str(1_000 + back),
-            complete="1",
-        )
-    for state in made.states.values():
-        del state["host:a"]
+        record = {"revision": "1", "count": str(1_000 + back), "complete": "1"}
+        made.window(back, {A: MARK, B: MARK}, **record)
     monkeypatch.setattr(cluster_view, "connect", lambda _settings: (made, None))
     return made
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Any:  # noqa: ANN401
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("VERVE_REDIS_URL", "redis://here")
+
     def check(*arguments: str) -> Result:
-        flags = ["--state-dir", str(tmp_path), "--redis-url", "redis://here"]
+        flags = ["--state-dir", str(tmp_path)]
         return CliRunner().invoke(main, ["check", "--cluster", "shop", *flags, *arguments])
 
     return check
 
 
-def test_a_cluster_that_does_well(redis: Redis, run: Any) -> None:  # noqa: ANN401
+def test_a_cluster_that_does_well(redis: Redis, run: Run) -> None:
     done = run()
     assert (done.exit_code, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -114,8 +121,8 @@ def test_a_cluster_that_does_well(redis: Redis, run: Any) -> None:  # noqa: ANN4
     assert redis.closed
 
 
-def test_as_json(redis: Redis, run: Any) -> None:  # noqa: ANN401
-    redis.host(B, "second", skew=-1_500, open=2)
+def test_as_json(redis: Redis, run: Run) -> None:
+    redis.host(B, "second", skew=-1_500, unsent=2)
     done = run("--json")
     assert done.exit_code == 1
     found = json.loads(done.stdout)
@@ -145,7 +152,7 @@ def test_as_json(redis: Redis, run: Any) -> None:  # noqa: ANN401
         ({"age": 181}, f"other ({C}) is silent for 181 s, and is not waited for any more"),
     ],
 )
-def test_hosts_that_need_a_look(redis: Redis, run: Any, line: dict[str, Any], said: str) -> None:  # noqa: ANN401
+def test_hosts_that_need_a_look(redis: Redis, run: Run, line: dict[str, Any], said: str) -> None:
     redis.host(C, "other", **line)
     done = run()
     assert done.exit_code == 1
@@ -153,17 +160,17 @@ def test_hosts_that_need_a_look(redis: Redis, run: Any, line: dict[str, Any], sa
     assert C in done.stdout
 
 
-def test_a_host_that_is_gone_mixes_nothing(redis: Redis, run: Any) -> None:  # noqa: ANN401
+def test_a_host_that_is_gone_mixes_nothing(redis: Redis, run: Run) -> None:
     redis.host(C, "other", age=3_600, protocol=9, version="0.1.0")
     assert "mixed" not in run().stderr
 
 
-def test_windows_that_need_a_look(redis: Redis, run: Any) -> None:  # noqa: ANN401
-    late = {f"host_is_{A}": MARK, f"host_is_{B}": "registered"}
+def test_windows_that_need_a_look(redis: Redis, run: Run) -> None:
+    late = {A: MARK, B: "registered"}
     # The newest ended half a minute ago.
-    redis.window(0, **late)
-    redis.window(1, **late, revision="2", count="7", complete="0")
-    redis.window(2)
+    redis.window(0, late)
+    redis.window(1, late, revision="2", count="7", complete="0")
+    redis.window(2, {})
     done = run()
     assert done.exit_code == 1
     starts = [rfc3339(NOW // 60 * 60 - 60 * back) for back in (1, 2)]
@@ -179,10 +186,10 @@ def test_windows_that_need_a_look(redis: Redis, run: Any) -> None:  # noqa: ANN4
 
 def test_a_window_that_has_just_ended_may_be_open(
     redis: Redis,
-    run: Any,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: ANN401
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    redis.window(0, **{f"host_is_{A}": "registered"})
+    redis.window(0, {A: "registered"})
     monkeypatch.setattr(cluster_view, "RECORD_SECONDS", 60)
     assert run().exit_code == 0
 
@@ -190,28 +197,28 @@ def test_a_window_that_has_just_ended_may_be_open(
 @pytest.mark.parametrize(
     ("policy", "code"), [("allkeys-lru", 1), ("noeviction", 0), (None, 0)], ids=str
 )
-def test_the_eviction_policy(redis: Redis, run: Any, policy: str | None, code: int) -> None:  # noqa: ANN401
+def test_the_eviction_policy(redis: Redis, run: Run, policy: str | None, code: int) -> None:
     redis.policy = policy
     done = run()
     assert done.exit_code == code
     assert (f"maxmemory-policy {policy}" in done.stderr) == bool(code)
 
 
-def test_an_empty_cluster(redis: Redis, run: Any) -> None:  # noqa: ANN401
+def test_an_empty_cluster(redis: Redis, run: Run) -> None:
     redis.hosts.clear()
     redis.states.clear()
     done = run()
     assert (done.exit_code, done.stderr) == (1, "warning: no host counts along\n")
 
 
-def test_redis_away(redis: Redis, run: Any) -> None:  # noqa: ANN401
+def test_redis_away(redis: Redis, run: Run) -> None:
     redis.away = True
     done = run()
     assert (done.exit_code, done.stderr) == (1, "error: no answer: `redis://here`\n")
     assert redis.closed
 
 
-def test_forget(redis: Redis, run: Any) -> None:  # noqa: ANN401
+def test_forget(redis: Redis, run: Run) -> None:
     redis.host(C, "dead", age=11)
     assert run("--forget", "dead").stdout == f"forgot {C}\n"
     assert set(redis.hosts) == {A, B}
@@ -219,21 +226,22 @@ def test_forget(redis: Redis, run: Any) -> None:  # noqa: ANN401
     assert run("--forget", C).exit_code == 0
 
 
-def test_a_host_that_lives_is_not_forgotten(redis: Redis, run: Any) -> None:  # noqa: ANN401
+def test_a_host_that_lives_is_not_forgotten(redis: Redis, run: Run) -> None:
     done = run("--forget", "first")
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: the host lives: `{A}`\n  hint: ")
     assert set(redis.hosts) == {A, B}
 
 
-def test_a_host_has_to_be_named_well(redis: Redis, run: Any) -> None:  # noqa: ANN401
+def test_a_host_has_to_be_named_well(redis: Redis, run: Run) -> None:
     assert "no such host: `x`" in run("--forget", "x").stderr
     redis.host(C, "first", age=20)
     assert "several hosts are called so: `first`" in run("--forget", "first").stderr
     assert run("--forget", C).exit_code == 0
 
 
-def test_a_host_of_no_cluster(run: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_a_host_of_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VERVE_REDIS_URL", raising=False)
     done = CliRunner().invoke(main, ["check", "--cluster", "--state-dir", str(tmp_path)])
     assert done.exit_code == 1
     assert "hint: set `VERVE_REDIS_URL`" in done.stderr

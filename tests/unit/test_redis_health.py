@@ -44,17 +44,21 @@ class Rig:
         self.worker.started_at = time.monotonic()
 
     def say(self, member: Membership) -> None:
+        """What the leader says."""
         Report(self.settings)(member, lambda: (1, 512))
 
     def part(self) -> health.Part:
+        """Readiness."""
         (found,) = [part for part in health.examine(self.worker) if part.name == "redis"]
         return found
 
     def metrics(self) -> dict[str, str]:
+        """The samples, by name and label."""
         lines = metrics.render(self.worker, self.counter).splitlines()
         return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
     def current(self) -> dict[str, Any]:
+        """The running count."""
         answer = asyncio.run(api.current(self.worker, cast("Any", None)))
         return cast("dict[str, Any]", json.loads(answer.body))
 

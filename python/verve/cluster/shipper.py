@@ -152,14 +152,16 @@ class Shipper:
         """Let ids gather; who waits for an answer is not kept waiting."""
         if self._waits and not self._backoff.remaining:
             return
-        if self._woken is not None:
-            pause = self._backoff.remaining or (LINGER if busy else IDLE)
+        pause = self._backoff.remaining or (LINGER if busy else IDLE)
+        while self._woken is not None and pause and not self._stopped:
             try:
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
             except TimeoutError:
                 return
             self._woken.clear()
+            # Who asks does not make the next attempt come sooner.
+            pause = self._backoff.remaining
 
     async def _turn(self, store: Store) -> bool:
         """Send what there is; whether there was something."""

@@ -6,17 +6,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from verve import events
-from verve.notices import Notices
 
 if TYPE_CHECKING:
     from verve.log import Event
 
+    from .ports import Notices
 
-class Tallied(Notices):
-    """Counts what it hands on."""
+
+class Tallied:
+    """Notices that are counted."""
 
     def __init__(self, notices: Notices) -> None:
-        super().__init__()
         self._notices = notices
         self._told: Counter[str] = Counter()
         self.resent_ids = 0
@@ -32,10 +32,6 @@ class Tallied(Notices):
         elif event in {events.WINDOW_REVISED, events.WINDOW_DEGRADED}:
             self.revisions += int(values["revision"]) > 1
         self._notices.put(event, **values)
-
-    def flush(self, timeout: float) -> bool:
-        """Wait until all are written."""
-        return self._notices.flush(timeout)
 
     def told(self, event: Event) -> int:
         """How often it was told."""
