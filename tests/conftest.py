@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests.caller import FULL
-from tests.fleet import Server as RedisServer
 from tests.kafka import Broker, missing
 from tests.load import Load, find_binary
+from tests.redis import RedisServer
 from tests.service import Server, Service
 
 if TYPE_CHECKING:
@@ -95,9 +95,8 @@ def broker(kafka: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis that many tests share; each has a cluster of its own."""
-    one = RedisServer(tmp_path_factory.mktemp("redis")).start()
-    yield one
-    one.stop()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as one:
+        yield one
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
-"""Hosts of a cluster for tests: a real Redis, plain doubles of client and store, real counters."""
+"""Hosts of a cluster for tests: plain doubles of client and store, real counters."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import redis
 import redis.asyncio
 
-from tests.service import free_port
 from verve import Counter, config
 from verve._verve import SHARDS
 from verve.cluster import Reconciler
@@ -22,49 +20,6 @@ from verve.stores.base import StoreError, Tally, Trouble
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
-
-
-class Server:
-    """A Redis without persistence, on a port of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> Server:
-        """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(
-            [
-                "redis-server",
-                "--port",
-                str(self.port),
-                "--save",
-                "",
-                "--bind",
-                "127.0.0.1",
-                "--enable-debug-command",
-                "yes",
-            ],
-            cwd=self._directory,
-            stdout=subprocess.DEVNULL,
-        )
-        while True:
-            with contextlib.suppress(redis.RedisError), self.ask() as connection:
-                connection.ping()
-                return self
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Kill it; all that it holds is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def ask(self) -> redis.Redis:
-        """A connection of the test itself."""
-        return redis.Redis(port=self.port, socket_timeout=5, protocol=2)
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer as Server
 
 
 class Join(Protocol):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer as Server
 
 SECONDS = 60
 GRACE = 600

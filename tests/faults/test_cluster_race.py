@@ -19,7 +19,7 @@ from verve.cluster.state import Record, States
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer as Server
 
 
 class Leader:

@@ -14,7 +14,7 @@ from verve.cluster.state import DONE, Outcome, Record, States, Token
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer as Server
 
 W = int(time.time()) // 60 * 60
 A, B = "a" * 16, "b" * 16
