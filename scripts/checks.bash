@@ -43,9 +43,24 @@ check_types() {
   return "$status"
 }
 
-# The binding has no tests in Rust: it is tested from Python, as a wheel.
+# The binding has no tests in Rust: it is tested from Python, as a wheel. The model of the protocol is
+# of use optimized only: see below.
 test_rust() {
-  step 'cargo test' cargo test --workspace --exclude verve-python || return 1
+  step 'cargo test' cargo test --workspace --exclude verve-python --exclude verve-protocol || return 1
+}
+
+# What the hosts do among one another, as a model. It shares no code with what it models, and is
+# explored again when it changed.
+check_protocol() {
+  local passed="${CARGO_TARGET_DIR:-target}/protocol-passed" inputs
+  inputs="$(python scripts/fingerprint.py Cargo.toml Cargo.lock rust/protocol scripts/checks.bash \
+    --also "$(cargo --version)")"
+  if [ -f "$passed" ] && [ "$(cat "$passed")" = "$inputs" ]; then
+    record ok 0 'protocol model (unchanged)'
+    return
+  fi
+  step 'protocol model' cargo test --package verve-protocol --profile models || return 1
+  printf '%s\n' "$inputs" >"$passed"
 }
 
 # The same code under the model checker. It has a target directory of its own, since the flag would

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests.caller import FULL
+from tests.fleet import Server as RedisServer
 from tests.kafka import Broker, missing
 from tests.load import Load, find_binary
-from tests.redis import RedisServer
 from tests.service import Server, Service
 
 if TYPE_CHECKING:
@@ -95,8 +95,17 @@ def broker(kafka: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis that many tests share; each has a cluster of its own."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as one:
-        yield one
+    one = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of a test's own, to be stopped and started."""
+    one = RedisServer(tmp_path).start()
+    yield one
+    one.stop()
 
 
 @pytest.fixture

@@ -1,74 +1,74 @@
-"""Real Redis servers for tests: one alone, a Redis Cluster, and what sentinels watch.
+"""Real Redis for tests: a server, a cluster of three masters, what sentinels watch, and faults.
 
-    with RedisServer(tmp_path / "redis") as redis, Monitor(redis) as monitor:
-        ...
+    with RedisServer(tmp_path / "redis") as redis:
+        service = serve(environment={"VERVE_REDIS_URL": redis.url, "VERVE_CLUSTER": "test"})
         redis.kill()
         redis.start()
-        redis.command("FLUSHALL")
-        monitor.assert_no_forbidden()
 
-Nothing is kept on a disk: a server that was ended comes back empty, on the same port. What stands
-between it and its clients is in `redis_proxy`, what listens to it in `redis_monitor`.
+All of it listens on free ports of the loopback, keeps nothing on a disk, and ends with the test.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import os
+import itertools
 import random
+import shutil
 import signal
 import socket
 import subprocess
-import time
-from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import redis
-
+from tests.redis_connection import Connection, RedisError, wait_until
 from tests.redis_monitor import Monitor
 from tests.redis_proxy import FaultProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["FaultProxy", "Monitor", "RedisCluster", "RedisServer", "Sentinels"]
+__all__ = [
+    "Connection",
+    "FaultProxy",
+    "Monitor",
+    "RedisCluster",
+    "RedisError",
+    "RedisServer",
+    "Sentinels",
+    "wait_until",
+]
 
-SERVICE = "verve"
-"""The name that the sentinels have for what they watch."""
+MISSING = "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get install redis-server"
 _SLOTS = 16_384
+_BUS = 10_000
+"""What a node of a cluster adds to its port for the port of its bus."""
 _given: set[int] = set()
 
 
-class RedisServerError(AssertionError):
-    """A server did not do what it was told; shows the end of its log."""
-
-
 class RedisServer:
-    """One server, started and ended any number of times. `config`: arguments of `redis-server`."""
+    """One server. Killed, it comes back empty, on the same port."""
 
-    def __init__(self, directory: Path, *config: str, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, *config: str, port: int | None = None, sentinel: bool = False
+    ) -> None:
+        """`config`: further arguments, or the file of a sentinel."""
         self.port = _port() if port is None else port
         self.directory = directory
         self._config = config
-        self._log: IO[bytes] | None = None
+        self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
 
     @property
     def url(self) -> str:
-        """For clients."""
+        """Where Verve finds it."""
         return f"redis://127.0.0.1:{self.port}"
 
     @property
-    def servers(self) -> list[RedisServer]:
-        """Itself."""
+    def servers(self) -> Sequence[RedisServer]:
+        """All servers that keep data: this one."""
         return [self]
-
-    @property
-    def runs(self) -> bool:
-        """Whether its process is there, stopped or not."""
-        return self._process is not None and self._process.poll() is None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -77,104 +77,101 @@ class RedisServer:
         self.kill()
 
     def start(self) -> Self:
-        """Start it, empty, and wait until it answers."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._log = (self.directory / "redis.log").open("ab")
-        self._process = subprocess.Popen(
-            ["redis-server", *self._arguments()],
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        """Start it, and wait until it answers."""
+        if shutil.which("redis-server") is None:
+            raise RedisError(MISSING)
+        ours = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = [*self._config, "--sentinel"] if self._sentinel else [*ours, *self._config]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["redis-server", *command],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         atexit.register(self.kill)
-        self.wait_until(lambda: self.command("PING"), 30, "answers")
+        wait_until(lambda: self._answers() or None, f"a Redis on port {self.port}")
         return self
 
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            log = (self.directory / "log").read_text(errors="replace")
+            raise RedisError(f"redis-server ended; its log ends with:\n{log[-2_000:]}")
+        with contextlib.suppress(OSError):
+            return bool(self.command("PING") == b"PONG")
+        return False
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there, stopped or not."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
-        """End it as an operator does."""
+        """End it as an operator would."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)
+                self._process.wait(10)
         self.kill()
 
     def kill(self) -> None:
-        """End it at once, with SIGKILL; all that it holds is gone."""
+        """End it with SIGKILL."""
+        atexit.unregister(self.kill)
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        atexit.unregister(self.kill)
 
     def pause(self) -> None:
-        """Stop its process: connections stay, and new ones are made, but nothing answers."""
+        """Stop it in its tracks: connections are made, and nothing is answered."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
-    def ask(self) -> redis.Redis:
-        """A connection of the test itself, which a `Monitor` tells apart by its name."""
-        return redis.Redis(port=self.port, socket_timeout=5, protocol=2, client_name="test")
-
-    def command(self, *words: str | bytes | int) -> Any:  # noqa: ANN401 - what Redis answers
-        """Run one command. redis-py knows the answer of `CLIENT LIST` as one word, not as two."""
-        with self.ask() as connection:
-            return connection.execute_command(*words)
-
-    def log(self) -> str:
-        """What it printed."""
-        return (self.directory / "redis.log").read_text(errors="replace")
-
-    def wait_until(self, met: Callable[[], Any], timeout: float, what: str) -> None:
-        """Wait until `met` holds; an error of Redis is as if it did not."""
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            with contextlib.suppress(redis.RedisError):
-                if met():
-                    return
-            if not self.runs:
-                break
-            time.sleep(0.02)
-        raise RedisServerError(f"not `{what}`: {self.url}; its log ends:\n{self.log()[-3_000:]}")
-
-    def _arguments(self) -> list[str]:
-        bound = ["--port", str(self.port), "--bind", "127.0.0.1"]
-        kept = ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
-        return [*bound, *kept, "--enable-debug-command", "yes", *self._config]
-
     def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
+        if self._process is None:
+            raise RedisError("the server does not run")
+        self._process.send_signal(number)
+
+    def command(self, *words: str | int | bytes) -> Any:  # noqa: ANN401 - what Redis answers
+        """Run a command over a connection of the test's own; an error is raised."""
+        with Connection(self.port) as connection:
+            return connection.command(*words)
+
+    def info(self, name: str) -> str:
+        """One line of INFO."""
+        lines = bytes(self.command("INFO")).decode().splitlines()
+        return next(line.partition(":")[2] for line in lines if line.startswith(f"{name}:"))
 
 
 class RedisCluster:
-    """Three masters, each with a replica if `replicas`, which share the slots."""
+    """Three masters that share the slots; with `replicas`, each has one."""
 
     def __init__(self, directory: Path, *config: str, replicas: bool = False) -> None:
-        common = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *config)
-        self.servers = [
-            RedisServer(directory / f"node-{n}", "--cluster-port", str(_port()), *common)
-            for n in range(6 if replicas else 3)
-        ]
-        self.masters = self.servers[:3]
-        self.replicas = self.servers[3:]
+        arguments = (
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", "1500"),
+            *("--repl-diskless-sync-delay", "0", "--cluster-config-file", "nodes.conf", *config),
+        )
+        count = 6 if replicas else 3
+        self.nodes = [RedisServer(directory / f"node-{n}", *arguments) for n in range(count)]
+
+    @property
+    def servers(self) -> Sequence[RedisServer]:
+        """All of its nodes."""
+        return self.nodes
 
     @property
     def url(self) -> str:
-        """For clients."""
-        return f"redis+cluster://{','.join(f'127.0.0.1:{one.port}' for one in self.servers)}"
+        """Where Verve finds it."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
 
     def __enter__(self) -> Self:
         try:
-            for server in self.servers:
-                server.start()
+            for node in self.nodes:
+                node.start()
             self._form()
         except BaseException:
             self.__exit__()
@@ -182,160 +179,154 @@ class RedisCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self.servers:
-            server.kill()
+        for node in self.nodes:
+            node.kill()
 
-    def command(self, *words: str | bytes | int) -> list[Any]:
-        """Run one command on every master that runs."""
-        return [one.command(*words) for one in self.masters if one.runs]
-
-    def wait_ready(self, timeout: float = 30) -> None:
-        """Wait until all nodes that run say that all slots are served."""
-        for server in self.servers:
-            if server.runs:
-                server.wait_until(partial(self._is_formed, server), timeout, "formed")
+    def command(self, *words: str | int | bytes) -> None:
+        """Run a command on every master."""
+        for node in self.nodes[:3]:
+            node.command(*words)
 
     def _form(self) -> None:
-        bounds = [_SLOTS * n // len(self.masters) for n in range(len(self.masters) + 1)]
-        for number, server in enumerate(self.servers):
-            server.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            for other in self.servers[:number]:
-                bus = other.command("CONFIG GET", "cluster-port")["cluster-port"]
-                server.command("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
-        for server, first, end in zip(self.masters, bounds, bounds[1:], strict=False):
-            server.command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
-        self.wait_ready()
-        for replica, master in zip(self.replicas, self.masters, strict=False):
-            id = master.command("CLUSTER", "MYID")
-            replica.command("CLUSTER", "REPLICATE", id)
-            replica.wait_until(partial(_is_synced, replica), 30, "synced")
+        masters, replicas = self.nodes[:3], self.nodes[3:]
+        bounds = [_SLOTS * n // 3 for n in range(4)]
+        for number, master in enumerate(masters):
+            master.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            first, last = bounds[number], bounds[number + 1] - 1
+            master.command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        # Each with each: to hear of one another takes them seconds.
+        for node, other in itertools.combinations(self.nodes, 2):
+            node.command("CLUSTER", "MEET", "127.0.0.1", other.port)
+        self._await_formed()
+        for replica, master in zip(replicas, masters, strict=False):
+            replica.command("CLUSTER", "REPLICATE", master.command("CLUSTER", "MYID"))
+        if replicas:
+            wait_until(lambda: self._replicated() or None, "replicas")
 
-    def _is_formed(self, server: RedisServer) -> bool:
-        info = server.command("CLUSTER INFO")
-        return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == len(
-            self.servers
-        )
+    def _await_formed(self) -> None:
+        def formed() -> bool:
+            known = [bytes(node.command("CLUSTER", "INFO")).decode() for node in self.nodes]
+            return all(
+                "cluster_state:ok" in text and f"cluster_known_nodes:{len(self.nodes)}" in text
+                for text in known
+            )
+
+        wait_until(lambda: formed() or None, "a Redis Cluster")
+
+    def _replicated(self) -> bool:
+        return all(node.info("master_link_status") == "up" for node in self.nodes[3:])
 
 
 class Sentinels:
-    """A master and a replica, watched by three sentinels that fail over after a second."""
+    """A master and a replica, watched by three sentinels."""
 
-    def __init__(self, directory: Path, *config: str) -> None:
-        self.master = RedisServer(directory / "server-0", *config)
-        at_master = ("--replicaof", f"127.0.0.1 {self.master.port}")
-        self.replica = RedisServer(directory / "server-1", *at_master, *config)
-        self.servers = [self.master, self.replica]
-        self.sentinels = [_Sentinel(directory / f"sentinel-{n}", self.master) for n in range(3)]
+    SERVICE = "verve"
+
+    def __init__(self, directory: Path) -> None:
+        quick = ("--repl-diskless-sync-delay", "0")
+        self.master = RedisServer(directory / "master", *quick)
+        self.replica = RedisServer(
+            directory / "replica", *quick, "--replicaof", f"127.0.0.1 {self.master.port}"
+        )
+        self.sentinels = []
+        for number in range(3):
+            folder, port = directory / f"sentinel-{number}", _port()
+            folder.mkdir(parents=True)
+            file = folder / "sentinel.conf"
+            file.write_text(
+                f"port {port}\nbind 127.0.0.1\n"
+                f"sentinel monitor {self.SERVICE} 127.0.0.1 {self.master.port} 2\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} 1000\n"
+                f"sentinel failover-timeout {self.SERVICE} 5000\n"
+            )
+            self.sentinels.append(RedisServer(folder, str(file), port=port, sentinel=True))
+
+    @property
+    def servers(self) -> Sequence[RedisServer]:
+        """Those that keep data."""
+        return [self.master, self.replica]
 
     @property
     def url(self) -> str:
-        """For clients."""
-        hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
-        return f"redis+sentinel://{hosts}/{SERVICE}"
+        """Where Verve finds it."""
+        places = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
+        return f"redis+sentinel://{places}/{self.SERVICE}"
 
     def __enter__(self) -> Self:
         try:
             self.master.start()
-            self.replica.start().wait_until(partial(_is_synced, self.replica), 30, "synced")
-            for sentinel in self.sentinels:
-                sentinel.start()
-            for sentinel in self.sentinels:
-                sentinel.wait_until(sentinel.knows_all, 30, "all known")
+            self.replica.start()
+            wait_until(lambda: self.replica.info("master_link_status") == "up" or None, "a replica")
+            for one in self.sentinels:
+                one.start()
+            wait_until(lambda: self._watched() or None, "sentinels that know each other")
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (*self.sentinels, *self.servers):
+        for one in [*self.sentinels, self.replica, self.master]:
             one.kill()
 
-    def command(self, *words: str | bytes | int) -> Any:  # noqa: ANN401 - what Redis answers
-        """Run one command on the master."""
-        return self.master.command(*words)
-
     def hold_replica(self) -> None:
-        """Let the replica miss all that is written from now on.
-
-        Stopping it is not enough: what the master sends meanwhile waits in the kernel, and is read
-        when the replica goes on, though the master be dead by then. So it loses the master first.
-        """
-        self.replica.command("REPLICAOF", "127.0.0.1", 1)
+        """From here on the replica hears of nothing that the master acknowledges."""
         self.replica.pause()
+        # What is on its way to it already it would still read.
+        self.master.command("CLIENT", "KILL", "TYPE", "replica")
 
     def release_replica(self) -> None:
-        """Let the replica go on; it follows the master again, if that still runs."""
+        """Let it go on with what it knows."""
         self.replica.resume()
-        if self.master.runs:
-            self.replica.command("REPLICAOF", "127.0.0.1", self.master.port)
 
     def kill_master(self) -> None:
-        """End the master with SIGKILL; `wait_failover` comes after it."""
+        """The sentinels notice after a second."""
         self.master.kill()
 
     def fail_over(self) -> None:
-        """Make the replica the master while both are well, and wait until it is."""
+        """Make the replica the master while both are well; the sentinels demote the other."""
         one = self.sentinels[0]
-        # It refuses while it has not heard lately that the replica is well.
-        one.wait_until(partial(one.command, "SENTINEL", "FAILOVER", SERVICE), 30, "begun")
+
+        def begun() -> bool:
+            # Refused while it has not heard lately that the replica is well.
+            with contextlib.suppress(RedisError):
+                return bool(one.command("SENTINEL", "FAILOVER", self.SERVICE) == b"OK")
+            return False
+
+        wait_until(lambda: begun() or None, "a failover begun", 30)
         self.wait_failover()
 
-    def wait_failover(self, timeout: float = 60) -> None:
-        """Wait until the replica is the master, for itself and for all sentinels."""
-        port = self.replica.port
-        self.replica.wait_until(lambda: _role(self.replica) == "master", timeout, "master")
+    def wait_failover(self) -> None:
+        """Wait until the replica is the master, and all sentinels say so."""
+        port = b"%d" % self.replica.port
+
+        def told() -> bool:
+            words = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.SERVICE)
+            return all(one.command(*words)[1] == port for one in self.sentinels if one.runs)
+
+        wait_until(lambda: self.replica.info("role") == "master" or None, "a failover", 40)
+        wait_until(lambda: told() or None, "sentinels that agree", 40)
+
+    def _watched(self) -> bool:
         for one in self.sentinels:
-            one.wait_until(partial(one.takes_for_master, port), timeout, "told")
-        self.master, self.replica = self.replica, self.master
-
-
-class _Sentinel(RedisServer):
-    """One sentinel. It writes what it learns to its configuration."""
-
-    def __init__(self, directory: Path, master: RedisServer) -> None:
-        super().__init__(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "sentinel.conf").write_text(
-            f"port {self.port}\nbind 127.0.0.1\n"
-            f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 2\n"
-            f"sentinel down-after-milliseconds {SERVICE} 1000\n"
-            f"sentinel failover-timeout {SERVICE} 3000\n"
-        )
-
-    def _arguments(self) -> list[str]:
-        return ["sentinel.conf", "--sentinel"]
-
-    def takes_for_master(self, port: int) -> bool:
-        """Whether it names the server at `port` to clients."""
-        with self.ask() as connection:
-            return int(connection.sentinel_get_master_addr_by_name(SERVICE)[1]) == port
-
-    def knows_all(self) -> bool:
-        """Whether it knows the replica and the other sentinels."""
-        with self.ask() as connection:
-            state = connection.sentinel_master(SERVICE)
-            return (state["num-slaves"], state["num-other-sentinels"]) == (1, 2)
-
-
-def _role(server: RedisServer) -> str:
-    return str(server.command("INFO", "replication")["role"])
-
-
-def _is_synced(replica: RedisServer) -> bool:
-    found = replica.command("INFO", "replication")
-    return bool(found["role"] == "slave" and found["master_link_status"] == "up")
+            found = one.command("SENTINEL", "MASTER", self.SERVICE)
+            fields = dict(zip(found[::2], found[1::2], strict=True))
+            if fields[b"num-other-sentinels"] != b"2" or fields[b"num-slaves"] != b"1":
+                return False
+        return True
 
 
 def _port() -> int:
     """A port that nobody listens on, and that no outgoing connection is given.
 
-    A server is away for a while here. Its port must not be taken meanwhile, and a client that
-    connects to it must not be connected to itself.
+    A server is away for a while here. Its port must not be taken meanwhile, and a client that asks
+    for it must not be connected to itself, as happens among the ports of outgoing connections.
     """
     while True:
-        port = random.randrange(15_000, 32_000)
+        port = random.randrange(11_000, 21_000)
         with contextlib.suppress(OSError):
             if port not in _given:
-                socket.create_server(("127.0.0.1", port)).close()
+                for one in (port, port + _BUS):
+                    socket.create_server(("127.0.0.1", one)).close()
                 _given.add(port)
                 return port

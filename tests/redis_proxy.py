@@ -27,11 +27,12 @@ class FaultProxy:
         self.lost = 0
         """Replies dropped until now."""
         self._upstream = port
-        self._listener: socket.socket | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._cuts = threading.Event()
         self._pairs: set[_Pair] = set()
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self.port = 0
+        self.port = int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -39,40 +40,40 @@ class FaultProxy:
         return f"redis://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        assert self._listener is not None
         # Closing it alone does not wake who waits for a connection.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with self._lock:
-            pairs = list(self._pairs)
-        for pair in pairs:
-            pair.close()
-        for pair in pairs:
+        for pair in self._close():
             pair.join()
 
-    def cut_replies(self) -> None:
-        """Drop the reply that is under way on each connection, or comes next, and close it."""
-        with self._lock:
-            for pair in self._pairs:
-                pair.cut = True
+    def cut_replies(self, seconds: float = 0.05) -> None:
+        """For a moment requests go through, and their replies are dropped with the connections."""
+        self._cuts.set()
+        time.sleep(seconds)
+        self._close()
+        self._cuts.clear()
 
-    def loses(self, pair: _Pair) -> bool:
+    def loses(self) -> bool:
         """Whether the reply at hand is to be lost, which is counted."""
         with self._lock:
-            lost = pair.cut or random.random() < self.lose
+            lost = self._cuts.is_set() or random.random() < self.lose
             self.lost += lost
             return lost
 
+    def _close(self) -> set[_Pair]:
+        with self._lock:
+            pairs, self._pairs = self._pairs, set()
+        for pair in pairs:
+            pair.close()
+        return pairs
+
     def _accept(self) -> None:
-        assert self._listener is not None
         while not self._over.is_set():
             try:
                 client, _ = self._listener.accept()
@@ -97,7 +98,6 @@ class _Pair:
     """A connection of a client, and the one to the server that belongs to it."""
 
     def __init__(self, proxy: FaultProxy, client: socket.socket, server: socket.socket) -> None:
-        self.cut = False
         self._proxy = proxy
         self._client = client
         self._server = server
@@ -150,6 +150,6 @@ class _Pair:
             delay = self._proxy.delay
             while (left := came + delay - time.monotonic()) > 0 and self._client.fileno() >= 0:
                 time.sleep(min(left, 0.1))
-            if self._proxy.loses(self):
+            if self._proxy.loses():
                 return
             self._client.sendall(data)

@@ -30,8 +30,8 @@ PATIENCE = 10.0
 _RETRY = 0.02
 
 
-def attach(settings: Settings) -> Counter:
-    """The counter of these settings.
+def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
+    """The counter of these settings. `clock_offset` is for a segment that is made (see `Counter`).
 
     Raises `SegmentError` when the segment cannot be used: of another owner, of other settings while
     a process lives in it, or without room. Raises `LedgerError` when the windows of a segment of
@@ -39,7 +39,7 @@ def attach(settings: Settings) -> Counter:
     """
     with _one_at_a_time(settings):
         try:
-            return _open(settings)
+            return _open(settings, clock_offset)
         except SegmentError as error:
             if error.alive:
                 raise
@@ -49,16 +49,17 @@ def attach(settings: Settings) -> Counter:
                 _set_aside(settings.segment)
             else:
                 raise
-        return _open(settings)
+        return _open(settings, clock_offset)
 
 
-def _open(settings: Settings) -> Counter:
+def _open(settings: Settings, clock_offset: int | None) -> Counter:
     return Counter(
         settings.segment,
         window=settings.window,
         max_ids=settings.max_ids_per_window,
         cluster=settings.cluster,
         state_directory=str(settings.state_dir),
+        clock_offset=clock_offset,
     )
 
 

@@ -115,6 +115,16 @@ REDIS_AWAY = Event(
     "Redis does not answer, this host counts on: {error}",
     ("error", "attempts"),
 )
+REDIS_EVICTS = Event(
+    "redis.evicts",
+    _W,
+    "Redis drops keys when it is full (`{policy}`): ids are sent again then; "
+    "set `maxmemory-policy noeviction`",
+    ("policy",),
+)
+CLUSTER_TIME_KEPT = Event(
+    "cluster.time_kept", _W, "This process goes by the time of its segment: {error}", ("error",)
+)
 REDIS_BACK = Event("redis.back", _I, "Redis answers again", ("attempts",))
 CLUSTER_REFUSED = Event(
     "cluster.refused", _E, "This host cannot count with the others: {error}", ("error",)
@@ -185,6 +195,9 @@ SPILL_USED = Event(
 )
 SPILL_DAMAGED = Event(
     "spill.damaged", _E, "Set a damaged spill aside, {error}, as {kept}", ("error", "kept")
+)
+SPILL_DROPPED = Event(
+    "spill.dropped", _E, "Removed a spill that is a day old and was not used: {path}", ("path",)
 )
 SPILL_FULL = Event(
     "spill.full",

@@ -67,6 +67,9 @@ def install(callback: Callable[..., object], worker: Worker) -> None:
     if not worker.settings.fast_path:
         FAST_PATH_OFF.emit(reason="`VERVE_FAST_PATH=off`")
         return
+    if worker.confirms:
+        FAST_PATH_OFF.emit(reason="`VERVE_ACK=store`")
+        return
     reason = unfit(futures, sys.modules["granian"].__version__)
     if reason is not None:
         FAST_PATH_UNAVAILABLE.emit(reason=reason)

@@ -25,6 +25,9 @@ class Window:
     that were in the window already, `late` those that came while it was closing and were counted in
     the next one. `gap` marks a window that a step of the clock skipped. A higher `revision`
     replaces a lower one.
+
+    In a cluster `unique` is the count of all hosts, `host_unique` and the others are this host's,
+    and revision 0 is what this host counted by itself.
     """
 
     window_start: int
@@ -37,6 +40,7 @@ class Window:
     gap: bool = False
     degraded: bool = False
     revision: int = 1
+    host_unique: int | None = None
 
     @classmethod
     def from_record(cls, record: WindowRecord) -> Window:
@@ -59,10 +63,12 @@ class Window:
 
     def as_json(self) -> dict[str, Any]:
         """The object of `/api/verve/windows`, and the fields of the log line."""
+        host = {} if self.host_unique is None else {"host_unique": self.host_unique}
         return {
             "window_start": rfc3339(self.window_start),
             "window_seconds": self.window_seconds,
             "unique": self.unique,
+            **host,
             "requests": self.requests,
             "duplicates": self.duplicates,
             "late": self.late,

@@ -6,13 +6,14 @@ import logging
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from . import callbacks, config, events, log, sinks
+from . import callbacks, config, events, log, sinks, stores
 from ._verve import VerveError
 from .attach import attach
 from .callbacks import CallbackDesk
-from .config.choices import Callbacks
+from .config.choices import Ack, Callbacks
 from .http.access import Access
 from .http.bodies import Bodies
 from .log import Event
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ._verve import Callbacks as Sender
     from ._verve import Counter
+    from .cluster.shipper import Shipper
     from .config import Settings
 
 WORKER_REFUSED = Event("worker.refused", logging.ERROR, "Verve cannot start: {error}", ("error",))
@@ -46,6 +48,9 @@ class Worker:
         self.refused = False
         self.leader: Leader | None = None
         self.callbacks: CallbackDesk | None = None
+        self.shipper: Shipper | None = None
+        self.started_at = 0.0
+        """When it was opened, by the monotonic clock."""
         self._file: tuple[int, int] | None = None
         self._users = 0
         self._lock = threading.Lock()
@@ -88,6 +93,13 @@ class Worker:
         """What takes accepts: the sender of callbacks, or the counter alone."""
         return self.counter if self.callbacks is None else self.callbacks.sender
 
+    @property
+    def confirms(self) -> bool:
+        """Whether an accept is answered only once the store has its id."""
+        return self.settings is not None and (
+            self.settings.redis_url is not None and self.settings.ack is Ack.STORE
+        )
+
     def segment_in_place(self) -> bool:
         """Whether the segment's file is still the one that this process counts in.
 
@@ -98,6 +110,7 @@ class Worker:
     def _open(self) -> None:
         # First, so that no signal falls between the server's readiness for it and this one's.
         self._notice_termination()
+        self.started_at = time.monotonic()
         self.settings = config.load()
         log.configure(self.settings)
         if config.SUPERVISOR not in os.environ:
@@ -105,10 +118,11 @@ class Worker:
             for warning in self.settings.warnings:
                 events.SETTING_ODD.emit(warning=warning)
         sinks.check(self.settings)
+        stores.check(self.settings)
         callbacks.check(self.settings)
         self.access = Access.of(self.settings)
         self.bodies = Bodies(self.settings.max_body)
-        self.counter = attach(self.settings)
+        self.counter = self._attach(self.settings)
         self._file = self._identity()
         self.leader = Leader(self.counter, self.settings)
         self.leader.start()
@@ -116,10 +130,27 @@ class Worker:
             self.callbacks = CallbackDesk(self.counter, self.settings)
         ACCESS_RULE.emit(rule=self.access.rule.value)
 
+    def _attach(self, settings: Settings) -> Counter:
+        """The counter, by the time of Redis where hosts share one; and what sends new ids there."""
+        if settings.redis_url is None:
+            counter = attach(settings)
+            # A segment of a host that has left its cluster keeps nothing for it.
+            counter.retain(False)  # noqa: FBT003 - it takes no name
+            return counter
+        # Imported here, since most hosts count by themselves.
+        from .joining import join  # noqa: PLC0415
+
+        counter, self.shipper = join(settings)
+        return counter
+
     def _close(self) -> None:
         if self.callbacks is not None:
             self.callbacks.stop()
             self.callbacks = None
+        if self.shipper is not None:
+            # Before the leader, which says whether all ids of this host are there.
+            self.shipper.stop()
+            self.shipper = None
         if self.leader is not None:
             self.leader.stop()
             self.leader = None

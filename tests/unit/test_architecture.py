@@ -73,6 +73,14 @@ CALLBACKS = {
     "contents": Stage({"lib"}, set()),
 }
 
+PROTOCOL = {
+    "flaws": Stage({"flaw"}, set()),
+    "state": Stage({"cluster", "host", "redis", "scenario"}, {"flaws"}),
+    "rules": Stage({"closing", "publishing"}, {"flaws", "state"}),
+    "model": Stage({"checking", "model"}, {"flaws", "rules", "state"}),
+    "contents": Stage({"lib"}, set()),
+}
+
 BINDING = {
     "values": Stage({"answers", "clock", "errors", "ids", "record"}, set()),
     "counter": Stage({"accepting", "counter", "store"}, {"values"}),
@@ -99,7 +107,7 @@ PACKAGE = {
         },
         {"binding", "names"},
     ),
-    "log": Stage({"events", "log", "notices"}, {"settings"}),
+    "log": Stage({"backoff", "events", "log", "notices"}, {"settings"}),
     "window": Stage({"window"}, {"binding"}),
     "stores": Stage(
         {
@@ -124,11 +132,9 @@ PACKAGE = {
         },
         {"binding", "log", "settings", "window"},
     ),
-    "stores": Stage({"stores", "stores.base"}, {"binding", "log", "settings"}),
     "cluster": Stage(
         {
             "cluster",
-            "cluster.backoff",
             "cluster.changes",
             "cluster.clock",
             "cluster.closing",
@@ -144,29 +150,34 @@ PACKAGE = {
             "cluster.publisher",
             "cluster.reconciler",
             "cluster.scripts",
+            "cluster.shipper",
             "cluster.spill",
             "cluster.spill_file",
+            "cluster.standing",
             "cluster.state",
+            "cluster.tasks",
             "cluster.windows",
         },
         {"binding", "log", "settings", "sinks", "stores", "window"},
     ),
     "ledger": Stage(
-        {"publishing.ledger", "publishing.ledger_errors"},
+        {"publishing.ledger", "publishing.ledger_errors", "publishing.ledger_file"},
         {"binding", "log", "settings", "window"},
     ),
     "leader": Stage(
         {
             "attach",
+            "joining",
             "publishing",
             "publishing.courier",
             "publishing.deposed",
             "publishing.drain",
+            "publishing.feed",
             "publishing.leader",
             "publishing.outbox",
             "publishing.standing",
         },
-        {"binding", "ledger", "log", "settings", "sinks", "window"},
+        {"binding", "cluster", "ledger", "log", "settings", "sinks", "stores", "window"},
     ),
     "callbacks": Stage({"callbacks"}, {"binding", "log", "settings"}),
     "app": Stage(
@@ -187,7 +198,18 @@ PACKAGE = {
             "scheduling",
             "worker",
         },
-        {"binding", "callbacks", "leader", "ledger", "log", "settings", "sinks", "window"},
+        {
+            "binding",
+            "callbacks",
+            "cluster",
+            "leader",
+            "ledger",
+            "log",
+            "settings",
+            "sinks",
+            "stores",
+            "window",
+        },
     ),
     "commands": Stage(
         {
@@ -196,6 +218,7 @@ PACKAGE = {
             "commands.callback_view",
             "commands.check",
             "commands.cli",
+            "commands.cluster_view",
             "commands.count_file",
             "commands.segment_view",
             "commands.serve",
@@ -205,12 +228,14 @@ PACKAGE = {
             "app",
             "binding",
             "callbacks",
+            "cluster",
             "leader",
             "ledger",
             "log",
             "names",
             "settings",
             "sinks",
+            "stores",
             "window",
         },
     ),
@@ -263,8 +288,8 @@ def package_imports() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(
     "stages",
-    [CORE, CALLBACKS, BINDING, PACKAGE],
-    ids=["core", "callbacks", "binding", "package"],
+    [CORE, CALLBACKS, PROTOCOL, BINDING, PACKAGE],
+    ids=["core", "callbacks", "protocol", "binding", "package"],
 )
 def test_the_tables_themselves_point_one_way(stages: dict[str, Stage]) -> None:
     before: set[str] = set()
@@ -282,6 +307,21 @@ def test_no_import_in_the_core_points_back() -> None:
 def test_no_import_among_the_callbacks_points_back() -> None:
     imports = rust_imports(ROOT / "rust/callbacks/src")
     assert violations(imports | {"lib": set()}, CALLBACKS) == []
+
+
+def test_no_import_in_the_model_points_back() -> None:
+    imports = rust_imports(ROOT / "rust/protocol/src")
+    assert violations(imports | {"lib": set()}, PROTOCOL) == []
+
+
+def test_the_model_of_the_protocol_stands_alone() -> None:
+    manifests = [*(ROOT / "rust").glob("*/Cargo.toml"), *(ROOT / "bench").glob("*/Cargo.toml")]
+    for manifest in manifests:
+        text = manifest.read_text()
+        if manifest.parent.name == "protocol":
+            assert not re.search(r"^verve-", text, re.MULTILINE)
+        else:
+            assert "verve-protocol" not in text, manifest
 
 
 def test_no_import_in_the_binding_points_back() -> None:

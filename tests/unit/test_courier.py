@@ -9,8 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.unit import rig
+from verve.backoff import Backoff
 from verve.notices import Notices
-from verve.publishing.courier import Backoff, Courier
+from verve.publishing.courier import Courier
 from verve.sinks import SinkError
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
+from verve.backoff import Backoff
 from verve.notices import Notices
 from verve.publishing import ledger
-from verve.publishing.courier import Backoff, Courier
+from verve.publishing.courier import Courier
 from verve.publishing.deposed import HolderWatch
 from verve.publishing.drain import (
     LEDGER_CURSOR,
@@ -17,9 +18,9 @@ from verve.publishing.drain import (
     Deliveries,
     Drain,
     Lease,
-    RingSource,
-    ring_after,
+    LogSource,
 )
+from verve.publishing.feed import RingFeed, ring_after
 from verve.sinks import SinkError
 
 if TYPE_CHECKING:
@@ -73,10 +74,13 @@ class Office:
         notices = Notices()
         path = ledger.path_of(self.settings)
         watch = HolderWatch(path, None)
-        self.drain = Drain(self.counter, self.settings, self.lease, deliveries, watch, notices)
+        feed = RingFeed(self.counter, self.settings)
+        self.drain = Drain(
+            self.counter, feed, self.settings, self.lease, deliveries, watch, notices
+        )
         self.drain._backoff = Backoff(first=0.0, longest=0.0)
         self.courier = Courier(
-            self.paper, RingSource(self.counter, self.lease, deliveries), notices
+            self.paper, LogSource(self.counter, feed, self.lease, deliveries), notices
         )
         self.courier._backoff = Backoff(first=0.0, longest=0.0)
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
+from verve.backoff import Backoff
 from verve.notices import Notices
 from verve.publishing import ledger
-from verve.publishing.courier import Backoff, Courier
+from verve.publishing.courier import Courier
 from verve.publishing.drain import Lease
 from verve.publishing.ledger import LedgerError, LedgerTrouble
 from verve.publishing.outbox import Outbox

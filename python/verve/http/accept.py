@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from verve._verve import names_single
+from verve._verve import names_single, shard_of
 
 from .bodies import BodiesFullError
 from .exchange import BodyBrokenError, BodyTooLargeError, Response, declared_length
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .exchange import Headers, Request
 
     _Answer = tuple[int, Headers, bytes]
+    _Group = tuple[int, int, list[bytes]]
 
 T = TypeVar("T")
 
@@ -35,7 +36,10 @@ KINDS = {
 """The content types of a batch, with what the counter calls them."""
 BODY_SECONDS = 30.0
 """That a client may take to send a batch."""
+CONFIRM_SECONDS = 2.0
+"""That the store may take to acknowledge an id."""
 
+_OK = 200
 _BODY_ERRORS = (BodyTooLargeError, BodyBrokenError, BodiesFullError, TimeoutError)
 # The names of ids and digits are the same bytes in all of these.
 _CHARSETS = {"", "utf-8", "us-ascii"}
@@ -48,7 +52,14 @@ async def one(worker: Worker, request: Request) -> Response:
         return failed(503, "segment unusable")
     if request.query is None:
         return refuse(counter, 400, "id invalid")
-    return Response(*taker.accept(request.query))
+    if not worker.confirms:
+        return Response(*taker.accept(request.query))
+    answer, placed = taker.accept_placed(request.query)
+    if placed is None:
+        return Response(*answer)
+    window_start, id = placed
+    member = id.to_bytes(8, "little", signed=True)
+    return await _confirmed(worker, counter, answer, [(window_start, shard_of(id), [member])])
 
 
 async def batch(worker: Worker, request: Request) -> Response:
@@ -73,11 +84,16 @@ async def batch(worker: Worker, request: Request) -> Response:
 
 
 async def _counted(worker: Worker, counter: Counter, kind: str, request: Request) -> Response:
-    def count(body: bytes) -> _Answer:
-        return counter.accept_batch(kind, body)
+    def count(body: bytes) -> tuple[_Answer, list[_Group]]:
+        if worker.confirms:
+            return counter.accept_batch_placed(kind, body)
+        return counter.accept_batch(kind, body), []
 
     try:
-        return Response(*await _body(worker, request, count))
+        answer, groups = await _body(worker, request, count)
+        if groups and answer[0] == _OK:
+            return await _confirmed(worker, counter, answer, groups)
+        return Response(*answer)
     except BodyTooLargeError:
         return refuse(counter, 413, "body too large")
     except BodyBrokenError:
@@ -86,6 +102,18 @@ async def _counted(worker: Worker, counter: Counter, kind: str, request: Request
         return refuse(counter, 408, "body too slow")
     except BodiesFullError:
         return refuse(counter, 503, "bodies full", ("retry-after", "1"))
+
+
+async def _confirmed(
+    worker: Worker, counter: Counter, answer: _Answer, groups: list[_Group]
+) -> Response:
+    """The answer, once the store has these ids (`VERVE_ACK=store`)."""
+    if worker.shipper is not None:
+        with contextlib.suppress(TimeoutError):
+            told = worker.shipper.confirm(groups)
+            await in_time(asyncio.wrap_future(told), CONFIRM_SECONDS)
+            return Response(*answer)
+    return refuse(counter, 503, "store unconfirmed", ("retry-after", "1"))
 
 
 def refuse(counter: Counter, status: int, reason: str, *headers: tuple[str, str]) -> Response:
@@ -124,7 +152,7 @@ async def _body(worker: Worker, request: Request, use: Callable[[bytes], T]) -> 
         return await asyncio.to_thread(use, body)
 
 
-async def in_time(work: Coroutine[Any, Any, T], seconds: float) -> T:
+async def in_time(work: Coroutine[Any, Any, T] | asyncio.Future[T], seconds: float) -> T:
     """What `work` gives. Raises `TimeoutError` if it takes longer.
 
     A task of its own: `asyncio.timeout` cancels the current one, and under Granian's

@@ -5,12 +5,11 @@ A courier has a thread of its own, so a sink that is down or slow delays only it
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from verve import events
+from verve.backoff import Backoff
 from verve.sinks import SinkError, Trouble
 
 from .ledger import LedgerError
@@ -21,33 +20,6 @@ if TYPE_CHECKING:
     from verve.notices import Notices
     from verve.sinks import Sink
     from verve.window import Window
-
-
-class Backoff:
-    """Pauses between attempts: doubled each time up to a bound, with jitter."""
-
-    def __init__(self, first: float = 0.1, longest: float = 5.0) -> None:
-        self._first = first
-        self._longest = longest
-        self.attempts = 0
-        self._until = 0.0
-
-    @property
-    def remaining(self) -> float:
-        """Seconds until the next attempt; 0 when it is due."""
-        return max(0.0, self._until - time.monotonic()) if self.attempts else 0.0
-
-    def failed(self) -> bool:
-        """Note a failure; whether it is one to tell of (the first, and ever rarer ones)."""
-        self.attempts += 1
-        pause = min(self._longest, self._first * 2 ** min(self.attempts - 1, 16))
-        self._until = time.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311
-        return self.attempts & (self.attempts - 1) == 0
-
-    def succeeded(self) -> int:
-        """Note a success; how many attempts had failed before it."""
-        failed, self.attempts = self.attempts, 0
-        return failed
 
 
 @dataclass(frozen=True, slots=True)

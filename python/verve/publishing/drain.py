@@ -1,9 +1,9 @@
-"""From the sealed ring into the ledger and to the log, for one term of a leader.
+"""From the feed of closed windows into the ledger and to the log, for one term of a leader.
 
-The two go side by side. The log line comes from the ring at once, so that a ledger that is stuck or
+The two go side by side. The log line comes from the feed at once, so that a ledger that is stuck or
 full never delays it; the ledger follows, and notes when the log took each window. What the
-ledger holds and the log never took (the host went down in between, and with it the ring) comes
-first when a term begins.
+ledger holds and the log never took (a revision, or a window that the host went down behind) comes
+first.
 """
 
 from __future__ import annotations
@@ -13,40 +13,28 @@ import time
 from typing import TYPE_CHECKING
 
 from verve import events
-from verve.window import Window
+from verve.backoff import Backoff
 
 from . import ledger
-from .courier import Backoff
+from .feed import RING_RECORDS
 from .ledger import LedgerError, LedgerTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from verve._verve import Counter
     from verve.config import Settings
     from verve.notices import Notices
-    from verve.window import Key
+    from verve.window import Key, Window
 
     from .deposed import HolderWatch
+    from .feed import Feed
 
 LOG = "log"
 LOG_CURSOR = 0
 LEDGER_CURSOR = 1
-# The ring holds a record less than this, so that the oldest is never one that is being replaced.
-_RING_RECORDS = 1_440
 # A row and its log delivery go into one transaction when the log is no slower than this.
 _LOG_PATIENCE = 0.3
-
-
-def ring_after(counter: Counter, cursor: int) -> list[Window]:
-    """The published windows of the ring that start after `cursor`, oldest first."""
-    published = counter.published()
-    if cursor >= published:
-        return []
-    # Two more than there should be: windows may be published between the calls.
-    limit = (published - cursor) // counter.window + 2 if cursor else _RING_RECORDS
-    records = counter.closed(min(limit, _RING_RECORDS))
-    return [Window.from_record(record) for record in records if record.window_start > cursor]
 
 
 class Lease:
@@ -65,28 +53,30 @@ class Deliveries:
     """What the log took, until the ledger has noted it, and what the ledger wants logged."""
 
     def __init__(self) -> None:
-        self._times: dict[tuple[str, Key], float] = {}
+        self._times: dict[tuple[str, Key], tuple[float, int]] = {}
         self._left_over: list[Window] = []
         self._looked = False
         self._changed = threading.Condition()
 
-    def note(self, key: Key) -> None:
+    def note(self, window: Window) -> None:
         """The log took this window just now."""
+        key = window.key
         with self._changed:
-            self._times[LOG, key] = time.time()
+            self._times[LOG, key] = time.time(), window.revision
             self._left_over = [window for window in self._left_over if window.key != key]
             self._changed.notify_all()
 
-    def times(self) -> dict[tuple[str, Key], float]:
-        """Deliveries that the ledger has not noted."""
+    def noted(self) -> dict[tuple[str, Key], tuple[float, int]]:
+        """Deliveries that the ledger has not noted: when, and of which revision."""
         with self._changed:
             return dict(self._times)
 
-    def forget(self, times: dict[tuple[str, Key], float]) -> None:
+    def forget(self, noted: dict[tuple[str, Key], tuple[float, int]]) -> None:
         """The ledger has noted these."""
         with self._changed:
-            for key in times:
-                self._times.pop(key, None)
+            for key, value in noted.items():
+                if self._times.get(key) == value:
+                    del self._times[key]
 
     def wait_for(self, key: Key, timeout: float) -> None:
         """Wait a moment for the log to take this window."""
@@ -108,20 +98,21 @@ class Deliveries:
             return list(self._left_over)
 
 
-class RingSource:
+class LogSource:
     """Where the courier of the log gets its windows."""
 
-    def __init__(self, counter: Counter, lease: Lease, deliveries: Deliveries) -> None:
+    def __init__(self, counter: Counter, feed: Feed, lease: Lease, deliveries: Deliveries) -> None:
         self._counter = counter
+        self._feed = feed
         self._lease = lease
         self._deliveries = deliveries
 
     def pending(self) -> Iterator[Window]:
-        """First what the ledger holds from before, then what the ring holds."""
+        """First what the ledger holds from before, then what the feed has."""
         for window in self._deliveries.left_over(_LOG_PATIENCE):
             if self._lease.holds():
                 yield window
-        for window in ring_after(self._counter, self._counter.cursor(LOG_CURSOR)):
+        for window in self._feed.after(self._counter.cursor(LOG_CURSOR)):
             # Asked again for each: a leader that was stopped must not repeat what another logged.
             if self._lease.holds() and window.window_start > self._counter.cursor(LOG_CURSOR):
                 yield window
@@ -131,7 +122,7 @@ class RingSource:
 
         One of another length may start when a window of the ring does, which is still to be logged.
         """
-        self._deliveries.note(window.key)
+        self._deliveries.note(window)
         of_the_ring = window.window_seconds == self._counter.window
         if not of_the_ring or window.window_start <= self._counter.cursor(LOG_CURSOR):
             return self._lease.holds()
@@ -139,11 +130,12 @@ class RingSource:
 
 
 class Drain:
-    """Writes the ledger from the ring."""
+    """Writes the ledger from the feed."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a term
         self,
         counter: Counter,
+        feed: Feed,
         settings: Settings,
         lease: Lease,
         deliveries: Deliveries,
@@ -151,6 +143,7 @@ class Drain:
         notices: Notices,
     ) -> None:
         self._counter = counter
+        self._feed = feed
         self._settings = settings
         self._lease = lease
         self._deliveries = deliveries
@@ -159,6 +152,7 @@ class Drain:
         self._ledger: ledger.Ledger | None = None
         self._caught_up = False
         self._backoff = Backoff(first=0.1, longest=2.0)
+        self._revisions: dict[Key, int] = {}
         self.error: str | None = None
 
     @property
@@ -193,18 +187,20 @@ class Drain:
         if logs and not self._caught_up:
             self._look_for_left_over(opened)
         cursor = self._counter.cursor(LEDGER_CURSOR)
-        # All that the ring holds once a term: rows that are there already stay as they are, and a
-        # ledger that was removed or set aside gets them back.
-        windows = ring_after(self._counter, cursor if self._caught_up else 0)
+        windows = self._feed.after(cursor)
         self._tell_of_missed(windows, cursor)
+        # Once a term all that is remembered: rows that are there already stay as they are, and a
+        # ledger that was removed or set aside gets them back.
+        again = self._feed.behind(cursor, everything=not self._caught_up)
         if logs and windows and windows[-1].window_start > self._counter.cursor(LOG_CURSOR):
             self._deliveries.wait_for(windows[-1].key, _LOG_PATIENCE)
-        times = self._deliveries.times()
-        taken = times if self._caught_up else self._taken_before(windows) | times
-        if windows or taken:
-            sinks = self._settings.sinks
-            opened.record(windows, sinks=sinks, taken=taken, fence=self._lease.holds)
-            self._deliveries.forget(times)
+        noted = self._deliveries.noted()
+        both = [*again, *windows]
+        taken = self._taken(noted, both)
+        if both or taken:
+            opened.record(both, sinks=self._sinks, taken=taken, fence=self._lease.holds)
+            self._deliveries.forget(noted)
+            self._feed.recorded(both)
         if windows:
             # With the log switched off its cursor goes along: switched on later, it begins there.
             for moved in (LEDGER_CURSOR,) if logs else (LEDGER_CURSOR, LOG_CURSOR):
@@ -212,6 +208,10 @@ class Drain:
         self._caught_up = True
         if logs:
             self._look_for_left_over(opened)
+
+    @property
+    def _sinks(self) -> Iterable[str] | Callable[[Window], Iterable[str]]:
+        return self._settings.sinks if self._feed.is_final() else self._feed.sinks_of
 
     def _opened(self) -> ledger.Ledger:
         """The ledger, opened again if its file was removed or replaced."""
@@ -221,22 +221,38 @@ class Drain:
             self._caught_up = False
         return self._ledger
 
-    def _taken_before(self, windows: list[Window]) -> dict[tuple[str, Key], float]:
-        """What earlier leaders delivered, who may not have lived to note it."""
-        logged = self._counter.cursor(LOG_CURSOR)
-        now = time.time()
-        return {(LOG, w.key): now for w in windows if w.window_start <= logged}
+    def _taken(
+        self, noted: dict[tuple[str, Key], tuple[float, int]], windows: list[Window]
+    ) -> dict[tuple[str, Key], float]:
+        """What was delivered. What was delivered of a lower revision leaves the higher one open."""
+        found = {}
+        if self._feed.is_final() and not self._caught_up:
+            # Earlier leaders may not have lived to note it.
+            logged, now = self._counter.cursor(LOG_CURSOR), time.time()
+            found = {(LOG, w.key): now for w in windows if w.window_start <= logged}
+        for window in windows:
+            self._revisions[window.key] = max(
+                window.revision, self._revisions.get(window.key, window.revision)
+            )
+        for old in list(self._revisions)[:-RING_RECORDS]:
+            del self._revisions[old]
+        return found | {
+            name: at
+            for name, (at, revision) in noted.items()
+            if revision >= self._revisions.get(name[1], revision)
+        }
 
     def _look_for_left_over(self, opened: ledger.Ledger) -> None:
-        """Find what is in the ledger, not in the ring, and was never logged."""
+        """Find what is in the ledger, does not come by the feed, and was never logged."""
         waiting = opened.undelivered(LOG)
         if waiting:
-            in_ring = {window.key for window in ring_after(self._counter, 0)}
-            waiting = [window for window in waiting if window.key not in in_ring]
+            cursor = 0 if self._feed.is_final() else self._counter.cursor(LOG_CURSOR)
+            to_come = {window.key for window in self._feed.after(cursor)}
+            waiting = [window for window in waiting if window.key not in to_come]
         self._deliveries.looked(waiting)
 
     def _tell_of_missed(self, windows: list[Window], cursor: int) -> None:
-        full = len(windows) >= _RING_RECORDS - 1
+        full = len(windows) >= RING_RECORDS - 1
         if full and cursor and windows[0].window_start > cursor + self._counter.window:
             self._notices.put(events.LEDGER_MISSED, first=cursor + self._counter.window)
 

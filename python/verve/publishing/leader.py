@@ -24,7 +24,8 @@ from verve.sinks import KAFKA, LogSink, kafka_sink
 from . import ledger
 from .courier import Courier, Delivery
 from .deposed import HolderWatch
-from .drain import LEDGER_CURSOR, LOG, LOG_CURSOR, Deliveries, Drain, Lease, RingSource
+from .drain import LEDGER_CURSOR, LOG, LOG_CURSOR, Deliveries, Drain, Lease, LogSource
+from .feed import ClusterFeed, Feed, RingFeed
 from .outbox import Outbox
 from .standing import Report
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Counter
+    from verve.cluster.reconciler import Reconciler
     from verve.config import Settings
 
 TICK = 0.05
@@ -54,22 +56,26 @@ class LeaderState:
 
 
 class Term:
-    """The work of one term: a thread for the ledger and one for each sink."""
+    """The work of one term: a thread for the ledger, one for each sink, one for the cluster."""
 
     def __init__(self, counter: Counter, settings: Settings, term: int, notices: Notices) -> None:
         lease = Lease(counter, term)
         deliveries = Deliveries()
         holders = HolderWatch.of_this_process(ledger.path_of(settings))
         self.number = term
-        self.drain = Drain(counter, settings, lease, deliveries, holders, notices)
-        self.couriers: list[Courier] = []
-        if LOG in settings.sinks:
-            source = RingSource(counter, lease, deliveries)
-            self.couriers.append(Courier(LogSink(), source, notices))
+        self.reconciler: Reconciler | None = None
         self._notices = notices
         self._over = threading.Event()
         self._wakes: list[threading.Event] = []
         self._threads: list[threading.Thread] = []
+        feed: Feed = RingFeed(counter, settings)
+        if settings.redis_url is not None:
+            feed, self.reconciler = self._join_cluster(counter, settings, lease)
+        self.drain = Drain(counter, feed, settings, lease, deliveries, holders, notices)
+        self.couriers: list[Courier] = []
+        if LOG in settings.sinks:
+            source = LogSource(counter, feed, lease, deliveries)
+            self.couriers.append(Courier(LogSink(), source, notices))
         stored, logged = threading.Event(), threading.Event()
         if KAFKA in settings.sinks:
             self._carry_to_kafka(settings, lease, wake=stored)
@@ -77,20 +83,38 @@ class Term:
         for courier in self.couriers:
             if courier.sink.name == LOG:
                 self._work("verve-sink-log", courier.run, courier.sink.close, then=logged)
+        if self.reconciler is not None:
+            self._start("verve-cluster", self.reconciler.run)
 
     def wake(self) -> None:
         """There is something new in the ring."""
         for wake in self._wakes:
             wake.set()
 
-    def end(self, deadline: float) -> None:
-        """End the threads; one that is stuck beyond `deadline` (monotonic) ends when it can."""
+    def end(self, deadline: float, *, leaves: bool = False) -> None:
+        """End the threads; one that is stuck beyond `deadline` (monotonic) ends when it can.
+
+        `leaves`: the service stops, so the other hosts of a cluster need not wait for this one.
+        """
         self._over.set()
+        if self.reconciler is not None:
+            self.reconciler.stop(leaves=leaves)
         self.wake()
         for courier in self.couriers:
             courier.sink.interrupt()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _join_cluster(
+        self, counter: Counter, settings: Settings, lease: Lease
+    ) -> tuple[ClusterFeed, Reconciler]:
+        """What the hosts of the cluster counted together."""
+        # Imported here, since most hosts count by themselves.
+        from verve.cluster.reconciler import Reconciler  # noqa: PLC0415
+        from verve.stores import connect  # noqa: PLC0415
+
+        feed = ClusterFeed(counter, settings, self.wake)
+        return feed, Reconciler(counter, settings, lease, feed, self._notices, connect)
 
     def _carry_to_kafka(self, settings: Settings, lease: Lease, wake: threading.Event) -> None:
         """What the ledger holds goes to Kafka, as soon as the ledger has it."""
@@ -131,6 +155,9 @@ class Term:
             close()
 
         self._wakes.append(wake)
+        self._start(name, body)
+
+    def _start(self, name: str, body: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=body, name=name, daemon=True))
         self._threads[-1].start()
 
@@ -163,7 +190,7 @@ class Leader:
             self._thread.join(max(0.0, deadline - time.monotonic()))
             self._thread = None
         if self._term is not None:
-            self._term.end(deadline)
+            self._term.end(deadline, leaves=True)
             self._term = None
         with contextlib.suppress(VerveError):
             self._counter.resign()

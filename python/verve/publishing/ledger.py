@@ -11,18 +11,16 @@ worker and the command line may read at any time. Nothing here waits longer than
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import stat
 import threading
 import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 from verve.window import Key, Window
 
 from .ledger_errors import LedgerError, LedgerTrouble, mapped
+from .ledger_file import BUSY_SECONDS, SCHEMA_VERSION, identity_of, open_for_writing, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -31,20 +29,22 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
 __all__ = [
+    "BUSY_SECONDS",
+    "SCHEMA_VERSION",
     "Backlog",
     "Ledger",
     "LedgerError",
     "LedgerTrouble",
     "backlog",
+    "has_taken",
     "open_ledger",
     "path_of",
+    "reading",
     "rows",
     "set_aside",
     "undelivered",
 ]
 
-BUSY_SECONDS = 0.25
-SCHEMA_VERSION = 1
 FILE_NAME = "ledger.sqlite3"
 # Of two that write in one process the second would fail after `BUSY_SECONDS`; here it waits.
 _LOCK = threading.Lock()
@@ -62,31 +62,6 @@ _QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
 _SELECT = f"SELECT {_QUALIFIED} FROM windows w"  # noqa: S608 - the names are ours
 _BETWEEN = "w.window_start >= :since AND w.window_start < :until"
 _NEWEST_FIRST = "ORDER BY w.window_start DESC, w.window_seconds DESC LIMIT :limit"
-
-_SCHEMA = f"""
-CREATE TABLE windows (
-    window_start INTEGER NOT NULL,
-    window_seconds INTEGER NOT NULL,
-    "unique" INTEGER NOT NULL,
-    requests INTEGER NOT NULL,
-    duplicates INTEGER NOT NULL,
-    late INTEGER NOT NULL,
-    rejected INTEGER NOT NULL,
-    gap INTEGER NOT NULL,
-    degraded INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
-    PRIMARY KEY (window_start, window_seconds)
-) WITHOUT ROWID;
-CREATE TABLE deliveries (
-    window_start INTEGER NOT NULL,
-    window_seconds INTEGER NOT NULL,
-    sink TEXT NOT NULL,
-    taken_at REAL,
-    PRIMARY KEY (window_start, window_seconds, sink)
-) WITHOUT ROWID;
-CREATE INDEX undelivered ON deliveries (sink, window_start, window_seconds) WHERE taken_at IS NULL;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
 
 
 class Backlog(NamedTuple):
@@ -154,16 +129,18 @@ def backlog(path: Path, sink: str) -> Backlog:
         return Backlog(*found.fetchone())
 
 
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection that reads, or None while there is no ledger yet. Raises `LedgerError`."""
-    with mapped(path):
-        if not path.exists():
-            yield None
-            return
-        with contextlib.closing(_reader(path)) as connection:
-            # Version 0: it is being made right now.
-            yield connection if _check_version(connection, path) else None
+def has_taken(path: Path, sink: str, key: Key, revision: int) -> bool:
+    """Whether `sink` has taken this revision of a window, or a higher one."""
+    with reading(path) as connection:
+        if connection is None:
+            return False
+        found = connection.execute(
+            "SELECT 1 FROM deliveries JOIN windows USING (window_start, window_seconds) "
+            "WHERE sink = ? AND taken_at IS NOT NULL AND revision >= ? "
+            "AND (window_start, window_seconds) = (?, ?)",
+            (sink, revision, *key),
+        )
+        return found.fetchone() is not None
 
 
 class Ledger:
@@ -173,40 +150,46 @@ class Ledger:
         self.path = path
         self._keep = keep
         with _LOCK, mapped(path):
-            self._connection = _writer(path)
-        self._identity = _identity(path)
+            self._connection = open_for_writing(path)
+        self._identity = identity_of(path)
 
     @property
     def replaced(self) -> bool:
         """Whether the file was removed or replaced since it was opened, or while it was."""
-        return self._identity is None or _identity(self.path) != self._identity
+        return self._identity is None or identity_of(self.path) != self._identity
 
     def record(
         self,
         windows: Collection[Window],
         *,
-        sinks: Iterable[str] = (),
+        sinks: Iterable[str] | Callable[[Window], Iterable[str]] = (),
         taken: Mapping[tuple[str, Key], float] | None = None,
         fence: Callable[[], bool] = lambda: True,
     ) -> None:
         """Store windows, open a delivery of each to `sinks`, and close those that `taken` times.
 
         Storing a window again changes nothing, unless its revision is higher: then it replaces the
-        lower one, and its deliveries are open again. `fence` is asked inside the transaction, so a
-        leader that lost its lease while it waited writes nothing.
+        lower one, and its deliveries are open again. Where `sinks` chooses for each window, one
+        that is named later gets the revision that is there. `fence` is asked inside the
+        transaction, so a leader that lost its lease while it waited writes nothing.
         """
         taken = taken or {}
         with self._transaction(fence) as connection:
             for window in windows:
-                if connection.execute(
+                is_news = connection.execute(
                     f"INSERT INTO windows VALUES ({_VALUES}) ON CONFLICT DO UPDATE "  # noqa: S608
                     f"SET {_REPLACED} WHERE excluded.revision > revision RETURNING 1",
                     {name: getattr(window, name) for name in _COLUMNS},
-                ).fetchone():
+                ).fetchone()
+                if is_news or callable(sinks):
+                    its = sinks(window) if callable(sinks) else sinks
+                    again = "UPDATE SET taken_at = NULL" if is_news else "NOTHING"
                     connection.executemany(
-                        "INSERT INTO deliveries (window_start, window_seconds, sink) "
-                        "VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET taken_at = NULL",
-                        [(*window.key, sink) for sink in sinks],
+                        "INSERT INTO deliveries (window_start, window_seconds, sink) "  # noqa: S608
+                        "SELECT window_start, window_seconds, ? FROM windows WHERE "
+                        "(window_start, window_seconds, revision) = (?, ?, ?) "
+                        f"ON CONFLICT DO {again}",
+                        [(sink, *window.key, window.revision) for sink in its],
                     )
             _close_deliveries(connection, taken)
             self._expire(connection)
@@ -252,7 +235,7 @@ class Ledger:
             return connection.execute(
                 "INSERT INTO deliveries (window_start, window_seconds, sink) "
                 "SELECT window_start, window_seconds, ? FROM windows "
-                "WHERE window_start >= ? AND window_start < ? "
+                "WHERE window_start >= ? AND window_start < ? AND revision > 0 "
                 "ON CONFLICT DO UPDATE SET taken_at = NULL",
                 (sink, since, until),
             ).rowcount
@@ -339,56 +322,3 @@ def _window(row: tuple[int, ...]) -> Window:
     values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
     values["gap"], values["degraded"] = bool(values["gap"]), bool(values["degraded"])
     return Window(**values)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
-
-
-def _reader(path: Path) -> sqlite3.Connection:
-    address = f"file:{quote(str(path))}?mode=ro"
-    return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-
-
-def _writer(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives the files beside the database the mode of the database itself. One that is there
-    # must not be opened here: to close it drops the locks of all connections of this process, and
-    # the next process to close its own would then remove the log that these go on writing.
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if _check_version(connection, path) == 0:
-            connection.execute("BEGIN IMMEDIATE")
-            if _check_version(connection, path) == 0:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-            connection.execute("COMMIT")
-        _check_pages(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        detail = f"its version is {version}, this Verve knows up to {SCHEMA_VERSION}"
-        raise LedgerError(LedgerTrouble.NEWER, detail, path)
-    return version
-
-
-def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise LedgerError(LedgerTrouble.DAMAGED, found, path)

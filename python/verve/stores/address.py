@@ -57,10 +57,13 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read a URL. Raises `SettingError`, which shows nothing that may be a secret."""
+        """Read a URL. Raises `SettingError`, which shows nothing that may be a secret.
+
+        That is any part of it: where an `@` was forgotten, the password stands at the host.
+        """
         scheme, separator, rest = url.partition("://")
         if not separator or scheme.lower() not in _SCHEMES:
-            raise SettingError(f"not a URL of Redis: `{scheme[:20]}...`; {_HINT}")
+            raise SettingError(f"not a URL of Redis; {_HINT}")
         kind, tls = _SCHEMES[scheme.lower()]
         entry, at, places = rest.rpartition("@")
         hosts, _, path = places.partition("/")
@@ -70,9 +73,7 @@ class Address:
         default = DEFAULT_SENTINEL_PORT if kind is Kind.SENTINEL else DEFAULT_PORT
         nodes = tuple(_node(text, default) for text in hosts.split(","))
         if kind is Kind.SINGLE and len(nodes) > 1:
-            raise SettingError(
-                f"one server is named by `{scheme}://`, not several: `{hosts}`; {_HINT}"
-            )
+            raise SettingError(f"one server is named by `{scheme.lower()}://`, not several; {_HINT}")
         parts = [unquote(part) for part in path.split("/")] if path else []
         service = None
         if kind is Kind.SENTINEL:
@@ -81,7 +82,7 @@ class Address:
             service = parts.pop(0)
         database = parts.pop(0) if parts else ""
         if parts or not (database or "0").isdecimal():
-            raise SettingError(f"not the number of a database: `{path}`; {_HINT}")
+            raise SettingError(f"what follows the host is not the number of a database; {_HINT}")
         if kind is Kind.CLUSTER and int(database or 0):
             raise SettingError("a Redis Cluster has the database 0 only; hint: leave it out")
         return cls(
@@ -105,6 +106,6 @@ def _node(text: str, default: int) -> tuple[str, int]:
         host, port = found.hostname, found.port
     except ValueError:
         host = port = None
-    if not host:
-        raise SettingError(f"not a host of Redis: `{text}`; {_HINT}")
+    if not host or port == 0:
+        raise SettingError(f"a host of Redis, or its port, cannot be read; {_HINT}")
     return host, default if port is None else port

@@ -57,6 +57,8 @@ class RedisClient:
         """`tls`: files, by the names that redis-py has for them."""
         self.address = address
         self._tls = dict(tls or {})
+        self.masters = ""
+        """Replication ids of the masters, as of the last `epochs`."""
         self._asyncio: Any = importlib.import_module("redis.asyncio")
         self.redis: Any = self._open()
 
@@ -80,6 +82,26 @@ class RedisClient:
             except self._error("NoScriptError"):
                 return await self.redis.eval(script, len(keys), *keys, *args)
 
+    async def send(self, packed: Sequence[bytes]) -> None:
+        """Send commands that are packed already, and hear that each was done. Raises `StoreError`.
+
+        Not for a Redis Cluster. redis-py packs an argument in a microsecond, which is most of what
+        an id would take.
+        """
+        with self.translated():
+            pool = self.redis.connection_pool
+            connection = await pool.get_connection()
+            try:
+                await connection.send_packed_command(packed)
+                for _ in packed:
+                    await connection.read_response()
+            except BaseException:
+                # Replies that nobody read must not be the next one's.
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
+
     async def time_microseconds(self, key: str = "verve:{time}") -> int:
         """The time of the one primary that has `key`, since the epoch. Raises `StoreError`."""
         seconds, microseconds = await self.run(_TIME, [key], [])
@@ -95,8 +117,9 @@ class RedisClient:
                 if replication.get("role") != "master":
                     await self._look_again()
                     raise StoreError("the primary was replaced", Trouble.READ_ONLY)
-                found.append(f"{server['run_id']} {replication['master_replid']}")
-            return blake2b("\n".join(sorted(found)).encode(), digest_size=8).hexdigest()
+                found.append((str(server["run_id"]), str(replication["master_replid"])))
+            self.masters = " ".join(replication_id for _, replication_id in sorted(found))
+            return blake2b(repr(sorted(found)).encode(), digest_size=8).hexdigest()
 
     async def eviction_policy(self) -> str | None:
         """What the servers do when they are full; None when they do not tell. `StoreError`."""

@@ -5,20 +5,40 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from .address import Kind
 from .base import RETENTION_SECONDS, SHARDS, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from .client import RedisClient
 
 _AT_ONCE = 10_000
 """Members of a command at the most: Redis serves nobody else meanwhile."""
-# As one step, so that a marker is counted if and only if it is told.
+_SHARDS_KNOWN = 1_024
+# As one step, so that a marker is counted if and only if it is told. Markers stand in a set of
+# their own as well: whoever sums may not have heard of one yet.
+# KEYS: ids, marks. ARGV: markers to be told of.
 _TALLY = """
-local present = {}
-for i, marker in ipairs(ARGV) do present[i] = redis.call('SISMEMBER', KEYS[1], marker) end
-return {redis.call('SCARD', KEYS[1]), present}
+local known, present, strangers = {}, {}, 0
+for i, marker in ipairs(ARGV) do
+  known[marker] = true
+  present[i] = redis.call('SISMEMBER', KEYS[1], marker)
+end
+for _, marker in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  if not known[marker] then
+    strangers = strangers + redis.call('SISMEMBER', KEYS[1], marker)
+  end
+end
+return {redis.call('SCARD', KEYS[1]) - strangers, present}
+"""
+# KEYS: ids, marks. ARGV: the marker, when the keys expire.
+_MARK = """
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('SADD', KEYS[1], ARGV[1])
+redis.call('EXPIREAT', KEYS[1], ARGV[2])
+redis.call('EXPIREAT', KEYS[2], ARGV[2])
+return 1
 """
 
 
@@ -32,29 +52,61 @@ class RedisSets:
         self._client = client
         self._cluster = cluster
         self._seconds = seconds
+        self._expiring: set[tuple[int, int]] = set()
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         """Add ids to a window; it is safe to repeat."""
-        expiry = window_start + self._seconds + RETENTION_SECONDS
+        if self._client.address.kind is Kind.CLUSTER:
+            await self._add_by_nodes(window_start, groups)
+            return
+        commands = []
+        for shard, members in groups.items():
+            key = self._key(window_start, shard).encode()
+            commands += [_sadd(key, part) for part in _parts(members)]
+        news = [shard for shard in groups if (window_start, shard) not in self._expiring]
+        for shard in news:
+            key = self._key(window_start, shard).encode()
+            commands.append(_packed(b"EXPIREAT", key, b"%d" % self._expiry(window_start)))
+        await self._client.send(commands)
+        self._note(window_start, news)
+
+    async def _add_by_nodes(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
+        news = [shard for shard in groups if (window_start, shard) not in self._expiring]
         with self._client.translated():
             async with self._client.redis.pipeline(transaction=False) as pipeline:
                 for shard, members in groups.items():
-                    key = self._key(window_start, shard)
                     for part in _parts(members):
-                        pipeline.sadd(key, *part)
-                    pipeline.expireat(key, expiry)
+                        pipeline.sadd(self._key(window_start, shard), *part)
+                for shard in news:
+                    pipeline.expireat(self._key(window_start, shard), self._expiry(window_start))
                 await pipeline.execute()
+        self._note(window_start, news)
+
+    def _note(self, window_start: int, shards: Iterable[int]) -> None:
+        """Of these it was said when they expire: once is enough, unless they are evicted.
+
+        That is noticed when the window is closed, and then a marker says it again.
+        """
+        self._expiring |= {(window_start, shard) for shard in shards}
+        if len(self._expiring) > _SHARDS_KNOWN:
+            self._expiring = {known for known in self._expiring if known[0] == window_start}
 
     async def mark(self, window_start: int, marker: bytes) -> None:
         """Add a marker to every shard of a window."""
-        await self.add(window_start, {shard: [marker] for shard in range(SHARDS)})
+        expiry = self._expiry(window_start)
+        await asyncio.gather(
+            *(
+                self._client.run(_MARK, self._keys(window_start, shard), [marker, expiry])
+                for shard in range(SHARDS)
+            )
+        )
 
     async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
         """Count a window's ids. `markers` are all that may be among them."""
         known = list(markers)
         looks = await asyncio.gather(
             *(
-                self._client.run(_TALLY, [self._key(window_start, shard)], known)
+                self._client.run(_TALLY, self._keys(window_start, shard), known)
                 for shard in range(SHARDS)
             )
         )
@@ -74,8 +126,27 @@ class RedisSets:
         """Close the connections."""
         await self._client.close()
 
+    def _expiry(self, window_start: int) -> int:
+        return window_start + self._seconds + RETENTION_SECONDS
+
+    def _keys(self, window_start: int, shard: int) -> list[str]:
+        """The sets of a shard: of its ids with the markers among them, and of the markers."""
+        ids = self._key(window_start, shard)
+        return [ids, f"{ids.removesuffix('ids')}marks"]
+
     def _key(self, window_start: int, shard: int) -> str:
         return f"verve:{{{self._cluster}:{self._seconds}:{window_start}:{shard}}}:ids"
+
+
+def _sadd(key: bytes, members: Sequence[bytes]) -> bytes:
+    """`SADD`, packed. All members are of one length."""
+    size = b"\r\n$%d\r\n" % len(members[0])
+    head = b"*%d\r\n$4\r\nSADD\r\n$%d\r\n%s" % (len(members) + 2, len(key), key)
+    return head + size + size.join(members) + b"\r\n"
+
+
+def _packed(*words: bytes) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
 
 
 def _parts(members: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

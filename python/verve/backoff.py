@@ -9,7 +9,7 @@ import time
 class Backoff:
     """Doubled each time up to a bound, with jitter, in seconds."""
 
-    def __init__(self, first: float = 0.1, longest: float = 1.0) -> None:
+    def __init__(self, first: float = 0.1, longest: float = 5.0) -> None:
         self._first = first
         self._longest = longest
         self._until = 0.0
