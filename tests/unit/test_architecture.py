@@ -144,6 +144,7 @@ PACKAGE = {
             "cluster.keys",
             "cluster.life",
             "cluster.loss",
+            "cluster.loop",
             "cluster.markers",
             "cluster.parts",
             "cluster.ports",

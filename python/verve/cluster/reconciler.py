@@ -18,6 +18,7 @@ from verve.stores.base import StoreError
 
 from . import clock
 from .hosts import BEAT_SECONDS, ClusterError
+from .loop import run_on_loop
 from .markers import mark, register
 from .parts import assemble
 from .state import Outcome
@@ -81,7 +82,7 @@ class Reconciler:
     def run(self) -> None:
         """Work until `stop`, or until the lease is lost: the body of a thread."""
         with contextlib.suppress(ClosedError):
-            asyncio.run(self._main())
+            run_on_loop(self._main())
 
     def stop(self, *, leaves: bool = False) -> None:
         """End `run` soon. `leaves`: this host stops, so nobody should wait for it."""
