@@ -14,7 +14,7 @@ from tests.redis import RedisServer, wait_until
 from tests.service import ACCEPT, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Serve
@@ -134,7 +134,12 @@ def test_what_is_refused_is_refused_as_ever(at: Rig) -> None:
 def test_without_an_answer_of_redis_there_is_no_ok(at: Rig) -> None:
     assert at.accept(0).text == "ok"
     at.redis.pause()
-    for ask in (lambda: at.accept(1), lambda: at.accept(0), lambda: at.batch(2, 3)):
+    asks: list[Callable[[], httpx.Response]] = [
+        lambda: at.accept(1),
+        lambda: at.accept(0),
+        lambda: at.batch(2, 3),
+    ]
+    for ask in asks:
         started = time.monotonic()
         response = ask()
         assert time.monotonic() - started < _UNCONFIRMED_WITHIN

@@ -27,13 +27,19 @@ if TYPE_CHECKING:
 SECRET = "s3cret-word"  # noqa: S105 - of a server that ends with the test
 SECONDS = 60
 WINDOW = int(time.time()) // SECONDS * SECONDS
-STRATEGIES = {"sets": RedisSets, "keys": RedisKeys}
+STRATEGIES: dict[str, Callable[[RedisClient, str, int], Store]] = {
+    "sets": RedisSets,
+    "keys": RedisKeys,
+}
 PLACES: dict[str, Callable[[Path], Rig]] = {
     "single": RedisServer,
     "cluster": RedisCluster,
     "sentinels": Sentinels,
 }
-CASES = [("sets", "single"), ("sets", "cluster"), ("sets", "sentinels")] + [
+CASES = [
+    ("sets", "single"),
+    ("sets", "cluster"),
+    ("sets", "sentinels"),
     ("keys", "single"),
     ("keys", "cluster"),
 ]
@@ -498,10 +504,13 @@ async def all_in_trouble(url: str, strategy: str, expected: set[Trouble]) -> Non
         lambda store: store.tally(WINDOW, [marker(1)]),
         lambda store: store.epochs(),
     ]
-    for call in calls:
+
+    async def ask(call: Callable[[Store], Awaitable[Any]]) -> None:
         store = store_at(url, strategy)
         assert await trouble(call(store)) in expected
         await store.close()
+
+    await asyncio.gather(*map(ask, calls))
 
 
 def entered(url: str, entry: str) -> str:

@@ -73,7 +73,9 @@ class Address:
         default = DEFAULT_SENTINEL_PORT if kind is Kind.SENTINEL else DEFAULT_PORT
         nodes = tuple(_node(text, default) for text in hosts.split(","))
         if kind is Kind.SINGLE and len(nodes) > 1:
-            raise SettingError(f"one server is named by `{scheme.lower()}://`, not several; {_HINT}")
+            raise SettingError(
+                f"one server is named by `{scheme.lower()}://`, not several; {_HINT}"
+            )
         parts = [unquote(part) for part in path.split("/")] if path else []
         service = None
         if kind is Kind.SENTINEL:

@@ -152,7 +152,7 @@ class RedisClient:
         try:
             async with asyncio.timeout(seconds):
                 yield
-        except (self._error("RedisError"), OSError, TimeoutError) as error:
+        except self._errors() as error:
             trouble = trouble_of(error)
             words = f"{type(error).__name__}: {error}".rstrip(": ")
             text = f"Redis: {words}: `{self.address.shown}`"
@@ -163,7 +163,7 @@ class RedisClient:
     async def close(self) -> None:
         """Close the connections."""
         for one in (self.redis, *self._sentinels):
-            with contextlib.suppress(self._error("RedisError"), OSError, TimeoutError):
+            with contextlib.suppress(*self._errors()):
                 await one.aclose()
 
     async def _primaries(self) -> list[Any]:
@@ -250,6 +250,12 @@ class RedisClient:
             return {}
         # The class of a pool's connections says it already.
         return {**({} if pooled else {"ssl": True}), **self._tls}
+
+    @classmethod
+    def _errors(cls) -> tuple[type[Exception], ...]:
+        """All that redis-py raises. That no node of a cluster is there is none of its own kind."""
+        named = (cls._error("RedisError"), cls._error("RedisClusterException"))
+        return (*named, OSError, TimeoutError)
 
     @staticmethod
     def _error(name: str) -> type[Exception]:

@@ -59,12 +59,14 @@ class RedisKeys:
     async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
         """The count of replies that said new. `markers` are looked for."""
         known = list(markers)
-        async with self._client.turn():
-            async with self._client.redis.pipeline(transaction=False) as pipeline:
-                pipeline.get(self._key(window_start, "count"))
-                for marker in known:
-                    pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
-                count, *present = await pipeline.execute()
+        async with (
+            self._client.turn(),
+            self._client.redis.pipeline(transaction=False) as pipeline,
+        ):
+            pipeline.get(self._key(window_start, "count"))
+            for marker in known:
+                pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
+            count, *present = await pipeline.execute()
         there = frozenset(m for m, found in zip(known, present, strict=True) if found)
         return Tally(int(count or 0), there)
 

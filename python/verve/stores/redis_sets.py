@@ -76,14 +76,16 @@ class RedisSets:
 
     async def _add_by_nodes(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         news = [shard for shard in groups if (window_start, shard) not in self._expiring]
-        async with self._client.turn():
-            async with self._client.redis.pipeline(transaction=False) as pipeline:
-                for shard, members in groups.items():
-                    for part in _parts(members):
-                        pipeline.sadd(self._key(window_start, shard), *part)
-                for shard in news:
-                    pipeline.expireat(self._key(window_start, shard), self._expiry(window_start))
-                await pipeline.execute()
+        async with (
+            self._client.turn(),
+            self._client.redis.pipeline(transaction=False) as pipeline,
+        ):
+            for shard, members in groups.items():
+                for part in _parts(members):
+                    pipeline.sadd(self._key(window_start, shard), *part)
+            for shard in news:
+                pipeline.expireat(self._key(window_start, shard), self._expiry(window_start))
+            await pipeline.execute()
         self._note(window_start, news)
 
     def _note(self, window_start: int, shards: Iterable[int]) -> None:
