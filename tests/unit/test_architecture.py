@@ -145,6 +145,7 @@ PACKAGE = {
             "cluster.keys",
             "cluster.life",
             "cluster.loss",
+            "cluster.loop",
             "cluster.markers",
             "cluster.parts",
             "cluster.ports",

@@ -8,6 +8,7 @@ counted as acknowledged once; what does not find room meanwhile is left to closi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -18,6 +19,8 @@ from verve import events
 from verve._verve import ClosedError
 from verve.backoff import Backoff
 from verve.stores.base import StoreError
+
+from .loop import run_on_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,12 +125,13 @@ class Shipper:
 
     def _wake(self) -> None:
         loop, woken = self._loop, self._woken
-        if loop is not None and woken is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(woken.set)
+        if loop is not None and woken is not None:
+            with contextlib.suppress(RuntimeError):  # it ended by itself
+                loop.call_soon_threadsafe(woken.set)
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._main())
+            run_on_loop(self._main())
         except ClosedError:
             return
         except Exception as error:  # noqa: BLE001 - ids are left to closing, and somebody hears of it

@@ -7,6 +7,7 @@ when to ask again. A call that is cancelled closes its connection, so that no re
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 from hashlib import blake2b, sha1
@@ -16,14 +17,18 @@ from .address import Address, Kind
 from .base import StoreError, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from verve.config import Settings
 
 EXTRA = "verve-counter[redis]"
 TIMEOUT = 2.0
 """Seconds for a connection to be made, and for each reply."""
-_CONNECTIONS = 16
+DEADLINE = 2 * TIMEOUT
+"""Seconds for a call that may have to ask several servers, each of which may not answer."""
+_CONNECTIONS = 64
+_AT_ONCE = 16
+"""Scripts under way at a time; the rest wait for their turn, not in vain for a connection."""
 _TIME = "return redis.call('TIME')"
 
 # By the names of redis-py's errors, the first that one of them has among its classes.
@@ -59,6 +64,11 @@ class RedisClient:
         self._tls = dict(tls or {})
         self.masters = ""
         """Replication ids of the masters, as of the last `epochs`."""
+        self._sentinels: list[Any] = []
+        # One at a time: when redis-py learns of a cluster's nodes it closes the connections to
+        # those before, whoever uses them.
+        at_once = 1 if address.kind is Kind.CLUSTER else _AT_ONCE
+        self._turn = asyncio.Semaphore(at_once)
         self._asyncio: Any = importlib.import_module("redis.asyncio")
         self.redis: Any = self._open()
 
@@ -75,7 +85,7 @@ class RedisClient:
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:  # noqa: ANN401 - what Redis answers
         """Run a script whose keys are in one slot. Raises `StoreError`."""
-        with self.translated():
+        async with self.turn():
             digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
             try:
                 return await self.redis.evalsha(digest, len(keys), *keys, *args)
@@ -88,7 +98,7 @@ class RedisClient:
         Not for a Redis Cluster. redis-py packs an argument in a microsecond, which is most of what
         an id would take.
         """
-        with self.translated():
+        async with self.translated():
             pool = self.redis.connection_pool
             connection = await pool.get_connection()
             try:
@@ -109,7 +119,7 @@ class RedisClient:
 
     async def epochs(self) -> str:
         """A word that is another one after any restart or failover of a primary. `StoreError`."""
-        with self.translated():
+        async with self.turn():
             found = []
             for node in await self._primaries():
                 server = await self._info("server", node)
@@ -123,19 +133,29 @@ class RedisClient:
 
     async def eviction_policy(self) -> str | None:
         """What the servers do when they are full; None when they do not tell. `StoreError`."""
-        with self.translated():
+        async with self.turn():
             policies = set()
             for node in await self._primaries():
                 memory = await self._info("memory", node)
                 policies.add(str(memory.get("maxmemory_policy", "")))
             return ",".join(sorted(policies)) or None
 
-    @contextlib.contextmanager
-    def translated(self) -> Iterator[None]:
-        """Errors of redis-py become `StoreError`, without a secret."""
-        try:
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """For one call, once fewer are under way than may be; errors as by `translated`."""
+        # The wait for it is part of the call, and of its deadline.
+        async with self.translated(), self._turn:
             yield
-        except (self._error("RedisError"), OSError, TimeoutError) as error:
+
+    @contextlib.asynccontextmanager
+    async def translated(self) -> AsyncIterator[None]:
+        """Errors of redis-py become `StoreError`, without a secret; so does the deadline's."""
+        # A single server is bounded by its timeouts, however much it is asked.
+        seconds = None if self.address.kind is Kind.SINGLE else DEADLINE
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except self._errors() as error:
             trouble = trouble_of(error)
             words = f"{type(error).__name__}: {error}".rstrip(": ")
             text = f"Redis: {words}: `{self.address.shown}`"
@@ -145,8 +165,9 @@ class RedisClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        with contextlib.suppress(self._error("RedisError"), OSError, TimeoutError):
-            await self.redis.aclose()
+        for one in (self.redis, *self._sentinels):
+            with contextlib.suppress(*self._errors()):
+                await one.aclose()
 
     async def _primaries(self) -> list[Any]:
         if self.address.kind is not Kind.CLUSTER:
@@ -208,6 +229,7 @@ class RedisClient:
                     **self._tls_arguments(),
                 },
             )
+            self._sentinels = list(sentinels.sentinels)
             return sentinels.master_for(
                 address.service, max_connections=_CONNECTIONS, **common, **self._tls_arguments()
             )
@@ -232,6 +254,12 @@ class RedisClient:
         # The class of a pool's connections says it already.
         return {**({} if pooled else {"ssl": True}), **self._tls}
 
+    @classmethod
+    def _errors(cls) -> tuple[type[Exception], ...]:
+        """All that redis-py raises. That no node of a cluster is there is none of its own kind."""
+        named = (cls._error("RedisError"), cls._error("RedisClusterException"))
+        return (*named, OSError, TimeoutError)
+
     @staticmethod
     def _error(name: str) -> type[Exception]:
         found: type[Exception] = getattr(importlib.import_module("redis.exceptions"), name)
@@ -246,9 +274,16 @@ def trouble_of(error: BaseException) -> Trouble:
         if any(one.__name__ == "SSLError" for one in type(cause).__mro__):
             return Trouble.TLS
         cause = cause.__cause__ or cause.__context__
-    for one in type(error).__mro__:
-        if one.__name__ in _TROUBLES:
-            return _TROUBLES[one.__name__]
     if str(error).startswith("OOM"):
         return Trouble.FULL
+    # What a script ran into has no class of its own.
+    if "The user executing the script can't" in str(error):
+        return Trouble.AUTHORIZATION
+    # That no node of a cluster would do is an error whose cause is that of the last one.
+    cause = error
+    while cause is not None:
+        for one in type(cause).__mro__:
+            if one.__name__ in _TROUBLES:
+                return _TROUBLES[one.__name__]
+        cause = cause.__cause__ or cause.__context__
     return Trouble.OTHER

@@ -37,7 +37,7 @@ class RedisKeys:
 
     async def _add(self, window_start: int, ids: Sequence[int]) -> None:
         keep = self._seconds + RETENTION_SECONDS
-        with self._client.translated():
+        async with self._client.turn():
             async with self._client.redis.pipeline(transaction=False) as pipeline:
                 for id in ids:
                     pipeline.set(self._key(window_start, str(id)), 1, nx=True, ex=keep)
@@ -52,19 +52,21 @@ class RedisKeys:
 
     async def mark(self, window_start: int, marker: bytes) -> None:
         """Keep a marker beside the ids."""
-        with self._client.translated():
+        async with self._client.turn():
             key = self._key(window_start, f"marker:{marker.hex()}")
             await self._client.redis.set(key, 1, ex=self._seconds + RETENTION_SECONDS)
 
     async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
         """The count of replies that said new. `markers` are looked for."""
         known = list(markers)
-        with self._client.translated():
-            async with self._client.redis.pipeline(transaction=False) as pipeline:
-                pipeline.get(self._key(window_start, "count"))
-                for marker in known:
-                    pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
-                count, *present = await pipeline.execute()
+        async with (
+            self._client.turn(),
+            self._client.redis.pipeline(transaction=False) as pipeline,
+        ):
+            pipeline.get(self._key(window_start, "count"))
+            for marker in known:
+                pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
+            count, *present = await pipeline.execute()
         there = frozenset(m for m, found in zip(known, present, strict=True) if found)
         return Tally(int(count or 0), there)
 

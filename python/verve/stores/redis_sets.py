@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .address import Kind
 from .base import RETENTION_SECONDS, SHARDS, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from .client import RedisClient
 
@@ -56,6 +56,10 @@ class RedisSets:
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         """Add ids to a window; it is safe to repeat."""
+        # A shard without ids has no key, so that none would expire.
+        groups = {shard: members for shard, members in groups.items() if members}
+        if not groups:
+            return
         if self._client.address.kind is Kind.CLUSTER:
             await self._add_by_nodes(window_start, groups)
             return
@@ -72,14 +76,16 @@ class RedisSets:
 
     async def _add_by_nodes(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         news = [shard for shard in groups if (window_start, shard) not in self._expiring]
-        with self._client.translated():
-            async with self._client.redis.pipeline(transaction=False) as pipeline:
-                for shard, members in groups.items():
-                    for part in _parts(members):
-                        pipeline.sadd(self._key(window_start, shard), *part)
-                for shard in news:
-                    pipeline.expireat(self._key(window_start, shard), self._expiry(window_start))
-                await pipeline.execute()
+        async with (
+            self._client.turn(),
+            self._client.redis.pipeline(transaction=False) as pipeline,
+        ):
+            for shard, members in groups.items():
+                for part in _parts(members):
+                    pipeline.sadd(self._key(window_start, shard), *part)
+            for shard in news:
+                pipeline.expireat(self._key(window_start, shard), self._expiry(window_start))
+            await pipeline.execute()
         self._note(window_start, news)
 
     def _note(self, window_start: int, shards: Iterable[int]) -> None:
@@ -94,7 +100,7 @@ class RedisSets:
     async def mark(self, window_start: int, marker: bytes) -> None:
         """Add a marker to every shard of a window."""
         expiry = self._expiry(window_start)
-        await asyncio.gather(
+        await _all(
             *(
                 self._client.run(_MARK, self._keys(window_start, shard), [marker, expiry])
                 for shard in range(SHARDS)
@@ -104,7 +110,7 @@ class RedisSets:
     async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
         """Count a window's ids. `markers` are all that may be among them."""
         known = list(markers)
-        looks = await asyncio.gather(
+        looks = await _all(
             *(
                 self._client.run(_TALLY, self._keys(window_start, shard), known)
                 for shard in range(SHARDS)
@@ -136,6 +142,15 @@ class RedisSets:
 
     def _key(self, window_start: int, shard: int) -> str:
         return f"verve:{{{self._cluster}:{self._seconds}:{window_start}:{shard}}}:ids"
+
+
+async def _all(*calls: Awaitable[Any]) -> list[Any]:
+    """What all of them give. None is under way any more when one's error is raised."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return found
 
 
 def _sadd(key: bytes, members: Sequence[bytes]) -> bytes:
