@@ -67,6 +67,8 @@ class RedisClient:
         # those before, whoever uses them.
         at_once = 1 if address.kind is Kind.CLUSTER else _AT_ONCE
         self._turn = asyncio.Semaphore(at_once)
+        self.masters = ""
+        """Replication ids of the masters, as of the last `epochs`."""
         self._asyncio: Any = importlib.import_module("redis.asyncio")
         self.redis: Any = self._open()
 
@@ -125,8 +127,9 @@ class RedisClient:
                 if replication.get("role") != "master":
                     await self._look_again()
                     raise StoreError("the primary was replaced", Trouble.READ_ONLY)
-                found.append(f"{server['run_id']} {replication['master_replid']}")
-            return blake2b("\n".join(sorted(found)).encode(), digest_size=8).hexdigest()
+                found.append((str(server["run_id"]), str(replication["master_replid"])))
+            self.masters = " ".join(replication_id for _, replication_id in sorted(found))
+            return blake2b(repr(sorted(found)).encode(), digest_size=8).hexdigest()
 
     async def eviction_policy(self) -> str | None:
         """What the servers do when they are full; None when they do not tell. `StoreError`."""
