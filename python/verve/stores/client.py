@@ -62,13 +62,13 @@ class RedisClient:
         """`tls`: files, by the names that redis-py has for them."""
         self.address = address
         self._tls = dict(tls or {})
-        self.masters = ""
-        """Replication ids of the masters, as of the last `epochs`."""
         self._sentinels: list[Any] = []
         # One at a time: when redis-py learns of a cluster's nodes it closes the connections to
         # those before, whoever uses them.
         at_once = 1 if address.kind is Kind.CLUSTER else _AT_ONCE
         self._turn = asyncio.Semaphore(at_once)
+        self.masters = ""
+        """Replication ids of the masters, as of the last `epochs`."""
         self._asyncio: Any = importlib.import_module("redis.asyncio")
         self.redis: Any = self._open()
 
