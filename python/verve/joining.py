@@ -29,6 +29,19 @@ PATIENCE = 4.0
 def join(settings: Settings) -> tuple[Counter, Shipper]:
     """The counter of a host of a cluster, and what sends its new ids, started.
 
+    Raises what `attach_to_cluster` does.
+    """
+    counter = attach_to_cluster(settings)
+    counter.follow_reference()
+    counter.retain(True)  # noqa: FBT003 - it takes no name
+    shipper = Shipper(counter, settings, connect, Notices())
+    shipper.start()
+    return counter, shipper
+
+
+def attach_to_cluster(settings: Settings) -> Counter:
+    """The counter of a host of a cluster; a segment that is made begins with the time of Redis.
+
     Raises `ClusterError` when neither Redis nor a segment knows the time of the cluster, and what
     `attach` raises.
     """
@@ -43,11 +56,7 @@ def join(settings: Settings) -> tuple[Counter, Shipper]:
         raise _no_time(trouble)
     if trouble is not None:
         events.CLUSTER_TIME_KEPT.emit(error=trouble)
-    counter.follow_reference()
-    counter.retain(True)  # noqa: FBT003 - it takes no name
-    shipper = Shipper(counter, settings, connect, Notices())
-    shipper.start()
-    return counter, shipper
+    return counter
 
 
 def _no_time(trouble: str | None) -> ClusterError:

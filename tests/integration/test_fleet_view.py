@@ -12,7 +12,7 @@ import pytest
 
 from tests.hosts import Fleet
 from tests.redis import RedisServer
-from tests.service import ACCEPT
+from tests.service import ACCEPT, free_port
 from verve.cluster.keys import Keys
 
 if TYPE_CHECKING:
@@ -160,5 +160,15 @@ def test_a_host_of_another_protocol_is_refused(redis: RedisServer, tmp_path: Pat
         redis.command("HDEL", key, other)
         host.wait_ready()
         assert part(host)["state"] == "ok"
+    finally:
+        fleet.close()
+
+
+def test_a_host_that_never_had_the_time_does_not_start(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, f"redis://127.0.0.1:{free_port()}", hosts=1, window=WINDOW)
+    (host,) = fleet.hosts
+    try:
+        assert host.start(ready=False).wait_end(30) == 1
+        assert host.output().count("this host never had the time of its cluster") == 1
     finally:
         fleet.close()
