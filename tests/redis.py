@@ -309,6 +309,8 @@ class Sentinels:
     def hold_replica(self) -> None:
         """From here on the replica hears of nothing that the master acknowledges."""
         self.replica.pause()
+        # What is on its way to it already it would still read.
+        self.master.command("CLIENT", "KILL", "TYPE", "replica")
 
     def release_replica(self) -> None:
         """Let it go on with what it knows."""
