@@ -54,7 +54,11 @@ class Waits:
 
     def put(self, groups: Sequence[Group], told: Future[None]) -> None:
         """Someone waits; `told` is done when all of `groups` are there."""
-        self._waits.append(_Wait(groups, told))
+        wait = _Wait([group for group in groups if group.members], told)
+        if wait.groups:
+            self._waits.append(wait)
+        elif told.set_running_or_notify_cancel():
+            told.set_result(None)
 
     def pieces(self, most: int) -> list[Group]:
         """Ids to send, `most` at the most; the same again until `sent` says that they are there."""

@@ -13,6 +13,7 @@ from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, Kind
+from .base import Trouble
 from .errors import error_named, failures, told
 from .opening import CONNECTIONS, opened, tls_files
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CALL_SECONDS = 4.0
 """The whole of a call: waiting for a connection, making one, sending, all replies."""
+_MAY_BE_REPLACED = {Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.READ_ONLY, Trouble.OTHER}
 _TIME = "return redis.call('TIME')"
 
 
@@ -35,6 +37,8 @@ class RedisClient:
         self.redis: Any = opened(address, tls or {})
         # So many calls at once; the pools of sentinels and clusters would refuse more.
         self._places = asyncio.Semaphore(CONNECTIONS)
+        self._stale = False
+        self._looking = asyncio.Lock()
 
     @classmethod
     def of(cls, settings: Settings) -> RedisClient:
@@ -107,15 +111,23 @@ class RedisClient:
         try:
             # Since redis-py closes a connection whose command is cancelled, a deadline may cancel.
             async with asyncio.timeout(CALL_SECONDS), self._places:
+                if self.address.kind is Kind.CLUSTER:
+                    await self._know_nodes()
                 yield
         except failures() as error:
-            raise told(error, self.address) from error
+            failure = told(error, self.address)
+            self._stale |= failure.trouble in _MAY_BE_REPLACED
+            raise failure from error
 
     async def close(self) -> None:
         """Close the connections."""
         with contextlib.suppress(*failures()):
             async with asyncio.timeout(CALL_SECONDS):
                 await self.redis.aclose()
+                if self.address.kind is Kind.SENTINEL:
+                    # Those to the sentinels are not closed with those to the server.
+                    for sentinel in self.redis.connection_pool.sentinel_manager.sentinels:
+                        await sentinel.aclose()
 
     async def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
         """All replies, or the first error among them."""
@@ -145,14 +157,15 @@ class RedisClient:
         server = await self._info("server", node)
         replication = await self._info("replication", node)
         if replication.get("role") != "master":
-            await self._look_again()
+            if self.address.kind is not Kind.CLUSTER:
+                # So that the sentinels are asked again.
+                await self.redis.connection_pool.disconnect(inuse_connections=False)
             raise error_named("ReadOnlyError")("the primary was replaced")
         return f"{server['run_id']} {replication['master_replid']}"
 
     async def _primaries(self) -> list[Any]:
         if self.address.kind is not Kind.CLUSTER:
             return [None]
-        await self.redis.initialize()
         return list(self.redis.get_primaries())
 
     async def _info(self, section: str, node: Any) -> dict[str, Any]:  # noqa: ANN401 - redis-py's
@@ -161,12 +174,18 @@ class RedisClient:
         found: dict[str, Any] = answer
         return found
 
-    async def _look_again(self) -> None:
-        """Forget which server is the primary."""
-        if self.address.kind is Kind.CLUSTER:
-            await self.redis.nodes_manager.initialize()
-        else:
-            await self.redis.connection_pool.disconnect(inuse_connections=False)
+    async def _know_nodes(self) -> None:
+        """Know which node of a cluster has what; after trouble, look again.
+
+        redis-py would look by itself only where it tries again too, and close all connections.
+        """
+        # Else the first command goes to any node.
+        await self.redis.initialize()
+        if self._stale:
+            async with self._looking:
+                if self._stale:
+                    await self.redis.nodes_manager.initialize()
+                    self._stale = False
 
 
 def packed(*words: bytes) -> bytes:

@@ -68,8 +68,8 @@ def opened(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN401 - o
             require_full_coverage=True,
             # Addresses that are found out take the place of those of the URL.
             dynamic_startup_nodes=True,
-            # What was moved is looked up again at once.
-            reinitialize_steps=1,
+            # A slot that was moved is noted; to look all of them up would end the calls of others.
+            reinitialize_steps=0,
             **common,
             **_tls(address, tls),
         )
