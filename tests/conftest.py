@@ -101,6 +101,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of a test's own, to be stopped and started."""
+    one = RedisServer(tmp_path).start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
 def cluster() -> str:
     """The name of a cluster that nobody else has."""
     return f"cluster-{os.urandom(6).hex()}"

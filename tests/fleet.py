@@ -1,27 +1,32 @@
-"""Hosts of a cluster for tests: a real Redis, plain doubles of client and store, real counters."""
+"""Hosts of a cluster for tests: a real Redis, and leaders on real counters, in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
-import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.service import free_port
 from verve import Counter, config
-from verve._verve import SHARDS
-from verve.cluster import Reconciler
 from verve.cluster.keys import Keys
-from verve.stores.base import StoreError, Tally, Trouble
+from verve.cluster.reconciler import Reconciler
+from verve.notices import Notices
+from verve.stores import RedisClient, RedisSets
+from verve.stores.address import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from verve.window import Window
 
 
 class Server:
@@ -62,118 +67,50 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Have it answer nothing, until it is stopped."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def ask(self) -> redis.Redis:
         """A connection of the test itself."""
         return redis.Redis(port=self.port, socket_timeout=5, protocol=2)
 
 
-@contextlib.asynccontextmanager
-async def _mapped() -> Any:  # noqa: ANN401 - a context manager
-    try:
-        yield
-    except (redis.TimeoutError, redis.ConnectionError) as error:
-        raise StoreError(str(error), Trouble.UNREACHABLE) from error
-    except redis.RedisError as error:
-        raise StoreError(str(error)) from error
-
-
-class PlainClient:
-    """The port `Client`, by redis-py. `before` is awaited before each call, with its name."""
+class HookedClient(RedisClient):
+    """The client, with `before` awaited before each call, and told what kind of call it is."""
 
     def __init__(self, port: int, before: Callable[[str], Awaitable[None]] | None = None) -> None:
-        self.redis = redis.asyncio.Redis(
-            port=port,
-            socket_timeout=1,
-            socket_connect_timeout=1,
-            retry=None,
-            retry_on_error=[],
-            protocol=2,
-            single_connection_client=False,
-        )
+        super().__init__(Address.parse(f"redis://127.0.0.1:{port}"))
         self.before = before
 
-    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401
-        """See the port."""
+    async def hook(self, what: str) -> None:
+        """A call is about to be made."""
         if self.before is not None:
-            await self.before("run")
-        async with _mapped():
-            return await self.redis.eval(script, len(keys), *keys, *args)
+            await self.before(what)
 
-    async def time_microseconds(self) -> int:
-        """See the port."""
-        if self.before is not None:
-            await self.before("time")
-        async with _mapped():
-            seconds, microseconds = await self.redis.time()
-            return int(seconds) * 1_000_000 + int(microseconds)
-
-    async def close(self) -> None:
-        """See the port."""
-        await self.redis.aclose()
-
-
-class PlainStore:
-    """The port `Store`, with a set a shard."""
-
-    name = "sets"
-
-    def __init__(self, client: PlainClient, keys: Keys) -> None:
-        self.client = client
-        self._keys = keys
-
-    def key(self, window_start: int, shard: int) -> str:
-        """The set of a shard."""
-        return f"verve:{{{self._keys.cluster}:{self._keys.seconds}:{window_start}:{shard}}}:ids"
-
-    async def _before(self, what: str) -> None:
-        if self.client.before is not None:
-            await self.client.before(what)
-
-    async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
-        """See the port."""
-        await self._before("add")
-        async with _mapped():
-            pipeline = self.client.redis.pipeline(transaction=False)
-            for shard, members in groups.items():
-                pipeline.sadd(self.key(window_start, shard), *members)
-                pipeline.expireat(self.key(window_start, shard), self._keys.expiry(window_start))
-            await pipeline.execute()
-
-    async def mark(self, window_start: int, marker: bytes) -> None:
-        """See the port."""
-        await self.add(window_start, {shard: [marker] for shard in range(SHARDS)})
-
-    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
-        """See the port."""
-        await self._before("tally")
-        asked = list(markers)
-        ids, everywhere = 0, set(asked)
-        async with _mapped():
-            for shard in range(SHARDS):
-                pipeline = self.client.redis.pipeline(transaction=True)
-                pipeline.scard(self.key(window_start, shard))
-                if asked:
-                    pipeline.smismember(self.key(window_start, shard), asked)
-                size, *rest = await pipeline.execute()
-                there = (
-                    {m for m, is_there in zip(asked, rest[0], strict=True) if is_there}
-                    if (asked)
-                    else set()
-                )
-                ids += size - len(there)
-                everywhere &= there
-        return Tally(ids, frozenset(everywhere))
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:  # noqa: ANN401
+        """See `RedisClient`."""
+        await self.hook("run")
+        return await super().run(script, keys, args)
 
     async def epochs(self) -> str:
-        """See the port."""
-        await self._before("epochs")
-        async with _mapped():
-            server = await self.client.redis.info("server")
-            replication = await self.client.redis.info("replication")
-            return f"{server['run_id']}.{replication['master_replid']}"
+        """See `RedisClient`."""
+        await self.hook("epochs")
+        return await super().epochs()
 
-    async def close(self) -> None:
-        """See the port."""
+
+class HookedSets(RedisSets):
+    """The sets, with the hook of their client."""
+
+    def __init__(self, client: HookedClient, cluster: str, seconds: int) -> None:
+        super().__init__(client, cluster, seconds)
+        self.client = client
+
+    async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
+        """See `RedisSets`."""
+        await self.client.hook("add")
+        await super().add(window_start, groups)
 
 
 def link(
@@ -181,10 +118,15 @@ def link(
     cluster: str,
     seconds: int = 60,
     before: Callable[[str], Awaitable[None]] | None = None,
-) -> tuple[PlainClient, PlainStore]:
+) -> tuple[HookedClient, HookedSets]:
     """A client and a store."""
-    client = PlainClient(port, before)
-    return client, PlainStore(client, Keys(cluster, seconds))
+    client = HookedClient(port, before)
+    return client, HookedSets(client, cluster, seconds)
+
+
+def ids_key(keys: Keys, window_start: int, shard: int) -> str:
+    """The set of a shard."""
+    return f"verve:{{{keys.cluster}:{keys.seconds}:{window_start}:{shard}}}:ids"
 
 
 def run(main: Awaitable[Any], timeout: float = 20) -> Any:  # noqa: ANN401
@@ -210,6 +152,10 @@ class Feed:
         with self._lock:
             self.windows.append(window)
 
+    def known(self) -> list[Window]:
+        """See the port."""
+        return []
+
     def delivered(self, key: Any, revision: int) -> bool:  # noqa: ANN401
         """See the port."""
         with self._lock:
@@ -233,10 +179,11 @@ class Fence:
         return not self.lost
 
 
-class Told:
+class Told(Notices):
     """Takes the place of `Notices`, and remembers what was told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.events: list[tuple[str, dict[str, Any]]] = []
 
     def put(self, event: Any, **values: Any) -> None:  # noqa: ANN401
@@ -316,7 +263,7 @@ class Peer:
             self.settings,
             self.fence,
             self.feed,
-            self.told,  # type: ignore[arg-type] - it is put to, no more
+            self.told,
             lambda made: link(self.port, made.cluster, made.window, self.before),
         )
         for body in (self.reconciler.run, self._tend, self._send):
@@ -373,12 +320,14 @@ class Peer:
             self.counter.tend()
 
     def _send(self) -> None:
-        connection = redis.Redis(port=self.port, socket_timeout=1, protocol=2)
+        connection = redis.Redis(
+            port=self.port, socket_timeout=1, protocol=2, retry=Retry(NoBackoff(), 0)
+        )
         keys = Keys(self.settings.cluster, self.settings.window)
         while self.sends and not self._over.wait(0.02):
             for window, shard, members in self.counter.take_new(10_000):
                 with contextlib.suppress(redis.RedisError):
-                    connection.sadd(PlainStore(None, keys).key(window, shard), *members)  # type: ignore[arg-type]
+                    connection.sadd(ids_key(keys, window, shard), *members)
                     self.counter.acknowledge(window, len(members))
         connection.close()
 

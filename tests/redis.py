@@ -92,7 +92,7 @@ class RedisServer:
             log = (self.directory / "log").read_text(errors="replace")
             raise RedisError(f"redis-server ended; its log ends with:\n{log[-2_000:]}")
         with contextlib.suppress(OSError):
-            return bool(self.command("PING") == b"PONG")
+            return bytes(self.command("PING")) == b"PONG"
         return False
 
     def stop(self) -> None:

@@ -199,6 +199,9 @@ SPILL_USED = Event(
 SPILL_DAMAGED = Event(
     "spill.damaged", _E, "Set a damaged spill aside, {error}, as {kept}", ("error", "kept")
 )
+SPILL_DROPPED = Event(
+    "spill.dropped", _E, "Removed a spill that is a day old and was not used: {path}", ("path",)
+)
 SPILL_FULL = Event(
     "spill.full",
     _E,

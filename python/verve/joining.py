@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from . import events
 from ._verve import boot_nanoseconds
 from .attach import attach
-from .cluster import ClusterError, clock
+from .cluster import clock
+from .cluster.hosts import ClusterError
 from .cluster.shipper import Shipper
 from .notices import Notices
 from .stores import StoreError, connect

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from . import callbacks, config, events, log, sinks, stores
@@ -48,6 +49,8 @@ class Worker:
         self.leader: Leader | None = None
         self.callbacks: CallbackDesk | None = None
         self.shipper: Shipper | None = None
+        self.started_at = 0.0
+        """When it was opened, by the monotonic clock."""
         self._file: tuple[int, int] | None = None
         self._users = 0
         self._lock = threading.Lock()
@@ -107,6 +110,7 @@ class Worker:
     def _open(self) -> None:
         # First, so that no signal falls between the server's readiness for it and this one's.
         self._notice_termination()
+        self.started_at = time.monotonic()
         self.settings = config.load()
         log.configure(self.settings)
         if config.SUPERVISOR not in os.environ:

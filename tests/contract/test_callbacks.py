@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import json
 import ssl
-import subprocess
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from tests.certificates import certificate
 from tests.contract.conftest import KINDS
 from tests.receivers import Receiver, answer
 from tests.service import ACCEPT, Service
@@ -159,21 +159,8 @@ def test_only_what_is_listed(serve: Serve) -> None:
         receiver.wait_until(bool)
 
 
-def _certificate(directory: Path, name: str) -> Path:
-    """A certificate that signs itself, with its key, for 127.0.0.1."""
-    path = directory / f"{name}.pem"
-    key = directory / f"{name}.key"
-    form = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    names = ["subjectAltName=IP:127.0.0.1", "basicConstraints=critical,CA:FALSE"]
-    named = ["-subj", f"/CN={name}", *(part for one in names for part in ("-addext", one))]
-    command: list[str | Path] = ["openssl", "req", *form, *named, "-keyout", key, "-out", path]
-    subprocess.run(command, check=True, capture_output=True)
-    path.write_text(path.read_text() + key.read_text())
-    return path
-
-
 def test_tls_with_an_authority_and_a_certificate_of_ones_own(serve: Serve, tmp_path: Path) -> None:
-    theirs, ours = _certificate(tmp_path, "receiver"), _certificate(tmp_path, "verve")
+    theirs, ours = certificate(tmp_path, "receiver"), certificate(tmp_path, "verve")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(theirs)
     tls.verify_mode = ssl.CERT_REQUIRED

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.certificates import certificate
 from tests.contract.store_use import MARKS, MINUTE, Redis, grouped
 from tests.redis import FaultProxy, RedisCluster, RedisServer, Sentinels, wait_until
 from tests.service import free_port
@@ -255,17 +255,6 @@ def test_tls(tmp_path: Path, cluster: str) -> None:
         # The name in the certificate is not that of the server.
         named = Redis(f"rediss://localhost:{port}", "sets")
         named.use(tmp_path, cluster, **known)(refused)
-
-
-def certificate(directory: Path, name: str) -> Path:
-    """A certificate that signs itself, with its key, for 127.0.0.1."""
-    path, key = directory / f"{name}.pem", directory / f"{name}.key"
-    form = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command: list[str | Path] = ["openssl", "req", *form, *names, "-keyout", key, "-out", path]
-    subprocess.run(command, check=True, capture_output=True)
-    path.write_text(path.read_text() + key.read_text())
-    return path
 
 
 @pytest.mark.timeout(180)

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tests.fleet import PlainStore, Told, link, run
+from tests.fleet import Told, ids_key, link, run
 from verve.cluster.changes import Changes
 from verve.cluster.hosts import Card, Fleet
 from verve.cluster.keys import Keys
@@ -17,9 +17,10 @@ from verve.cluster.publisher import Attempt, Publisher
 from verve.cluster.state import Record, States
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from tests.fleet import Server
+    from verve.stores.base import Tally
 
 
 class Leader:
@@ -31,7 +32,7 @@ class Leader:
         keys = Keys(cluster, 60)
         self.states = States(self.client, keys)
         self.fleet = Fleet(self.client, keys, Card(name, name, "1"))
-        self.watch = Watch(self.told)  # type: ignore[arg-type] - it is put to, no more
+        self.watch = Watch(self.told)
         changes = Changes(self.client, keys)
         self.publisher = Publisher(
             self.states,
@@ -39,15 +40,17 @@ class Leader:
             self.fleet,
             changes,
             self.watch,
-            self.told,  # type: ignore[arg-type]
+            self.told,
             grace_ms=600_000,
         )
         self.markers = Markers(name, 1)
 
     async def join(self, window: int) -> Trust:
         """Register, and put a marker in."""
-        lines = await self.fleet.beat(window, 0, 0)
+        lines = await self.fleet.beat(window, 0, 0, 0)
         self.watch.beat(lines, await self.store.epochs())
+        # A host that joins is quiet for two seconds.
+        self.watch._quiet_until = 0.0
         return await mark(self.states, self.store, self.markers, window)
 
     async def close(self, window: int, trust: Trust) -> None:
@@ -147,13 +150,13 @@ def test_a_publisher_that_stopped_after_its_look_commits_nothing(
         looked, go_on = asyncio.Event(), asyncio.Event()
         tally = a.store.tally
 
-        async def slow(*arguments: object) -> object:
-            found = await tally(*arguments)  # type: ignore[arg-type]
+        async def slow(window_start: int, markers: Collection[bytes]) -> Tally:
+            found = await tally(window_start, markers)
             looked.set()
             await go_on.wait()
             return found
 
-        a.store.tally = slow  # type: ignore[method-assign, assignment]
+        a.store.tally = slow  # type: ignore[method-assign]
         state = await a.states.read(window)
         attempt = asyncio.create_task(a.publisher.attempt(window, state))
         await looked.wait()
@@ -180,7 +183,7 @@ def test_a_lost_marker_sets_only_its_host_back(server: Server, cluster: str) -> 
         await a.close(window, trust_a)
         await b.close(window, trust_b)
         with server.ask() as connection:
-            connection.srem(PlainStore(a.client, Keys(cluster, 60)).key(window, 9), trust_b.marker)
+            connection.srem(ids_key(Keys(cluster, 60), window, 9), trust_b.marker)
         state = await a.states.read(window)
         assert await a.publisher.attempt(window, state) is Attempt.SET_BACK
         state = await a.states.read(window)

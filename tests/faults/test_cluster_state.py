@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fleet import PlainClient, run
+from tests.fleet import HookedClient, run
 from verve.cluster.keys import Keys
 from verve.cluster.state import DONE, Outcome, Record, States, Token
 
@@ -26,7 +26,7 @@ def with_states(server: Server, cluster: str, steps: Callable[[States], Awaitabl
     """Run `steps` on the states of a cluster."""
 
     async def main() -> None:
-        client = PlainClient(server.port)
+        client = HookedClient(server.port)
         try:
             await steps(States(client, Keys(cluster, 60)))
         finally:
@@ -140,7 +140,7 @@ def test_a_token_falls_free_and_the_slow_publisher_commits_nothing(
         (9, True, Outcome.LOWER, (1, 10, True)),
     ],
 )
-def test_a_record_never_gets_worse(
+def test_a_record_never_gets_worse(  # noqa: PLR0913, PLR0917 - the table's columns
     server: Server,
     cluster: str,
     count: int,

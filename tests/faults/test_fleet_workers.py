@@ -9,18 +9,24 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.redis import RedisServer
 
 from tests import records
 from tests.hosts import Fleet, assert_counted, assert_never_lowered
+from tests.redis import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import StartLoad
+    from tests.service import Service
 
 LOAD = ("--connections", "32", "--ids", "uniform:200000", "--rate", "4000", "--timeout", "8")
+
+
+def await_workers(host: Service) -> None:
+    """Wait until both workers count."""
+    host.wait_until(lambda: len(host.workers()) >= 2, 20, "complete again")
 
 
 @pytest.mark.timeout(480)
@@ -32,7 +38,7 @@ def test_workers_with_unsent_ids(
         loads = [start_load(host, *LOAD, "--seed", str(n)) for n, host in enumerate(fleet.hosts)]
         for number in range(scale(100)):
             host = fleet.hosts[number % 2]
-            host.wait_until(lambda host=host: len(host.workers()) >= 2, 20, "complete again")
+            await_workers(host)
             time.sleep(random.uniform(0, 0.4))
             victim = random.choice(host.workers())
             if fault == "killed":
@@ -42,7 +48,7 @@ def test_workers_with_unsent_ids(
                 time.sleep(random.uniform(0.2, 1.0))
                 os.kill(victim, signal.SIGCONT)
         for host in fleet.hosts:
-            host.wait_until(lambda host=host: len(host.workers()) >= 2, 20, "complete again")
+            await_workers(host)
         results = [load.stop() for load in loads]
         for result in results:
             assert set(result.faults) <= {"closed", "reset", "connect", "timeout"}

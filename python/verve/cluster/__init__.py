@@ -5,8 +5,3 @@ Everything here runs on one event loop, in the thread of the `Reconciler`. A fil
 `publisher` each keep some rules of that page; `life` is the way of one window through them, and
 `reconciler` that of all windows.
 """
-
-from .hosts import ClusterError
-from .reconciler import Reconciler
-
-__all__ = ["ClusterError", "Reconciler"]

@@ -14,11 +14,11 @@ from .state import Outcome
 
 if TYPE_CHECKING:
     from verve._verve import Counter
-    from verve.notices import Notices
     from verve.stores.base import Store
 
     from .ids import Ids
     from .markers import Markers
+    from .ports import Notices
     from .state import State, States
 
 TELL_EVERY = 10.0

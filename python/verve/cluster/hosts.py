@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 """Number of this protocol. Hosts of another one cannot count along."""
 BEAT_SECONDS = 0.5
+FRESH_MILLISECONDS = 2_500
+"""A line that is older was not renewed when it should have been."""
 SILENT_SECONDS = 60
 SILENT_WINDOWS = 3
 
@@ -65,6 +67,7 @@ class Host:
     `beat` is the time of the last heartbeat in milliseconds. `since` is the start of the first
     window that it may have ids of: of those before, nobody waits for it. `open` counts the windows
     of which it has not sent all ids. `skew` is how far its wall clock is ahead, in milliseconds.
+    `touch` is since when it has been in touch with Redis without a break; 0 if it cannot tell yet.
     """
 
     id: str
@@ -73,6 +76,7 @@ class Host:
     since: int
     open: int
     skew: int
+    touch: int
     version: str
     name: str
 
@@ -81,9 +85,19 @@ class Host:
         """A line as it stands in Redis; of another protocol only its beginning is understood."""
         beat, protocol, rest = (*line.split(" ", 2), "", "")[:3]
         if protocol != str(PROTOCOL):
-            return cls(id, int(beat or 0), protocol, 0, 0, 0, "", "")
-        since, still_open, skew, version, name = rest.split(" ", 4)
-        return cls(id, int(beat), protocol, int(since), int(still_open), int(skew), version, name)
+            return cls(id, int(beat or 0), protocol, 0, 0, 0, 0, "", "")
+        since, still_open, skew, touch, version, name = rest.split(" ", 5)
+        return cls(
+            id,
+            int(beat),
+            protocol,
+            int(since),
+            int(still_open),
+            int(skew),
+            int(touch),
+            version,
+            name,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +136,9 @@ class Fleet:
         self.card = card
         self.silent_ms = 1_000 * max(SILENT_SECONDS, SILENT_WINDOWS * keys.seconds)
 
-    async def beat(self, since: int, still_open: int, skew_ms: int) -> Lines:
+    async def beat(self, since: int, still_open: int, skew_ms: int, touch_ms: int) -> Lines:
         """Renew our line. Raises `ClusterError` if hosts of another protocol live."""
-        line = f"{since} {still_open} {skew_ms} {self.card.version} {self.card.name}"
+        line = f"{since} {still_open} {skew_ms} {touch_ms} {self.card.version} {self.card.name}"
         found = await self._client.run(
             _BEAT,
             [self._keys.hosts],
@@ -171,11 +185,20 @@ def waited_for(
     """The hosts that the record of a window waits for (rule 4).
 
     `in_touch_since` is since when the caller itself is in touch with Redis without a break, in
-    Redis's milliseconds: while it was not, it does not know who is silent.
+    Redis's milliseconds. Who is silent only those know that were in touch all the time: the first
+    host that is back after an outage must not take all others for dead.
     """
+    known_since = min(
+        [in_touch_since]
+        + [
+            host.touch
+            for host in lines.hosts.values()
+            if host.touch and lines.now - host.beat <= FRESH_MILLISECONDS
+        ]
+    )
 
     def silent(host: Host) -> bool:
-        return lines.now - max(host.beat, in_touch_since) > silent_ms
+        return lines.now - max(host.beat, known_since) > silent_ms
 
     alive = {
         host.id for host in lines.hosts.values() if host.since <= window_start and not silent(host)

@@ -82,7 +82,8 @@ class Life:
     @property
     def lets_go(self) -> bool:
         """Whether the ids are needed no more, or stand in a spill (rule 8)."""
-        return self.ids is None or isinstance(self.ids, SpilledIds) or self._is_resolved
+        ids = self.ids
+        return ids is None or ids.count == 0 or isinstance(ids, SpilledIds) or self._is_resolved
 
     @property
     def _is_resolved(self) -> bool:
@@ -124,8 +125,9 @@ class Life:
                 self._wake.clear()
                 pause = _PACE
             except Exception as error:  # noqa: BLE001 - no surprise may end the life of a window
-                self._parts.notices.put(events.LEADER_STUMBLED, error=repr(error))
-                pause = _SLOW
+                if self._backoff.failed():
+                    self._parts.notices.put(events.LEADER_STUMBLED, error=repr(error))
+                pause = self._backoff.remaining
             # Not `wait_for`, which in Python 3.11 may swallow that the task is cancelled.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -133,18 +135,16 @@ class Life:
 
     async def step(self) -> float:
         """Do what is due; seconds until it is to be called again. Raises `StoreError`."""
-        if self.ids is not None and not self._registered:
-            await register(
-                self._parts.states,
-                self._markers,
-                self.window_start,
-                after_loss=self._parts.watch.losses > 0,
-            )
-            self._registered = True
         state = await self._parts.states.read(self.window_start)
-        self._markers.learn(self.window_start, dict(state.markers))
-        if self.ids is not None:
+        # By Redis's time too: what is written of a window that is older is gone at once.
+        if self.expire(state.now / 1_000):
+            return 0.0
+        if self.ids is not None and not self._is_needless(state, self.ids):
+            if not self._registered:
+                await self._register(self.ids)
+                state = await self._parts.states.read(self.window_start)
             state = await self._close(state, self.ids)
+        self._markers.learn(self.window_start, dict(state.markers))
         if self._is_asked_for(state):
             attempt = await self._parts.publisher.attempt(
                 self.window_start, state, self._asked_at, self.host
@@ -167,7 +167,6 @@ class Life:
         if self._handed or self._figures is None or self.ids is None:
             return
         if min(since_end, since_begin) >= patience:
-            self._handed = (0, False)
             self._parts.feed.publish(
                 Counted.of(
                     self._figures,
@@ -177,6 +176,7 @@ class Life:
                     delivers=False,
                 )
             )
+            self._handed = (0, False)
 
     def expire(self, now: float) -> bool:
         """End it, if its ids are as old as those of others in Redis may be; whether it is over."""
@@ -195,6 +195,25 @@ class Life:
             self._parts.spills.remove(self.ids)
         self.ids = None
 
+    def _is_needless(self, state: State, ids: Ids) -> bool:
+        """Whether the record is complete without this host, which had no id to add."""
+        record = state.record
+        return (
+            ids.count == 0
+            and self.host not in state.hosts
+            and record is not None
+            and record.complete
+            and not state.asks_for_revision
+        )
+
+    async def _register(self, ids: Ids) -> None:
+        """Take part, as was done before the window started, unless that was lost."""
+        states, markers = self._parts.states, self._markers
+        if not await register(states, markers, self.window_start) and ids.count:
+            # Then nobody may know which markers are among the ids.
+            await register(states, markers, self.window_start, after_loss=True)
+        self._registered = True
+
     async def _close(self, state: State, ids: Ids) -> State:
         """Have the host complete; the state after that."""
         standing = state.hosts.get(self.host)
@@ -207,14 +226,13 @@ class Life:
         is_new = self.window_start >= self._parts.counter.published() - self._keys.seconds
         lane = self._parts.lane_of_new if is_new else self._parts.lane_of_old
         async with lane:
+            # While this one waited for others they may have gone to a spill.
+            ids = self.ids or ids
             try:
                 state = await self._closing.close(self.window_start, ids)
-            except DamagedError as error:
-                self._parts.spills.set_aside(error)
-                self._lose_ids(ids)
-                return state
-            except GoneError:
-                self._lose_ids(ids)
+            except (DamagedError, GoneError) as error:
+                if self.ids is ids:
+                    self._lose_ids(ids, error)
                 return state
         if isinstance(ids, SpilledIds):
             self._parts.notices.put(
@@ -230,8 +248,10 @@ class Life:
         acknowledged = self._parts.counter.acknowledged(self.window_start)
         return standing.marker is not None and acknowledged == ids.count
 
-    def _lose_ids(self, ids: Ids) -> None:
+    def _lose_ids(self, ids: Ids, error: DamagedError | GoneError) -> None:
         """The ids cannot be read: the window stays degraded, and is only watched from here on."""
+        if isinstance(error, DamagedError):
+            self._parts.spills.set_aside(error)
         self._parts.notices.put(
             events.WINDOW_IDS_GONE, window_start=self.window_start, ids=ids.count
         )
@@ -280,7 +300,6 @@ class Life:
         handed = self._handed or (-1, False)
         if (record.revision, delivers) <= handed or (self._figures is None and not delivers):
             return
-        self._handed = (record.revision, delivers)
         figures = self._figures or Window(
             window_start=self.window_start, window_seconds=self._keys.seconds, unique=0
         )
@@ -294,6 +313,7 @@ class Life:
                 delivers=delivers,
             )
         )
+        self._handed = (record.revision, delivers)
 
     def _judge(self, state: State) -> None:
         """Whether there is nothing more to do."""
@@ -305,7 +325,9 @@ class Life:
                 self._end()
             return
         is_quiet = not state.asks_for_revision and record.deliverer is None
-        if not record.complete or state.asks_for_revision:
+        standing = state.hosts.get(self.host)
+        stands = self.ids is None or (standing is not None and standing.complete)
+        if not record.complete or state.asks_for_revision or not stands:
             self._resolved_at = None
         elif self._resolved_at is None:
             self._resolved_at = time.monotonic()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from verve import events
 
+from .hosts import Lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from verve.notices import Notices
-
-    from .hosts import Lines
+    from .hosts import Host
+    from .ports import Notices
     from .state import Record
 
 QUIET_SECONDS = 2.0
@@ -31,6 +32,8 @@ class Watch:
         self._quiet_until = 0.0
         self._epochs: str | None = None
         self._beat_at: float | None = None
+        self._lines: Lines | None = None
+        self._missing: dict[str, Host] = {}
         self.in_touch_since = 0
         """Since when there was no break in the heartbeats, in Redis's milliseconds."""
         self.losses = 0
@@ -41,11 +44,20 @@ class Watch:
         """Whether nothing is to be published for now."""
         return self._monotonic() < self._quiet_until
 
+    def completed(self, lines: Lines) -> Lines:
+        """The lines, and those that were there before a loss and are not back.
+
+        Two seconds may be too few for a host to come back: it is waited for until it is silent.
+        """
+        return Lines(lines.now, {**self._missing, **lines.hosts}, lines.renewed)
+
     def beat(self, lines: Lines, epochs: str) -> None:
         """Note a heartbeat that got through, and what it found."""
         now = self._monotonic()
         if self._beat_at is None:
             self.in_touch_since = lines.now
+            # A leader before may have died of what it noticed; who joins may join after a loss.
+            self._quiet_until = now + QUIET_SECONDS
         elif now - self._beat_at > _BREAK_SECONDS:
             # The others may have been away as we were, and be about to come back.
             self.in_touch_since = lines.now
@@ -54,13 +66,17 @@ class Watch:
             self.lost("the line of this host was gone")
         if self._epochs is not None and self._epochs != epochs:
             self.lost("a master was restarted or replaced")
-        self._beat_at, self._epochs = now, epochs
+        self._beat_at, self._epochs, self._lines = now, epochs, lines
+        for id in lines.hosts:
+            self._missing.pop(id, None)
 
     def lost(self, what: str) -> None:
         """Note that Redis lost something."""
         if not self.is_quiet:
             self._notices.put(events.CLUSTER_DISTURBED, what=what)
         self.losses += 1
+        if self._lines is not None:
+            self._missing |= self._lines.hosts
         self._quiet_until = self._monotonic() + QUIET_SECONDS
 
 

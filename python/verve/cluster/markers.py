@@ -114,7 +114,14 @@ async def register(
     return step.outcome is Outcome.KNOWN
 
 
-async def mark(states: States, store: Store, markers: Markers, window_start: int) -> Trust:
+async def mark(
+    states: States,
+    store: Store,
+    markers: Markers,
+    window_start: int,
+    *,
+    is_open: bool = False,
+) -> Trust:
     """Put a fresh marker into all shards; by it a loss is noticed later. Raises `StoreError`.
 
     First the epochs, so that a master that is replaced in between is noticed; then the state, so
@@ -122,6 +129,6 @@ async def mark(states: States, store: Store, markers: Markers, window_start: int
     """
     epochs = await store.epochs()
     trust = Trust(markers.fresh(window_start), epochs)
-    await register(states, markers, window_start)
+    await register(states, markers, window_start, is_open=is_open)
     await store.mark(window_start, trust.marker)
     return trust

@@ -21,10 +21,9 @@ from .state import States
 if TYPE_CHECKING:
     from verve._verve import Counter
     from verve.config import Settings
-    from verve.notices import Notices
     from verve.stores.base import Store
 
-    from .ports import Client, Feed, Lease
+    from .ports import Client, Feed, Lease, Notices
 
 Connect: TypeAlias = Callable[["Settings"], "tuple[Client, Store]"]
 """Gives the client of Redis and the store, on the loop that they are used from."""

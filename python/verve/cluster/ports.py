@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from verve.window import Key
+    from verve.log import Event
+    from verve.window import Key, Window
 
     from .counted import Counted
 
 
 class Client(Protocol):
     """Redis. Every call ends by a deadline of its own, and raises `StoreError` when it failed."""
+
+    masters: str
+    """Replication ids of the masters, as of the last `epochs` of the store."""
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:  # noqa: ANN401 - what Redis answers
         """Run a script. All keys are in one slot; strings in the answer are bytes."""
@@ -32,6 +36,10 @@ class Feed(Protocol):
     def publish(self, window: Counted) -> None:
         """Take a revision of a window; the same one may come again, or later with `delivers`."""
 
+    def known(self) -> Sequence[Window]:
+        """What the ledger holds of the last windows."""
+        ...
+
     def delivered(self, key: Key, revision: int) -> bool:
         """Whether Kafka has taken this revision, or a higher one, from this host."""
         ...
@@ -48,3 +56,10 @@ class Lease(Protocol):
     def holds(self) -> bool:
         """Whether this term is still that of the leader."""
         ...
+
+
+class Notices(Protocol):
+    """Where events go, to be logged without anybody waiting."""
+
+    def put(self, event: Event, **values: Any) -> None:  # noqa: ANN401 - see Event.emit
+        """Have an event logged soon."""

@@ -13,12 +13,12 @@ from .hosts import waited_for
 from .state import Outcome, Token
 
 if TYPE_CHECKING:
-    from verve.notices import Notices
     from verve.stores.base import Store
 
     from .changes import Changes
     from .hosts import Fleet, Lines
     from .loss import Watch
+    from .ports import Notices
     from .state import State, States, Step
 
 
@@ -110,7 +110,8 @@ class Publisher:
 
     def _look(self, window_start: int, state: State, lines: Lines) -> Look:
         silent_ms, since = self._fleet.silent_ms, self._watch.in_touch_since
-        return Look.at(state, waited_for(window_start, state, lines, silent_ms, since))
+        known = self._watch.completed(lines)
+        return Look.at(state, waited_for(window_start, state, known, silent_ms, since))
 
     async def _publish(
         self, window_start: int, host: str, token: Token, fixed: State, asked_at: int | None

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
-from verve import events
-from verve._verve import ClosedError
+from verve import events, stores
+from verve._verve import ClosedError, VerveError
 from verve.backoff import Backoff
 from verve.stores.base import StoreError
 
-from . import clock
+from . import clock, standing
 from .hosts import BEAT_SECONDS, ClusterError
 from .markers import mark, register
 from .parts import assemble
-from .state import Outcome
+from .standing import ClusterStanding, Tallied
+from .state import DONE, Outcome, Record
+from .tasks import cancel_all
 from .windows import Windows
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from verve._verve import Counter
     from verve.config import Settings
     from verve.notices import Notices
+    from verve.window import Window
 
     from .hosts import Lines
     from .parts import Connect, Parts
@@ -55,12 +59,13 @@ class Reconciler:
         lease: Lease,
         feed: Feed,
         notices: Notices,
-        connect: Connect,
+        connect: Connect = stores.connect,
     ) -> None:
         self._counter = counter
         self._settings = settings
         self._lease = lease
         self._feed = feed
+        self.tallied = Tallied(notices)
         self._notices = notices
         self._connect = connect
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,6 +76,8 @@ class Reconciler:
         """Why this host may not be one of the cluster, if it may not."""
         self.error: str | None = None
         """What keeps Redis from answering, if something does."""
+        self.trouble: str | None = None
+        """The same in one word."""
         self.has_joined = False
         """Whether the current window was registered since this leader began."""
         self.skew_seconds = 0.0
@@ -80,8 +87,16 @@ class Reconciler:
 
     def run(self) -> None:
         """Work until `stop`, or until the lease is lost: the body of a thread."""
-        with contextlib.suppress(ClosedError):
-            asyncio.run(self._main())
+        backoff = Backoff(longest=5.0)
+        while not self._stopped and self._lease.holds():
+            try:
+                asyncio.run(self._main())
+            except ClosedError:
+                return
+            except Exception as error:  # noqa: BLE001 - the thread must outlive any surprise
+                if backoff.failed():
+                    self._notices.put(events.LEADER_STUMBLED, error=repr(error))
+                time.sleep(min(_LOCAL_PACE * 10, backoff.remaining))
 
     def stop(self, *, leaves: bool = False) -> None:
         """End `run` soon. `leaves`: this host stops, so nobody should wait for it."""
@@ -102,7 +117,7 @@ class Reconciler:
             self._settings,
             self._lease,
             self._feed,
-            self._notices,
+            self.tallied,
             self._connect,
         )
         turns = _Turns(self, parts)
@@ -116,6 +131,7 @@ class Reconciler:
                 (turns.steer, clock.EVERY_SECONDS),
                 (turns.ahead, _AHEAD_PACE),
                 (turns.count, _COUNT_PACE),
+                (turns.report, _COUNT_PACE),
             )
         ]
         try:
@@ -124,13 +140,11 @@ class Reconciler:
                     async with asyncio.timeout(_LOCAL_PACE):
                         await self._over.wait()
             if self._leaves and self._lease.holds():
-                with contextlib.suppress(TimeoutError, StoreError):
+                with contextlib.suppress(TimeoutError, VerveError):
                     async with asyncio.timeout(_LEAVE_SECONDS):
                         await turns.leave()
         finally:
-            for task in [*tasks, *windows.tasks()]:
-                task.cancel()
-            await asyncio.gather(*tasks, *windows.tasks(), return_exceptions=True)
+            await cancel_all([*tasks, *windows.tasks()])
             with contextlib.suppress(StoreError):
                 await parts.close()
 
@@ -163,10 +177,16 @@ class _Turns:
         self._offset: int | None = None
         self._backoff = Backoff(longest=1.0)
         self._ahead: set[int] = set()
-        self._losses = 0
+        self._losses = -1
+        self._away_since: float | None = None
+        self._counted_at: float | None = None
         self._known: set[str] | None = None
         self.windows = Windows(parts)
-        self._since = self._counter.current().window_start
+        self._since = self._current()
+
+    def _current(self) -> int:
+        """Start of the window that runs, whether or not there is an arena for it."""
+        return int(self._counter.now()) // self._counter.window * self._counter.window
 
     async def spill(self) -> None:
         """Write windows to disk whose arenas are needed."""
@@ -178,11 +198,13 @@ class _Turns:
         try:
             skew = int(self._reconciler.skew_seconds * 1_000)
             since = min(self._since, self.windows.oldest())
-            lines = await parts.fleet.beat(since, self.windows.unsent(), skew)
+            touch = parts.watch.in_touch_since
+            lines = await parts.fleet.beat(since, self.windows.unsent(), skew, touch)
             epochs = await parts.store.epochs()
             self._reconciler.refusal = None
             self._back()
             parts.watch.beat(lines, epochs)
+            parts.states.masters = parts.client.masters
             await self._repair()
             self._meet(lines)
             if self.windows.has_looked:
@@ -206,7 +228,7 @@ class _Turns:
     async def ahead(self) -> None:
         """Register the current window and those to come, these with a marker that is trusted."""
         await self.windows.in_touch.wait()
-        parts, current = self._parts, self._counter.current().window_start
+        parts, current = self._parts, self._current()
         seconds = self._counter.window
         self._ahead = {start for start in self._ahead if start >= current}
         if current not in self._ahead:
@@ -222,7 +244,7 @@ class _Turns:
         for start in range(current + seconds, current + (AHEAD + 1) * seconds, seconds):
             if start in self._ahead:
                 continue
-            trust = await mark(parts.states, parts.store, parts.markers, start)
+            trust = await mark(parts.states, parts.store, parts.markers, start, is_open=True)
             # Not a moment later: ids that came before the marker would not be vouched for.
             if self._counter.now() < start:
                 parts.markers.trust(start, trust)
@@ -231,25 +253,33 @@ class _Turns:
     async def count(self) -> None:
         """Note what all hosts have counted in the current window so far."""
         await self.windows.in_touch.wait()
-        parts, current = self._parts, self._counter.current().window_start
-        markers = {*parts.markers.known(current), *(await parts.states.read(current)).markers}
-        tally = await parts.store.tally(current, markers)
+        parts, current = self._parts, self._current()
+        # Remembered by all, so that a marker is known even if the state and its host are lost.
+        state = await parts.states.read(current)
+        parts.markers.learn(current, dict(state.markers))
+        tally = await parts.store.tally(current, parts.markers.known(current).keys())
         self._counter.note_cluster_count(current, tally.ids)
+        self._counted_at = time.time()
 
     async def leave(self) -> None:
         """Take the line of this host away. If all of its ids are in Redis, say that too.
 
-        When it comes back within the window, it registers as open again.
+        When it comes back within one of these windows, it registers as open again.
         """
-        parts, current = self._parts, self._counter.current().window_start
+        parts, current = self._parts, self._current()
         await self.windows.close_early(current)
+        for start in self._ahead - {current}:
+            await parts.states.complete(start, parts.fleet.card.id, None, "-")
         await parts.fleet.leave()
 
     async def _repair(self) -> None:
-        """After a loss: put records back, and have everything registered and closed again."""
+        """After a loss, and at the start: put records back, register and close all again."""
         parts = self._parts
         if parts.watch.losses == self._losses:
             return
+        if self._losses < 0:
+            for window in await asyncio.to_thread(parts.feed.known):
+                self._remember(window)
         losses = parts.watch.losses
         for start, record in reversed(parts.records.all()):
             step = await parts.states.restore(start, record)
@@ -259,14 +289,50 @@ class _Turns:
         self.windows.begin_again()
         self._losses = losses
 
+    def _remember(self, window: Window) -> None:
+        """A record of the ledger, as it would stand in Redis."""
+        if window.revision > 0 and window.window_seconds == self._counter.window:
+            own = self._parts.fleet.card.id
+            record = Record(window.revision, window.unique, not window.degraded, own, DONE)
+            self._parts.records.see(window.window_start, record)
+
+    async def report(self) -> None:
+        """Tell all processes of the host how it does."""
+        parts, reconciler = self._parts, self._reconciler
+        tallied = reconciler.tallied
+        await asyncio.to_thread(
+            standing.write,
+            parts.settings,
+            ClusterStanding(
+                written_at=time.time(),
+                joined=reconciler.has_joined,
+                refusal=reconciler.refusal,
+                error=reconciler.error,
+                trouble=reconciler.trouble,
+                since=self._away_since,
+                attempts=self._backoff.attempts,
+                skew_seconds=reconciler.skew_seconds,
+                unsent_windows=self.windows.unsent(),
+                spill_bytes=await asyncio.to_thread(parts.spills.used),
+                counted_at=self._counted_at,
+                hosts=0 if reconciler.lines is None else len(reconciler.lines.hosts),
+                revised_windows=tallied.told(events.WINDOW_REVISED),
+                degraded_windows=tallied.told(events.WINDOW_DEGRADED),
+                resent_ids=tallied.resent_ids,
+                disturbances=tallied.told(events.CLUSTER_DISTURBED),
+            ),
+        )
+
     def _away(self, error: StoreError) -> None:
         self.windows.in_touch.clear()
-        self._reconciler.error = str(error)
+        self._reconciler.error, self._reconciler.trouble = str(error), error.trouble.value
+        self._away_since = self._away_since or time.time()
         if self._backoff.failed():
             self._parts.notices.put(events.REDIS_AWAY, error=error, attempts=self._backoff.attempts)
 
     def _back(self) -> None:
-        self._reconciler.error = None
+        self._reconciler.error = self._reconciler.trouble = None
+        self._away_since = None
         if failed := self._backoff.succeeded():
             self._parts.notices.put(events.REDIS_BACK, attempts=failed)
 
@@ -279,6 +345,9 @@ class _Turns:
     def _meet(self, lines: Lines) -> None:
         """Tell who came and who went."""
         self._reconciler.lines = lines
+        if self._parts.watch.is_quiet and self._parts.watch.losses:
+            # The lines may just have been lost, all of them.
+            return
         silent = self._parts.fleet.silent_ms
         here = {host.id for host in lines.hosts.values() if lines.now - host.beat <= silent}
         known = here if self._known is None else self._known

@@ -14,6 +14,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function get(field) return redis.call('HGET', key, field) end
 local function number(field) return tonumber(get(field) or '0') end
 local function set(...) redis.call('HSET', key, ...) end
+-- Whether this is a master that the caller knows of: one that took over may have forgotten a token
+-- that was taken, and remember one that was given up. `known`: replication ids; empty: any.
+local function is_known(known)
+  if known == '' then return true end
+  local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+  return string.find(known, id, 1, true) ~= nil
+end
 local function milliseconds(value) return string.format('%.0f', value) end
 local function answer(outcome)
   if ARGV[1] then redis.call('EXPIREAT', key, ARGV[1]) end
@@ -62,10 +69,11 @@ return answer(known == news and 'known' or 'complete')
 
 # Rule 5: who may publish. A token is of one attempt, so that a commit that comes too late is told
 # from that of the next attempt of the same leader; the leader itself need not wait for it.
-# ARGV: host, owner, number of the attempt, milliseconds.
+# ARGV: host, owner, number of the attempt, milliseconds, known masters.
 BEGIN = (
     _HEAD
     + """
+if not is_known(ARGV[6]) then return {'taken', now, redis.call('HGETALL', key)} end
 local standing = get('host:' .. ARGV[2])
 if not standing then return {'unregistered', now, redis.call('HGETALL', key)} end
 if string.sub(standing, 1, 9) ~= 'complete ' then return answer('late') end
@@ -79,11 +87,13 @@ return answer('begun')
 )
 
 # Rule 5: what is looked at from here on holds all of the changes so far.
-# ARGV: token, milliseconds.
+# ARGV: token, milliseconds, known masters.
 FIX = (
     _HEAD
     + """
-if get('token') ~= ARGV[2] then return {'lost', now, redis.call('HGETALL', key)} end
+if get('token') ~= ARGV[2] or not is_known(ARGV[4]) then
+  return {'lost', now, redis.call('HGETALL', key)}
+end
 set('fixed', milliseconds(number('changes')), 'token_until', milliseconds(now + ARGV[3]))
 return answer('fixed')
 """
@@ -92,23 +102,36 @@ return answer('fixed')
 # Rules 6 and 7: the record changes only from what the committer saw, and never to less. That the
 # changes were looked at is noted in any case, or a count that is no news would be asked for again
 # and again.
-# ARGV: token, revision seen, changes seen, count, `1` if complete, host.
+# ARGV: token, revision seen, changes seen, count, `1` if complete, host, known masters, hosts seen
+# and how they stood, in order, each followed by a line's end.
 COMMIT = (
     _HEAD
     + """
-if get('token') ~= ARGV[2] then return {'lost', now, redis.call('HGETALL', key)} end
+if get('token') ~= ARGV[2] or not is_known(ARGV[8]) then
+  return {'lost', now, redis.call('HGETALL', key)}
+end
 redis.call('HDEL', key, 'token', 'token_until')
+-- A host that came, or was set back, since the look was taken is late.
+local hosts, fields = {}, redis.call('HGETALL', key)
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 5) == 'host:' then
+    hosts[#hosts + 1] = fields[i] .. ' ' .. fields[i + 1] .. string.char(10)
+  end
+end
+table.sort(hosts)
+local complete_now = ARGV[6]
+if table.concat(hosts) ~= ARGV[9] then complete_now = '0' end
 local revision = number('revision')
 if revision ~= tonumber(ARGV[3]) then return answer('moved') end
 set('published_changes', ARGV[4])
 if revision > 0 then
   local count, complete = number('count'), get('complete')
   if tonumber(ARGV[5]) < count then return answer('lower') end
-  if tonumber(ARGV[5]) == count and (complete == '1' or ARGV[6] == '0') then
+  if tonumber(ARGV[5]) == count and (complete == '1' or complete_now == '0') then
     return answer('same')
   end
 end
-set('count', ARGV[5], 'complete', ARGV[6], 'publisher', ARGV[7],
+set('count', ARGV[5], 'complete', complete_now, 'publisher', ARGV[7],
     'delivery', ARGV[7] .. ' ' .. milliseconds(now))
 redis.call('HINCRBY', key, 'revision', 1)
 return answer('committed')

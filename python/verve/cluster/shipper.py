@@ -23,6 +23,7 @@ from verve._verve import ClosedError
 from verve.backoff import Backoff
 from verve.stores.base import StoreError
 
+from .tasks import cancel_all
 from .waits import Group, Waits
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ IDLE = 0.02
 """Seconds between two looks for ids: while there are some, and while there are none."""
 STOP_SECONDS = 1.0
 """That the last ids may take when the service stops, and the connections to be closed after."""
-_CANCELLATIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +147,15 @@ class Shipper:
         if self._over.is_set():  # it was too early to be told
             running.stopping.set()
         _, store = self._connect(self._settings)
-        sending = asyncio.ensure_future(self._send(store, running))
-        waiting = asyncio.ensure_future(running.stopping.wait())
+        sending = asyncio.create_task(self._send(store, running))
+        waiting = asyncio.create_task(running.stopping.wait())
         try:
             await asyncio.wait({sending, waiting}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({sending}, timeout=STOP_SECONDS)
         finally:
             self._running = None
             waiting.cancel()
-            await _end(sending)
+            await cancel_all([sending])
             await store.close()
         if sending.done() and not sending.cancelled():
             sending.result()
@@ -219,15 +219,6 @@ class _Running(NamedTuple):
         """Have it run there, unless the loop was just closed."""
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(callback)
-
-
-async def _end(task: asyncio.Future[None]) -> None:
-    """Cancel a task of redis-py's client, which may take one cancellation for its own."""
-    for _ in range(_CANCELLATIONS):
-        if task.done():
-            return
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.05)
 
 
 def _by_window(groups: Iterable[Group]) -> Mapping[int, dict[int, list[bytes]]]:

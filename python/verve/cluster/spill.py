@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.config import Settings
-    from verve.notices import Notices
 
     from .ids import Ids
+    from .ports import Notices
 
 _ENDING = ".ids"
 _LONGEST_PAUSE = 10.0
@@ -104,6 +104,8 @@ class Spills:
 
     def used(self) -> int:
         """Bytes that all spills take, those set aside too."""
+        if not self.directory.exists():
+            return 0
         return sum(path.stat().st_size for path in self.directory.iterdir())
 
     def remove(self, spilled: SpilledIds) -> None:
@@ -118,12 +120,16 @@ class Spills:
         self._notices.put(events.SPILL_DAMAGED, error=error, kept=kept)
 
     def remove_old(self, now: float) -> None:
-        """Remove what was set aside longer ago than ids are kept."""
+        """Remove what was written longer ago than ids are kept: it was set aside, or is unused.
+
+        An hour more, since the windows themselves remove what they use.
+        """
         if not self.directory.exists():
             return
-        for path in self.directory.glob("*.damaged"):
-            if path.stat().st_mtime < now - RETENTION_SECONDS:
+        for path in list(self.directory.iterdir()):
+            if path.stat().st_mtime < now - RETENTION_SECONDS - 3_600:
                 path.unlink(missing_ok=True)
+                self._notices.put(events.SPILL_DROPPED, path=path)
 
     def _tell_full(self, used: int) -> None:
         if not self._full:

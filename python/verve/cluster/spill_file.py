@@ -81,7 +81,8 @@ def write(path: Path, head: SpillHead, ids: Ids) -> None:
 
     Raises `OSError` and `GoneError`, and leaves nothing behind then.
     """
-    under = path.with_name(path.name + ".part")
+    # Of this process: a leader before it may still be at it.
+    under = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         descriptor = os.open(under, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -104,6 +104,11 @@ class State:
         """Whether something changed that no record holds (rule 7)."""
         return self.changes > self.published_changes
 
+    @property
+    def standings(self) -> str:
+        """How all hosts stand, as the script of a commit writes it."""
+        return "".join(sorted(f"host:{host} {its.written}\n" for host, its in self.hosts.items()))
+
     @classmethod
     def read(cls, now: int, fields: Sequence[bytes]) -> State:
         """The answer of a script."""
@@ -167,6 +172,8 @@ class States:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self.keys = keys
+        self.masters = ""
+        """Replication ids of the masters, as of the last heartbeat; empty while there was none."""
 
     async def read(self, window_start: int) -> State:
         """What stands there."""
@@ -191,12 +198,20 @@ class States:
     async def begin(self, window_start: int, host: str, token: Token) -> Step:
         """Ask for the token: BEGUN, TAKEN, or LATE and UNREGISTERED for a host that may not."""
         return await self._run(
-            scripts.BEGIN, window_start, host, token.owner, token.attempt, TOKEN_MILLISECONDS
+            scripts.BEGIN,
+            window_start,
+            host,
+            token.owner,
+            token.attempt,
+            TOKEN_MILLISECONDS,
+            self.masters,
         )
 
     async def fix(self, window_start: int, token: Token) -> Step:
         """Note the changes that the look from here on holds: FIXED or LOST."""
-        return await self._run(scripts.FIX, window_start, str(token), TOKEN_MILLISECONDS)
+        return await self._run(
+            scripts.FIX, window_start, str(token), TOKEN_MILLISECONDS, self.masters
+        )
 
     async def commit(  # noqa: PLR0913 - what makes a record
         self,
@@ -219,6 +234,8 @@ class States:
             count,
             int(complete),
             host,
+            self.masters,
+            fixed.standings,
         )
 
     async def release(self, window_start: int, token: Token) -> Step:

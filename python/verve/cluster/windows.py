@@ -47,7 +47,11 @@ class Windows:
 
     def oldest(self) -> int:
         """Start of the oldest window that has ids of this host to be sent, or the next."""
-        starts = [life.window_start for life in self._lives.values() if life.ids is not None]
+        starts = [
+            life.window_start
+            for life in self._lives.values()
+            if life.host == self._own and life.ids is not None
+        ]
         return min(starts, default=self._counter.published() + self._seconds)
 
     def unsent(self) -> int:
@@ -61,11 +65,15 @@ class Windows:
 
     def look_at(self, starts: Iterable[int]) -> None:
         """The records of these windows changed, or are about to."""
+        unknown = []
         for start in starts:
             if life := self._lives.get((self._own, start)):
                 life.wake()
             elif start <= self._followed:
-                self._begin(self._parts.markers, start, self._figures(start), None)
+                unknown.append(start)
+        figures = self._figures(unknown)
+        for start in unknown:
+            self._begin(self._parts.markers, start, figures.get(start), None)
 
     async def tend(self) -> None:
         """Follow the ring, and let go in order; needs no Redis."""
@@ -137,7 +145,7 @@ class Windows:
                 # Those of another length stay until they are old, or the length is set back.
                 continue
             start, markers = head.window_start, self._parts.markers
-            figures = self._figures(start)
+            figures = self._figures([start]).get(start)
             if head.identity != self._own:
                 # The segment is another one since a restart of the machine; the ids are not.
                 markers = Markers(head.identity, self._parts.term, by=self._own)
@@ -155,13 +163,18 @@ class Windows:
         self._lives[key] = life
         self._tasks[key] = asyncio.get_running_loop().create_task(life.run(self.in_touch))
 
-    def _figures(self, start: int) -> Window | None:
-        """This host's figures of a window, if the ring still has it."""
-        back = (self._counter.published() - start) // self._seconds + 2
-        for record in self._counter.closed(min(back, _RING_RECORDS)) if back > 0 else []:
-            if record.window_start == start:
-                return Window.from_record(record)
-        return None
+    def _figures(self, starts: list[int]) -> dict[int, Window]:
+        """This host's figures of those windows that the ring still has."""
+        if not starts:
+            return {}
+        back = (self._counter.published() - min(starts)) // self._seconds + 2
+        records = self._counter.closed(max(0, min(back, _RING_RECORDS)))
+        wanted = set(starts)
+        return {
+            record.window_start: Window.from_record(record)
+            for record in records
+            if record.window_start in wanted
+        }
 
     def _let_go(self, published: int) -> None:
         """Settle the windows from the oldest on, up to the first that is still needed."""

@@ -121,8 +121,23 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
 @with_settings
 @click.option("--url", help="Where the service is. Default: its host and port on this machine.")
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait for an answer.")
-def check(url: str | None, timeout: float, **options: Any) -> None:  # noqa: ANN401 - see with_settings
+@click.option("--cluster", "of_cluster", is_flag=True, help="The hosts that count as one, instead.")
+@click.option("--json", "as_json", is_flag=True, help="With --cluster: one JSON object.")
+@click.option("--forget", metavar="HOST", help="With --cluster: take a dead host's line away.")
+def check(
+    *,
+    url: str | None,
+    timeout: float,
+    of_cluster: bool,
+    as_json: bool,
+    forget: str | None,
+    **options: Any,  # noqa: ANN401 - see with_settings
+) -> None:
     """See whether the service is ready and its files in order. Exit status 0 or 1."""
+    if of_cluster:
+        _check_cluster(settings_from(options), forget, as_json=as_json)
+    if as_json or forget is not None:
+        raise click.UsageError("--json and --forget go with --cluster")
     from .check import examine  # noqa: PLC0415 - needs httpx, the other commands do not
 
     findings = list(examine(settings_from(options), url, timeout))
@@ -130,6 +145,23 @@ def check(url: str | None, timeout: float, **options: Any) -> None:  # noqa: ANN
         mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
         click.echo(f"{mark} {finding.part:<8} {finding.detail}", color=_colour() or None)
     raise SystemExit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> NoReturn:
+    from . import cluster_view  # noqa: PLC0415 - needs redis, the other commands do not
+
+    if forget is not None:
+        click.echo(f"forgot {cluster_view.forget(settings, forget)}")
+        raise SystemExit(0)
+    view = cluster_view.look(settings)
+    if as_json:
+        click.echo(json.dumps(view.as_json()))
+    else:
+        for line in cluster_view.lines(view):
+            click.echo(line)
+    for warning in view.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    raise SystemExit(1 if view.warnings else 0)
 
 
 @main.command()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from verve.cluster import standing as cluster_standing
 from verve.publishing import ledger
 from verve.publishing.ledger import LedgerError
 from verve.window import Window, rfc3339
@@ -17,7 +19,7 @@ from verve.window import Window, rfc3339
 from .exchange import json_error, json_object
 
 if TYPE_CHECKING:
-    from verve._verve import Counter
+    from verve._verve import Counter, WindowRecord
     from verve.config import Settings
     from verve.worker import Worker
 
@@ -56,13 +58,26 @@ async def current(worker: Worker, _request: Request) -> Response:
         {
             "window_start": rfc3339(record.window_start),
             "window_seconds": record.window_seconds,
-            "unique": record.unique,
+            **_unique(worker, counter, record),
             "requests": record.requests,
             "duplicates": record.duplicates,
             "late": record.late,
             "rejected": record.rejected,
         },
     )
+
+
+def _unique(worker: Worker, counter: Counter, record: WindowRecord) -> dict[str, object]:
+    """The count, in a cluster that of all hosts, which is read from Redis twice a second."""
+    settings = worker.settings
+    if settings is None or settings.redis_url is None:
+        return {"unique": record.unique}
+    age = cluster_standing.of(settings).count_age
+    return {
+        "unique": max(record.unique, counter.cluster_count(record.window_start) or 0),
+        "host_unique": record.unique,
+        "cluster_age_seconds": None if age is None else round(age, 3),
+    }
 
 
 async def windows(worker: Worker, request: Request) -> Response:
@@ -123,6 +138,21 @@ def moment(given: dict[str, str], name: str) -> int | None:
         ) from None
 
 
+def _waiting(counter: Counter, settings: Settings, record: WindowRecord) -> Window:
+    """A window that the ledger does not hold yet; in a cluster, what is known of it so far."""
+    window = Window.from_record(record)
+    if settings.redis_url is None:
+        return window
+    known = counter.cluster_count(window.window_start) or 0
+    return replace(
+        window,
+        unique=max(window.unique, known),
+        host_unique=window.unique,
+        degraded=True,
+        revision=0,
+    )
+
+
 def _windows(
     counter: Counter, settings: Settings, limit: int, since: int | None, until: int | None
 ) -> dict[str, object]:
@@ -131,7 +161,7 @@ def _windows(
     A ledger that cannot be read leaves the ring, which has the last day; `incomplete` says so.
     """
     # The ring first: what moves to the ledger in between is then found twice, and not missed.
-    waiting = (Window.from_record(record) for record in counter.closed())
+    waiting = (_waiting(counter, settings, record) for record in counter.closed())
     found = {
         window.key: window
         for window in waiting

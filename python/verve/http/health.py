@@ -7,11 +7,13 @@ next window, and a live leader. What only delays reports is named as degraded, a
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
+from verve.cluster import standing as cluster_standing
 from verve.publishing import standing
 from verve.sinks import KAFKA
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 LATE_WINDOWS = 3
 """So many windows may wait for the ledger before it counts as degraded."""
+
+STARTING_SECONDS = 15.0
+"""So long a worker that starts waits for its host to join; then it counts all the same."""
 
 
 class State(StrEnum):
@@ -98,6 +103,7 @@ def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
         behind = late or publishing.ledger_error is not None
         yield _part("ledger", behind, "ledger behind", State.DEGRADED)
     yield from _kafka(worker)
+    yield from _redis(worker)
     distrusted = bool(stats["clock_distrusted"])
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
 
@@ -110,6 +116,26 @@ def _kafka(worker: Worker) -> Iterator[Part]:
     behind = found.is_behind(settings.window)
     state, detail = (State.DEGRADED, "kafka behind") if behind else (State.OK, "")
     yield Part(KAFKA, state, detail, found.figures(), found.error)
+
+
+def _redis(worker: Worker) -> Iterator[Part]:
+    """Redis away is no reason to get no requests; a cluster that does not know this host is one."""
+    settings = worker.settings
+    if settings is None or settings.redis_url is None:
+        return
+    found = cluster_standing.of(settings)
+    state, detail = State.OK, ""
+    if found.refusal is not None:
+        state, detail = State.FAILED, "refused by the cluster"
+    elif found.error is not None:
+        state, detail = State.DEGRADED, "redis away"
+    elif not found.joined or found.is_stale:
+        starts = time.monotonic() - worker.started_at < STARTING_SECONDS
+        state = State.FAILED if starts else State.DEGRADED
+        detail = "joining the cluster"
+    elif found.unsent_windows > LATE_WINDOWS:
+        state, detail = State.DEGRADED, "windows not sent"
+    yield Part("redis", state, detail, found.figures(), found.refusal or found.error)
 
 
 def _listed(part: Part, may_look: bool) -> dict[str, object]:  # noqa: FBT001 - who asks

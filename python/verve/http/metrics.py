@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from verve._verve import callback_figures
+from verve.cluster import standing as cluster_standing
 from verve.publishing import standing
 from verve.sinks import KAFKA
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from verve._verve import CallbackFigures, Counter, Stats
+    from verve.cluster.shipper import ShipperState
+    from verve.cluster.standing import ClusterStanding
     from verve.publishing.standing import Standing
     from verve.worker import Worker
 
@@ -48,6 +51,8 @@ class Sample:
     stats: Stats
     kafka: Standing
     callbacks: CallbackFigures
+    cluster: ClusterStanding
+    sending: ShipperState | None
 
     @classmethod
     def take(cls, worker: Worker, counter: Counter) -> Sample:
@@ -55,7 +60,16 @@ class Sample:
         settings = worker.settings
         has_kafka = settings is not None and KAFKA in settings.sinks
         kafka = standing.of(settings, KAFKA) if settings and has_kafka else standing.Standing()
-        return cls(worker, counter, counter.stats(), kafka, callback_figures(counter))
+        cluster = cluster_standing.of(settings) if settings and settings.redis_url else None
+        return cls(
+            worker,
+            counter,
+            counter.stats(),
+            kafka,
+            callback_figures(counter),
+            cluster or cluster_standing.ClusterStanding(),
+            None if worker.shipper is None else worker.shipper.state(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,14 @@ def _publishing(name: str) -> Callable[[Sample], Value]:
     def read(sample: Sample) -> Value:
         leader = sample.worker.leader
         value: Value = 0 if leader is None else getattr(leader.state(), name)
+        return value
+
+    return read
+
+
+def _sending(name: str) -> Callable[[Sample], Value]:
+    def read(sample: Sample) -> Value:
+        value: Value = 0 if sample.sending is None else getattr(sample.sending, name)
         return value
 
     return read
@@ -178,6 +200,79 @@ METRICS = (
         "1 for what made the last attempt to deliver to Kafka fail, in one word; else absent.",
         lambda sample: {sample.kafka.trouble: 1} if sample.kafka.trouble else {},
         "trouble",
+    ),
+    Metric(
+        "verve_cluster_joined",
+        _GAUGE,
+        "1 while this host counts along in its cluster, and Redis answers its leader.",
+        lambda s: s.cluster.joined and s.cluster.error is None and not s.cluster.is_stale,
+    ),
+    Metric(
+        "verve_cluster_hosts", _GAUGE, "Hosts whose heartbeat is known.", lambda s: s.cluster.hosts
+    ),
+    Metric(
+        "verve_cluster_skew_seconds",
+        _GAUGE,
+        "By how much the wall clock is ahead of Redis's time.",
+        lambda s: s.cluster.skew_seconds,
+    ),
+    Metric(
+        "verve_cluster_unsent_windows",
+        _GAUGE,
+        "Windows that have ended and whose ids are not all in Redis.",
+        lambda s: s.cluster.unsent_windows,
+    ),
+    Metric(
+        "verve_cluster_spill_bytes",
+        _GAUGE,
+        "Disk that the ids of windows take which wait for Redis.",
+        lambda s: s.cluster.spill_bytes,
+    ),
+    Metric(
+        "verve_cluster_degraded_windows",
+        _GAUGE,
+        "Windows that the leader published without all hosts, since it leads.",
+        lambda s: s.cluster.degraded_windows,
+    ),
+    Metric(
+        "verve_cluster_revised_windows",
+        _GAUGE,
+        "Revisions that the leader published, since it leads.",
+        lambda s: s.cluster.revised_windows,
+    ),
+    Metric(
+        "verve_cluster_resent_ids",
+        _GAUGE,
+        "Ids that were sent once more when their window was closed, since the leader leads.",
+        lambda s: s.cluster.resent_ids,
+    ),
+    Metric(
+        "verve_cluster_failing",
+        _GAUGE,
+        "1 for what keeps Redis from answering the leader, in one word; else absent.",
+        lambda s: {s.cluster.trouble: 1} if s.cluster.trouble else {},
+        "trouble",
+    ),
+    Metric(
+        "verve_store_sent_ids", _GAUGE, "New ids that this worker sent to Redis.", _sending("sent")
+    ),
+    Metric(
+        "verve_store_waiting_ids",
+        _GAUGE,
+        "New ids of this worker that wait to be sent to Redis.",
+        _sending("waiting"),
+    ),
+    Metric(
+        "verve_store_left_out_ids",
+        _GAUGE,
+        "New ids of this worker that closing sends, since too many waited.",
+        _sending("left_out"),
+    ),
+    Metric(
+        "verve_store_failed_batches",
+        _GAUGE,
+        "Batches of this worker that Redis did not acknowledge at once.",
+        _sending("failures"),
     ),
     Metric(
         "verve_callbacks_pending",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The ring holds a record less than this, so that the oldest is never one that is being replaced.
 RING_RECORDS = 1_440
+REMEMBERED = 64
+"""Windows that a new leader looks up, to put their records back should Redis have lost them."""
 
 
 def ring_after(counter: Counter, cursor: int) -> list[Window]:
@@ -76,7 +78,7 @@ class RingFeed:
     def recorded(self, windows: list[Window]) -> None:
         """They stay in the ring."""
 
-    def sinks_of(self, _window: Window) -> tuple[str, ...]:
+    def sinks_of(self, window: Window) -> tuple[str, ...]:  # noqa: ARG002 - those of the port
         """All."""
         return self._sinks
 
@@ -115,6 +117,13 @@ class ClusterFeed:
             for old in sorted(self._windows)[: -2 * RING_RECORDS]:
                 del self._windows[old]
         self._wake()
+
+    def known(self) -> list[Window]:
+        """What the ledger holds of the last windows."""
+        try:
+            return ledger.rows(ledger.path_of(self._settings), limit=REMEMBERED)
+        except ledger.LedgerError:
+            return []
 
     def delivered(self, key: Key, revision: int) -> bool:
         """Whether Kafka has this revision, or a higher one, by the ledger."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Counter
-    from verve.cluster import Reconciler
+    from verve.cluster.reconciler import Reconciler
     from verve.config import Settings
 
 TICK = 0.05
@@ -110,7 +110,7 @@ class Term:
     ) -> tuple[ClusterFeed, Reconciler]:
         """What the hosts of the cluster counted together."""
         # Imported here, since most hosts count by themselves.
-        from verve.cluster import Reconciler  # noqa: PLC0415
+        from verve.cluster.reconciler import Reconciler  # noqa: PLC0415
         from verve.stores import connect  # noqa: PLC0415
 
         feed = ClusterFeed(counter, settings, self.wake)

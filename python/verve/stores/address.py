@@ -12,8 +12,8 @@ from verve._verve import SettingError
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
 _HINT = (
-    "hint: `redis://[user:password@]host:6379[/0]`, `rediss://...` for TLS, "
-    "`redis+cluster://host:6379,host:6379`, `redis+sentinel://host:26379,host:26379/<service>[/0]`"
+    "hint: redis://[user:password@]host:6379[/0], rediss://... for TLS, "
+    "redis+cluster://host:6379,host:6379, redis+sentinel://host:26379,host:26379/<service>[/0]"
 )
 
 
@@ -58,33 +58,36 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read a URL. Raises `SettingError`, which shows nothing that may be a secret."""
+        """Read a URL. Raises `SettingError`, which shows nothing that may be a secret.
+
+        That is any part of it: where an `@` was forgotten, the password stands at the host.
+        """
         scheme, separator, rest = url.partition("://")
         if not separator or scheme.lower() not in _SCHEMES:
-            raise _refused("it does not begin as one")
+            raise SettingError(f"not a URL of Redis; {_HINT}")
         kind, tls = _SCHEMES[scheme.lower()]
         entry, at, places = rest.rpartition("@")
-        if "?" in places or "#" in places:
-            raise _refused("it has a `?` or a `#`")
         hosts, _, path = places.partition("/")
+        if "?" in places or "#" in places:
+            raise SettingError(f"a URL of Redis has no `?` and no `#` here; {_HINT}")
         user, _, password = entry.partition(":")
         default = DEFAULT_SENTINEL_PORT if kind is Kind.SENTINEL else DEFAULT_PORT
-        nodes = tuple(
-            _node(text, number, default) for number, text in enumerate(hosts.split(","), 1)
-        )
+        nodes = tuple(_node(text, default) for text in hosts.split(","))
         if kind is Kind.SINGLE and len(nodes) > 1:
-            raise _refused("it names several servers")
+            raise SettingError(
+                f"one server is named by `{scheme.lower()}://`, not several; {_HINT}"
+            )
         parts = [unquote(part) for part in path.split("/")] if path else []
         service = None
         if kind is Kind.SENTINEL:
             if not parts or not parts[0]:
-                raise _refused("it does not name the service that the sentinels watch")
+                raise SettingError(f"the service that the sentinels watch is missing; {_HINT}")
             service = parts.pop(0)
         database = parts.pop(0) if parts else ""
         if parts or not re.fullmatch(r"[0-9]{0,6}", database):
-            raise _refused("what stands behind the host is no number of a database")
+            raise SettingError(f"what follows the host is not the number of a database; {_HINT}")
         if kind is Kind.CLUSTER and int(database or 0):
-            raise _refused("a Redis Cluster has no database but 0")
+            raise SettingError("a Redis Cluster has the database 0 only; hint: leave it out")
         return cls(
             kind=kind,
             tls=tls,
@@ -96,24 +99,19 @@ class Address:
         )
 
     def masked(self, text: str) -> str:
-        """`text` without the password, in both forms: it is to be logged."""
+        """`text` without the password, in both of its forms: it is to be logged."""
         if self.password:
             for secret in (self.password, quote(self.password, safe="")):
                 text = text.replace(secret, "***")
         return text
 
 
-def _node(text: str, number: int, default: int) -> tuple[str, int]:
+def _node(text: str, default: int) -> tuple[str, int]:
     try:
         found = urlsplit(f"//{text}")
         host, port = found.hostname, found.port
     except ValueError:
         host = port = None
-    if not host or port == 0 or not text.rpartition(":")[2].rstrip("]"):
-        raise _refused(f"host {number} of it cannot be read")
+    if not host or port == 0:
+        raise SettingError(f"a host of Redis, or its port, cannot be read; {_HINT}")
     return host, default if port is None else port
-
-
-def _refused(why: str) -> SettingError:
-    """The error for a URL, of which nothing is shown: a password may stand anywhere in it."""
-    return SettingError(f"the setting `redis_url` is no URL of Redis, {why}: `***`; {_HINT}")

@@ -34,6 +34,8 @@ class RedisClient:
     def __init__(self, address: Address, tls: Mapping[str, str] | None = None) -> None:
         """`tls`: files, by the names that redis-py has for them."""
         self.address = address
+        self.masters = ""
+        """Replication ids of the masters, as of the last `epochs`."""
         self.redis: Any = opened(address, tls or {})
         # So many calls at once; the pools of sentinels and clusters would refuse more.
         self._places = asyncio.Semaphore(CONNECTIONS)
@@ -93,8 +95,9 @@ class RedisClient:
         It is the same for all hosts, so no address is in it: they may know a server by other names.
         """
         async with self.call():
-            found = await asyncio.gather(*map(self._epoch, await self._primaries()))
-            return blake2b("\n".join(sorted(found)).encode(), digest_size=8).hexdigest()
+            found = sorted(await asyncio.gather(*map(self._epoch, await self._primaries())))
+            self.masters = " ".join(replication_id for _, replication_id in found)
+            return blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
     async def eviction_policy(self) -> str | None:
         """What the servers do when they are full; None when they do not tell. `StoreError`."""
@@ -124,6 +127,10 @@ class RedisClient:
         with contextlib.suppress(*failures()):
             async with asyncio.timeout(CALL_SECONDS):
                 await self.redis.aclose()
+                if self.address.kind is Kind.CLUSTER:
+                    # After trouble it takes them for closed already.
+                    for nodes in ("nodes_cache", "startup_nodes"):
+                        await self.redis.nodes_manager.aclose(nodes)
                 if self.address.kind is Kind.SENTINEL:
                     # Those to the sentinels are not closed with those to the server.
                     for sentinel in self.redis.connection_pool.sentinel_manager.sentinels:
@@ -153,7 +160,7 @@ class RedisClient:
             raise refusal
         return replies
 
-    async def _epoch(self, node: Any) -> str:  # noqa: ANN401 - redis-py's
+    async def _epoch(self, node: Any) -> tuple[str, str]:  # noqa: ANN401 - redis-py's
         server = await self._info("server", node)
         replication = await self._info("replication", node)
         if replication.get("role") != "master":
@@ -161,7 +168,7 @@ class RedisClient:
                 # So that the sentinels are asked again.
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
             raise error_named("ReadOnlyError")("the primary was replaced")
-        return f"{server['run_id']} {replication['master_replid']}"
+        return str(server["run_id"]), str(replication["master_replid"])
 
     async def _primaries(self) -> list[Any]:
         if self.address.kind is not Kind.CLUSTER:

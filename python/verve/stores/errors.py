@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from .base import StoreError, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .address import Address
 
 # By the names of redis-py's errors, the first that one of them has among its classes.
@@ -23,7 +25,6 @@ _TROUBLES = {
     "TimeoutError": Trouble.TIMEOUT,
     "ConnectionError": Trouble.UNREACHABLE,
     "ClusterDownError": Trouble.UNREACHABLE,
-    "RedisClusterException": Trouble.UNREACHABLE,
     "OSError": Trouble.UNREACHABLE,
 }
 # What an error that has no class of its own begins with.
@@ -33,6 +34,8 @@ _PREFIXES = {
     "NOREPLICAS": Trouble.READ_ONLY,
     "NOPERM": Trouble.AUTHORIZATION,
 }
+# In the words of Redis 7, where it is no error of its own.
+_NOT_IN_SCRIPTS = "The user executing the script can't"
 _HINTS = {
     Trouble.AUTHENTICATION: "see the user and the password in `VERVE_REDIS_URL`",
     Trouble.AUTHORIZATION: "the user needs the keys `verve:*`, scripts and INFO",
@@ -67,13 +70,30 @@ def told(error: BaseException, address: Address) -> StoreError:
 
 def trouble_of(error: BaseException) -> Trouble:
     """What kind of trouble an error of redis-py, or of what is below it, tells of."""
+    for one in _causes(error):
+        # A connection that TLS has ended is a connection error with that cause.
+        if isinstance(one, ssl.SSLError):
+            return Trouble.TLS
+    for one in _causes(error):
+        if (found := _by_class(one)) is not None:
+            return found
+        if not isinstance(one, error_named("RedisClusterException")):
+            break
+        # No node could be used, and why stands in the cause.
+    if isinstance(error, error_named("RedisClusterException")):
+        return Trouble.UNREACHABLE
+    if _NOT_IN_SCRIPTS in str(error):
+        return Trouble.AUTHORIZATION
+    return _PREFIXES.get(str(error).split(" ", 1)[0], Trouble.OTHER)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
-        # A connection that TLS has ended is a connection error with that cause.
-        if isinstance(cause, ssl.SSLError):
-            return Trouble.TLS
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    for one in type(error).__mro__:
-        if one.__name__ in _TROUBLES:
-            return _TROUBLES[one.__name__]
-    return _PREFIXES.get(str(error).split(" ", 1)[0], Trouble.OTHER)
+
+
+def _by_class(error: BaseException) -> Trouble | None:
+    names = [one.__name__ for one in type(error).__mro__]
+    return next((_TROUBLES[name] for name in names if name in _TROUBLES), None)

@@ -56,6 +56,10 @@ class RedisSets:
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         """Add ids to a window; it is safe to repeat."""
+        # What does not exist cannot be told when to expire.
+        groups = {shard: members for shard, members in groups.items() if members}
+        if not groups:
+            return
         keys = {shard: self._key(window_start, shard) for shard in groups}
         news = [shard for shard in groups if (window_start, shard) not in self._expiring]
         try:

@@ -12,7 +12,6 @@ import pytest
 from tests.unit import rig
 from verve import events
 from verve._verve import shard_of
-from verve.cluster import shipper
 from verve.cluster.shipper import Shipper
 from verve.cluster.waits import Group, Waits
 from verve.notices import Notices
@@ -142,19 +141,6 @@ def away() -> StoreError:
     return StoreError("Redis: away", Trouble.UNREACHABLE)
 
 
-def test_new_ids_are_sent_once_and_acknowledged(one: Rig) -> None:
-    one.start()
-    one.counter.add_many(range(10_000))
-    one.counter.add_many(range(5_000, 12_000))
-    wait_until(lambda: one.acknowledged == 12_000)
-    assert one.there == 12_000
-    assert sum(one.store.calls) == 12_000
-    assert max(one.store.calls) <= shipper.AT_ONCE
-    state = one.shipper.state()
-    assert (state.sent, state.waiting, state.left_out, state.error) == (12_000, 0, 0, None)
-    assert state.batches == len(one.store.calls)
-
-
 def test_batches_grow_while_one_is_under_way(one: Rig) -> None:
     one.store.always = 0.2
     one.start()
@@ -165,20 +151,6 @@ def test_batches_grow_while_one_is_under_way(one: Rig) -> None:
     assert len(one.store.calls) < 10
 
 
-def test_the_same_batch_is_tried_again_and_counted_once(one: Rig) -> None:
-    one.store.plan = [away(), away(), away()]
-    one.start()
-    one.counter.add_many(range(100))
-    wait_until(lambda: len(one.store.calls) >= 2)
-    assert one.shipper.state().error == "Redis: away"
-    assert one.acknowledged == 0
-    one.counter.add_many(range(100, 150))
-    wait_until(lambda: one.acknowledged == 150)
-    state = one.shipper.state()
-    assert (state.failures, state.sent, state.error) == (3, 150, None)
-    assert one.store.calls[:4] == [100] * 4
-
-
 def test_a_lost_reply_counts_nothing_twice(one: Rig) -> None:
     one.store.plan = [away(), away()]
     one.store.is_reply_lost = True
@@ -186,31 +158,6 @@ def test_a_lost_reply_counts_nothing_twice(one: Rig) -> None:
     one.counter.add_many(range(100))
     wait_until(lambda: one.acknowledged)
     assert one.acknowledged == one.there == 100
-
-
-def test_pauses_grow_while_the_store_is_away(one: Rig) -> None:
-    one.store.always = away()
-    one.start()
-    one.counter.add_many(range(100))
-    time.sleep(1.2)
-    # 0.1, 0.2, 0.4, 0.8 s, less up to a half.
-    assert 3 <= len(one.store.calls) <= 8
-
-
-def test_memory_is_bounded_while_the_store_is_away(
-    one: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shipper, "WAITING_AT_MOST", 10_000)
-    one.store.always = away()
-    one.start()
-    one.counter.add_many(range(100))
-    wait_until(lambda: one.store.calls)
-    one.counter.add_many(range(100, 30_000))
-    state = one.shipper.state()
-    assert state.waiting == 10_100
-    assert state.left_out == 19_900
-    one.store.always = None
-    wait_until(lambda: one.acknowledged == 10_100)
 
 
 def test_an_unexpected_error_ends_nothing(one: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,36 +196,12 @@ def test_a_stop_does_not_wait_for_a_store_that_is_away(one: Rig, failing: Failin
     assert one.acknowledged == 0
 
 
-def test_a_counter_that_is_closed_ends_it(one: Rig) -> None:
-    one.start()
-    wait_until(lambda: one.shipper._running)
-    one.counter.close()
-    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "verve-store"])
-
-
 def test_idle_it_costs_next_to_nothing(one: Rig) -> None:
     one.start()
     wait_until(lambda: one.shipper._running)
     before = time.process_time()
     time.sleep(1)
     assert time.process_time() - before < 0.05
-
-
-def test_who_waits_is_told_once_its_ids_are_there(one: Rig) -> None:
-    one.start()
-    for _ in range(2):  # duplicates too
-        one.shipper.confirm(placed(1, 2, 3)).result(5)
-        assert one.there == 3
-    assert one.acknowledged == 0, "nobody counted these ids"
-
-
-def test_who_waits_is_not_kept_waiting(one: Rig) -> None:
-    one.start()
-    wait_until(lambda: one.shipper._running)
-    began = time.monotonic()
-    for number in range(100):
-        one.shipper.confirm(placed(number)).result(5)
-    assert time.monotonic() - began < 1
 
 
 def test_who_waits_from_another_loop(one: Rig) -> None:
@@ -293,25 +216,6 @@ def test_who_waits_from_another_loop(one: Rig) -> None:
     asyncio.run(ask())
     assert one.there == 2_000
     assert len(one.store.calls) < 500
-
-
-def test_who_gives_up_is_forgotten(one: Rig) -> None:
-    one.store.always = away()
-    one.start()
-    told = [one.shipper.confirm(placed(number)) for number in range(100)]
-    wait_until(lambda: one.store.calls)
-    assert all(future.cancel() for future in told)
-    one.store.always = None
-    one.shipper.confirm(placed(7)).result(5)
-    assert one.there <= 1
-    assert not one.shipper._waits
-
-
-def test_who_waits_while_the_store_is_away_is_told_when_it_is_back(one: Rig) -> None:
-    one.store.plan = [away()] * 3
-    one.start()
-    one.shipper.confirm(placed(*range(1_000))).result(5)
-    assert one.there == 1_000
 
 
 def test_nobody_waits_for_the_large_batch_of_another(one: Rig) -> None:

@@ -1,0 +1,187 @@
+"""What `verve check --cluster` finds: the hosts, the last windows, and what is wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from verve._verve import SettingError, VerveError
+from verve.cluster.hosts import PROTOCOL, Card, Fleet, lives
+from verve.cluster.keys import Keys
+from verve.cluster.state import States
+from verve.stores import check, connect
+from verve.window import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from verve.cluster.hosts import Host, Lines
+    from verve.cluster.state import State
+    from verve.config import Settings
+
+SHOWN_WINDOWS = 10
+SKEW_MILLISECONDS = 1_000
+LATE_MILLISECONDS = 10_000
+"""A heartbeat comes twice a second; one that is older than this is worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """A host: heartbeat and skew in seconds."""
+
+    id: str
+    name: str
+    version: str
+    heartbeat_age: float
+    skew: float
+    unsent_windows: int
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """A window: its record, if there is one, and the hosts that are not complete."""
+
+    window_start: str
+    revision: int
+    unique: int | None
+    complete: bool
+    late: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """All of it, with what is wrong in words."""
+
+    cluster: str
+    hosts: tuple[HostRow, ...]
+    windows: tuple[WindowRow, ...]
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As one object."""
+        return asdict(self)
+
+
+def look(settings: Settings) -> ClusterView:
+    """Ask Redis. Raises `SettingError` and `StoreError`."""
+    _check(settings)
+    return asyncio.run(_look(settings))
+
+
+def forget(settings: Settings, host: str) -> str:
+    """Take the line of a dead host away, by its id or its name; its id."""
+    _check(settings)
+    return asyncio.run(_forget(settings, host))
+
+
+def lines(view: ClusterView) -> Iterator[str]:
+    """The view as text."""
+    yield f"cluster {view.cluster}: {len(view.hosts)} hosts"
+    yield f"  {'host':<16}  {'name':<20}  {'version':<8}  {'heartbeat':>10}  {'skew':>8}  unsent"
+    for host in view.hosts:
+        yield (
+            f"  {host.id:<16}  {host.name:<20}  {host.version:<8}  "
+            f"{host.heartbeat_age:>8.1f} s  {host.skew:>6.1f} s  {host.unsent_windows}"
+        )
+    yield f"  {'window':<20}  {'revision':>8}  {'unique':>12}  state"
+    for window in view.windows:
+        unique = "-" if window.unique is None else f"{window.unique:,}"
+        state = "complete" if window.complete else "degraded" if window.revision else "open"
+        late = f", late: {', '.join(window.late)}" if window.late else ""
+        yield f"  {window.window_start:<20}  {window.revision:>8}  {unique:>12}  {state}{late}"
+
+
+def _check(settings: Settings) -> None:
+    if settings.redis_url is None:
+        raise SettingError("this host is in no cluster; hint: set `VERVE_REDIS_URL`")
+    check(settings)
+
+
+async def _look(settings: Settings) -> ClusterView:
+    client, _ = connect(settings)
+    keys = Keys(settings.cluster, settings.window)
+    fleet = Fleet(client, keys, Card("", "", ""))
+    states = States(client, keys)
+    try:
+        found = await fleet.read()
+        current = found.now // 1_000 // settings.window * settings.window
+        starts = [current - n * settings.window for n in range(1, SHOWN_WINDOWS + 1)]
+        known = [(start, await states.read(start)) for start in starts]
+        policy = await client.eviction_policy()
+    finally:
+        await client.close()
+    hosts = tuple(
+        _host_row(host, found, fleet.silent_ms)
+        for host in sorted(found.hosts.values(), key=lambda host: (host.name, host.id))
+    )
+    windows = tuple(_window_row(start, state) for start, state in known if state.hosts)
+    warnings = tuple(_warnings(found, hosts, windows, policy))
+    return ClusterView(settings.cluster, hosts, windows, warnings)
+
+
+def _host_row(host: Host, found: Lines, silent_ms: int) -> HostRow:
+    return HostRow(
+        id=host.id,
+        name=host.name,
+        version=host.version,
+        heartbeat_age=max(0, found.now - host.beat) / 1_000,
+        skew=host.skew / 1_000,
+        unsent_windows=host.open,
+        alive=lives(host.id, found, silent_ms),
+    )
+
+
+def _window_row(start: int, state: State) -> WindowRow:
+    late = tuple(sorted(id for id, standing in state.hosts.items() if not standing.complete))
+    record = state.record
+    if record is None:
+        return WindowRow(rfc3339(start), 0, None, complete=False, late=late)
+    return WindowRow(
+        rfc3339(start), record.revision, record.count, complete=record.complete, late=late
+    )
+
+
+def _warnings(
+    found: Lines, hosts: tuple[HostRow, ...], windows: tuple[WindowRow, ...], policy: str | None
+) -> Iterator[str]:
+    if not hosts:
+        yield "no host counts along"
+    versions = sorted({host.version for host in hosts if host.alive and host.version})
+    if len(versions) > 1:
+        yield f"versions are mixed: {', '.join(versions)}"
+    others = sorted({h.protocol for h in found.hosts.values()} - {str(PROTOCOL)})
+    if others:
+        yield f"hosts speak other protocols than {PROTOCOL}: {', '.join(others)}"
+    for host in hosts:
+        if abs(host.skew) * 1_000 > SKEW_MILLISECONDS:
+            yield f"the wall clock of {host.name} ({host.id}) is off by {host.skew:+.1f} s"
+        if host.heartbeat_age * 1_000 > LATE_MILLISECONDS:
+            gone = "" if host.alive else ", and is not waited for any more"
+            yield f"{host.name} ({host.id}) is silent for {host.heartbeat_age:.0f} s{gone}"
+    # The newest may be on its way.
+    for window in windows[1:]:
+        if not window.complete:
+            yield f"the window {window.window_start} is not complete"
+    if policy not in {None, "noeviction"}:
+        yield f"Redis drops keys when it is full: `maxmemory-policy {policy}`"
+
+
+async def _forget(settings: Settings, name: str) -> str:
+    client, _ = connect(settings)
+    fleet = Fleet(client, Keys(settings.cluster, settings.window), Card("", "", ""))
+    try:
+        found = await fleet.read()
+        meant = [host for host in found.hosts.values() if name in {host.id, host.name}]
+        if not meant:
+            raise VerveError(f"no such host: `{name}`; hint: `verve check --cluster` lists them")
+        if len(meant) > 1:
+            raise VerveError(f"several hosts are called so: `{name}`; hint: name one by its id")
+        (host,) = meant
+        if found.now - host.beat <= LATE_MILLISECONDS:
+            raise VerveError(f"the host lives: `{host.id}`; hint: stop it, and it leaves by itself")
+        await fleet.forget(host.id)
+    finally:
+        await client.close()
+    return host.id
