@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from contenders import Contender, Loaded
+from keeping import Keeping
 from lifecycle import IDS, Idle, Memory, StartUp
 from posting import Posting
 
@@ -77,6 +78,7 @@ def servers(plan: Plan) -> list[Scenario]:
         latency(4 * plan.seconds),
         *([steady()] if plan.full else []),
         *clusters(plan.seconds),
+        redis_cost(plan),
         *batches(plan.seconds),
         with_callbacks(4 * plan.seconds),
         callbacks(plan),
@@ -189,13 +191,22 @@ def clusters(seconds: float) -> list[Scenario]:
         ]
 
     note = "Redis has the core of the generator, as if it were another host; its CPU time is part."
+    together = (*CONNECTIONS, "--ids", "distinct")
     return [
+        Scenario(
+            "redis-one-core",
+            "Accept in Redis mode, distinct ids, server and Redis together on one core",
+            [Loaded(name, together, seconds) for name in ("verve-redis", "gin-redis")],
+            RATE_COLUMNS,
+            [Goal(3.0, "gin-redis")],
+            note="All that a request takes, in one core: what a host and its part of Redis cost.",
+        ),
         Scenario(
             "redis-distinct",
             "Accept in Redis mode, distinct ids, one worker on one core",
             contenders(("verve-redis", "verve", "gin-redis"), "distinct"),
             RATE_COLUMNS,
-            [Goal(0.75, "verve"), Goal(3.0, "gin-redis")],
+            [Goal(0.75, "verve")],
             note=note,
         ),
         Scenario(
@@ -209,6 +220,26 @@ def clusters(seconds: float) -> list[Scenario]:
             note=note,
         ),
     ]
+
+
+def redis_cost(plan: Plan) -> Scenario:
+    """What an id takes in Redis, by strategy."""
+    ids = 600_000 if plan.full else 150_000
+    return Scenario(
+        "redis-cost",
+        "What a new id takes in Redis, by strategy, in batches of 600",
+        [Keeping("sets", "sets", ids), Keeping("keys", "keys, as the Go service", ids)],
+        {
+            "client_cpu_us": "CPU us of the client",
+            "redis_cpu_us": "CPU us of Redis",
+            "bytes_per_id": "bytes kept",
+            "sent_per_id": "bytes sent",
+            "per_second": "ids/s",
+        },
+        more_is_better=False,
+        note="One connection, one batch after the other. The count is compared with what was sent;"
+        " bytes are those that Redis names as used.",
+    )
 
 
 def batches(seconds: float) -> list[Scenario]:

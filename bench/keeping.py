@@ -1,0 +1,75 @@
+"""What an id takes in Redis, by strategy: one core for the client, the other for Redis."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import build
+import machine
+from contenders import Sample, children_cpu
+from running import free_port
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """One strategy, in batches such as a busy worker sends."""
+
+    strategy: str
+    title: str
+    ids: int
+    batch: int = 600
+    rounds: int | None = None
+
+    @property
+    def name(self) -> str:
+        """That of its strategy."""
+        return f"verve-{self.strategy}"
+
+    def prepare(self) -> None:
+        """Look for Redis and its client."""
+        build.redis(0)
+        build.python_module("redis")
+
+    def measure(self) -> Sample:
+        """Put all ids into an empty Redis."""
+        one, other = machine.cores()
+        port = free_port()
+        with tempfile.TemporaryDirectory(prefix="verve-bench-") as folder:
+            redis = subprocess.Popen(
+                machine.pinned([other], build.redis(port)), cwd=folder, stdout=subprocess.DEVNULL
+            )
+            try:
+                _await(port)
+                watch, own = machine.Watch.of([one]), children_cpu()
+                command = [
+                    build.python_module("verve"),
+                    str(build.BENCH / "store_ids.py"),
+                    *(self.strategy, str(port), str(self.ids), str(self.batch)),
+                ]
+                done = subprocess.run(
+                    machine.pinned([one], command), stdout=subprocess.PIPE, check=False
+                )
+                disturbed = watch.foreign_share(children_cpu() - own)
+            finally:
+                redis.kill()
+                redis.wait()
+        if done.returncode:
+            raise build.BuildError(f"ids could not be stored: `{' '.join(command)}`")
+        result = json.loads(done.stdout)
+        counted = int(result.pop("counted"))
+        problems = [] if counted == self.ids else [f"counted {counted:,} of {self.ids:,} ids"]
+        return Sample(result, problems, disturbed, result)
+
+
+def _await(port: int) -> None:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
