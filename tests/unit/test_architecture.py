@@ -147,6 +147,7 @@ PACKAGE = {
             "cluster.keys",
             "cluster.life",
             "cluster.loss",
+            "cluster.loop",
             "cluster.markers",
             "cluster.parts",
             "cluster.ports",

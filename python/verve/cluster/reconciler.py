@@ -20,6 +20,7 @@ from verve.stores.base import StoreError
 
 from . import clock
 from .hosts import BEAT_SECONDS, ClusterError
+from .loop import run_on_loop
 from .markers import mark, register
 from .parts import assemble
 from .state import DONE, Outcome, Record
@@ -92,7 +93,7 @@ class Reconciler:
         backoff = Backoff(longest=5.0)
         while not self._stopped and self._lease.holds():
             try:
-                asyncio.run(self._main())
+                run_on_loop(self._main())
             except ClosedError:
                 return
             except Exception as error:  # noqa: BLE001 - the thread must outlive any surprise

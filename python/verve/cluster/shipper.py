@@ -23,6 +23,7 @@ from verve._verve import ClosedError
 from verve.backoff import Backoff
 from verve.stores.base import StoreError
 
+from .loop import run_on_loop
 from .tasks import cancel_all
 from .waits import Group, Waits
 
@@ -128,7 +129,7 @@ class Shipper:
         restarts = Backoff(longest=5.0)
         while True:
             try:
-                asyncio.run(self._main())
+                run_on_loop(self._main())
             except ClosedError:
                 return
             except Exception as error:  # noqa: BLE001 - as above; what waits is sent by the next try
@@ -148,14 +149,13 @@ class Shipper:
             running.stopping.set()
         _, store = self._connect(self._settings)
         sending = asyncio.create_task(self._send(store, running))
-        waiting = asyncio.create_task(running.stopping.wait())
+        waiting = asyncio.create_task(_until(running.stopping))
         try:
             await asyncio.wait({sending, waiting}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({sending}, timeout=STOP_SECONDS)
         finally:
             self._running = None
-            waiting.cancel()
-            await cancel_all([sending])
+            await cancel_all([sending, waiting])
             await store.close()
         if sending.done() and not sending.cancelled():
             sending.result()
@@ -219,6 +219,10 @@ class _Running(NamedTuple):
         """Have it run there, unless the loop was just closed."""
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(callback)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _by_window(groups: Iterable[Group]) -> Mapping[int, dict[int, list[bytes]]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from hashlib import blake2b, sha1
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import Address, Kind
 from .base import Trouble
@@ -18,9 +18,11 @@ from .errors import error_named, failures, told
 from .opening import CONNECTIONS, opened, tls_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
     from verve.config import Settings
+
+T = TypeVar("T")
 
 CALL_SECONDS = 4.0
 """The whole of a call: waiting for a connection, making one, sending, all replies."""
@@ -60,7 +62,7 @@ class RedisClient:
     ) -> list[Any]:
         """Run a script once for each group of keys; it may be run twice. Raises `StoreError`."""
         if self.address.kind is Kind.CLUSTER:
-            return await asyncio.gather(*(self.run(script, group, args) for group in keys))
+            return await _all(self.run(script, group, args) for group in keys)
         words = [_bytes(arg) for arg in args]
 
         def commands(name: bytes, body: bytes) -> list[bytes]:
@@ -95,7 +97,7 @@ class RedisClient:
         It is the same for all hosts, so no address is in it: they may know a server by other names.
         """
         async with self.call():
-            found = sorted(await asyncio.gather(*map(self._epoch, await self._primaries())))
+            found = sorted(await _all(map(self._epoch, await self._primaries())))
             self.masters = " ".join(replication_id for _, replication_id in found)
             return blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
@@ -193,6 +195,15 @@ class RedisClient:
                 if self._stale:
                     await self.redis.nodes_manager.initialize()
                     self._stale = False
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of them give. None is under way any more when one's error is raised."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in found if not isinstance(one, BaseException)]
 
 
 def packed(*words: bytes) -> bytes:
