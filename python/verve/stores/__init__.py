@@ -39,9 +39,10 @@ __all__ = [
 def connect(settings: Settings) -> tuple[RedisClient, Store]:
     """The client of Redis and the store on it, for the loop that uses them first."""
     client = RedisClient.of(settings)
+    place = settings.cluster, settings.window, settings.redis_keep
     if settings.redis_strategy is RedisStrategy.SETS:
-        return client, RedisSets(client, settings.cluster, settings.window)
-    return client, RedisKeys(client, settings.cluster, settings.window)
+        return client, RedisSets(client, *place)
+    return client, RedisKeys(client, *place)
 
 
 def check(settings: Settings) -> None:

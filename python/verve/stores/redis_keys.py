@@ -24,11 +24,14 @@ class RedisKeys:
 
     name = "keys"
 
-    def __init__(self, client: RedisClient, cluster: str, seconds: int) -> None:
-        """`seconds`: the length of a window."""
+    def __init__(
+        self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
+    ) -> None:
+        """`seconds`: the length of a window; `keep`: for how many its ids stay after its end."""
         self._client = client
         self._cluster = cluster
         self._seconds = seconds
+        self._keep = keep
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         """Add ids to a window; it is safe to repeat, and counts too few when a reply is lost."""
@@ -38,7 +41,7 @@ class RedisKeys:
 
     async def _add(self, window_start: int, ids: Sequence[int]) -> None:
         async with self._client.call():
-            keep = self._seconds + RETENTION_SECONDS
+            keep = self._seconds + self._keep
             pipeline = self._pipeline()
             for id in ids:
                 pipeline.set(self._key(window_start, str(id)), 1, nx=True, ex=keep)
@@ -53,7 +56,7 @@ class RedisKeys:
         """Keep a marker beside the ids."""
         async with self._client.call():
             key = self._key(window_start, f"marker:{marker.hex()}")
-            await self._client.redis.set(key, 1, ex=self._seconds + RETENTION_SECONDS)
+            await self._client.redis.set(key, 1, ex=self._seconds + self._keep)
 
     async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
         """The count of replies that said new. `markers` are looked for."""

@@ -47,11 +47,14 @@ class RedisSets:
 
     name = "sets"
 
-    def __init__(self, client: RedisClient, cluster: str, seconds: int) -> None:
-        """`seconds`: the length of a window."""
+    def __init__(
+        self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
+    ) -> None:
+        """`seconds`: the length of a window; `keep`: for how many its ids stay after its end."""
         self._client = client
         self._cluster = cluster
         self._seconds = seconds
+        self._keep = keep
         self._expiring: set[tuple[int, int]] = set()
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
@@ -142,7 +145,7 @@ class RedisSets:
         await self._client.close()
 
     def _expiry(self, window_start: int) -> int:
-        return window_start + self._seconds + RETENTION_SECONDS
+        return window_start + self._seconds + self._keep
 
     def _all_keys(self, window_start: int) -> list[list[str]]:
         """The sets of each shard: of its ids with the markers among them, and of the markers."""
