@@ -336,6 +336,7 @@ class _Turns:
             self._parts.notices.put(events.REDIS_BACK, attempts=failed)
 
     def _refused(self, error: ClusterError) -> None:
+        self._back()
         self.windows.in_touch.clear()
         if self._reconciler.refusal is None:
             self._parts.notices.put(events.CLUSTER_REFUSED, error=error)
