@@ -11,6 +11,7 @@ from ._verve import boot_nanoseconds
 from .attach import attach
 from .cluster import clock
 from .cluster.hosts import ClusterError
+from .cluster.loop import run_on_loop
 from .cluster.shipper import Shipper
 from .notices import Notices
 from .stores import StoreError, connect
@@ -33,7 +34,7 @@ def join(settings: Settings) -> tuple[Counter, Shipper]:
     """
     # In a thread, since servers differ in whether a loop runs here.
     with ThreadPoolExecutor(1) as thread:
-        offset, trouble = thread.submit(asyncio.run, _offset(settings)).result()
+        offset, trouble = thread.submit(run_on_loop, _offset(settings)).result()
     if offset is None and not settings.segment.exists():
         raise _no_time(trouble)
     counter = attach(settings, clock_offset=offset)
