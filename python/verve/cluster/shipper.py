@@ -4,8 +4,8 @@ Nobody who asks waits for it, unless `VERVE_ACK=store` says so. A batch is under
 one gathers, so batches grow with the load. What could not be sent is tried again, the same ids, and
 counted as acknowledged once; what does not find room meanwhile is left to closing.
 
-While nothing waits it looks 50 times a second, which costs a three hundredth of a core: ids are
-queued in Rust, on threads that are not to wake anybody.
+While nothing waits it looks 50 times a second, for less than a hundredth of a core: ids are queued
+in Rust, on threads that are not to wake anybody.
 """
 
 from __future__ import annotations

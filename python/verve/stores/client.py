@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 CALL_SECONDS = 4.0
 """The whole of a call: waiting for a connection, making one, sending, all replies."""
-_MAY_BE_REPLACED = {Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.READ_ONLY, Trouble.OTHER}
+_MAY_BE_REPLACED = {Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.READ_ONLY}
 _TIME = "return redis.call('TIME')"
 
 
