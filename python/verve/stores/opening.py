@@ -80,7 +80,9 @@ def opened(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN401 - o
             # The user and the password are those of the data, not of the sentinels.
             sentinel_kwargs=_common(SENTINEL_TIMEOUT) | {"retry": _never()} | _tls(address, tls),
         )
-        return sentinels.master_for(address.service, **common, **_tls(address, tls))
+        return sentinels.master_for(
+            address.service, connection_pool_class=_following(), **common, **_tls(address, tls)
+        )
     ((host, port),) = address.nodes
     connection = importlib.import_module("redis.asyncio.connection")
     # The class of the connections says already that they are of TLS.
@@ -95,6 +97,25 @@ def opened(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN401 - o
             **secure,
         )
     )
+
+
+def _following() -> type[Any]:
+    """A pool that leaves a master as a whole.
+
+    When one of its connections finds another master, redis-py ends those that are idle. One in use
+    would come back to the pool, and go on to write to a master that nobody else knows any more.
+    """
+    pool: Any = importlib.import_module("redis.asyncio.sentinel").SentinelConnectionPool
+
+    class Following(pool):  # type: ignore[misc]  # it is imported when it is needed
+        async def get_master_address(self) -> Any:  # noqa: ANN401 - redis-py's
+            before = self.master_address
+            address = await super().get_master_address()
+            if before not in {None, address}:
+                await self.update_active_connections_for_reconnect()
+            return address
+
+    return Following
 
 
 def _common(timeout: float) -> dict[str, Any]:
