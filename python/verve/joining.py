@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import events
 from ._verve import boot_nanoseconds
-from .attach import attach
+from .attach import attach, is_there
 from .cluster import clock
 from .cluster.hosts import ClusterError
 from .cluster.shipper import Shipper
@@ -34,7 +34,7 @@ def join(settings: Settings) -> tuple[Counter, Shipper]:
     # In a thread, since servers differ in whether a loop runs here.
     with ThreadPoolExecutor(1) as thread:
         offset, trouble = thread.submit(asyncio.run, _offset(settings)).result()
-    if offset is None and not settings.segment.exists():
+    if offset is None and not is_there(settings):
         raise _no_time(trouble)
     counter = attach(settings, clock_offset=offset)
     if not counter.has_reference and offset is None:

@@ -176,6 +176,7 @@ PACKAGE = {
             "publishing.leader",
             "publishing.outbox",
             "publishing.standing",
+            "retiring",
         },
         {"binding", "cluster", "ledger", "log", "settings", "sinks", "stores", "window"},
     ),
