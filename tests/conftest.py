@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+import hypothesis
 import pytest
 
 from tests.caller import FULL
@@ -19,6 +20,11 @@ from tests.service import Server, Service
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+# A machine that is busy must not fail a test.
+hypothesis.settings.register_profile("verve", deadline=None)
+hypothesis.settings.load_profile("verve")
 
 
 class Serve(Protocol):

@@ -12,31 +12,38 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import random
 import shutil
 import signal
 import socket
 import subprocess
-import threading
-import time
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-from tests.service import free_port
+from tests.redis_connection import Connection, RedisError, wait_until
+from tests.redis_monitor import Monitor
+from tests.redis_proxy import FaultProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-FORBIDDEN = {"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "FLUSHALL", "FLUSHDB"}
+__all__ = [
+    "Connection",
+    "FaultProxy",
+    "Monitor",
+    "RedisCluster",
+    "RedisError",
+    "RedisServer",
+    "Sentinels",
+    "wait_until",
+]
+
 MISSING = "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get install redis-server"
 _SLOTS = 16_384
-_PATIENCE = 20.0
-T = TypeVar("T")
-
-
-class RedisError(AssertionError):
-    """A Redis did not do what it was told."""
+_BUS = 10_000
+"""What a node of a cluster adds to its port for the port of its bus."""
+_given: set[int] = set()
 
 
 class RedisServer:
@@ -46,7 +53,7 @@ class RedisServer:
         self, directory: Path, *config: str, port: int | None = None, sentinel: bool = False
     ) -> None:
         """`config`: further arguments, or the file of a sentinel."""
-        self.port = free_port() if port is None else port
+        self.port = _port() if port is None else port
         self.directory = directory
         self._config = config
         self._sentinel = sentinel
@@ -92,14 +99,21 @@ class RedisServer:
             log = (self.directory / "log").read_text(errors="replace")
             raise RedisError(f"redis-server ended; its log ends with:\n{log[-2_000:]}")
         with contextlib.suppress(OSError):
-            return bytes(self.command("PING")) == b"PONG"
+            return bool(self.command("PING") == b"PONG")
         return False
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there, stopped or not."""
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
         """End it as an operator would."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+        self.kill()
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -133,68 +147,16 @@ class RedisServer:
         return next(line.partition(":")[2] for line in lines if line.startswith(f"{name}:"))
 
 
-class Connection:
-    """A plain connection that speaks RESP2: enough for tests, and never one of Verve's."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 5)
-        self._file = self._socket.makefile("rb")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close it; who reads from it in another thread ends."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._file.close()
-        self._socket.close()
-
-    def command(self, *words: str | int | bytes) -> Any:  # noqa: ANN401 - what Redis answers
-        """Run a command."""
-        parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-        packed = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
-        self._socket.sendall(b"*%d\r\n%s" % (len(parts), packed))
-        return self.read()
-
-    def read(self) -> Any:  # noqa: ANN401 - what Redis answers
-        """Read one answer."""
-        line = self._file.readline()
-        if not line.endswith(b"\r\n"):
-            raise ConnectionError("the connection ended")
-        kind, rest = line[:1], line[1:-2]
-        match kind:
-            case b"+":
-                return rest
-            case b"-":
-                raise RedisError(rest.decode())
-            case b":":
-                return int(rest)
-            case b"$":
-                return None if rest == b"-1" else self._file.read(int(rest) + 2)[:-2]
-            case b"*":
-                return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
-            case _:
-                raise RedisError(f"not RESP2: {line!r}")
-
-
 class RedisCluster:
     """Three masters that share the slots; with `replicas`, each has one."""
 
     def __init__(self, directory: Path, *config: str, replicas: bool = False) -> None:
         arguments = (
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "1500"),
-            *("--cluster-config-file", "nodes.conf", *config),
+            *("--repl-diskless-sync-delay", "0", "--cluster-config-file", "nodes.conf", *config),
         )
         count = 6 if replicas else 3
         self.nodes = [RedisServer(directory / f"node-{n}", *arguments) for n in range(count)]
-        for node in self.nodes:
-            # The port of its bus is this one and 10,000.
-            while node.port > 50_000:
-                node.port = free_port()
 
     @property
     def servers(self) -> Sequence[RedisServer]:
@@ -232,8 +194,9 @@ class RedisCluster:
             master.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             first, last = bounds[number], bounds[number + 1] - 1
             master.command("CLUSTER", "ADDSLOTSRANGE", first, last)
-        for node in self.nodes[1:]:
-            node.command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        # Each with each: to hear of one another takes them seconds.
+        for node, other in itertools.combinations(self.nodes, 2):
+            node.command("CLUSTER", "MEET", "127.0.0.1", other.port)
         self._await_formed()
         for replica, master in zip(replicas, masters, strict=False):
             replica.command("CLUSTER", "REPLICATE", master.command("CLUSTER", "MYID"))
@@ -267,7 +230,7 @@ class Sentinels:
         )
         self.sentinels = []
         for number in range(3):
-            folder, port = directory / f"sentinel-{number}", free_port()
+            folder, port = directory / f"sentinel-{number}", _port()
             folder.mkdir(parents=True)
             file = folder / "sentinel.conf"
             file.write_text(
@@ -309,6 +272,8 @@ class Sentinels:
     def hold_replica(self) -> None:
         """From here on the replica hears of nothing that the master acknowledges."""
         self.replica.pause()
+        # What is on its way to it already it would still read.
+        self.master.command("CLIENT", "KILL", "TYPE", "replica")
 
     def release_replica(self) -> None:
         """Let it go on with what it knows."""
@@ -318,9 +283,29 @@ class Sentinels:
         """The sentinels notice after a second."""
         self.master.kill()
 
+    def fail_over(self) -> None:
+        """Make the replica the master while both are well; the sentinels demote the other."""
+        one = self.sentinels[0]
+
+        def begun() -> bool:
+            # Refused while it has not heard lately that the replica is well.
+            with contextlib.suppress(RedisError):
+                return bool(one.command("SENTINEL", "FAILOVER", self.SERVICE) == b"OK")
+            return False
+
+        wait_until(lambda: begun() or None, "a failover begun", 30)
+        self.wait_failover()
+
     def wait_failover(self) -> None:
-        """Wait until the replica is the master."""
+        """Wait until the replica is the master, and all sentinels say so."""
+        port = b"%d" % self.replica.port
+
+        def told() -> bool:
+            words = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.SERVICE)
+            return all(one.command(*words)[1] == port for one in self.sentinels if one.runs)
+
         wait_until(lambda: self.replica.info("role") == "master" or None, "a failover", 40)
+        wait_until(lambda: told() or None, "sentinels that agree", 40)
 
     def _watched(self) -> bool:
         for one in self.sentinels:
@@ -331,143 +316,17 @@ class Sentinels:
         return True
 
 
-class FaultProxy:
-    """Stands between Verve and a server. Faults are set while it runs.
+def _port() -> int:
+    """A port that nobody listens on, and that no outgoing connection is given.
 
-    `delay` is added to each reply, in seconds; with the probability `lose` a reply is dropped and
-    its connection closed.
+    A server is away for a while here. Its port must not be taken meanwhile, and a client that asks
+    for it must not be connected to itself, as happens among the ports of outgoing connections.
     """
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._lock = threading.Lock()
-        self._over = False
-        self._held = threading.Event()
-        self.port = int(self._listener.getsockname()[1])
-        self.delay = 0.0
-        self.lose = 0.0
-        self.lost = 0
-
-    @property
-    def url(self) -> str:
-        """Where Verve finds it."""
-        return f"redis://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over = True
-        # Closing alone does not wake the thread that accepts.
+    while True:
+        port = random.randrange(11_000, 21_000)
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._close_all()
-
-    def cut_replies(self, seconds: float = 0.05) -> None:
-        """For a moment requests go through, and their replies are dropped with the connections."""
-        self._held.set()
-        time.sleep(seconds)
-        self._close_all()
-        self._held.clear()
-
-    def _close_all(self) -> None:
-        with self._lock:
-            pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            for one in pair:
-                _shut(one)
-
-    def _accept(self) -> None:
-        while not self._over:
-            try:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target), 5)
-            except OSError:
-                continue
-            server.settimeout(None)
-            with self._lock:
-                self._pairs.append((client, server))
-            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._reply, args=(server, client), daemon=True).start()
-
-    @staticmethod
-    def _forward(source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                target.sendall(data)
-        _shut(target)
-
-    def _reply(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                if self._held.is_set():
-                    continue
-                if self.lose and random.random() < self.lose:
-                    self.lost += 1
-                    break
-                if self.delay:
-                    time.sleep(self.delay)
-                target.sendall(data)
-        _shut(source)
-        _shut(target)
-
-
-class Monitor:
-    """Collects the commands that clients of Verve run, scripts' commands included."""
-
-    def __init__(self, redis: RedisServer | RedisCluster | Sentinels) -> None:
-        self._servers = redis.servers
-        self._connections: list[Connection] = []
-        self._threads: list[threading.Thread] = []
-        self.commands: Counter[str] = Counter()
-
-    def __enter__(self) -> Self:
-        for server in self._servers:
-            connection = Connection(server.port)
-            connection.command("MONITOR")
-            self._connections.append(connection)
-            thread = threading.Thread(target=self._read, args=(connection,), daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for connection in self._connections:
-            connection.close()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _read(self, connection: Connection) -> None:
-        with contextlib.suppress(OSError, ValueError, RedisError):
-            while True:
-                line = bytes(connection.read()).decode(errors="replace")
-                # 1795.12 [0 127.0.0.1:5000] "SADD" "key" ...
-                words = line.partition('] "')[2]
-                self.commands[words.partition('"')[0].upper()] += 1
-
-    def assert_no_forbidden(self) -> None:
-        """Neither walks through the keys nor empties anything; and it did see commands."""
-        assert self.commands["SADD"] > 0, f"the monitor saw too little: {self.commands}"
-        found = {name: n for name, n in self.commands.items() if name in FORBIDDEN}
-        assert not found, f"commands that Verve must not use: {found}"
-
-
-def wait_until(met: Callable[[], T | None], what: str, timeout: float = _PATIENCE) -> T:
-    """Ask until the answer is true, and give it."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            if found := met():
-                return found
-        time.sleep(0.02)
-    raise RedisError(f"not {what} within {timeout} s")
-
-
-def _shut(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
+            if port not in _given:
+                for one in (port, port + _BUS):
+                    socket.create_server(("127.0.0.1", one)).close()
+                _given.add(port)
+                return port

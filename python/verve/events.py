@@ -127,6 +127,9 @@ CLUSTER_TIME_KEPT = Event(
     "cluster.time_kept", _W, "This process goes by the time of its segment: {error}", ("error",)
 )
 REDIS_BACK = Event("redis.back", _I, "Redis answers again", ("attempts",))
+SHIPPER_STUMBLED = Event(
+    "shipper.stumbled", _W, "Sending ids to Redis failed, it begins anew: {error}", ("error",)
+)
 CLUSTER_REFUSED = Event(
     "cluster.refused", _E, "This host cannot count with the others: {error}", ("error",)
 )

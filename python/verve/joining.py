@@ -11,6 +11,7 @@ from ._verve import boot_nanoseconds
 from .attach import attach, is_there
 from .cluster import clock
 from .cluster.hosts import ClusterError
+from .cluster.loop import run_on_loop
 from .cluster.shipper import Shipper
 from .notices import Notices
 from .stores import StoreError, connect
@@ -28,12 +29,25 @@ PATIENCE = 4.0
 def join(settings: Settings) -> tuple[Counter, Shipper]:
     """The counter of a host of a cluster, and what sends its new ids, started.
 
+    Raises what `attach_to_cluster` does.
+    """
+    counter = attach_to_cluster(settings)
+    counter.follow_reference()
+    counter.retain(True)  # noqa: FBT003 - it takes no name
+    shipper = Shipper(counter, settings, connect, Notices())
+    shipper.start()
+    return counter, shipper
+
+
+def attach_to_cluster(settings: Settings) -> Counter:
+    """The counter of a host of a cluster; a segment that is made begins with the time of Redis.
+
     Raises `ClusterError` when neither Redis nor a segment knows the time of the cluster, and what
     `attach` raises.
     """
     # In a thread, since servers differ in whether a loop runs here.
     with ThreadPoolExecutor(1) as thread:
-        offset, trouble = thread.submit(asyncio.run, _offset(settings)).result()
+        offset, trouble = thread.submit(run_on_loop, _offset(settings)).result()
     if offset is None and not is_there(settings):
         raise _no_time(trouble)
     counter = attach(settings, clock_offset=offset)
@@ -42,11 +56,7 @@ def join(settings: Settings) -> tuple[Counter, Shipper]:
         raise _no_time(trouble)
     if trouble is not None:
         events.CLUSTER_TIME_KEPT.emit(error=trouble)
-    counter.follow_reference()
-    counter.retain(True)  # noqa: FBT003 - it takes no name
-    shipper = Shipper(counter, settings, connect, Notices())
-    shipper.start()
-    return counter, shipper
+    return counter
 
 
 def _no_time(trouble: str | None) -> ClusterError:

@@ -51,6 +51,8 @@ class Worker:
         self.shipper: Shipper | None = None
         self.started_at = 0.0
         """When it was opened, by the monotonic clock."""
+        self.has_begun = False
+        """Whether the host had joined its cluster since, or did not have to wait for it."""
         self._file: tuple[int, int] | None = None
         self._users = 0
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""One service of each kind, for tests that leave it as it was."""
+"""One service of each kind, and one Redis of each, for tests that leave it as it was."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.contract.store_use import Redis, Use
+from tests.redis import RedisCluster, RedisServer, Sentinels
 from tests.service import Server, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # Every way to serve the application, with the options of `Service`.
 KINDS: dict[str, tuple[Server, dict[str, Any]]] = {
@@ -35,3 +38,40 @@ def service(
     environment = {"VERVE_MAX_BODY": str(MAX_BODY)}
     with Service(directory, server, window=3600, environment=environment, **options) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis."""
+    with RedisServer(tmp_path_factory.mktemp("single")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A Redis Cluster."""
+    with RedisCluster(tmp_path_factory.mktemp("masters")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    """A Redis that sentinels watch."""
+    with Sentinels(tmp_path_factory.mktemp("watched")) as sentinels:
+        yield sentinels
+
+
+@pytest.fixture(
+    params=["sets-single", "sets-masters", "sets-watched", "keys-single", "keys-masters"]
+)
+def redis(request: pytest.FixtureRequest) -> Redis:
+    """Redis in each form, with each strategy."""
+    strategy, _, form = request.param.partition("-")
+    place = request.getfixturevalue(form)
+    return Redis(place.url, strategy, place)
+
+
+@pytest.fixture
+def use(redis: Redis, tmp_path: Path, cluster: str) -> Use:
+    """Use Redis, in a cluster of hosts of this test's own."""
+    return redis.use(tmp_path, cluster)

@@ -172,7 +172,7 @@ def test_a_delivery_of_a_dead_host_is_taken_over(
             with server.ask() as connection:
                 connection.hdel(keys.hosts, name)
             alive.feed.kafka_takes = True
-            await alive.turn_until(lambda: alive.feed.kafka)
+            await alive.turn_until(lambda: taken(alive, start))
             assert alive.records(start)[-1].delivers
             await alive.turn_until(lambda: delivered(server, keys.state(start)))
             assert [w.revision for w in alive.records(start)] == [1, 1]
@@ -215,7 +215,7 @@ def test_a_window_is_let_go_once_its_record_stood_for_a_window(
             lives = a.turns.windows._lives
             await a.turn_until(lambda: all(life._resolved_at for life in lives.values()))
             for life in lives.values():
-                # Nothing is kept of a window without ids.
+                # A window without ids has nothing to keep.
                 assert life.lets_go == (life.window_start != start)
                 life._resolved_at = (life._resolved_at or 0) - SECONDS
             await a.turn_until(lambda: a.counter.settled() >= start)

@@ -11,11 +11,11 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from tests.redis import FaultProxy, RedisServer, Sentinels
 
 from tests import records
 from tests.caller import FULL
 from tests.hosts import Fleet, assert_exactly_counted, assert_never_lowered
+from tests.redis import FaultProxy, RedisServer, Sentinels
 from tests.timing import sleep_into_window
 
 if TYPE_CHECKING:

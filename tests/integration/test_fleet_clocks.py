@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.redis import RedisServer
 
 from tests import records
 from tests.hosts import Fleet, assert_exactly_counted, assert_never_lowered
+from tests.redis import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

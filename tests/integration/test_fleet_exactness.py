@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.redis import Monitor, RedisCluster, RedisServer
 
 from tests import records
 from tests.hosts import (
@@ -16,6 +15,7 @@ from tests.hosts import (
     assert_overlap,
     revisions,
 )
+from tests.redis import Monitor, RedisCluster, RedisServer
 from tests.witnesses import assert_unbroken
 
 if TYPE_CHECKING:

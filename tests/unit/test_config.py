@@ -204,6 +204,11 @@ def test_the_markdown_has_every_setting() -> None:
         assert f"`{row.flag}`" in page
 
 
+def test_the_readme_has_the_table_as_it_is_printed() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert config_table.markdown() in readme
+
+
 def test_the_effective_table_masks_secrets() -> None:
     shown = config_table.effective(config.load({}, {"VERVE_ADMIN_TOKEN": "s3cret"}))
     assert "s3cret" not in shown

@@ -80,7 +80,7 @@ class Rig:
         self.counter.retain(True)
         self.store = FakeStore()
         self.told = Told()
-        self.shipper = Shipper(self.counter, rig.settings(directory), self._connect, self.told)  # type: ignore[arg-type]
+        self.shipper = Shipper(self.counter, rig.settings(directory), self._connect, self.told)
 
     def _connect(self, settings: object) -> tuple[RedisClient, Store]:
         del settings

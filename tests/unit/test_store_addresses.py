@@ -2,12 +2,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.certificates import certificate
 from tests.unit import rig
-from verve import SettingError, stores
+from verve import SettingError, config, stores
+from verve.stores import RedisClient, Trouble
 from verve.stores.address import Address, Kind
+from verve.stores.errors import told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,6 +184,8 @@ def test_a_password_is_not_shown(scheme: str, password: str) -> None:
         ({"redis_url": f"redis://:{SECRET}@h", "cluster": "c", "redis_tls_ca": "/x"}, "rediss://"),
         ({"redis_url": f"rediss://:{SECRET}@h", "cluster": "c", "redis_tls_ca": "/x"}, "`/x`"),
         ({"redis_url": f"rediss://:{SECRET}@h", "cluster": "c", "redis_tls_key": "/x"}, "`/x`"),
+        ({"redis_url": "rediss://h", "cluster": "c", "redis_tls_ca": __file__}, "hint: PEM"),
+        ({"ack": "store"}, "VERVE_REDIS_URL"),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path: Path, flags: dict[str, str], said: str) -> None:
@@ -190,10 +198,54 @@ def test_settings_that_do_not_fit(tmp_path: Path, flags: dict[str, str], said: s
 def test_settings_that_fit(tmp_path: Path) -> None:
     stores.check(rig.settings(tmp_path))
     stores.check(rig.settings(tmp_path, redis_url=f"redis://:{SECRET}@h", cluster="c"))
-    file = tmp_path / "ca.pem"
-    file.touch()
-    flags = {"redis_url": "rediss://h", "cluster": "c", "redis_tls_ca": str(file)}
-    stores.check(rig.settings(tmp_path, **flags))
+    flags = {"redis_url": "rediss://h", "cluster": "c", "ack": "store", "redis_strategy": "keys"}
+    file = str(certificate(tmp_path, "ca"))
+    stores.check(rig.settings(tmp_path, **flags, redis_tls_ca=file, redis_tls_certificate=file))
+
+
+@given(
+    user=st.none() | st.text(min_size=1),
+    password=st.text(min_size=4),
+    form=st.sampled_from(
+        ["redis://{}h:1/2", "rediss+cluster://{}h:1,[::1]:2", "redis+sentinel://{}h:1/m/3"]
+    ),
+)
+def test_what_is_shown_is_the_url_without_its_secrets(
+    user: str | None, password: str, form: str
+) -> None:
+    entry = f"{quote(user or '', safe='')}:{quote(password, safe='')}@"
+    address = Address.parse(form.format(entry))
+    assert (address.user, address.password) == (user, password)
+    assert address.shown == form.format("")
+    assert Address.parse(address.shown).shown == address.shown
+    for text in (f"AUTH {password} failed", f"no answer of {form.format(entry)}"):
+        said = str(told(ConnectionError(text), address))
+        assert password not in said
+        assert quote(password, safe="") not in said
+
+
+def test_errors_of_any_kind_are_one_of_ours() -> None:
+    address = Address.parse(f"redis://u:{SECRET}@a/0")
+    error = told(RuntimeError(SECRET), address)
+    assert str(error) == "Redis: RuntimeError: ***: `redis://a:6379`"
+    assert error.trouble is Trouble.OTHER
+    assert told(TimeoutError(), address).trouble is Trouble.TIMEOUT
+    assert "no answer in time" in str(told(TimeoutError(), address))
+
+
+def test_a_url_from_a_file_stays_there(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text(f"redis://verve:{SECRET}@127.0.0.1:1/0\n")
+    made = config.load(
+        {"cluster": "c"},
+        {"VERVE_REDIS_URL_FILE": str(secret), "VERVE_STATE_DIR": str(tmp_path)},
+    )
+    stores.check(made)
+    client = RedisClient.of(made)
+    assert client.address.password == SECRET
+    exported: dict[str, str] = {}
+    made.export(exported)
+    assert not [value for value in exported.values() if SECRET in value]
 
 
 def test_a_package_that_is_missing_is_named(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from verve import events
 from verve.backoff import Backoff
 from verve.sinks import KAFKA
-from verve.stores.base import RETENTION_SECONDS, StoreError
+from verve.stores.base import StoreError
 from verve.window import Key, Window
 
 from .closing import Closing, LostError
@@ -180,7 +180,8 @@ class Life:
 
     def expire(self, now: float) -> bool:
         """End it, if its ids are as old as those of others in Redis may be; whether it is over."""
-        if not self.is_over and now >= self._keys.end(self.window_start) + RETENTION_SECONDS:
+        keep = self._parts.settings.redis_keep
+        if not self.is_over and now >= self._keys.end(self.window_start) + keep:
             if self.ids is not None and self.ids.count and not self._is_resolved:
                 self._parts.notices.put(
                     events.WINDOW_EXPIRED, window_start=self.window_start, ids=self.ids.count

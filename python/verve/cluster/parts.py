@@ -17,6 +17,7 @@ from .markers import Markers
 from .publisher import Publisher
 from .spill import Spills
 from .state import States
+from .tallied import Tallied
 
 if TYPE_CHECKING:
     from verve._verve import Counter
@@ -47,7 +48,7 @@ class Parts:
     publisher: Publisher
     spills: Spills
     feed: Feed
-    notices: Notices
+    notices: Tallied
     # A long send of an old window must not hold up that of the newest.
     lane_of_new: asyncio.Lock = field(default_factory=asyncio.Lock)
     lane_of_old: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -68,12 +69,13 @@ def assemble(  # noqa: PLR0913, PLR0917 - what comes from outside
 ) -> Parts:
     """The parts of a leader's term, on the running loop."""
     client, store = connect(settings)
+    tallied = Tallied(notices)
     identity = counter.stats()["identity"]
     keys = Keys(settings.cluster, settings.window)
     states = States(client, keys)
     fleet = Fleet(client, keys, Card(identity, socket.gethostname(), version("verve-counter")))
     changes = Changes(client, keys)
-    watch = Watch(notices)
+    watch = Watch(tallied)
     grace_ms = settings.cluster_grace * 1_000
     return Parts(
         counter=counter,
@@ -87,8 +89,8 @@ def assemble(  # noqa: PLR0913, PLR0917 - what comes from outside
         watch=watch,
         records=Records(),
         markers=Markers(identity, lease.term),
-        publisher=Publisher(states, store, fleet, changes, watch, notices, grace_ms),
-        spills=Spills(settings, identity, notices),
+        publisher=Publisher(states, store, fleet, changes, watch, tallied, grace_ms),
+        spills=Spills(settings, identity, tallied),
         feed=feed,
-        notices=notices,
+        notices=tallied,
     )

@@ -13,15 +13,16 @@ import time
 from typing import TYPE_CHECKING
 
 from verve import events, stores
-from verve._verve import ClosedError, VerveError
+from verve._verve import ClosedError, VerveError, boot_nanoseconds
 from verve.backoff import Backoff
+from verve.membership import Membership, Report
 from verve.stores.base import StoreError
 
-from . import clock, standing
+from . import clock
 from .hosts import BEAT_SECONDS, ClusterError
+from .loop import run_on_loop
 from .markers import mark, register
 from .parts import assemble
-from .standing import ClusterStanding, Tallied
 from .state import DONE, Outcome, Record
 from .tasks import cancel_all
 from .windows import Windows
@@ -43,6 +44,7 @@ AHEAD = 2
 _LOCAL_PACE = 0.05
 _AHEAD_PACE = 0.1
 _COUNT_PACE = 0.5
+_REPORT_PACE = 0.2
 _LEAVE_SECONDS = 1.0
 
 
@@ -65,7 +67,6 @@ class Reconciler:
         self._settings = settings
         self._lease = lease
         self._feed = feed
-        self.tallied = Tallied(notices)
         self._notices = notices
         self._connect = connect
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,14 +75,16 @@ class Reconciler:
         self._leaves = False
         self.refusal: str | None = None
         """Why this host may not be one of the cluster, if it may not."""
-        self.error: str | None = None
+        self.error: StoreError | None = None
         """What keeps Redis from answering, if something does."""
-        self.trouble: str | None = None
-        """The same in one word."""
+        self.attempts = 0
+        """Heartbeats that failed in a row."""
         self.has_joined = False
         """Whether the current window was registered since this leader began."""
-        self.skew_seconds = 0.0
-        """How far the wall clock of this host is ahead of Redis's time."""
+        self.skew_seconds: float | None = None
+        """How far the wall clock of this host is ahead of Redis's time, if that was seen."""
+        self.counted: int | None = None
+        """When the cluster's count was read last, in nanoseconds since the boot."""
         self.lines: Lines | None = None
         """The hosts, as of the last heartbeat."""
 
@@ -90,7 +93,7 @@ class Reconciler:
         backoff = Backoff(longest=5.0)
         while not self._stopped and self._lease.holds():
             try:
-                asyncio.run(self._main())
+                run_on_loop(self._main())
             except ClosedError:
                 return
             except Exception as error:  # noqa: BLE001 - the thread must outlive any surprise
@@ -117,7 +120,7 @@ class Reconciler:
             self._settings,
             self._lease,
             self._feed,
-            self.tallied,
+            self._notices,
             self._connect,
         )
         turns = _Turns(self, parts)
@@ -131,7 +134,7 @@ class Reconciler:
                 (turns.steer, clock.EVERY_SECONDS),
                 (turns.ahead, _AHEAD_PACE),
                 (turns.count, _COUNT_PACE),
-                (turns.report, _COUNT_PACE),
+                (turns.report, _REPORT_PACE),
             )
         ]
         try:
@@ -173,13 +176,13 @@ class _Turns:
     def __init__(self, reconciler: Reconciler, parts: Parts) -> None:
         self._reconciler = reconciler
         self._parts = parts
+        self._report = Report(parts.settings)
+        self._has_steered = False
         self._counter = parts.counter
         self._offset: int | None = None
         self._backoff = Backoff(longest=1.0)
         self._ahead: set[int] = set()
         self._losses = -1
-        self._away_since: float | None = None
-        self._counted_at: float | None = None
         self._known: set[str] | None = None
         self.windows = Windows(parts)
         self._since = self._current()
@@ -196,7 +199,7 @@ class _Turns:
         """Renew the line of this host, see what changed, and notice what was lost."""
         parts = self._parts
         try:
-            skew = int(self._reconciler.skew_seconds * 1_000)
+            skew = int((self._reconciler.skew_seconds or 0) * 1_000)
             since = min(self._since, self.windows.oldest())
             touch = parts.watch.in_touch_since
             lines = await parts.fleet.beat(since, self.windows.unsent(), skew, touch)
@@ -224,6 +227,7 @@ class _Turns:
             self._counter.steer(found.offset)
             skew = clock.skew_ns(found.offset, self._counter.boot)
             self._reconciler.skew_seconds = skew / 1e9
+        self._has_steered = True
 
     async def ahead(self) -> None:
         """Register the current window and those to come, these with a marker that is trusted."""
@@ -259,7 +263,29 @@ class _Turns:
         parts.markers.learn(current, dict(state.markers))
         tally = await parts.store.tally(current, parts.markers.known(current).keys())
         self._counter.note_cluster_count(current, tally.ids)
-        self._counted_at = time.time()
+        self._reconciler.counted = boot_nanoseconds()
+
+    async def report(self) -> None:
+        """Have every process of the host know how it does."""
+        found, told = self._reconciler, self._parts.notices
+        member = Membership(
+            term=self._parts.term,
+            counted=found.counted,
+            joined=found.has_joined and self._has_steered,
+            refusal=found.refusal,
+            error=None if found.error is None else str(found.error),
+            trouble=None if found.error is None else str(found.error.trouble),
+            attempts=found.attempts,
+            skew_seconds=found.skew_seconds,
+            unsent_windows=self.windows.unsent(),
+            hosts=len(self._known or ()),
+            revisions=told.revisions,
+            degraded_windows=told.told(events.WINDOW_DEGRADED),
+            resent_ids=told.resent_ids,
+            disturbances=told.told(events.CLUSTER_DISTURBED),
+        )
+        # In a thread: the disk may be slow.
+        await asyncio.to_thread(self._report, member, self._parts.spills.usage)
 
     async def leave(self) -> None:
         """Take the line of this host away. If all of its ids are in Redis, say that too.
@@ -296,47 +322,21 @@ class _Turns:
             record = Record(window.revision, window.unique, not window.degraded, own, DONE)
             self._parts.records.see(window.window_start, record)
 
-    async def report(self) -> None:
-        """Tell all processes of the host how it does."""
-        parts, reconciler = self._parts, self._reconciler
-        tallied = reconciler.tallied
-        await asyncio.to_thread(
-            standing.write,
-            parts.settings,
-            ClusterStanding(
-                written_at=time.time(),
-                joined=reconciler.has_joined,
-                refusal=reconciler.refusal,
-                error=reconciler.error,
-                trouble=reconciler.trouble,
-                since=self._away_since,
-                attempts=self._backoff.attempts,
-                skew_seconds=reconciler.skew_seconds,
-                unsent_windows=self.windows.unsent(),
-                spill_bytes=await asyncio.to_thread(parts.spills.used),
-                counted_at=self._counted_at,
-                hosts=0 if reconciler.lines is None else len(reconciler.lines.hosts),
-                revised_windows=tallied.told(events.WINDOW_REVISED),
-                degraded_windows=tallied.told(events.WINDOW_DEGRADED),
-                resent_ids=tallied.resent_ids,
-                disturbances=tallied.told(events.CLUSTER_DISTURBED),
-            ),
-        )
-
     def _away(self, error: StoreError) -> None:
         self.windows.in_touch.clear()
-        self._reconciler.error, self._reconciler.trouble = str(error), error.trouble.value
-        self._away_since = self._away_since or time.time()
-        if self._backoff.failed():
+        self._reconciler.error = error
+        is_news = self._backoff.failed()
+        self._reconciler.attempts = self._backoff.attempts
+        if is_news:
             self._parts.notices.put(events.REDIS_AWAY, error=error, attempts=self._backoff.attempts)
 
     def _back(self) -> None:
-        self._reconciler.error = self._reconciler.trouble = None
-        self._away_since = None
+        self._reconciler.error, self._reconciler.attempts = None, 0
         if failed := self._backoff.succeeded():
             self._parts.notices.put(events.REDIS_BACK, attempts=failed)
 
     def _refused(self, error: ClusterError) -> None:
+        self._back()
         self.windows.in_touch.clear()
         if self._reconciler.refusal is None:
             self._parts.notices.put(events.CLUSTER_REFUSED, error=error)

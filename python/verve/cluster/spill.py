@@ -8,6 +8,7 @@ is the truth, and the caller can try another host.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from typing import TYPE_CHECKING
@@ -114,6 +115,15 @@ class Spills:
         if not self.directory.exists():
             return 0
         return sum(path.stat().st_size for path in self.directory.iterdir())
+
+    def usage(self) -> tuple[int, int]:
+        """How many files there are, those set aside too, and the bytes that they take."""
+        sizes = []
+        if self.directory.exists():
+            for path in self.directory.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    sizes.append(path.stat().st_size)
+        return len(sizes), sum(sizes)
 
     def remove(self, spilled: SpilledIds) -> None:
         """Redis has it, or it is too old to be of use."""

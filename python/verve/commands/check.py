@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from verve import membership
 from verve._verve import VerveError, segment_identity
 from verve.publishing import ledger, standing
 from verve.sinks import KAFKA
@@ -39,6 +40,8 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
     yield _ledger(settings)
     if KAFKA in settings.sinks:
         yield _kafka(settings)
+    if settings.redis_url is not None:
+        yield _redis(settings)
 
 
 def _local(settings: Settings) -> str:
@@ -110,3 +113,21 @@ def _kafka(settings: Settings) -> Finding:
     said = f"behind by {found.lag_seconds} s, {found.attempts} failed attempts"
     why = f": {found.error}" if found.error else ""
     return Finding(KAFKA, ok=False, detail=f"{said}{why}: {where}")
+
+
+def _redis(settings: Settings) -> Finding:
+    found = membership.of(settings)
+    where = f"cluster `{settings.cluster}`"
+    if found.is_stale:
+        return Finding("redis", ok=False, detail=f"no leader tells how Redis is: {where}")
+    if found.refusal is not None:
+        return Finding("redis", ok=False, detail=f"{' '.join(found.refusal.split())}: {where}")
+    waits = f"{found.unsent_windows} windows wait for it"
+    if found.error is not None:
+        said = f"away, {found.attempts} failed attempts, {waits}: {found.error}: {where}"
+        return Finding("redis", ok=False, detail=said)
+    if not found.joined:
+        return Finding("redis", ok=False, detail=f"this host is not registered yet: {where}")
+    if found.is_late:
+        return Finding("redis", ok=False, detail=f"{waits}: {where}")
+    return Finding("redis", ok=True, detail=f"up, {found.hosts} hosts: {where}")

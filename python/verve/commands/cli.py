@@ -56,19 +56,26 @@ def _colour() -> bool:
     return log.wants_colour()
 
 
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A flag for each setting; the command gets them as one mapping, `flags`."""
-    for row in reversed(list(config.TABLE.values())):
-        name = f"{row.name}_file" if row.secret else row.name
-        default = row.default_text
-        help_text = row.help + (f" Default: {default}." if default else "")
-        command = click.option(
-            row.flag,
-            f"setting_{name}",
-            metavar="FILE" if row.secret else "VALUE",
-            help=help_text.replace("`", ""),
-        )(command)
-    return command
+def with_settings_but(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A flag for each setting but some; the command gets them as one mapping, `flags`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for row in reversed([row for row in config.TABLE.values() if row.name not in names]):
+            name = f"{row.name}_file" if row.secret else row.name
+            default = row.default_text
+            help_text = row.help + (f" Default: {default}." if default else "")
+            command = click.option(
+                row.flag,
+                f"setting_{name}",
+                metavar="FILE" if row.secret else "VALUE",
+                help=help_text.replace("`", ""),
+            )(command)
+        return command
+
+    return decorate
+
+
+with_settings = with_settings_but()
 
 
 def settings_from(options: dict[str, Any]) -> Settings:
@@ -118,24 +125,31 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
 
 
 @main.command()
-@with_settings
+@with_settings_but("cluster")
 @click.option("--url", help="Where the service is. Default: its host and port on this machine.")
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait for an answer.")
-@click.option("--cluster", "of_cluster", is_flag=True, help="The hosts that count as one, instead.")
+@click.option(
+    "--cluster",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME]",
+    help="Ask Redis about all hosts of the cluster instead. Default: the one of this host.",
+)
 @click.option("--json", "as_json", is_flag=True, help="With --cluster: one JSON object.")
 @click.option("--forget", metavar="HOST", help="With --cluster: take a dead host's line away.")
 def check(
     *,
     url: str | None,
     timeout: float,
-    of_cluster: bool,
+    cluster: str | None,
     as_json: bool,
     forget: str | None,
     **options: Any,  # noqa: ANN401 - see with_settings
 ) -> None:
     """See whether the service is ready and its files in order. Exit status 0 or 1."""
-    if of_cluster:
-        _check_cluster(settings_from(options), forget, as_json=as_json)
+    if cluster is not None:
+        settings = settings_from({**options, "setting_cluster": cluster or None})
+        _check_cluster(settings, forget, as_json=as_json)
     if as_json or forget is not None:
         raise click.UsageError("--json and --forget go with --cluster")
     from .check import examine  # noqa: PLC0415 - needs httpx, the other commands do not

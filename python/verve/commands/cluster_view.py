@@ -24,15 +24,18 @@ SHOWN_WINDOWS = 10
 SKEW_MILLISECONDS = 1_000
 LATE_MILLISECONDS = 10_000
 """A heartbeat comes twice a second; one that is older than this is worth a word."""
+RECORD_SECONDS = 2
+"""So long after the grace a window without a record is worth one."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostRow:
-    """A host: heartbeat and skew in seconds."""
+    """A host: heartbeat and skew in seconds. Of one of another protocol little is known."""
 
     id: str
     name: str
     version: str
+    protocol: str
     heartbeat_age: float
     skew: float
     unsent_windows: int
@@ -78,19 +81,22 @@ def forget(settings: Settings, host: str) -> str:
 
 def lines(view: ClusterView) -> Iterator[str]:
     """The view as text."""
+    names = {host.id: host.name for host in view.hosts}
     yield f"cluster {view.cluster}: {len(view.hosts)} hosts"
     yield f"  {'host':<16}  {'name':<20}  {'version':<8}  {'heartbeat':>10}  {'skew':>8}  unsent"
     for host in view.hosts:
         yield (
-            f"  {host.id:<16}  {host.name:<20}  {host.version:<8}  "
+            f"  {host.id:<16}  {host.name or '-':<20}  {host.version or '-':<8}  "
             f"{host.heartbeat_age:>8.1f} s  {host.skew:>6.1f} s  {host.unsent_windows}"
         )
     yield f"  {'window':<20}  {'revision':>8}  {'unique':>12}  state"
     for window in view.windows:
         unique = "-" if window.unique is None else f"{window.unique:,}"
         state = "complete" if window.complete else "degraded" if window.revision else "open"
-        late = f", late: {', '.join(window.late)}" if window.late else ""
-        yield f"  {window.window_start:<20}  {window.revision:>8}  {unique:>12}  {state}{late}"
+        if window.late:
+            late = (f"{names.get(id) or 'gone'} ({id})" for id in window.late)
+            state += f", late: {', '.join(late)}"
+        yield f"  {window.window_start:<20}  {window.revision:>8}  {unique:>12}  {state}"
 
 
 def _check(settings: Settings) -> None:
@@ -116,8 +122,15 @@ async def _look(settings: Settings) -> ClusterView:
         _host_row(host, found, fleet.silent_ms)
         for host in sorted(found.hosts.values(), key=lambda host: (host.name, host.id))
     )
+    # A window that nobody knows of is from before the cluster's time.
     windows = tuple(_window_row(start, state) for start, state in known if state.hosts)
-    warnings = tuple(_warnings(found, hosts, windows, policy))
+    patience = settings.window + settings.cluster_grace + RECORD_SECONDS
+    due = [
+        rfc3339(start)
+        for start, state in known
+        if state.hosts and state.now / 1_000 > start + patience
+    ]
+    warnings = (*_of_hosts(hosts), *_of_windows(windows, due), *_of_redis(policy))
     return ClusterView(settings.cluster, hosts, windows, warnings)
 
 
@@ -126,6 +139,7 @@ def _host_row(host: Host, found: Lines, silent_ms: int) -> HostRow:
         id=host.id,
         name=host.name,
         version=host.version,
+        protocol=host.protocol,
         heartbeat_age=max(0, found.now - host.beat) / 1_000,
         skew=host.skew / 1_000,
         unsent_windows=host.open,
@@ -143,27 +157,32 @@ def _window_row(start: int, state: State) -> WindowRow:
     )
 
 
-def _warnings(
-    found: Lines, hosts: tuple[HostRow, ...], windows: tuple[WindowRow, ...], policy: str | None
-) -> Iterator[str]:
+def _of_hosts(hosts: tuple[HostRow, ...]) -> Iterator[str]:
     if not hosts:
         yield "no host counts along"
     versions = sorted({host.version for host in hosts if host.alive and host.version})
     if len(versions) > 1:
         yield f"versions are mixed: {', '.join(versions)}"
-    others = sorted({h.protocol for h in found.hosts.values()} - {str(PROTOCOL)})
-    if others:
-        yield f"hosts speak other protocols than {PROTOCOL}: {', '.join(others)}"
+    protocols = sorted({host.protocol for host in hosts if host.alive} | {str(PROTOCOL)})
+    if len(protocols) > 1:
+        yield f"protocols are mixed, this command speaks {PROTOCOL}: {', '.join(protocols)}"
     for host in hosts:
+        who = f"{host.name or 'a host'} ({host.id})"
         if abs(host.skew) * 1_000 > SKEW_MILLISECONDS:
-            yield f"the wall clock of {host.name} ({host.id}) is off by {host.skew:+.1f} s"
+            yield f"the wall clock of {who} is off by {host.skew:+.1f} s"
         if host.heartbeat_age * 1_000 > LATE_MILLISECONDS:
             gone = "" if host.alive else ", and is not waited for any more"
-            yield f"{host.name} ({host.id}) is silent for {host.heartbeat_age:.0f} s{gone}"
-    # The newest may be on its way.
-    for window in windows[1:]:
-        if not window.complete:
-            yield f"the window {window.window_start} is not complete"
+            yield f"{who} is silent for {host.heartbeat_age:.0f} s{gone}"
+
+
+def _of_windows(windows: tuple[WindowRow, ...], due: list[str]) -> Iterator[str]:
+    for window in windows:
+        if window.window_start in due and not window.complete:
+            state = "is degraded" if window.revision else "has no record"
+            yield f"the window {window.window_start} {state}"
+
+
+def _of_redis(policy: str | None) -> Iterator[str]:
     if policy not in {None, "noeviction"}:
         yield f"Redis drops keys when it is full: `maxmemory-policy {policy}`"
 

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import verve
-from verve import callbacks, events, log, sinks
+from verve import callbacks, events, log, sinks, stores
 from verve._verve import VerveError
 from verve.attach import attach
 from verve.config import limits
@@ -67,6 +67,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
 
     sinks.check(settings)
+    stores.check(settings)
     callbacks.check(settings)
     files = limits.raise_open_files()
     settings.export(os.environ)
@@ -75,7 +76,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
             _await_port(settings.host, settings.port)
         # Finds out what is wrong once and here, not in each worker.
         _look_at_ledger(settings)
-        attach(settings).close()
+        _make_segment(settings)
         _summary(settings, files)
         server: type[Any] = vars(granian)["Server"]
         if can_supervise(server):
@@ -91,6 +92,17 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     events.SERVICE_STOPPED.emit()
     if status:
         raise SystemExit(status)
+
+
+def _make_segment(settings: Settings) -> None:
+    """Make the segment, or see that it can be used; in a cluster it begins with Redis's time."""
+    if settings.redis_url is None:
+        attach(settings).close()
+        return
+    # Imported here, since most hosts count by themselves.
+    from verve.joining import attach_to_cluster  # noqa: PLC0415
+
+    attach_to_cluster(settings).close()
 
 
 def known_flags() -> list[str]:

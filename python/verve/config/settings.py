@@ -98,6 +98,12 @@ class Settings:
         "sets",
         "How ids are kept there: `sets`, exact; `keys`, a key an id as the Go service did.",
     )
+    redis_keep: int = setting(
+        "redis",
+        parsers.duration(300, 86_400),
+        "24h",
+        "How long ids are kept there, and hosts that were away may still add theirs.",
+    )
     redis_tls_ca: Path | None = setting(
         "redis", parsers.path, None, "PEM file of the authorities to trust, not those of the host."
     )

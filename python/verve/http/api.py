@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from verve.cluster import standing as cluster_standing
+from verve import membership
 from verve.publishing import ledger
+from verve.publishing.feed import own_count
 from verve.publishing.ledger import LedgerError
 from verve.window import Window, rfc3339
 
@@ -49,34 +49,38 @@ class BadParameterError(Exception):
 
 async def current(worker: Worker, _request: Request) -> Response:
     """The running figures of the current window."""
-    counter = worker.counter
-    if counter is None:
+    counter, settings = worker.counter, worker.settings
+    if counter is None or settings is None:
         return unusable("the segment could not be attached")
-    record = await asyncio.to_thread(counter.current)
-    return json_object(
-        200,
-        {
-            "window_start": rfc3339(record.window_start),
-            "window_seconds": record.window_seconds,
-            **_unique(worker, counter, record),
-            "requests": record.requests,
-            "duplicates": record.duplicates,
-            "late": record.late,
-            "rejected": record.rejected,
-        },
-    )
+    return json_object(200, await asyncio.to_thread(_current, counter, settings))
 
 
-def _unique(worker: Worker, counter: Counter, record: WindowRecord) -> dict[str, object]:
-    """The count, in a cluster that of all hosts, which is read from Redis twice a second."""
-    settings = worker.settings
-    if settings is None or settings.redis_url is None:
-        return {"unique": record.unique}
-    age = cluster_standing.of(settings).count_age
+def _current(counter: Counter, settings: Settings) -> dict[str, object]:
+    record = counter.current()
     return {
-        "unique": max(record.unique, counter.cluster_count(record.window_start) or 0),
+        "window_start": rfc3339(record.window_start),
+        "window_seconds": record.window_seconds,
+        **_unique(counter, settings, record),
+        "requests": record.requests,
+        "duplicates": record.duplicates,
+        "late": record.late,
+        "rejected": record.rejected,
+    }
+
+
+def _unique(counter: Counter, settings: Settings, record: WindowRecord) -> dict[str, object]:
+    """The count, in a cluster that of all hosts, which the leader reads from Redis twice a second.
+
+    `cluster_age_seconds` says how old it is at the most; null when there is none of this window.
+    """
+    if settings.redis_url is None:
+        return {"unique": record.unique}
+    known = counter.cluster_count(record.window_start)
+    age = membership.seconds_since(membership.of(settings).counted)
+    return {
+        "unique": max(record.unique, known or 0),
         "host_unique": record.unique,
-        "cluster_age_seconds": None if age is None else round(age, 3),
+        "cluster_age_seconds": None if known is None or age is None else round(age, 1),
     }
 
 
@@ -141,16 +145,7 @@ def moment(given: dict[str, str], name: str) -> int | None:
 def _waiting(counter: Counter, settings: Settings, record: WindowRecord) -> Window:
     """A window that the ledger does not hold yet; in a cluster, what is known of it so far."""
     window = Window.from_record(record)
-    if settings.redis_url is None:
-        return window
-    known = counter.cluster_count(window.window_start) or 0
-    return replace(
-        window,
-        unique=max(window.unique, known),
-        host_unique=window.unique,
-        degraded=True,
-        revision=0,
-    )
+    return window if settings.redis_url is None else own_count(counter, window)
 
 
 def _windows(

@@ -1,7 +1,8 @@
 """`/livez` and `/readyz`: whether this process should get requests.
 
 Live is who answers. Ready is who can count: not draining, a usable segment, a free arena for the
-next window, and a live leader. What only delays reports is named as degraded, and stays ready.
+next window, and a live leader; in a cluster one that joined it when it started, if Redis was there.
+What only delays reports is named as degraded, and stays ready.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from verve import membership
 from verve._verve import VerveError
-from verve.cluster import standing as cluster_standing
 from verve.publishing import standing
 from verve.sinks import KAFKA
 
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 LATE_WINDOWS = 3
 """So many windows may wait for the ledger before it counts as degraded."""
 
+REDIS = "redis"
 STARTING_SECONDS = 15.0
-"""So long a worker that starts waits for its host to join; then it counts all the same."""
+"""So long a worker that starts is not ready while its host joins the cluster; then it counts on."""
 
 
 class State(StrEnum):
@@ -49,7 +51,7 @@ class Part:
     name: str
     state: State
     detail: str
-    figures: Mapping[str, str | int | None] = field(default_factory=dict)
+    figures: Mapping[str, str | int | float | None] = field(default_factory=dict)
     """More about it, for everyone."""
     error: str | None = None
     """What went wrong last, in full, for who may look."""
@@ -103,7 +105,7 @@ def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
         behind = late or publishing.ledger_error is not None
         yield _part("ledger", behind, "ledger behind", State.DEGRADED)
     yield from _kafka(worker)
-    yield from _redis(worker)
+    yield from _redis(worker, 0 if leader is None else leader[0])
     distrusted = bool(stats["clock_distrusted"])
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
 
@@ -118,24 +120,30 @@ def _kafka(worker: Worker) -> Iterator[Part]:
     yield Part(KAFKA, state, detail, found.figures(), found.error)
 
 
-def _redis(worker: Worker) -> Iterator[Part]:
-    """Redis away is no reason to get no requests; a cluster that does not know this host is one."""
+def _redis(worker: Worker, term: int) -> Iterator[Part]:
+    """Redis away is no reason to get no requests; a cluster that does not take this host is one."""
     settings = worker.settings
     if settings is None or settings.redis_url is None:
         return
-    found = cluster_standing.of(settings)
+    found = membership.of(settings)
+    # What an earlier leader wrote says nothing about this one.
+    is_told = found.term == term and not found.is_stale
     state, detail = State.OK, ""
-    if found.refusal is not None:
-        state, detail = State.FAILED, "refused by the cluster"
-    elif found.error is not None:
+    if is_told and found.refusal is not None:
+        state, detail = State.FAILED, "refused by the cluster: hosts speak another protocol"
+    elif is_told and found.error is not None:
+        worker.has_begun = True
         state, detail = State.DEGRADED, "redis away"
-    elif not found.joined or found.is_stale:
+    elif not is_told or not found.joined:
         starts = time.monotonic() - worker.started_at < STARTING_SECONDS
-        state = State.FAILED if starts else State.DEGRADED
-        detail = "joining the cluster"
-    elif found.unsent_windows > LATE_WINDOWS:
-        state, detail = State.DEGRADED, "windows not sent"
-    yield Part("redis", state, detail, found.figures(), found.refusal or found.error)
+        state = State.FAILED if starts and not worker.has_begun else State.DEGRADED
+        detail = "not registered in the cluster yet"
+    else:
+        worker.has_begun = True
+        if found.is_late:
+            state, detail = State.DEGRADED, "redis behind"
+    error = (found.refusal or found.error) if is_told else None
+    yield Part(REDIS, state, detail, found.figures(settings.window), error)
 
 
 def _listed(part: Part, may_look: bool) -> dict[str, object]:  # noqa: FBT001 - who asks

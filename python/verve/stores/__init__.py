@@ -1,17 +1,21 @@
-"""Where hosts put their ids together: Redis, in one of two ways."""
+"""Where hosts put their ids together: Redis, in one of two ways.
+
+`base` is the port, `redis_sets` and `redis_keys` are the two ways; `address` is where Redis is,
+`opening` how connections to it are made, `client` what is asked of it, `errors` what goes wrong.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verve._verve import SettingError
-from verve.config.choices import RedisStrategy
+from verve.config.choices import Ack, RedisStrategy
 
 from .address import Address
 from .base import SHARDS, Store, StoreError, Tally, Trouble
-from .client import EXTRA, RedisClient
+from .client import RedisClient
+from .opening import EXTRA, check_tls, tls_files
 from .redis_keys import RedisKeys
 from .redis_sets import RedisSets
 
@@ -35,14 +39,20 @@ __all__ = [
 def connect(settings: Settings) -> tuple[RedisClient, Store]:
     """The client of Redis and the store on it, for the loop that uses them first."""
     client = RedisClient.of(settings)
+    place = settings.cluster, settings.window, settings.redis_keep
     if settings.redis_strategy is RedisStrategy.SETS:
-        return client, RedisSets(client, settings.cluster, settings.window)
-    return client, RedisKeys(client, settings.cluster, settings.window)
+        return client, RedisSets(client, *place)
+    return client, RedisKeys(client, *place)
 
 
 def check(settings: Settings) -> None:
     """See that the store can be made, without a Redis. Raises `SettingError`."""
     if settings.redis_url is None:
+        if settings.ack is Ack.STORE:
+            raise SettingError(
+                f"there is no store to acknowledge an id: `{settings.ack}`; "
+                "hint: set `VERVE_REDIS_URL`, or leave `VERVE_ACK` out"
+            )
         return
     address = Address.parse(settings.redis_url)
     if not settings.cluster:
@@ -50,16 +60,12 @@ def check(settings: Settings) -> None:
             "hosts that share a Redis need the name of their cluster: `VERVE_CLUSTER`; "
             "hint: set it to the same name on all hosts that are to count as one, and on no other"
         )
-    files = (settings.redis_tls_ca, settings.redis_tls_certificate, settings.redis_tls_key)
-    named = [path for path in files if path is not None]
-    if named and not address.tls:
+    if (files := tls_files(settings)) and not address.tls:
         raise SettingError(
             f"files for TLS are named, but the URL is one without: `{address.shown}`; "
             "hint: `rediss://`"
         )
-    for path in named:
-        if not Path(path).is_file():
-            raise SettingError(f"a file of TLS is missing: `{path}`")
+    check_tls(files)
     if importlib.util.find_spec("redis") is None:
         raise SettingError(
             f"the Redis mode needs a package that is missing: `redis`; hint: pip install '{EXTRA}'"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from verve._verve import SettingError
 
@@ -73,7 +74,9 @@ class Address:
         default = DEFAULT_SENTINEL_PORT if kind is Kind.SENTINEL else DEFAULT_PORT
         nodes = tuple(_node(text, default) for text in hosts.split(","))
         if kind is Kind.SINGLE and len(nodes) > 1:
-            raise SettingError(f"one server is named by `{scheme.lower()}://`, not several; {_HINT}")
+            raise SettingError(
+                f"one server is named by `{scheme.lower()}://`, not several; {_HINT}"
+            )
         parts = [unquote(part) for part in path.split("/")] if path else []
         service = None
         if kind is Kind.SENTINEL:
@@ -81,7 +84,7 @@ class Address:
                 raise SettingError(f"the service that the sentinels watch is missing; {_HINT}")
             service = parts.pop(0)
         database = parts.pop(0) if parts else ""
-        if parts or not (database or "0").isdecimal():
+        if parts or not re.fullmatch(r"[0-9]{0,6}", database):
             raise SettingError(f"what follows the host is not the number of a database; {_HINT}")
         if kind is Kind.CLUSTER and int(database or 0):
             raise SettingError("a Redis Cluster has the database 0 only; hint: leave it out")
@@ -96,8 +99,11 @@ class Address:
         )
 
     def masked(self, text: str) -> str:
-        """`text` without the password: it is to be logged."""
-        return text.replace(self.password, "***") if self.password else text
+        """`text` without the password, in both of its forms: it is to be logged."""
+        if self.password:
+            for secret in (self.password, quote(self.password, safe="")):
+                text = text.replace(secret, "***")
+        return text
 
 
 def _node(text: str, default: int) -> tuple[str, int]:

@@ -16,7 +16,7 @@ SHARDS = 16
 MARKER_BYTES = 9
 """Length of a marker, by which it is told from the 8 bytes of an id."""
 RETENTION_SECONDS = 86_400
-"""How long a window is kept there after its end."""
+"""How long the state of a window is kept after its end; its ids for that long at the most."""
 
 
 class Trouble(StrEnum):

@@ -1,53 +1,33 @@
 """Redis by redis-py: one client for a single server, a Redis Cluster, or what sentinels watch.
 
 All of its choices are made here, none is left to a default that a new version may change. Each call
-ends by the timeouts of its connection; nothing is retried below, since whoever asks knows better
-when to ask again. A call that is cancelled closes its connection, so that no reply is left behind.
+ends by a deadline; nothing is retried below, since whoever asks knows better when to ask again. A
+call that is cancelled closes its connection, so that no reply is left behind for the next.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import importlib
 from hashlib import blake2b, sha1
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import Address, Kind
-from .base import StoreError, Trouble
+from .base import Trouble
+from .errors import error_named, failures, told
+from .opening import CONNECTIONS, opened, tls_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
     from verve.config import Settings
 
-EXTRA = "verve-counter[redis]"
-TIMEOUT = 2.0
-"""Seconds for a connection to be made, and for each reply."""
-_CONNECTIONS = 16
-_TIME = "return redis.call('TIME')"
+T = TypeVar("T")
 
-# By the names of redis-py's errors, the first that one of them has among its classes.
-_TROUBLES = {
-    "AuthenticationError": Trouble.AUTHENTICATION,
-    "AuthenticationWrongNumberOfArgsError": Trouble.AUTHENTICATION,
-    "AuthorizationError": Trouble.AUTHORIZATION,
-    "NoPermissionError": Trouble.AUTHORIZATION,
-    "OutOfMemoryError": Trouble.FULL,
-    "ReadOnlyError": Trouble.READ_ONLY,
-    "BusyLoadingError": Trouble.LOADING,
-    "TimeoutError": Trouble.TIMEOUT,
-    "SSLError": Trouble.TLS,
-    "ConnectionError": Trouble.UNREACHABLE,
-    "ClusterDownError": Trouble.UNREACHABLE,
-    "MasterNotFoundError": Trouble.UNREACHABLE,
-    "OSError": Trouble.UNREACHABLE,
-}
-_HINTS = {
-    Trouble.AUTHENTICATION: "see the user and the password in `VERVE_REDIS_URL`",
-    Trouble.AUTHORIZATION: "the user needs the keys `verve:*` and scripts; see docs/scale.md",
-    Trouble.TLS: "see `VERVE_REDIS_TLS_CA`, and the name in the server's certificate",
-    Trouble.FULL: "give Redis more memory; with another policy than noeviction ids would be lost",
-}
+CALL_SECONDS = 4.0
+"""The whole of a call: waiting for a connection, making one, sending, all replies."""
+_MAY_BE_REPLACED = {Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.READ_ONLY, Trouble.OTHER}
+_TIME = "return redis.call('TIME')"
 
 
 class RedisClient:
@@ -56,51 +36,55 @@ class RedisClient:
     def __init__(self, address: Address, tls: Mapping[str, str] | None = None) -> None:
         """`tls`: files, by the names that redis-py has for them."""
         self.address = address
-        self._tls = dict(tls or {})
         self.masters = ""
         """Replication ids of the masters, as of the last `epochs`."""
-        self._asyncio: Any = importlib.import_module("redis.asyncio")
-        self.redis: Any = self._open()
+        self.redis: Any = opened(address, tls or {})
+        # So many calls at once; the pools of sentinels and clusters would refuse more.
+        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._stale = False
+        self._looking = asyncio.Lock()
 
     @classmethod
     def of(cls, settings: Settings) -> RedisClient:
         """A client of what the settings name."""
-        files = {
-            "ssl_ca_certs": settings.redis_tls_ca,
-            "ssl_certfile": settings.redis_tls_certificate,
-            "ssl_keyfile": settings.redis_tls_key,
-        }
-        tls = {name: str(path) for name, path in files.items() if path is not None}
-        return cls(Address.parse(settings.redis_url or ""), tls)
+        return cls(Address.parse(settings.redis_url or ""), tls_files(settings))
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:  # noqa: ANN401 - what Redis answers
         """Run a script whose keys are in one slot. Raises `StoreError`."""
-        with self.translated():
-            digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        async with self.call():
             try:
-                return await self.redis.evalsha(digest, len(keys), *keys, *args)
-            except self._error("NoScriptError"):
+                return await self.redis.evalsha(_digest(script), len(keys), *keys, *args)
+            except error_named("NoScriptError"):
                 return await self.redis.eval(script, len(keys), *keys, *args)
 
-    async def send(self, packed: Sequence[bytes]) -> None:
-        """Send commands that are packed already, and hear that each was done. Raises `StoreError`.
+    async def run_for_each(
+        self, script: str, keys: Sequence[Sequence[str]], args: Sequence[bytes | str | int]
+    ) -> list[Any]:
+        """Run a script once for each group of keys; it may be run twice. Raises `StoreError`."""
+        if self.address.kind is Kind.CLUSTER:
+            return await _all(self.run(script, group, args) for group in keys)
+        words = [_bytes(arg) for arg in args]
+
+        def commands(name: bytes, body: bytes) -> list[bytes]:
+            return [
+                packed(name, body, b"%d" % len(group), *(key.encode() for key in group), *words)
+                for group in keys
+            ]
+
+        async with self.call():
+            try:
+                return await self._exchange(commands(b"EVALSHA", _digest(script).encode()))
+            except error_named("NoScriptError"):
+                return await self._exchange(commands(b"EVAL", script.encode()))
+
+    async def send(self, commands: Sequence[bytes]) -> list[Any]:
+        """Send commands that are packed already, and give their replies. Raises `StoreError`.
 
         Not for a Redis Cluster. redis-py packs an argument in a microsecond, which is most of what
         an id would take.
         """
-        with self.translated():
-            pool = self.redis.connection_pool
-            connection = await pool.get_connection()
-            try:
-                await connection.send_packed_command(packed)
-                for _ in packed:
-                    await connection.read_response()
-            except BaseException:
-                # Replies that nobody read must not be the next one's.
-                await connection.disconnect(nowait=True)
-                raise
-            finally:
-                await pool.release(connection)
+        async with self.call():
+            return await self._exchange(commands)
 
     async def time_microseconds(self, key: str = "verve:{time}") -> int:
         """The time of the one primary that has `key`, since the epoch. Raises `StoreError`."""
@@ -108,50 +92,89 @@ class RedisClient:
         return int(seconds) * 1_000_000 + int(microseconds)
 
     async def epochs(self) -> str:
-        """A word that is another one after any restart or failover of a primary. `StoreError`."""
-        with self.translated():
-            found = []
-            for node in await self._primaries():
-                server = await self._info("server", node)
-                replication = await self._info("replication", node)
-                if replication.get("role") != "master":
-                    await self._look_again()
-                    raise StoreError("the primary was replaced", Trouble.READ_ONLY)
-                found.append((str(server["run_id"]), str(replication["master_replid"])))
-            self.masters = " ".join(replication_id for _, replication_id in sorted(found))
-            return blake2b(repr(sorted(found)).encode(), digest_size=8).hexdigest()
+        """A word that is another one after any restart or failover of a primary. `StoreError`.
+
+        It is the same for all hosts, so no address is in it: they may know a server by other names.
+        """
+        async with self.call():
+            found = sorted(await _all(map(self._epoch, await self._primaries())))
+            self.masters = " ".join(replication_id for _, replication_id in found)
+            return blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
     async def eviction_policy(self) -> str | None:
         """What the servers do when they are full; None when they do not tell. `StoreError`."""
-        with self.translated():
+        async with self.call():
             policies = set()
             for node in await self._primaries():
                 memory = await self._info("memory", node)
                 policies.add(str(memory.get("maxmemory_policy", "")))
             return ",".join(sorted(policies)) or None
 
-    @contextlib.contextmanager
-    def translated(self) -> Iterator[None]:
-        """Errors of redis-py become `StoreError`, without a secret."""
+    @contextlib.asynccontextmanager
+    async def call(self) -> AsyncIterator[None]:
+        """Around whatever is asked of `redis`: the deadline; errors become `StoreError`."""
         try:
-            yield
-        except (self._error("RedisError"), OSError, TimeoutError) as error:
-            trouble = trouble_of(error)
-            words = f"{type(error).__name__}: {error}".rstrip(": ")
-            text = f"Redis: {words}: `{self.address.shown}`"
-            if hint := _HINTS.get(trouble):
-                text += f"; hint: {hint}"
-            raise StoreError(self.address.masked(text), trouble) from error
+            # Since redis-py closes a connection whose command is cancelled, a deadline may cancel.
+            async with asyncio.timeout(CALL_SECONDS), self._places:
+                if self.address.kind is Kind.CLUSTER:
+                    await self._know_nodes()
+                yield
+        except failures() as error:
+            failure = told(error, self.address)
+            self._stale |= failure.trouble in _MAY_BE_REPLACED
+            raise failure from error
 
     async def close(self) -> None:
         """Close the connections."""
-        with contextlib.suppress(self._error("RedisError"), OSError, TimeoutError):
-            await self.redis.aclose()
+        with contextlib.suppress(*failures()):
+            async with asyncio.timeout(CALL_SECONDS):
+                await self.redis.aclose()
+                if self.address.kind is Kind.CLUSTER:
+                    # After trouble it takes them for closed already.
+                    for nodes in ("nodes_cache", "startup_nodes"):
+                        await self.redis.nodes_manager.aclose(nodes)
+                if self.address.kind is Kind.SENTINEL:
+                    # Those to the sentinels are not closed with those to the server.
+                    for sentinel in self.redis.connection_pool.sentinel_manager.sentinels:
+                        await sentinel.aclose()
+
+    async def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
+        """All replies, or the first error among them."""
+        pool = self.redis.connection_pool
+        refused = error_named("ResponseError")
+        refusal: Exception | None = None
+        replies = []
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(commands)
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except refused as error:
+                    refusal = refusal or error
+        except BaseException:
+            # Replies that nobody read must not be the next one's.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+        if refusal is not None:
+            raise refusal
+        return replies
+
+    async def _epoch(self, node: Any) -> tuple[str, str]:  # noqa: ANN401 - redis-py's
+        server = await self._info("server", node)
+        replication = await self._info("replication", node)
+        if replication.get("role") != "master":
+            if self.address.kind is not Kind.CLUSTER:
+                # So that the sentinels are asked again.
+                await self.redis.connection_pool.disconnect(inuse_connections=False)
+            raise error_named("ReadOnlyError")("the primary was replaced")
+        return str(server["run_id"]), str(replication["master_replid"])
 
     async def _primaries(self) -> list[Any]:
         if self.address.kind is not Kind.CLUSTER:
             return [None]
-        await self.redis.initialize()
         return list(self.redis.get_primaries())
 
     async def _info(self, section: str, node: Any) -> dict[str, Any]:  # noqa: ANN401 - redis-py's
@@ -160,95 +183,37 @@ class RedisClient:
         found: dict[str, Any] = answer
         return found
 
-    async def _look_again(self) -> None:
-        """Forget which server is the primary."""
-        if self.address.kind is Kind.CLUSTER:
-            await self.redis.nodes_manager.initialize()
-        else:
-            await self.redis.connection_pool.disconnect()
+    async def _know_nodes(self) -> None:
+        """Know which node of a cluster has what; after trouble, look again.
 
-    def _open(self) -> Any:  # noqa: ANN401 - one of two classes
-        retry_module = importlib.import_module("redis.asyncio.retry")
-        backoff = importlib.import_module("redis.backoff")
-        address = self.address
-        common: dict[str, Any] = {
-            "username": address.user,
-            "password": address.password,
-            "client_name": "verve",
-            "protocol": 2,
-            "decode_responses": False,
-            "socket_timeout": TIMEOUT,
-            "socket_connect_timeout": TIMEOUT,
-            "socket_keepalive": True,
-            "health_check_interval": 0,
-        }
-        never = retry_module.Retry(backoff.NoBackoff(), 0)
-        if address.kind is Kind.CLUSTER:
-            node = importlib.import_module("redis.asyncio.cluster").ClusterNode
-            return self._asyncio.RedisCluster(
-                startup_nodes=[node(host, port) for host, port in address.nodes],
-                # One attempt more finds out who took over.
-                retry=retry_module.Retry(backoff.ConstantBackoff(0.05), 2),
-                max_connections=_CONNECTIONS,
-                require_full_coverage=True,
-                **common,
-                **self._tls_arguments(),
-            )
-        common |= {"db": address.database, "retry": never}
-        pool = {"max_connections": _CONNECTIONS, "timeout": TIMEOUT}
-        if address.kind is Kind.SENTINEL:
-            sentinel = importlib.import_module("redis.asyncio.sentinel")
-            # The user and the password are those of the data, not of the sentinels.
-            sentinels = sentinel.Sentinel(
-                list(address.nodes),
-                sentinel_kwargs={
-                    "socket_timeout": TIMEOUT,
-                    "socket_connect_timeout": TIMEOUT,
-                    "retry": never,
-                    **self._tls_arguments(),
-                },
-            )
-            return sentinels.master_for(
-                address.service, max_connections=_CONNECTIONS, **common, **self._tls_arguments()
-            )
-        ((host, port),) = address.nodes
-        connection = importlib.import_module("redis.asyncio.connection")
-        return self._asyncio.Redis.from_pool(
-            connection.BlockingConnectionPool(
-                connection_class=(
-                    connection.SSLConnection if address.tls else connection.Connection
-                ),
-                host=host,
-                port=port,
-                **common,
-                **pool,
-                **self._tls_arguments(pooled=True),
-            )
-        )
-
-    def _tls_arguments(self, *, pooled: bool = False) -> dict[str, Any]:
-        if not self.address.tls:
-            return {}
-        # The class of a pool's connections says it already.
-        return {**({} if pooled else {"ssl": True}), **self._tls}
-
-    @staticmethod
-    def _error(name: str) -> type[Exception]:
-        found: type[Exception] = getattr(importlib.import_module("redis.exceptions"), name)
-        return found
+        redis-py would look by itself only where it tries again too, and close all connections.
+        """
+        # Else the first command goes to any node.
+        await self.redis.initialize()
+        if self._stale:
+            async with self._looking:
+                if self._stale:
+                    await self.redis.nodes_manager.initialize()
+                    self._stale = False
 
 
-def trouble_of(error: BaseException) -> Trouble:
-    """What kind of trouble an error of redis-py, or of what is below it, tells of."""
-    cause: BaseException | None = error
-    while cause is not None:
-        # A connection that TLS has ended is a connection error with that cause.
-        if any(one.__name__ == "SSLError" for one in type(cause).__mro__):
-            return Trouble.TLS
-        cause = cause.__cause__ or cause.__context__
-    for one in type(error).__mro__:
-        if one.__name__ in _TROUBLES:
-            return _TROUBLES[one.__name__]
-    if str(error).startswith("OOM"):
-        return Trouble.FULL
-    return Trouble.OTHER
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of them give. None is under way any more when one's error is raised."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in found if not isinstance(one, BaseException)]
+
+
+def packed(*words: bytes) -> bytes:
+    """A command as it goes to Redis."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+
+
+def _bytes(word: bytes | str | int) -> bytes:
+    return word if isinstance(word, bytes) else str(word).encode()
+
+
+def _digest(script: str) -> str:
+    return sha1(script.encode(), usedforsecurity=False).hexdigest()

@@ -1,12 +1,13 @@
 """A key an id, as the Go service did it: for compatibility, and to compare with.
 
 It may count too few, and cannot tell: an id is counted by whoever hears that its key is new. If
-that reply is lost, whoever asks again hears that the key is there. The sets have no such error.
+that reply is lost, whoever asks again hears that the key is there. All ids of a lost batch of
+replies, up to `_AT_ONCE`, can be missing so. The sets have no such error.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import RETENTION_SECONDS, Tally
 
@@ -23,11 +24,14 @@ class RedisKeys:
 
     name = "keys"
 
-    def __init__(self, client: RedisClient, cluster: str, seconds: int) -> None:
-        """`seconds`: the length of a window."""
+    def __init__(
+        self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
+    ) -> None:
+        """`seconds`: the length of a window; `keep`: for how many its ids stay after its end."""
         self._client = client
         self._cluster = cluster
         self._seconds = seconds
+        self._keep = keep
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         """Add ids to a window; it is safe to repeat, and counts too few when a reply is lost."""
@@ -36,35 +40,33 @@ class RedisKeys:
             await self._add(window_start, ids[start : start + _AT_ONCE])
 
     async def _add(self, window_start: int, ids: Sequence[int]) -> None:
-        keep = self._seconds + RETENTION_SECONDS
-        with self._client.translated():
-            async with self._client.redis.pipeline(transaction=False) as pipeline:
-                for id in ids:
-                    pipeline.set(self._key(window_start, str(id)), 1, nx=True, ex=keep)
-                replies = await pipeline.execute()
-            new = sum(reply is not None for reply in replies)
-            if new:
-                async with self._client.redis.pipeline(transaction=False) as pipeline:
-                    key = self._key(window_start, "count")
-                    pipeline.incrby(key, new)
-                    pipeline.expireat(key, window_start + keep)
-                    await pipeline.execute()
+        async with self._client.call():
+            keep = self._seconds + self._keep
+            pipeline = self._pipeline()
+            for id in ids:
+                pipeline.set(self._key(window_start, str(id)), 1, nx=True, ex=keep)
+            if new := sum(reply is not None for reply in await pipeline.execute()):
+                key = self._key(window_start, "count")
+                pipeline = self._pipeline()
+                pipeline.incrby(key, new)
+                pipeline.expireat(key, window_start + keep)
+                await pipeline.execute()
 
     async def mark(self, window_start: int, marker: bytes) -> None:
         """Keep a marker beside the ids."""
-        with self._client.translated():
+        async with self._client.call():
             key = self._key(window_start, f"marker:{marker.hex()}")
-            await self._client.redis.set(key, 1, ex=self._seconds + RETENTION_SECONDS)
+            await self._client.redis.set(key, 1, ex=self._seconds + self._keep)
 
     async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
         """The count of replies that said new. `markers` are looked for."""
         known = list(markers)
-        with self._client.translated():
-            async with self._client.redis.pipeline(transaction=False) as pipeline:
-                pipeline.get(self._key(window_start, "count"))
-                for marker in known:
-                    pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
-                count, *present = await pipeline.execute()
+        async with self._client.call():
+            pipeline = self._pipeline()
+            pipeline.get(self._key(window_start, "count"))
+            for marker in known:
+                pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
+            count, *present = await pipeline.execute()
         there = frozenset(m for m, found in zip(known, present, strict=True) if found)
         return Tally(int(count or 0), there)
 
@@ -75,6 +77,9 @@ class RedisKeys:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def _pipeline(self) -> Any:  # noqa: ANN401 - redis-py's
+        return self._client.redis.pipeline(transaction=False)
 
     def _key(self, window_start: int, name: str) -> str:
         return f"verve:{{{self._cluster}:{self._seconds}:{window_start}}}:{name}"

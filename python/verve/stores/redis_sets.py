@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from .address import Kind
-from .base import RETENTION_SECONDS, SHARDS, Tally
+from .base import RETENTION_SECONDS, SHARDS, StoreError, Tally
+from .client import packed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -47,43 +47,71 @@ class RedisSets:
 
     name = "sets"
 
-    def __init__(self, client: RedisClient, cluster: str, seconds: int) -> None:
-        """`seconds`: the length of a window."""
+    def __init__(
+        self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
+    ) -> None:
+        """`seconds`: the length of a window; `keep`: for how many its ids stay after its end."""
         self._client = client
         self._cluster = cluster
         self._seconds = seconds
+        self._keep = keep
         self._expiring: set[tuple[int, int]] = set()
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         """Add ids to a window; it is safe to repeat."""
-        if self._client.address.kind is Kind.CLUSTER:
-            await self._add_by_nodes(window_start, groups)
+        # What does not exist cannot be told when to expire.
+        groups = {shard: members for shard, members in groups.items() if members}
+        if not groups:
             return
-        commands = []
-        for shard, members in groups.items():
-            key = self._key(window_start, shard).encode()
-            commands += [_sadd(key, part) for part in _parts(members)]
+        keys = {shard: self._key(window_start, shard) for shard in groups}
         news = [shard for shard in groups if (window_start, shard) not in self._expiring]
-        for shard in news:
-            key = self._key(window_start, shard).encode()
-            commands.append(_packed(b"EXPIREAT", key, b"%d" % self._expiry(window_start)))
-        await self._client.send(commands)
+        try:
+            if self._client.address.kind is Kind.CLUSTER:
+                await self._add_by_nodes(window_start, groups, keys, news)
+            else:
+                await self._add_packed(window_start, groups, keys, news)
+        except StoreError:
+            # It may come back empty.
+            self._expiring.clear()
+            raise
         self._note(window_start, news)
 
-    async def _add_by_nodes(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
-        news = [shard for shard in groups if (window_start, shard) not in self._expiring]
-        with self._client.translated():
-            async with self._client.redis.pipeline(transaction=False) as pipeline:
-                for shard, members in groups.items():
-                    for part in _parts(members):
-                        pipeline.sadd(self._key(window_start, shard), *part)
-                for shard in news:
-                    pipeline.expireat(self._key(window_start, shard), self._expiry(window_start))
-                await pipeline.execute()
-        self._note(window_start, news)
+    async def _add_packed(
+        self,
+        window_start: int,
+        groups: Mapping[int, Sequence[bytes]],
+        keys: Mapping[int, str],
+        news: Iterable[int],
+    ) -> None:
+        commands = [
+            _sadd(keys[shard].encode(), part)
+            for shard, members in groups.items()
+            for part in _parts(members)
+        ]
+        expiry = b"%d" % self._expiry(window_start)
+        commands += [packed(b"EXPIREAT", keys[shard].encode(), expiry) for shard in news]
+        await self._client.send(commands)
+
+    async def _add_by_nodes(
+        self,
+        window_start: int,
+        groups: Mapping[int, Sequence[bytes]],
+        keys: Mapping[int, str],
+        news: Iterable[int],
+    ) -> None:
+        async with (
+            self._client.call(),
+            self._client.redis.pipeline(transaction=False) as pipeline,
+        ):
+            for shard, members in groups.items():
+                for part in _parts(members):
+                    pipeline.sadd(keys[shard], *part)
+            for shard in news:
+                pipeline.expireat(keys[shard], self._expiry(window_start))
+            await pipeline.execute()
 
     def _note(self, window_start: int, shards: Iterable[int]) -> None:
-        """Of these it was said when they expire: once is enough, unless they are evicted.
+        """Of these it was said when they expire: once is enough, unless Redis loses them.
 
         That is noticed when the window is closed, and then a marker says it again.
         """
@@ -94,22 +122,12 @@ class RedisSets:
     async def mark(self, window_start: int, marker: bytes) -> None:
         """Add a marker to every shard of a window."""
         expiry = self._expiry(window_start)
-        await asyncio.gather(
-            *(
-                self._client.run(_MARK, self._keys(window_start, shard), [marker, expiry])
-                for shard in range(SHARDS)
-            )
-        )
+        await self._client.run_for_each(_MARK, self._all_keys(window_start), [marker, expiry])
 
     async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
         """Count a window's ids. `markers` are all that may be among them."""
         known = list(markers)
-        looks = await asyncio.gather(
-            *(
-                self._client.run(_TALLY, self._keys(window_start, shard), known)
-                for shard in range(SHARDS)
-            )
-        )
+        looks = await self._client.run_for_each(_TALLY, self._all_keys(window_start), known)
         ids = sum(int(members) - sum(present) for members, present in looks)
         everywhere = (
             marker
@@ -127,12 +145,12 @@ class RedisSets:
         await self._client.close()
 
     def _expiry(self, window_start: int) -> int:
-        return window_start + self._seconds + RETENTION_SECONDS
+        return window_start + self._seconds + self._keep
 
-    def _keys(self, window_start: int, shard: int) -> list[str]:
-        """The sets of a shard: of its ids with the markers among them, and of the markers."""
-        ids = self._key(window_start, shard)
-        return [ids, f"{ids.removesuffix('ids')}marks"]
+    def _all_keys(self, window_start: int) -> list[list[str]]:
+        """The sets of each shard: of its ids with the markers among them, and of the markers."""
+        ids = [self._key(window_start, shard) for shard in range(SHARDS)]
+        return [[key, f"{key.removesuffix('ids')}marks"] for key in ids]
 
     def _key(self, window_start: int, shard: int) -> str:
         return f"verve:{{{self._cluster}:{self._seconds}:{window_start}:{shard}}}:ids"
@@ -143,10 +161,6 @@ def _sadd(key: bytes, members: Sequence[bytes]) -> bytes:
     size = b"\r\n$%d\r\n" % len(members[0])
     head = b"*%d\r\n$4\r\nSADD\r\n$%d\r\n%s" % (len(members) + 2, len(key), key)
     return head + size + size.join(members) + b"\r\n"
-
-
-def _packed(*words: bytes) -> bytes:
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
 
 
 def _parts(members: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -1,0 +1,81 @@
+"""What a metric is, and what all of them are read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+from verve import membership
+from verve._verve import callback_figures
+from verve.publishing import standing
+from verve.sinks import KAFKA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from verve._verve import CallbackFigures, Counter, Stats
+    from verve.cluster.shipper import ShipperState
+    from verve.membership import Membership
+    from verve.publishing.standing import Standing
+    from verve.worker import Worker
+
+    Value = float | Mapping[str, float] | None
+
+
+class Kind(StrEnum):
+    """What a number does: a counter only rises, until the segment, or the worker, is a new one."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """All that the metrics are read from, taken at one moment."""
+
+    worker: Worker
+    counter: Counter
+    stats: Stats
+    kafka: Standing
+    callbacks: CallbackFigures
+    cluster: Membership | None
+    sending: ShipperState | None
+
+    @classmethod
+    def take(cls, worker: Worker, counter: Counter) -> Sample:
+        """Read the segment."""
+        settings = worker.settings
+        has_kafka = settings is not None and KAFKA in settings.sinks
+        kafka = standing.of(settings, KAFKA) if settings and has_kafka else standing.Standing()
+        joins = settings is not None and settings.redis_url is not None
+        return cls(
+            worker,
+            counter,
+            counter.stats(),
+            kafka,
+            callback_figures(counter),
+            membership.of(settings) if settings and joins else None,
+            None if worker.shipper is None else worker.shipper.state(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row: `read` gives a number, or numbers by the values of `label`; None if it has none."""
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[Sample], Value]
+    label: str | None = None
+
+
+def stat(name: str) -> Callable[[Sample], Value]:
+    """A figure of the segment, over all processes."""
+
+    def read(sample: Sample) -> Value:
+        value: Value = cast("Mapping[str, Value]", sample.stats)[name]
+        return value
+
+    return read

@@ -1,0 +1,99 @@
+"""What errors of redis-py come to: one `StoreError`, with what kind of trouble it is."""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+from typing import TYPE_CHECKING
+
+from .base import StoreError, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .address import Address
+
+# By the names of redis-py's errors, the first that one of them has among its classes.
+_TROUBLES = {
+    "AuthenticationError": Trouble.AUTHENTICATION,
+    "AuthenticationWrongNumberOfArgsError": Trouble.AUTHENTICATION,
+    "AuthorizationError": Trouble.AUTHORIZATION,
+    "NoPermissionError": Trouble.AUTHORIZATION,
+    "OutOfMemoryError": Trouble.FULL,
+    "ReadOnlyError": Trouble.READ_ONLY,
+    "BusyLoadingError": Trouble.LOADING,
+    "TimeoutError": Trouble.TIMEOUT,
+    "ConnectionError": Trouble.UNREACHABLE,
+    "ClusterDownError": Trouble.UNREACHABLE,
+    "OSError": Trouble.UNREACHABLE,
+}
+# What an error that has no class of its own begins with.
+_PREFIXES = {
+    "OOM": Trouble.FULL,
+    "MISCONF": Trouble.READ_ONLY,
+    "NOREPLICAS": Trouble.READ_ONLY,
+    "NOPERM": Trouble.AUTHORIZATION,
+}
+# In the words of Redis 7, where it is no error of its own.
+_NOT_IN_SCRIPTS = "The user executing the script can't"
+_HINTS = {
+    Trouble.AUTHENTICATION: "see the user and the password in `VERVE_REDIS_URL`",
+    Trouble.AUTHORIZATION: "the user needs the keys `verve:*`, scripts and INFO",
+    Trouble.TLS: "see `VERVE_REDIS_TLS_CA`, and the name in the server's certificate",
+    Trouble.FULL: "give Redis more memory; with another policy than noeviction ids would be lost",
+}
+
+
+def error_named(name: str) -> type[Exception]:
+    """A class of redis-py's errors."""
+    found: type[Exception] = getattr(importlib.import_module("redis.exceptions"), name)
+    return found
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """All that redis-py raises where a server or the way to it is at fault."""
+    clustered = error_named("RedisClusterException")
+    return error_named("RedisError"), clustered, OSError, TimeoutError
+
+
+def told(error: BaseException, address: Address) -> StoreError:
+    """The error in our words, without a secret."""
+    trouble = trouble_of(error)
+    words = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, TimeoutError) and not str(error):
+        words = "no answer in time"
+    text = f"Redis: {words}: `{address.shown}`"
+    if hint := _HINTS.get(trouble):
+        text += f"; hint: {hint}"
+    return StoreError(address.masked(text), trouble)
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """What kind of trouble an error of redis-py, or of what is below it, tells of."""
+    for one in _causes(error):
+        # A connection that TLS has ended is a connection error with that cause.
+        if isinstance(one, ssl.SSLError):
+            return Trouble.TLS
+    for one in _causes(error):
+        if (found := _by_class(one)) is not None:
+            return found
+        if not isinstance(one, error_named("RedisClusterException")):
+            break
+        # No node could be used, and why stands in the cause.
+    if isinstance(error, error_named("RedisClusterException")):
+        return Trouble.UNREACHABLE
+    if _NOT_IN_SCRIPTS in str(error):
+        return Trouble.AUTHORIZATION
+    return _PREFIXES.get(str(error).split(" ", 1)[0], Trouble.OTHER)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _by_class(error: BaseException) -> Trouble | None:
+    names = [one.__name__ for one in type(error).__mro__]
+    return next((_TROUBLES[name] for name in names if name in _TROUBLES), None)

@@ -1,0 +1,155 @@
+"""A proxy between Redis and its clients that delays and loses replies, never requests."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FaultProxy:
+    """Forwards connections to a port of the loopback, in threads.
+
+    `delay`: seconds added to each reply. `lose`: the probability that a reply is dropped and its
+    connection closed; the server did then what its client never hears of. A reply is what the
+    server sends at once, which with a pipeline is that to all of it or to a part.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.delay = 0.0
+        self.lose = 0.0
+        self.lost = 0
+        """Replies dropped until now."""
+        self._upstream = port
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._cuts = threading.Event()
+        self._pairs: set[_Pair] = set()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self.port = int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """For clients."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        # Closing it alone does not wake who waits for a connection.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for pair in self._close():
+            pair.join()
+
+    def cut_replies(self, seconds: float = 0.05) -> None:
+        """For a moment requests go through, and their replies are dropped with the connections."""
+        self._cuts.set()
+        time.sleep(seconds)
+        self._close()
+        self._cuts.clear()
+
+    def loses(self) -> bool:
+        """Whether the reply at hand is to be lost, which is counted."""
+        with self._lock:
+            lost = self._cuts.is_set() or random.random() < self.lose
+            self.lost += lost
+            return lost
+
+    def _close(self) -> set[_Pair]:
+        with self._lock:
+            pairs, self._pairs = self._pairs, set()
+        for pair in pairs:
+            pair.close()
+        return pairs
+
+    def _accept(self) -> None:
+        while not self._over.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._upstream), 5)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            pair = _Pair(self, client, server)
+            with self._lock:
+                self._pairs = {one for one in self._pairs if one.is_alive()}
+                self._pairs.add(pair)
+            if self._over.is_set():
+                pair.close()
+            pair.start()
+
+
+class _Pair:
+    """A connection of a client, and the one to the server that belongs to it."""
+
+    def __init__(self, proxy: FaultProxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._server = server
+        self._open = 2
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, args=(body,), name="proxy", daemon=True)
+            for body in (self._requests, self._replies)
+        ]
+
+    def start(self) -> None:
+        """Begin to forward."""
+        for thread in self._threads:
+            thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether it may forward yet."""
+        return self._open > 0
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(5)
+
+    def close(self) -> None:
+        """End both connections."""
+        for one in (self._client, self._server):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _run(self, body: Callable[[], None]) -> None:
+        with contextlib.suppress(OSError):
+            body()
+        self.close()
+        with self._lock:
+            self._open -= 1
+            if not self._open:
+                self._client.close()
+                self._server.close()
+
+    def _requests(self) -> None:
+        while data := self._client.recv(1 << 16):
+            self._server.sendall(data)
+
+    def _replies(self) -> None:
+        while data := self._server.recv(1 << 16):
+            came = time.monotonic()
+            # In short steps, so that it ends with the test.
+            delay = self._proxy.delay
+            while (left := came + delay - time.monotonic()) > 0 and self._client.fileno() >= 0:
+                time.sleep(min(left, 0.1))
+            if self._proxy.loses():
+                return
+            self._client.sendall(data)
