@@ -1,7 +1,7 @@
 """How a process of the service gets its counter: attach to the segment, or make it.
 
-A segment of another window length or another format is no loss of minutes: once nobody lives in it,
-its windows go to the ledger by their own length, or it is renamed.
+A segment of another window length, another cluster or another format is no loss of minutes: once
+nobody lives in it, its windows go to the ledger, or it is renamed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 from . import events
 from ._verve import Counter, SegmentError, segment_identity
 from .publishing import ledger
-from .publishing.drain import LOG, LOG_CURSOR
-from .window import Window
+from .retiring import go_on, retire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from .config import Settings
-    from .window import Key
 
 PATIENCE = 10.0
 """Seconds that other processes get to finish attaching."""
@@ -35,21 +33,39 @@ def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
 
     Raises `SegmentError` when the segment cannot be used: of another owner, of other settings while
     a process lives in it, or without room. Raises `LedgerError` when the windows of a segment of
-    another window length cannot be stored; the segment stays as it is then.
+    other settings cannot be stored; the segment stays as it is then.
     """
     with _one_at_a_time(settings):
+        unfinished = None
         try:
             return _open(settings, clock_offset)
         except SegmentError as error:
             if error.alive:
                 raise
-            if error.reason == "mismatch" and _other_length(settings):
-                _retire(settings)
+            if error.reason == "mismatch" and _is_of_this_service(settings):
+                unfinished = retire(settings)
             elif error.reason == "format":
                 _set_aside(settings.segment)
             else:
                 raise
-        return _open(settings, clock_offset)
+        counter = _open(settings, clock_offset)
+        if unfinished is not None:
+            go_on(counter, settings, unfinished)
+        return counter
+
+
+def is_there(settings: Settings) -> bool:
+    """Whether there is a segment of these settings, so that none has to be made."""
+    try:
+        found = segment_identity(settings.segment)
+    except SegmentError:
+        return False
+    is_ours = found["ours"] and _is_of_this_service(settings)
+    return is_ours and (found["window"], found["cluster"]) == (settings.window, settings.cluster)
+
+
+def _is_of_this_service(settings: Settings) -> bool:
+    return segment_identity(settings.segment)["state_directory"] == str(settings.state_dir)
 
 
 def _open(settings: Settings, clock_offset: int | None) -> Counter:
@@ -96,52 +112,6 @@ def _busy(path: Path) -> SegmentError:
     )
     error.reason, error.alive = "busy", True
     return error
-
-
-def _other_length(settings: Settings) -> bool:
-    """Whether the window's length is all that keeps us from the segment."""
-    found = segment_identity(settings.segment)
-    return (
-        found["window"] != settings.window
-        and found["cluster"] == settings.cluster
-        and found["state_directory"] == str(settings.state_dir)
-    )
-
-
-def _retire(settings: Settings) -> None:
-    """Close all windows of a segment by their own length, store them, and remove its file."""
-    with Counter(
-        settings.segment,
-        window=None,
-        cluster=settings.cluster,
-        state_directory=str(settings.state_dir),
-    ) as old:
-        windows = [Window.from_record(record) for record in old.closed()]
-        # An empty one would stand in the way of its successor, should the length change back soon.
-        if old.count():
-            windows.append(Window.from_record(old.seal()))
-        logged = old.cursor(LOG_CURSOR)
-        length = old.window
-        taken: dict[tuple[str, Key], float] = {
-            (LOG, window.key): time.time() for window in windows if window.window_start <= logged
-        }
-        opened = _opened_ledger(settings)
-        try:
-            opened.record(windows, sinks=settings.sinks, taken=taken)
-        finally:
-            opened.close()
-        settings.segment.unlink()
-    events.SEGMENT_RETIRED.emit(path=settings.segment, window_seconds=length, windows=len(windows))
-
-
-def _opened_ledger(settings: Settings) -> ledger.Ledger:
-    try:
-        return ledger.open_ledger(settings)
-    except ledger.LedgerError as error:
-        if error.trouble is not ledger.LedgerTrouble.DAMAGED:
-            raise
-    events.LEDGER_SET_ASIDE.emit(kept=ledger.set_aside(ledger.path_of(settings)))
-    return ledger.open_ledger(settings)
 
 
 def _set_aside(path: Path) -> None:

@@ -60,8 +60,9 @@ WORKER_ORPHANED = Event(
 SEGMENT_RETIRED = Event(
     "segment.retired",
     _W,
-    "Segment of another window length: {windows} windows went to the ledger, made a new one",
-    ("path", "window_seconds", "windows"),
+    "Segment of another window length or cluster: {windows} windows went to the ledger, made a new "
+    "one",
+    ("path", "window_seconds", "cluster", "windows"),
 )
 SEGMENT_SET_ASIDE = Event(
     "segment.set_aside",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import events
 from ._verve import boot_nanoseconds
-from .attach import attach
+from .attach import attach, is_there
 from .cluster import clock
 from .cluster.hosts import ClusterError
 from .cluster.loop import run_on_loop
@@ -48,7 +48,7 @@ def attach_to_cluster(settings: Settings) -> Counter:
     # In a thread, since servers differ in whether a loop runs here.
     with ThreadPoolExecutor(1) as thread:
         offset, trouble = thread.submit(run_on_loop, _offset(settings)).result()
-    if offset is None and not settings.segment.exists():
+    if offset is None and not is_there(settings):
         raise _no_time(trouble)
     counter = attach(settings, clock_offset=offset)
     if not counter.has_reference and offset is None:

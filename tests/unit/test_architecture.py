@@ -181,6 +181,7 @@ PACKAGE = {
             "publishing.leader",
             "publishing.outbox",
             "publishing.standing",
+            "retiring",
         },
         {"binding", "cluster", "ledger", "log", "settings", "sinks", "stores", "window"},
     ),

@@ -99,12 +99,26 @@ def test_a_damaged_ledger_does_not_keep_the_windows(tmp_path: Path) -> None:
     assert [window.unique for window in ledger.rows(ledger.path_of(before))] == [1]
 
 
-def test_another_cluster_refuses(tmp_path: Path) -> None:
-    attach.attach(rig.settings(tmp_path, cluster="a")).close()
-    for flags in ({"cluster": "b"}, {"cluster": "b", "window": "2"}):
-        with pytest.raises(SegmentError) as caught:
-            attach.attach(rig.settings(tmp_path, **flags))
-        assert caught.value.reason == "mismatch"
+def test_a_process_of_another_cluster_refuses(tmp_path: Path) -> None:
+    with attach.attach(rig.settings(tmp_path, cluster="a")) as counter:
+        for flags in ({"cluster": "b"}, {"cluster": "b", "window": "2"}):
+            with pytest.raises(SegmentError) as caught:
+                attach.attach(rig.settings(tmp_path, **flags))
+            assert (caught.value.reason, caught.value.alive) == ("mismatch", True)
+        counter.add(1)
+    assert attach.is_there(rig.settings(tmp_path, cluster="a"))
+    assert not attach.is_there(rig.settings(tmp_path, cluster="b"))
+
+
+def test_another_state_directory_refuses(tmp_path: Path) -> None:
+    before = rig.settings(tmp_path)
+    attach.attach(before).close()
+    after = rig.settings(tmp_path, state_dir=str(tmp_path / "other"))
+    with pytest.raises(SegmentError) as caught:
+        attach.attach(after)
+    assert caught.value.reason == "mismatch"
+    assert not attach.is_there(after)
+    assert attach.is_there(before)
 
 
 def _make_format_99(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.unit import rig
 from verve.publishing import ledger
-from verve.publishing.ledger import Ledger, LedgerError, LedgerTrouble
+from verve.publishing.ledger import Ledger, LedgerError, LedgerTrouble, Taken
 from verve.window import Window
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ def test_deliveries(opened: Ledger) -> None:
     keys = [rig.window(n).key for n in range(3)]
     opened.record([rig.window(0)], sinks=["log"])
     opened.record(
-        [rig.window(1), rig.window(2)], sinks=["log", "kafka"], taken={("log", keys[1]): 11.5}
+        [rig.window(1), rig.window(2)],
+        sinks=["log", "kafka"],
+        taken={("log", keys[1]): Taken(11.5, 1)},
     )
     assert [w.key for w in opened.undelivered("log")] == [keys[0], keys[2]]
     assert [w.key for w in opened.undelivered("kafka")] == keys[1:]
@@ -263,6 +265,30 @@ def _make(path: Path) -> None:
                 raise
         else:
             return
+
+
+def test_what_a_sink_took_holds_for_that_revision(opened: Ledger) -> None:
+    first, second = rig.window(0, 5), rig.window(0, 9, revision=2)
+    key = first.key
+    opened.record([first], sinks=["log", "kafka"])
+    opened.record([second], sinks=lambda _window: ["log"], taken={("log", key): Taken(7.0, 1)})
+    # The log took what is replaced; Kafka has taken nothing, and gets what is there.
+    assert opened.undelivered("log") == opened.undelivered("kafka") == [second]
+    opened.deliver("kafka", first, 8.0, fence=lambda: True)
+    assert not ledger.has_taken(opened.path, "kafka", key, 1)
+    opened.deliver("kafka", second, 9.0, fence=lambda: True)
+    assert ledger.has_taken(opened.path, "kafka", key, 2)
+    # The next one is another host's to deliver, until that one dies.
+    third = rig.window(0, 11, revision=3)
+    opened.record([third], sinks=lambda _window: ["log"])
+    assert not ledger.has_taken(opened.path, "kafka", key, 2)
+    assert opened.undelivered("kafka") == []
+    opened.record([third], sinks=lambda _window: ["log", "kafka"])
+    assert opened.undelivered("kafka") == [third]
+    opened.record(
+        [second], sinks=lambda _window: ["log", "kafka"], taken={("kafka", key): Taken(9.0, 3)}
+    )
+    assert ledger.has_taken(opened.path, "kafka", key, 3)
 
 
 @dataclass

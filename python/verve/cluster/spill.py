@@ -28,15 +28,22 @@ if TYPE_CHECKING:
     from .ids import Ids
     from .ports import Notices
 
+DIRECTORY = "spill"
 _ENDING = ".ids"
 _LONGEST_PAUSE = 10.0
+
+
+def leave_behind(settings: Settings) -> None:
+    """Set aside what waits for a cluster that this host has left; another one must not count it."""
+    for path in (settings.state_dir / DIRECTORY).glob(f"*{_ENDING}"):
+        path.rename(path.with_name(f"{path.name}.left"))
 
 
 class Spills:
     """The spill files of a state directory; all calls may wait for the disk."""
 
     def __init__(self, settings: Settings, identity: str, notices: Notices) -> None:
-        self.directory: Path = settings.state_dir / "spill"
+        self.directory: Path = settings.state_dir / DIRECTORY
         self._seconds = settings.window
         self._most = settings.spill_max
         self._identity = identity

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 
 from verve import membership
 from verve.publishing import ledger
+from verve.publishing.feed import own_count
 from verve.publishing.ledger import LedgerError
 from verve.window import Window, rfc3339
 
@@ -145,16 +145,7 @@ def moment(given: dict[str, str], name: str) -> int | None:
 def _waiting(counter: Counter, settings: Settings, record: WindowRecord) -> Window:
     """A window that the ledger does not hold yet; in a cluster, what is known of it so far."""
     window = Window.from_record(record)
-    if settings.redis_url is None:
-        return window
-    known = counter.cluster_count(window.window_start) or 0
-    return replace(
-        window,
-        unique=max(window.unique, known),
-        host_unique=window.unique,
-        degraded=True,
-        revision=0,
-    )
+    return window if settings.redis_url is None else own_count(counter, window)
 
 
 def _windows(

@@ -17,7 +17,7 @@ from verve.backoff import Backoff
 
 from . import ledger
 from .feed import RING_RECORDS
-from .ledger import LedgerError, LedgerTrouble
+from .ledger import LedgerError, LedgerTrouble, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,25 +53,36 @@ class Deliveries:
     """What the log took, until the ledger has noted it, and what the ledger wants logged."""
 
     def __init__(self) -> None:
-        self._times: dict[tuple[str, Key], tuple[float, int]] = {}
+        self._times: dict[tuple[str, Key], Taken] = {}
+        self._logged: dict[Key, int] = {}
         self._left_over: list[Window] = []
         self._looked = False
         self._changed = threading.Condition()
 
     def note(self, window: Window) -> None:
         """The log took this window just now."""
-        key = window.key
         with self._changed:
-            self._times[LOG, key] = time.time(), window.revision
-            self._left_over = [window for window in self._left_over if window.key != key]
+            self._times[LOG, window.key] = Taken(time.time(), window.revision)
+            self._logged[window.key] = window.revision
+            for old in list(self._logged)[: -2 * RING_RECORDS]:
+                del self._logged[old]
+            self._left_over = [left for left in self._left_over if not self._took(left)]
             self._changed.notify_all()
 
-    def noted(self) -> dict[tuple[str, Key], tuple[float, int]]:
-        """Deliveries that the ledger has not noted: when, and of which revision."""
+    def took(self, window: Window) -> bool:
+        """Whether the log took this revision in this term, or a higher one."""
+        with self._changed:
+            return self._took(window)
+
+    def _took(self, window: Window) -> bool:
+        return self._logged.get(window.key, -1) >= window.revision
+
+    def noted(self) -> dict[tuple[str, Key], Taken]:
+        """Deliveries that the ledger has not noted."""
         with self._changed:
             return dict(self._times)
 
-    def forget(self, noted: dict[tuple[str, Key], tuple[float, int]]) -> None:
+    def forget(self, noted: dict[tuple[str, Key], Taken]) -> None:
         """The ledger has noted these."""
         with self._changed:
             for key, value in noted.items():
@@ -88,7 +99,7 @@ class Deliveries:
         with self._changed:
             self._looked = True
             if left_over is not None:
-                self._left_over = [w for w in left_over if (LOG, w.key) not in self._times]
+                self._left_over = [left for left in left_over if not self._took(left)]
             self._changed.notify_all()
 
     def left_over(self, timeout: float) -> list[Window]:
@@ -152,7 +163,6 @@ class Drain:
         self._ledger: ledger.Ledger | None = None
         self._caught_up = False
         self._backoff = Backoff(first=0.1, longest=2.0)
-        self._revisions: dict[Key, int] = {}
         self.error: str | None = None
 
     @property
@@ -222,24 +232,18 @@ class Drain:
         return self._ledger
 
     def _taken(
-        self, noted: dict[tuple[str, Key], tuple[float, int]], windows: list[Window]
-    ) -> dict[tuple[str, Key], float]:
-        """What was delivered. What was delivered of a lower revision leaves the higher one open."""
-        found = {}
-        if self._feed.is_final() and not self._caught_up:
-            # Earlier leaders may not have lived to note it.
-            logged, now = self._counter.cursor(LOG_CURSOR), time.time()
-            found = {(LOG, w.key): now for w in windows if w.window_start <= logged}
-        for window in windows:
-            self._revisions[window.key] = max(
-                window.revision, self._revisions.get(window.key, window.revision)
-            )
-        for old in list(self._revisions)[:-RING_RECORDS]:
-            del self._revisions[old]
-        return found | {
-            name: at
-            for name, (at, revision) in noted.items()
-            if revision >= self._revisions.get(name[1], revision)
+        self, noted: dict[tuple[str, Key], Taken], windows: list[Window]
+    ) -> dict[tuple[str, Key], Taken]:
+        """What was delivered."""
+        if self._caught_up:
+            return noted
+        # The ledger may be new, or earlier leaders did not live to note it.
+        logged, now = self._counter.cursor(LOG_CURSOR), time.time()
+        is_final = self._feed.is_final()
+        return noted | {
+            (LOG, window.key): Taken(now, window.revision)
+            for window in windows
+            if (is_final and window.window_start <= logged) or self._deliveries.took(window)
         }
 
     def _look_for_left_over(self, opened: ledger.Ledger) -> None:

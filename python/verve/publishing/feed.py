@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from verve.cluster.counted import Counted
 from verve.sinks import KAFKA
 from verve.window import Window
 
@@ -14,14 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Counter
-    from verve.cluster.counted import Counted
     from verve.config import Settings
     from verve.window import Key
 
 # The ring holds a record less than this, so that the oldest is never one that is being replaced.
 RING_RECORDS = 1_440
+PATIENCE_SECONDS = 10
+"""How long after the grace a window is waited for that no leader looks at any more."""
 REMEMBERED = 64
 """Windows that a new leader looks up, to put their records back should Redis have lost them."""
+
+
+def own_count(counter: Counter, sealed: Window) -> Counted:
+    """A window of a host of a cluster as the host alone knows it: revision 0."""
+    return Counted.of(
+        sealed,
+        unique=max(sealed.unique, counter.cluster_count(sealed.window_start) or 0),
+        revision=0,
+        degraded=True,
+        delivers=False,
+    )
 
 
 def ring_after(counter: Counter, cursor: int) -> list[Window]:
@@ -91,7 +104,8 @@ class ClusterFeed:
     """A host of a cluster: what the reconciler publishes, revision by revision.
 
     Windows are given in the order of the ring, so a window that waits for its record holds up those
-    behind it; after a few seconds it comes with the host's own count. Any thread may call.
+    behind it; after a few seconds the reconciler publishes it with the host's own count. Any thread
+    may call.
     """
 
     def __init__(self, counter: Counter, settings: Settings, wake: Callable[[], None]) -> None:
@@ -99,6 +113,7 @@ class ClusterFeed:
         self._counter = counter
         self._settings = settings
         self._wake = wake
+        self._began = counter.now()
         self._lock = threading.Lock()
         self._windows: dict[int, Counted] = {}
         self._unrecorded: dict[int, Counted] = {}
@@ -138,10 +153,24 @@ class ClusterFeed:
         for sealed in ring_after(self._counter, cursor):
             with self._lock:
                 known = self._windows.get(sealed.window_start)
-            if known is None:
+            window = known or self._forgotten(sealed)
+            if window is None:
                 break
-            found.append(known)
+            found.append(window)
         return found
+
+    def _forgotten(self, sealed: Window) -> Window | None:
+        """A window that was let go before it was recorded here, and that nobody tells of.
+
+        Its leader died, and Redis is away or has lost the record: what the segment knows of it has
+        to do, or it would hold up all that come after. Should its record show up, it is revised.
+        """
+        start, seconds = sealed.window_start, sealed.window_seconds
+        since = max(self._began, start + seconds)
+        patience = self._settings.cluster_grace + PATIENCE_SECONDS
+        if start > self._counter.settled() or self._counter.now() - since < patience:
+            return None
+        return own_count(self._counter, sealed)
 
     def behind(self, cursor: int, *, everything: bool) -> list[Window]:
         """Revisions of windows that were given before."""

@@ -35,6 +35,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LedgerTrouble",
+    "Taken",
     "backlog",
     "has_taken",
     "open_ledger",
@@ -58,6 +59,10 @@ _VALUES = ", ".join(f":{name}" for name in _COLUMNS)
 _REPLACED = ", ".join(
     f'"{name}" = excluded."{name}"' for name in _COLUMNS if name not in Key._fields
 )
+# A cluster counts revisions by itself: its first is news to a host that counted alone before.
+_IS_NEWS = (
+    "(excluded.revision, excluded.host_unique IS NOT NULL) > (revision, host_unique IS NOT NULL)"
+)
 _QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
 _SELECT = f"SELECT {_QUALIFIED} FROM windows w"  # noqa: S608 - the names are ours
 _BETWEEN = "w.window_start >= :since AND w.window_start < :until"
@@ -70,6 +75,13 @@ class Backlog(NamedTuple):
     windows: int
     seconds: int
     oldest: int | None
+
+
+class Taken(NamedTuple):
+    """That a sink took a window: when, in seconds since the epoch, and which revision of it."""
+
+    at: float
+    revision: int
 
 
 def path_of(settings: Settings) -> Path:
@@ -163,14 +175,15 @@ class Ledger:
         windows: Collection[Window],
         *,
         sinks: Iterable[str] | Callable[[Window], Iterable[str]] = (),
-        taken: Mapping[tuple[str, Key], float] | None = None,
+        taken: Mapping[tuple[str, Key], Taken] | None = None,
         fence: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Store windows, open a delivery of each to `sinks`, and close those that `taken` times.
+        """Store windows, open a delivery of each to `sinks`, and close those that `taken` tells of.
 
-        Storing a window again changes nothing, unless its revision is higher: then it replaces the
-        lower one, and its deliveries are open again. Where `sinks` chooses for each window, one
-        that is named later gets the revision that is there. `fence` is asked inside the
+        Storing a window again changes nothing, unless its revision is higher, or it is a cluster's
+        and the other is not: then it replaces that, and what was taken of it counts no more. Where
+        `sinks` chooses for each window, one that is named later gets the revision that is there.
+        What was taken of a lower revision leaves the higher one open. `fence` is asked inside the
         transaction, so a leader that lost its lease while it waited writes nothing.
         """
         taken = taken or {}
@@ -178,17 +191,24 @@ class Ledger:
             for window in windows:
                 is_news = connection.execute(
                     f"INSERT INTO windows VALUES ({_VALUES}) ON CONFLICT DO UPDATE "  # noqa: S608
-                    f"SET {_REPLACED} WHERE excluded.revision > revision RETURNING 1",
+                    f"SET {_REPLACED} WHERE {_IS_NEWS} RETURNING 1",
                     {name: getattr(window, name) for name in _COLUMNS},
                 ).fetchone()
+                if is_news:
+                    # Also of sinks that get this revision from another host: should that one die,
+                    # and this one deliver in its place, then not because of the lower revision.
+                    connection.execute(
+                        "DELETE FROM deliveries WHERE taken_at IS NOT NULL "
+                        "AND (window_start, window_seconds) = (?, ?)",
+                        window.key,
+                    )
                 if is_news or callable(sinks):
                     its = sinks(window) if callable(sinks) else sinks
-                    again = "UPDATE SET taken_at = NULL" if is_news else "NOTHING"
                     connection.executemany(
-                        "INSERT INTO deliveries (window_start, window_seconds, sink) "  # noqa: S608
+                        "INSERT INTO deliveries (window_start, window_seconds, sink) "
                         "SELECT window_start, window_seconds, ? FROM windows WHERE "
                         "(window_start, window_seconds, revision) = (?, ?, ?) "
-                        f"ON CONFLICT DO {again}",
+                        "ON CONFLICT DO NOTHING",
                         [(sink, *window.key, window.revision) for sink in its],
                     )
             _close_deliveries(connection, taken)
@@ -215,7 +235,11 @@ class Ledger:
     ) -> None:
         """Note that `sink` took these windows at `taken_at` (seconds since the epoch)."""
         with self._transaction(fence) as connection:
-            _close_deliveries(connection, {(sink, key): taken_at for key in keys})
+            connection.executemany(
+                "UPDATE deliveries SET taken_at = ? WHERE taken_at IS NULL "
+                "AND (sink, window_start, window_seconds) = (?, ?, ?)",
+                [(taken_at, sink, *key) for key in keys],
+            )
 
     def deliver(
         self, sink: str, window: Window, taken_at: float, *, fence: Callable[[], bool]
@@ -301,12 +325,13 @@ def set_aside(path: Path) -> Path:
 
 
 def _close_deliveries(
-    connection: sqlite3.Connection, taken: Mapping[tuple[str, Key], float]
+    connection: sqlite3.Connection, taken: Mapping[tuple[str, Key], Taken]
 ) -> None:
     connection.executemany(
-        "UPDATE deliveries SET taken_at = ? "
-        "WHERE window_start = ? AND window_seconds = ? AND sink = ? AND taken_at IS NULL",
-        [(at, *key, sink) for (sink, key), at in taken.items()],
+        "UPDATE deliveries SET taken_at = ? WHERE taken_at IS NULL "
+        "AND (sink, window_start, window_seconds) = (?, ?, ?) AND (SELECT revision FROM windows w "
+        "WHERE (w.window_start, w.window_seconds) = (?, ?)) <= ?",
+        [(at, sink, *key, *key, revision) for (sink, key), (at, revision) in taken.items()],
     )
 
 
