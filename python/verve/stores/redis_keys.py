@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from .client import RedisClient
 
-_AT_ONCE = 1_000
+_AT_ONCE = 250
+"""Ids of a call: few enough for its deadline on a busy host, and to be lost with one reply."""
 
 
 class RedisKeys:
