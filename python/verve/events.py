@@ -197,6 +197,12 @@ SPILL_USED = Event(
     "Redis has the {ids} ids of a window from disk: {path}",
     ("window_start", "ids", "path"),
 )
+SPILL_UNREADABLE = Event(
+    "spill.unreadable",
+    _E,
+    "A spill cannot be read, its window stays degraded: {error}",
+    ("path", "error"),
+)
 SPILL_DAMAGED = Event(
     "spill.damaged", _E, "Set a damaged spill aside, {error}, as {kept}", ("error", "kept")
 )

@@ -48,19 +48,23 @@ class _Sending:
 class Closing:
     """Closes the windows of one host. What was begun goes on at the next call."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands between
         self,
         counter: Counter,
         states: States,
         store: Store,
         markers: Markers,
         notices: Notices,
+        *,
+        early: bool = False,
     ) -> None:
+        """`early`: the window has not ended, and this host leaves."""
         self._counter = counter
         self._states = states
         self._store = store
         self._markers = markers
         self._notices = notices
+        self._early = early
         self._sending: dict[int, _Sending] = {}
 
     async def close(self, window_start: int, ids: Ids) -> State:
@@ -94,7 +98,9 @@ class Closing:
 
     async def _complete(self, window_start: int, trust: Trust | None) -> State:
         marker, epochs = (None, "-") if trust is None else (trust.marker, trust.epochs)
-        step = await self._states.complete(window_start, self._markers.host, marker, epochs)
+        step = await self._states.complete(
+            window_start, self._markers.host, marker, epochs, early=self._early
+        )
         if step.outcome is Outcome.UNREGISTERED:
             raise LostError
         return step.state

@@ -22,6 +22,7 @@ FRESH_MILLISECONDS = 2_500
 """A line that is older was not renewed when it should have been."""
 SILENT_SECONDS = 60
 SILENT_WINDOWS = 3
+_FORGOTTEN_AT_ONCE = 1_000
 
 # A host of another protocol that lives keeps this one out; what it writes is not understood.
 # ARGV: host, protocol, the rest of the line, milliseconds after which a host is silent, `1` to come
@@ -176,7 +177,7 @@ class Fleet:
         """Take the lines away of hosts that were silent for as long as ids are kept."""
         before = lines.now - RETENTION_SECONDS * 1_000
         if old := [host.id for host in lines.hosts.values() if host.beat < before]:
-            await self.forget(*old)
+            await self.forget(*old[:_FORGOTTEN_AT_ONCE])
 
 
 def waited_for(

@@ -91,6 +91,11 @@ class Life:
         since = self._resolved_at
         return since is not None and time.monotonic() >= since + self._keys.seconds
 
+    @property
+    def _is_new(self) -> bool:
+        """Whether it is one of the last two that ended."""
+        return self.window_start >= self._parts.counter.published() - self._keys.seconds
+
     def begin_again(self) -> None:
         """Redis lost something: look whether the host is registered and complete still."""
         self._registered = self._closed = False
@@ -114,7 +119,11 @@ class Life:
             await in_touch.wait()
             self._wake.clear()
             try:
-                pause = await self.step()
+                if self._is_new:
+                    pause = await self.step()
+                else:
+                    async with self._parts.places_of_old:
+                        pause = await self.step()
                 self._backoff.succeeded()
             except StoreError:
                 self._backoff.failed()
@@ -224,8 +233,7 @@ class Life:
             self._closed = True
             return state
         self._closed = False
-        is_new = self.window_start >= self._parts.counter.published() - self._keys.seconds
-        lane = self._parts.lane_of_new if is_new else self._parts.lane_of_old
+        lane = self._parts.lane_of_new if self._is_new else self._parts.lane_of_old
         async with lane:
             # While this one waited for others they may have gone to a spill.
             ids = self.ids or ids
@@ -244,6 +252,8 @@ class Life:
 
     def _was_closed(self, standing: Standing, ids: Ids) -> bool:
         """Whether an earlier leader closed it, and no id came after that."""
+        if standing.early:
+            return False
         if ids.count == 0:
             return True
         acknowledged = self._parts.counter.acknowledged(self.window_start)
@@ -285,7 +295,8 @@ class Life:
         delivers = record.deliverer == own and KAFKA in self._parts.settings.sinks
         self._hand_on(record, delivers=delivers)
         if record.deliverer == own and (
-            not delivers or self._parts.feed.delivered(self._key, record.revision)
+            not delivers
+            or await asyncio.to_thread(self._parts.feed.delivered, self._key, record.revision)
         ):
             step = await self._parts.states.delivered(self.window_start, record.revision)
             if step.state.record is not None:
@@ -341,6 +352,9 @@ class Life:
         if age < self._parts.settings.cluster_grace + PROVISIONAL_SECONDS:
             return _PACE
         delivers = self.record is not None and self.record.deliverer == self._parts.fleet.card.id
-        if delivers or state.asks_for_revision or self._parts.watch.is_quiet:
+        if state.asks_for_revision or self._parts.watch.is_quiet:
             return 2 * _PACE
+        if delivers:
+            # A broker that is away may be so for long, and leave many.
+            return min(_SLOWEST, max(2 * _PACE, age / 20))
         return _SLOW if age < _OLD_SECONDS else _SLOWEST

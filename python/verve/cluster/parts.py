@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from .ports import Client, Feed, Lease, Notices
 
+PLACES = 8
+"""Old windows that look at Redis at once."""
+
 Connect: TypeAlias = Callable[["Settings"], "tuple[Client, Store]"]
 """Gives the client of Redis and the store, on the loop that they are used from."""
 
@@ -52,6 +55,8 @@ class Parts:
     # A long send of an old window must not hold up that of the newest.
     lane_of_new: asyncio.Lock = field(default_factory=asyncio.Lock)
     lane_of_old: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # Nor may many old windows, that all look at Redis, keep the heartbeat from its turn.
+    places_of_old: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PLACES))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -46,6 +46,7 @@ _AHEAD_PACE = 0.1
 _COUNT_PACE = 0.5
 _REPORT_PACE = 0.2
 _LEAVE_SECONDS = 1.0
+_FORGET_EVERY = 3_600.0
 
 
 class Reconciler:
@@ -142,7 +143,12 @@ class Reconciler:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOCAL_PACE):
                         await self._over.wait()
+                if any(task.done() for task in tasks):
+                    # They take turns for ever: `run` begins anew.
+                    break
             if self._leaves and self._lease.holds():
+                # A heartbeat that is under way would put the line back.
+                await cancel_all(tasks)
                 with contextlib.suppress(TimeoutError, VerveError):
                     async with asyncio.timeout(_LEAVE_SECONDS):
                         await turns.leave()
@@ -179,7 +185,7 @@ class _Turns:
         self._report = Report(parts.settings)
         self._has_steered = False
         self._counter = parts.counter
-        self._offset: int | None = None
+        self._forgot_at = 0.0
         self._backoff = Backoff(longest=1.0)
         self._ahead: set[int] = set()
         self._losses = -1
@@ -210,6 +216,9 @@ class _Turns:
             parts.states.masters = parts.client.masters
             await self._repair()
             self._meet(lines)
+            if time.monotonic() - self._forgot_at > _FORGET_EVERY:
+                self._forgot_at = time.monotonic()
+                await parts.fleet.forget_old(lines)
             if self.windows.has_looked:
                 self.windows.look_at(await parts.changes.news())
         except ClusterError as error:
@@ -295,7 +304,7 @@ class _Turns:
         parts, current = self._parts, self._current()
         await self.windows.close_early(current)
         for start in self._ahead - {current}:
-            await parts.states.complete(start, parts.fleet.card.id, None, "-")
+            await parts.states.complete(start, parts.fleet.card.id, None, "-", early=True)
         await parts.fleet.leave()
 
     async def _repair(self) -> None:

@@ -51,11 +51,11 @@ return answer(known and 'known' or 'new')
 
 # Rule 3: all ids of the host are in the sets. Only a host that is registered can be complete: if
 # it is not, the state was lost, and what else was, the host has to find out first (rule 9).
-# ARGV: host, marker or `-`, epochs.
+# ARGV: host, marker or `-`, epochs, `complete`, or `early` while ids may still come.
 COMPLETE = (
     _HEAD
     + """
-local field, news = 'host:' .. ARGV[2], 'complete ' .. ARGV[3] .. ' ' .. ARGV[4]
+local field, news = 'host:' .. ARGV[2], ARGV[5] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4]
 local known = get(field)
 if not known then return {'unregistered', now, redis.call('HGETALL', key)} end
 if known ~= news then
@@ -76,7 +76,7 @@ BEGIN = (
 if not is_known(ARGV[6]) then return {'taken', now, redis.call('HGETALL', key)} end
 local standing = get('host:' .. ARGV[2])
 if not standing then return {'unregistered', now, redis.call('HGETALL', key)} end
-if string.sub(standing, 1, 9) ~= 'complete ' then return answer('late') end
+if standing == 'registered' then return answer('late') end
 local token = get('token')
 if token and number('token_until') > now and string.match(token, '^%S+') ~= ARGV[3] then
   return answer('taken')

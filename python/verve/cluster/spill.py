@@ -62,14 +62,17 @@ class Spills:
             return []
         spills = []
         for path in sorted(self.directory.iterdir()):
-            if path.suffix == ".part":
-                # Its writer did not come to the end, so the arena was not let go.
-                path.unlink(missing_ok=True)
-            elif path.suffix == _ENDING:
-                try:
+            try:
+                if path.suffix == ".part":
+                    # Its writer did not come to the end, so the arena was not let go.
+                    path.unlink(missing_ok=True)
+                elif path.suffix == _ENDING:
                     spills.append(SpilledIds.open(path))
-                except DamagedError as error:
-                    self.set_aside(error)
+            except DamagedError as error:
+                self.set_aside(error)
+            except OSError as error:
+                # One that cannot be read must not keep the others, and all windows to come.
+                self._notices.put(events.SPILL_UNREADABLE, path=path, error=error)
         return spills
 
     def write(self, window_start: int, ids: Ids) -> SpilledIds | None:
@@ -127,13 +130,15 @@ class Spills:
 
     def remove(self, spilled: SpilledIds) -> None:
         """Redis has it, or it is too old to be of use."""
-        spilled.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            spilled.path.unlink(missing_ok=True)
         self._full = False
 
     def set_aside(self, error: DamagedError) -> None:
         """Keep a damaged spill under another name, for whoever wants to look into it."""
         kept = error.path.with_name(error.path.name + ".damaged")
-        error.path.rename(kept)
+        with contextlib.suppress(OSError):
+            error.path.rename(kept)
         self._notices.put(events.SPILL_DAMAGED, error=error, kept=kept)
 
     def remove_old(self, now: float) -> None:
@@ -144,9 +149,10 @@ class Spills:
         if not self.directory.exists():
             return
         for path in list(self.directory.iterdir()):
-            if path.stat().st_mtime < now - RETENTION_SECONDS - 3_600:
-                path.unlink(missing_ok=True)
-                self._notices.put(events.SPILL_DROPPED, path=path)
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < now - RETENTION_SECONDS - 3_600:
+                    path.unlink(missing_ok=True)
+                    self._notices.put(events.SPILL_DROPPED, path=path)
 
     def _tell_full(self, used: int) -> None:
         if not self._full:

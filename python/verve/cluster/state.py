@@ -48,21 +48,31 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a host is with a window. `written` is what stands in Redis, word for word."""
+    """How far a host is with a window. `written` is what stands in Redis, word for word.
+
+    `early`: it left before the end of the window. If it is back, more ids may have come.
+    """
 
     written: str
     complete: bool = False
     marker: bytes | None = None
     epochs: str = ""
+    early: bool = False
 
     @classmethod
     def read(cls, written: str) -> Standing:
         """`registered`, or `complete <marker> <epochs>`; a host without ids has no marker."""
         word, _, rest = written.partition(" ")
-        if word != "complete":
+        if word not in {"complete", "early"}:
             return cls(written)
         marker, _, epochs = rest.partition(" ")
-        return cls(written, True, None if marker == "-" else bytes.fromhex(marker), epochs)  # noqa: FBT003
+        return cls(
+            written,
+            complete=True,
+            marker=None if marker == "-" else bytes.fromhex(marker),
+            epochs=epochs,
+            early=word == "early",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +199,18 @@ class States:
         return await self._run(scripts.REGISTER, window_start, host, how, *pairs)
 
     async def complete(
-        self, window_start: int, host: str, marker: bytes | None, epochs: str
+        self,
+        window_start: int,
+        host: str,
+        marker: bytes | None,
+        epochs: str,
+        *,
+        early: bool = False,
     ) -> Step:
         """All ids of the host are there: COMPLETE, KNOWN, or UNREGISTERED."""
         word = "-" if marker is None else marker.hex()
-        return await self._run(scripts.COMPLETE, window_start, host, word, epochs)
+        how = "early" if early else "complete"
+        return await self._run(scripts.COMPLETE, window_start, host, word, epochs, how)
 
     async def begin(self, window_start: int, host: str, token: Token) -> Step:
         """Ask for the token: BEGUN, TAKEN, or LATE and UNREGISTERED for a host that may not."""

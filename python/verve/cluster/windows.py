@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ARENAS = 16
 MOST_KEPT = ARENAS // 2
 """Arenas that may wait for Redis; of windows beyond it the oldest are spilled."""
+MOST_WATCHED = 64
+"""Windows of which only the record is looked at, at once: a day of windows of a second is many."""
 _RING_RECORDS = 1_440
 
 
@@ -36,6 +38,7 @@ class Windows:
         self._lives: dict[tuple[str, int], Life] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._followed = self._counter.settled()
+        self._unseen: set[int] = set()
         self._old_told = 0.0
         self.has_looked = False
         """Whether what is left from before is known."""
@@ -65,14 +68,22 @@ class Windows:
 
     def look_at(self, starts: Iterable[int]) -> None:
         """The records of these windows changed, or are about to."""
-        unknown = []
         for start in starts:
             if life := self._lives.get((self._own, start)):
                 life.wake()
             elif start <= self._followed:
-                unknown.append(start)
-        figures = self._figures(unknown)
-        for start in unknown:
+                self._unseen.add(start)
+        self._look_on()
+
+    def _look_on(self) -> None:
+        """Begin the lives of windows to be looked at: the newest first, not too many at once."""
+        room = MOST_WATCHED - sum(life.ids is None for life in self._lives.values())
+        if not self._unseen or room <= 0:
+            return
+        chosen = sorted(self._unseen, reverse=True)[:room]
+        self._unseen.difference_update(chosen)
+        figures = self._figures(chosen)
+        for start in chosen:
             self._begin(self._parts.markers, start, figures.get(start), None)
 
     async def tend(self) -> None:
@@ -92,6 +103,7 @@ class Windows:
                 if life.host == self._own:
                     self._parts.markers.forget(life.window_start)
         self._let_go(published)
+        self._look_on()
         if time.monotonic() - self._old_told > self._seconds:
             self._old_told = time.monotonic()
             self._parts.spills.remove_old(time.time())
@@ -120,7 +132,9 @@ class Windows:
         trusted = parts.markers.trusted(window_start) is not None
         if count and not (trusted and self._counter.acknowledged(window_start) == count):
             return
-        closing = Closing(self._counter, parts.states, parts.store, parts.markers, parts.notices)
+        closing = Closing(
+            self._counter, parts.states, parts.store, parts.markers, parts.notices, early=True
+        )
         try:
             await closing.close(window_start, ArenaIds(self._counter, window_start, count))
         except (LostError, GoneError):
@@ -130,7 +144,15 @@ class Windows:
         """Begin the lives of windows that ended since."""
         # Two more than there should be: windows may be published between the calls.
         most = min((published - self._followed) // self._seconds + 2, _RING_RECORDS)
-        for record in self._counter.closed(most):
+        records = self._counter.closed(most)
+        while records and most < _RING_RECORDS and records[0].window_start > self._followed:
+            # More than that, while this process stood still.
+            most = min(2 * most, _RING_RECORDS)
+            more = self._counter.closed(most)
+            if len(more) == len(records):
+                break
+            records = more
+        for record in records:
             start = record.window_start
             if self._followed < start <= published and (self._own, start) not in self._lives:
                 window = Window.from_record(record)
@@ -179,7 +201,11 @@ class Windows:
     def _let_go(self, published: int) -> None:
         """Settle the windows from the oldest on, up to the first that is still needed."""
         first = self._counter.settled()
-        settled = max(first, published - _RING_RECORDS * self._seconds)
+        own = [start for host, start in self._lives if host == self._own]
+        oldest = min(own, default=published)
+        # What is older than the ring has no record any more; but what has a life is looked at.
+        floor = min(published - _RING_RECORDS * self._seconds, oldest - self._seconds)
+        settled = max(first, floor)
         while settled < published:
             life = self._lives.get((self._own, settled + self._seconds))
             if life is not None and not life.lets_go:

@@ -223,10 +223,11 @@ class Leader:
                 self._stumbled = False
             except ClosedError:
                 return
-            except VerveError as error:
+            except Exception as error:  # noqa: BLE001 - a host without a leader publishes nothing
                 pause = TICK
                 if not self._stumbled:
-                    self._notices.put(events.LEADER_STUMBLED, error=error)
+                    known = isinstance(error, VerveError)
+                    self._notices.put(events.LEADER_STUMBLED, error=error if known else repr(error))
                 self._stumbled = True
             if self._is_orphan():
                 self._leave()

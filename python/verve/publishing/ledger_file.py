@@ -44,6 +44,12 @@ CREATE INDEX undelivered ON deliveries (sink, window_start, window_seconds) WHER
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
+# What stands in for `windows` to who reads a ledger of version 1.
+_VERSION_1 = """
+CREATE TEMP VIEW windows AS
+SELECT window_start, window_seconds, "unique", requests, duplicates, late, rejected, gap, degraded,
+revision, NULL AS host_unique FROM main.windows
+"""
 # From the version before to each one.
 _MIGRATIONS = {2: "ALTER TABLE windows ADD COLUMN host_unique INTEGER"}
 
@@ -57,10 +63,10 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
             return
         with contextlib.closing(_reader(path)) as connection:
             version = _check_version(connection, path)
-        if 0 < version < SCHEMA_VERSION:
-            # Of an earlier Verve, and no service has run since.
-            open_for_writing(path).close()
-        with contextlib.closing(_reader(path)) as connection:
+            if version == 1:
+                # Of an earlier Verve, which may be running: to bring it up to date is the next
+                # leader's. A view of this connection alone shows it as it will be.
+                connection.execute(_VERSION_1)
             # Version 0: it is being made right now.
             yield connection if version else None
 
