@@ -24,6 +24,7 @@ class Reason:
 
 
 HAND_OVER = "Worker threads are scheduled in batches"
+MACHINES = "What an accept costs depends on the machine: the ratios do too"
 SINGLE = "Where the time of a single insert goes"
 GROWING = "What a growing table costs"
 AHEAD = "A batch asks for one line with each insert"
@@ -33,6 +34,7 @@ EXTENTS = "An arena is one run of buckets, and its extents follow each other"
 REASONS = (
     Reason("accept-*", "hyper", HAND_OVER, ("network thread to a Python thread", "each wakes")),
     Reason("latency", "hyper", HAND_OVER, ("network thread to a Python thread", "each wakes")),
+    Reason("accept-distinct", "*", MACHINES, ("On the second", "What is left there")),
     Reason("accept-*", "*", HAND_OVER, ("two thirds",)),
     Reason("table-single*", "*", SINGLE, ("Alone on a core", "in the way of the next insert")),
     Reason("table-growing*", "*", GROWING, ("From empty", "it was left, since")),

@@ -23,8 +23,8 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it receives."""
-        return f"http://127.0.0.1:{self.port}/hook"
+        """Where it receives; the last part of a path is a number."""
+        return f"http://127.0.0.1:{self.port}/hook/0"
 
     def __enter__(self) -> Self:
         pipe = subprocess.PIPE
