@@ -276,8 +276,12 @@ class Life:
             self._asked_at = None
         elif self._asked_at is None:
             self._asked_at = state.now
+        return asked and self._stands_complete(state)
+
+    def _stands_complete(self, state: State) -> bool:
+        """Whether all ids of the host were there when this was read."""
         standing = state.hosts.get(self.host)
-        return asked and standing is not None and standing.complete
+        return standing is not None and standing.complete
 
     async def _see(self, record: Record, state: State) -> None:
         """Hand a record on, and have it delivered."""
@@ -337,8 +341,7 @@ class Life:
                 self._end()
             return
         is_quiet = not state.asks_for_revision and record.deliverer is None
-        standing = state.hosts.get(self.host)
-        stands = self.ids is None or (standing is not None and standing.complete)
+        stands = self.ids is None or self._stands_complete(state)
         if not record.complete or state.asks_for_revision or not stands:
             self._resolved_at = None
         elif self._resolved_at is None:

@@ -89,10 +89,6 @@ class Markers:
         """Trust a marker from here on."""
         self._trusted[window_start] = trust
 
-    def distrust(self, window_start: int) -> None:
-        """Trust none: all ids have to be sent."""
-        self._trusted.pop(window_start, None)
-
     def forget(self, window_start: int) -> None:
         """Nothing is to be done any more for this window."""
         for kept in (self._used, self._others, self._trusted):
