@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import threading
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from verve._verve import boot_nanoseconds
+from verve.told import write_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,12 +152,7 @@ class Report:
         same = replace(now, counted=None) == self._said
         if same and time.monotonic() - self._said_at < EVERY_SECONDS:
             return
-        told = asdict(now) | {"written": boot_nanoseconds()}
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.{threading.get_ident()}")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(told, file)
-        new.replace(self._path)
+        write_told(self._path, asdict(now) | {"written": boot_nanoseconds()})
         self._said, self._said_at = replace(now, counted=None), time.monotonic()
 
 

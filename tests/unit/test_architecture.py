@@ -107,9 +107,9 @@ PACKAGE = {
         },
         {"binding", "names"},
     ),
-    "log": Stage({"backoff", "events", "log", "notices"}, {"settings"}),
+    "log": Stage({"backoff", "events", "log", "notices", "told"}, {"settings"}),
     "window": Stage({"window"}, {"binding"}),
-    "membership": Stage({"membership"}, {"binding", "settings"}),
+    "membership": Stage({"membership"}, {"binding", "log", "settings"}),
     "stores": Stage(
         {
             "stores",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from verve._verve import VerveError
+from verve.told import write_told
 
 from . import ledger
 
@@ -93,18 +93,14 @@ class Report:
             self._since = None
         elif self._since is None:
             self._since = time.time()
-        told = {
+        standing = {
             "attempts": delivery.attempts,
             "error": delivery.error,
             "trouble": delivery.trouble,
             "since": self._since,
         }
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(told, file)
-            new.replace(self._path)
+            write_told(self._path, standing)
 
 
 def _path(settings: Settings, sink: str) -> Path:
