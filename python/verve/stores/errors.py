@@ -42,6 +42,10 @@ _HINTS = {
     Trouble.TLS: "see `VERVE_REDIS_TLS_CA`, and the name in the server's certificate",
     Trouble.FULL: "give Redis more memory; with another policy than noeviction ids would be lost",
 }
+# Its word on the certificate may get lost with the connection.
+_ENDED_UNDER_TLS = (
+    "a server that demands a certificate may end connections so: see `VERVE_REDIS_TLS_CERTIFICATE`"
+)
 
 
 def error_named(name: str) -> type[Exception]:
@@ -63,7 +67,10 @@ def told(error: BaseException, address: Address) -> StoreError:
     if isinstance(error, TimeoutError) and not str(error):
         words = "no answer in time"
     text = f"Redis: {words}: `{address.shown}`"
-    if hint := _HINTS.get(trouble):
+    hint = _HINTS.get(trouble)
+    if trouble is Trouble.UNREACHABLE and address.tls and _was_ended(error):
+        hint = _ENDED_UNDER_TLS
+    if hint:
         text += f"; hint: {hint}"
     return StoreError(address.masked(text), trouble)
 
@@ -92,6 +99,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _was_ended(error: BaseException) -> bool:
+    """Whether the other side took the connection and ended it, as far as one can tell."""
+    ended = (ConnectionResetError, BrokenPipeError)
+    return all(isinstance(one, ended) for one in _causes(error) if isinstance(one, OSError))
 
 
 def _by_class(error: BaseException) -> Trouble | None:
