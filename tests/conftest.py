@@ -12,9 +12,9 @@ import hypothesis
 import pytest
 
 from tests.caller import FULL
-from tests.fleet import Server as RedisServer
 from tests.kafka import Broker, missing
 from tests.load import Load, find_binary
+from tests.redis import RedisServer
 from tests.service import Server, Service
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +12,6 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.service import free_port
 from verve import Counter, config
 from verve.cluster.keys import Keys
 from verve.cluster.reconciler import Reconciler
@@ -27,54 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.window import Window
-
-
-class Server:
-    """A Redis without persistence, on a port of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> Server:
-        """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(
-            [
-                "redis-server",
-                "--port",
-                str(self.port),
-                "--save",
-                "",
-                "--bind",
-                "127.0.0.1",
-                "--enable-debug-command",
-                "yes",
-            ],
-            cwd=self._directory,
-            stdout=subprocess.DEVNULL,
-        )
-        while True:
-            with contextlib.suppress(redis.RedisError), self.ask() as connection:
-                connection.ping()
-                return self
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Kill it; all that it holds is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """Have it answer nothing, until it is stopped."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def ask(self) -> redis.Redis:
-        """A connection of the test itself."""
-        return redis.Redis(port=self.port, socket_timeout=5, protocol=2)
 
 
 class HookedClient(RedisClient):

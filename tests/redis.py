@@ -6,6 +6,7 @@
         redis.start()
 
 All of it listens on free ports of the loopback, keeps nothing on a disk, and ends with the test.
+Whoever is no test may not run what is `FORBIDDEN`, and who tried is found at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.redis_connection import Connection, RedisError, wait_until
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.redis_connection import FORBIDDEN, NAME, Connection, RedisError, wait_until
 from tests.redis_monitor import Monitor
 from tests.redis_proxy import FaultProxy
 
@@ -43,6 +48,14 @@ MISSING = "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get ins
 _SLOTS = 16_384
 _BUS = 10_000
 """What a node of a cluster adds to its port for the port of its bus."""
+_EPHEMERAL = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
+_USERS = (
+    *(
+        "--user",
+        "default on nopass ~* &* +@all " + " ".join(f"-{one}" for one in sorted(FORBIDDEN)),
+    ),
+    *("--user", f"{NAME} on nopass ~* &* +@all"),
+)
 _given: set[int] = set()
 
 
@@ -74,14 +87,15 @@ class RedisServer:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.stop()
 
     def start(self) -> Self:
         """Start it, and wait until it answers."""
         if shutil.which("redis-server") is None:
             raise RedisError(MISSING)
-        ours = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        command = [*self._config, "--sentinel"] if self._sentinel else [*ours, *self._config]
+        port = ("--port", str(self.port), "--bind", "127.0.0.1")
+        served = [*port, *_EPHEMERAL, *_USERS, *self._config]
+        command = [*self._config, "--sentinel"] if self._sentinel else served
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["redis-server", *command],
@@ -108,12 +122,21 @@ class RedisServer:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End it as an operator would."""
+        """End it as an operator would, and see that nobody tried what is forbidden."""
+        tried = self._denied() if self.runs else set()
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
         self.kill()
+        if tried:
+            raise RedisError(f"Verve must not use {', '.join(sorted(tried))}")
+
+    def _denied(self) -> set[str]:
+        self.resume()
+        entries = [] if self._sentinel else self.command("ACL", "LOG", 100)
+        found = (dict(zip(entry[::2], entry[1::2], strict=True)) for entry in entries)
+        return {bytes(one[b"object"]).decode().upper() for one in found} & FORBIDDEN
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -140,6 +163,13 @@ class RedisServer:
         """Run a command over a connection of the test's own; an error is raised."""
         with Connection(self.port) as connection:
             return connection.command(*words)
+
+    def ask(self) -> redis.Redis:
+        """A client of the test's own."""
+        never = Retry(NoBackoff(), 0)
+        return redis.Redis(
+            port=self.port, username=NAME, password="", socket_timeout=5, protocol=2, retry=never
+        )
 
     def info(self, name: str) -> str:
         """One line of INFO."""
@@ -179,8 +209,9 @@ class RedisCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for node in self.nodes:
-            node.kill()
+        with contextlib.ExitStack() as all_:
+            for node in self.nodes:
+                all_.callback(node.stop)
 
     def command(self, *words: str | int | bytes) -> None:
         """Run a command on every master."""
@@ -266,8 +297,9 @@ class Sentinels:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in [*self.sentinels, self.replica, self.master]:
-            one.kill()
+        with contextlib.ExitStack() as all_:
+            for one in [self.master, self.replica, *self.sentinels]:
+                all_.callback(one.stop)
 
     def hold_replica(self) -> None:
         """From here on the replica hears of nothing that the master acknowledges."""

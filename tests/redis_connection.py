@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAME = "test"
-"""What a connection of the test calls itself. Those of Verve are called `verve`."""
+"""What a connection of the test calls itself, and its user. Those of Verve are called `verve`."""
+# What takes Redis for long, and what removes what other programs keep there.
+FORBIDDEN = frozenset({"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "FLUSHALL", "FLUSHDB"})
 _PATIENCE = 20.0
 T = TypeVar("T")
 
@@ -27,9 +29,11 @@ class Connection:
         self._socket = socket.create_connection(("127.0.0.1", port), 5)
         self._file = self._socket.makefile("rb")
         try:
-            # By which a `Monitor` knows it. Where a password is asked for it has no name.
+            # A sentinel has no such user, and needs none.
             with contextlib.suppress(RedisError):
-                self.command("CLIENT", "SETNAME", NAME)
+                self.command("AUTH", NAME, "")
+            # By which a `Monitor` knows it.
+            self.command("CLIENT", "SETNAME", NAME)
         except OSError:
             self.close()
             raise

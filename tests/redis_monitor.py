@@ -12,15 +12,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-from tests.redis_connection import NAME, Connection, RedisError
+from tests.redis_connection import FORBIDDEN, NAME, Connection, RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.redis import RedisServer
 
-# What takes Redis for long, and what removes what other programs keep there.
-FORBIDDEN = frozenset({"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "FLUSHALL", "FLUSHDB"})
 _LINE = re.compile(rb'\+([0-9.]+) \[[0-9]+ ([^\]]+)\] "([^"]*)"(.*)', re.DOTALL)
 _SET_NAME = re.compile(rb' "setname" "([^"]*)"', re.IGNORECASE)
 _SHOWN = 200

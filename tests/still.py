@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer
 
 SECONDS = 60
 GRACE = 600
@@ -31,7 +31,7 @@ class Still:
     def __init__(  # noqa: PLR0913 - what may differ
         self,
         directory: Path,
-        server: Server,
+        server: RedisServer,
         cluster: str,
         start: int,
         before: Callable[[str], Awaitable[None]] | None = None,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fleet import Server, run
+from tests.fleet import run
+from tests.redis import RedisServer
 from tests.still import SECONDS, Still
 from verve import CapacityError
 
@@ -23,7 +24,7 @@ def counted(still: Still) -> set[int]:
 
 
 def test_arenas_stay_when_the_spill_is_full(cluster: str, tmp_path: Path) -> None:
-    server = Server(tmp_path)
+    server = RedisServer(tmp_path)
 
     async def main() -> None:
         start = int(time.time()) // SECONDS * SECONDS - 20 * SECONDS

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer
 
 
 class Join(Protocol):
@@ -24,7 +24,7 @@ class Join(Protocol):
 
 
 @pytest.fixture
-def join(server: Server, cluster: str, tmp_path: Path) -> Iterator[Join]:
+def join(server: RedisServer, cluster: str, tmp_path: Path) -> Iterator[Join]:
     peers: list[Peer] = []
 
     def begin(name: str, *, start: bool = True, **options: object) -> Peer:
@@ -90,7 +90,7 @@ def test_a_late_host_degrades_a_window_and_then_revises_it(join: Join) -> None:
 
 
 def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
-    own_server: Server, cluster: str, tmp_path: Path
+    own_server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
     a = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
     try:
@@ -121,7 +121,7 @@ def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
 
 
 def test_spilled_ids_of_an_earlier_segment_are_counted(
-    own_server: Server, cluster: str, tmp_path: Path
+    own_server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
     a = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
     try:
@@ -161,7 +161,7 @@ def test_a_host_that_leaves_with_all_sent_degrades_nothing(join: Join) -> None:
 
 
 def test_a_host_of_another_protocol_keeps_others_out(
-    join: Join, server: Server, cluster: str
+    join: Join, server: RedisServer, cluster: str
 ) -> None:
     key = f"verve:{{{cluster}:1}}:hosts"
     with server.ask() as connection:
@@ -188,11 +188,11 @@ def test_the_running_count_is_that_of_all_hosts(join: Join) -> None:
 
 
 def test_a_redis_that_hangs_holds_up_neither_accepts_nor_the_end(
-    own_server: Server, cluster: str, tmp_path: Path
+    own_server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
     a = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
     try:
-        own_server.freeze()
+        own_server.pause()
         window = a.add(range(10))
         slowest = 0.0
         until = time.monotonic() + 3

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer
     from verve.cluster.counted import Counted
 
 
@@ -45,35 +45,35 @@ class Losing:
                 self._lose()
 
 
-def flush(server: Server, cluster: str, _start: int) -> None:
+def flush(server: RedisServer, cluster: str, _start: int) -> None:
     with server.ask() as redis:
         names = redis.keys(f"verve:*{cluster}:*")
         if names:
             redis.delete(*names)
 
 
-def shard(server: Server, cluster: str, start: int) -> None:
+def shard(server: RedisServer, cluster: str, start: int) -> None:
     with server.ask() as redis:
         redis.delete(f"verve:{{{cluster}:60:{start}:3}}:ids")
 
 
-def state(server: Server, cluster: str, start: int) -> None:
+def state(server: RedisServer, cluster: str, start: int) -> None:
     with server.ask() as redis:
         redis.delete(f"verve:{{{cluster}:60:{start}}}:state")
 
 
-def hosts(server: Server, cluster: str, _start: int) -> None:
+def hosts(server: RedisServer, cluster: str, _start: int) -> None:
     with server.ask() as redis:
         redis.delete(f"verve:{{{cluster}:60}}:hosts")
 
 
-def master(server: Server, _cluster: str, _start: int) -> None:
+def master(server: RedisServer, _cluster: str, _start: int) -> None:
     with server.ask() as redis:
         redis.execute_command("DEBUG", "CHANGE-REPL-ID")
 
 
 async def closed_with_loss(
-    server: Server, cluster: str, directory: Path, lose: Callable[..., None], at: int
+    server: RedisServer, cluster: str, directory: Path, lose: Callable[..., None], at: int
 ) -> int:
     """Have two hosts close a window with a loss before call `at`; how many calls there were."""
     start = int(time.time()) // SECONDS * SECONDS - SECONDS
@@ -125,7 +125,7 @@ def check_what_was_told(records: list[list[Counted]]) -> None:
 @pytest.mark.timeout(590)
 @pytest.mark.parametrize("lose", [flush, shard, state, hosts, master])
 def test_nothing_is_wrong_after_a_loss_between_any_two_steps(
-    server: Server, cluster: str, tmp_path: Path, lose: Callable[..., None]
+    server: RedisServer, cluster: str, tmp_path: Path, lose: Callable[..., None]
 ) -> None:
     at, last = 1, 260
     while at < last:
@@ -134,7 +134,9 @@ def test_nothing_is_wrong_after_a_loss_between_any_two_steps(
         at += 3 if FULL else 29
 
 
-def test_a_window_is_closed_without_a_loss(server: Server, cluster: str, tmp_path: Path) -> None:
+def test_a_window_is_closed_without_a_loss(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
     def nothing(*_: object) -> None:
         """Lose nothing."""
 

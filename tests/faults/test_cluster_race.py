@@ -19,14 +19,14 @@ from verve.cluster.state import Record, States
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer
     from verve.stores.base import Tally
 
 
 class Leader:
     """One host's leader, as far as publishing goes."""
 
-    def __init__(self, server: Server, cluster: str, name: str) -> None:
+    def __init__(self, server: RedisServer, cluster: str, name: str) -> None:
         self.told = Told()
         self.client, self.store = link(server.port, cluster)
         keys = Keys(cluster, 60)
@@ -71,7 +71,7 @@ class Leader:
         await self.client.close()
 
 
-async def raced(server: Server, cluster: str, rounds: int) -> None:
+async def raced(server: RedisServer, cluster: str, rounds: int) -> None:
     """Have two leaders publish each window, and a late id ask for a revision of each."""
     pair = [Leader(server, cluster, "a" * 16), Leader(server, cluster, "b" * 16)]
     base = int(time.time()) // 60 * 60
@@ -104,13 +104,13 @@ def members(ids: range) -> dict[int, list[bytes]]:
 
 
 def test_two_leaders_make_one_record_a_revision(
-    server: Server, cluster: str, scale: Callable[[int], int]
+    server: RedisServer, cluster: str, scale: Callable[[int], int]
 ) -> None:
     run(raced(server, cluster, scale(1_000)), timeout=500)
 
 
 def test_a_late_host_is_waited_for_and_then_leads_to_a_revision(
-    server: Server, cluster: str
+    server: RedisServer, cluster: str
 ) -> None:
     async def main() -> None:
         window = int(time.time()) // 60 * 60 - 60
@@ -139,7 +139,7 @@ def test_a_late_host_is_waited_for_and_then_leads_to_a_revision(
 
 
 def test_a_publisher_that_stopped_after_its_look_commits_nothing(
-    server: Server, cluster: str
+    server: RedisServer, cluster: str
 ) -> None:
     async def main() -> None:
         window = int(time.time()) // 60 * 60 - 60
@@ -175,7 +175,7 @@ def test_a_publisher_that_stopped_after_its_look_commits_nothing(
     run(main())
 
 
-def test_a_lost_marker_sets_only_its_host_back(server: Server, cluster: str) -> None:
+def test_a_lost_marker_sets_only_its_host_back(server: RedisServer, cluster: str) -> None:
     async def main() -> None:
         window = int(time.time()) // 60 * 60 - 60
         a, b = Leader(server, cluster, "a" * 16), Leader(server, cluster, "b" * 16)

@@ -14,7 +14,7 @@ from verve.cluster.state import DONE, Outcome, Record, States, Token
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer
 
 W = int(time.time()) // 60 * 60
 A, B = "a" * 16, "b" * 16
@@ -22,7 +22,9 @@ MARKER = b"v" + bytes(range(8))
 OTHER = b"v" + bytes(8)
 
 
-def with_states(server: Server, cluster: str, steps: Callable[[States], Awaitable[None]]) -> None:
+def with_states(
+    server: RedisServer, cluster: str, steps: Callable[[States], Awaitable[None]]
+) -> None:
     """Run `steps` on the states of a cluster."""
 
     async def main() -> None:
@@ -51,7 +53,7 @@ async def committed(states: States, count: int, *, complete: bool, attempt: int)
     return step.outcome
 
 
-def test_a_host_registers_once_and_its_markers_are_known(server: Server, cluster: str) -> None:
+def test_a_host_registers_once_and_its_markers_are_known(server: RedisServer, cluster: str) -> None:
     async def steps(states: States) -> None:
         first = await states.register(W, A, {MARKER: A})
         assert first.outcome is Outcome.NEW
@@ -67,7 +69,9 @@ def test_a_host_registers_once_and_its_markers_are_known(server: Server, cluster
     assert W + 86_400 <= expires <= W + 86_400 + 120
 
 
-def test_completion_is_news_once_and_needs_a_registration(server: Server, cluster: str) -> None:
+def test_completion_is_news_once_and_needs_a_registration(
+    server: RedisServer, cluster: str
+) -> None:
     async def steps(states: States) -> None:
         step = await states.complete(W, A, MARKER, "e 1")
         assert (step.outcome, step.state.hosts) == (Outcome.UNREGISTERED, {})
@@ -87,7 +91,7 @@ def test_completion_is_news_once_and_needs_a_registration(server: Server, cluste
     with_states(server, cluster, steps)
 
 
-def test_only_a_complete_host_gets_the_token(server: Server, cluster: str) -> None:
+def test_only_a_complete_host_gets_the_token(server: RedisServer, cluster: str) -> None:
     async def steps(states: States) -> None:
         assert (await states.begin(W, A, Token("A.1", 1))).outcome is Outcome.UNREGISTERED
         await states.register(W, A, {})
@@ -108,7 +112,7 @@ def test_only_a_complete_host_gets_the_token(server: Server, cluster: str) -> No
 
 
 def test_a_token_falls_free_and_the_slow_publisher_commits_nothing(
-    server: Server, cluster: str
+    server: RedisServer, cluster: str
 ) -> None:
     async def steps(states: States) -> None:
         await completed(states, A, B)
@@ -141,7 +145,7 @@ def test_a_token_falls_free_and_the_slow_publisher_commits_nothing(
     ],
 )
 def test_a_record_never_gets_worse(  # noqa: PLR0913, PLR0917 - the table's columns
-    server: Server,
+    server: RedisServer,
     cluster: str,
     count: int,
     complete: bool,
@@ -162,7 +166,9 @@ def test_a_record_never_gets_worse(  # noqa: PLR0913, PLR0917 - the table's colu
     with_states(server, cluster, steps)
 
 
-def test_a_degraded_record_becomes_complete_at_the_same_count(server: Server, cluster: str) -> None:
+def test_a_degraded_record_becomes_complete_at_the_same_count(
+    server: RedisServer, cluster: str
+) -> None:
     async def steps(states: States) -> None:
         await completed(states, A)
         assert await committed(states, 10, complete=False, attempt=1) is Outcome.COMMITTED
@@ -172,7 +178,9 @@ def test_a_degraded_record_becomes_complete_at_the_same_count(server: Server, cl
     with_states(server, cluster, steps)
 
 
-def test_what_completes_after_the_look_asks_for_a_revision(server: Server, cluster: str) -> None:
+def test_what_completes_after_the_look_asks_for_a_revision(
+    server: RedisServer, cluster: str
+) -> None:
     async def steps(states: States) -> None:
         await completed(states, A)
         token = Token("A.1", 1)
@@ -186,7 +194,7 @@ def test_what_completes_after_the_look_asks_for_a_revision(server: Server, clust
     with_states(server, cluster, steps)
 
 
-def test_a_record_that_moved_is_not_replaced(server: Server, cluster: str) -> None:
+def test_a_record_that_moved_is_not_replaced(server: RedisServer, cluster: str) -> None:
     async def steps(states: States) -> None:
         await completed(states, A)
         token = Token("A.1", 1)
@@ -203,7 +211,7 @@ def test_a_record_that_moved_is_not_replaced(server: Server, cluster: str) -> No
     with_states(server, cluster, steps)
 
 
-def test_a_host_is_set_back_only_from_what_was_seen(server: Server, cluster: str) -> None:
+def test_a_host_is_set_back_only_from_what_was_seen(server: RedisServer, cluster: str) -> None:
     async def steps(states: States) -> None:
         await states.register(W, A, {})
         seen = (await states.complete(W, A, MARKER, "e")).state.hosts[A]
@@ -216,7 +224,7 @@ def test_a_host_is_set_back_only_from_what_was_seen(server: Server, cluster: str
     with_states(server, cluster, steps)
 
 
-def test_only_a_higher_record_is_restored(server: Server, cluster: str) -> None:
+def test_only_a_higher_record_is_restored(server: RedisServer, cluster: str) -> None:
     async def steps(states: States) -> None:
         def record(revision: int, count: int) -> Record:
             return Record(revision, count, complete=True, publisher=A, delivery=f"{A} 17")
@@ -235,7 +243,7 @@ def test_only_a_higher_record_is_restored(server: Server, cluster: str) -> None:
 
 
 def test_a_delivery_is_taken_over_after_a_while_and_noted_once(
-    server: Server, cluster: str
+    server: RedisServer, cluster: str
 ) -> None:
     async def steps(states: States) -> None:
         await completed(states, A)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tests.fleet import Server
+    from tests.redis import RedisServer
 
 
 @contextlib.asynccontextmanager
@@ -60,7 +60,7 @@ async def to_the_end(*stills: Still) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
-    server: Server, cluster: str, tmp_path: Path, scale: Callable[[int], int]
+    server: RedisServer, cluster: str, tmp_path: Path, scale: Callable[[int], int]
 ) -> None:
     async def once(at: int) -> bool:
         start, calls = a_window(), 0
@@ -102,7 +102,9 @@ def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
     assert at > 10
 
 
-def test_a_record_that_redis_lost_is_put_back(server: Server, cluster: str, tmp_path: Path) -> None:
+def test_a_record_that_redis_lost_is_put_back(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
     async def main() -> None:
         start = a_window()
         a = Still(tmp_path / "a", server, cluster, start)
@@ -137,13 +139,13 @@ def test_a_record_that_redis_lost_is_put_back(server: Server, cluster: str, tmp_
     run(main())
 
 
-def has_record(server: Server, key: str) -> bool:
+def has_record(server: RedisServer, key: str) -> bool:
     with server.ask() as connection:
         return bool(connection.hexists(key, "revision"))
 
 
 def test_a_delivery_of_a_dead_host_is_taken_over(
-    server: Server, cluster: str, tmp_path: Path
+    server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
     async def main() -> None:
         start = a_window()
@@ -180,12 +182,14 @@ def test_a_delivery_of_a_dead_host_is_taken_over(
     run(main())
 
 
-def delivered(server: Server, key: str) -> bool:
+def delivered(server: RedisServer, key: str) -> bool:
     with server.ask() as connection:
         return bool(connection.hget(key, "delivery") == b"done")
 
 
-def test_a_window_that_is_a_day_old_is_let_go(server: Server, cluster: str, tmp_path: Path) -> None:
+def test_a_window_that_is_a_day_old_is_let_go(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
     async def main() -> None:
         start = a_window()
         a = Still(tmp_path / "a", server, cluster, start)
@@ -205,7 +209,7 @@ def test_a_window_that_is_a_day_old_is_let_go(server: Server, cluster: str, tmp_
 
 
 def test_a_window_is_let_go_once_its_record_stood_for_a_window(
-    server: Server, cluster: str, tmp_path: Path
+    server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
     async def main() -> None:
         start = a_window()

@@ -83,6 +83,7 @@ def test_the_monitor_finds_what_is_forbidden(
             lambda: (other.set("a", 1) and monitor.commands["SET"] > 1) or None, "heard again"
         )
         monitor.assert_no_forbidden()
+        server.command("ACL", "SETUSER", "default", "+keys")
         if in_script:
             one.eval("return redis.call('KEYS', '*')", 0)
         else:
@@ -90,6 +91,19 @@ def test_the_monitor_finds_what_is_forbidden(
         assert monitor.commands["KEYS"] == 1
         with pytest.raises(AssertionError, match="must not use"):
             monitor.assert_no_forbidden()
+
+
+@pytest.mark.parametrize("in_script", [False, True])
+def test_a_server_refuses_what_is_forbidden_and_tells_at_the_end(
+    tmp_path: Path, in_script: bool
+) -> None:
+    server = RedisServer(tmp_path / "redis").start()
+    words = ("EVAL", "return redis.call('SCAN', 0)", 0) if in_script else ("SCAN", 0)
+    with client(server.port) as one, pytest.raises(redis.RedisError, match="run"):
+        one.execute_command(*words)
+    with pytest.raises(RedisError, match="must not use SCAN"):
+        server.stop()
+    assert not server.runs
 
 
 def test_a_monitor_that_saw_nothing_says_so(server: RedisServer) -> None:
