@@ -20,7 +20,8 @@ from verve.publishing.drain import (
     Lease,
     LogSource,
 )
-from verve.publishing.feed import RingFeed, ring_after
+from verve.publishing.feed import RingFeed
+from verve.ring import windows_after
 from verve.sinks import SinkError
 
 if TYPE_CHECKING:
@@ -124,11 +125,11 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 
 def test_the_ring_after_a_cursor(office: Office) -> None:
-    assert ring_after(office.counter, 0) == []
+    assert windows_after(office.counter, 0) == []
     office.minutes(1, 2, 3)
-    assert [_short(w) for w in ring_after(office.counter, 0)] == [(0, 1), (1, 2), (2, 3)]
-    assert [_short(w) for w in ring_after(office.counter, rig.MINUTE)] == [(1, 2), (2, 3)]
-    assert ring_after(office.counter, rig.MINUTE + 120) == []
+    assert [_short(w) for w in windows_after(office.counter, 0)] == [(0, 1), (1, 2), (2, 3)]
+    assert [_short(w) for w in windows_after(office.counter, rig.MINUTE)] == [(1, 2), (2, 3)]
+    assert windows_after(office.counter, rig.MINUTE + 120) == []
 
 
 def test_log_and_ledger_get_every_minute(office: Office) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from verve import ring
+from verve.ring import windows_after
 from verve.window import Window
 
 from .closing import Closing, LostError
@@ -24,7 +26,6 @@ MOST_KEPT = ARENAS // 2
 """Arenas that may wait for Redis; of windows beyond it the oldest are spilled."""
 MOST_WATCHED = 64
 """Windows of which only the record is looked at, at once: a day of windows of a second is many."""
-_RING_RECORDS = 1_440
 
 
 class Windows:
@@ -142,20 +143,9 @@ class Windows:
 
     def _follow(self, published: int) -> None:
         """Begin the lives of windows that ended since."""
-        # Two more than there should be: windows may be published between the calls.
-        most = min((published - self._followed) // self._seconds + 2, _RING_RECORDS)
-        records = self._counter.closed(most)
-        while records and most < _RING_RECORDS and records[0].window_start > self._followed:
-            # More than that, while this process stood still.
-            most = min(2 * most, _RING_RECORDS)
-            more = self._counter.closed(most)
-            if len(more) == len(records):
-                break
-            records = more
-        for record in records:
-            start = record.window_start
-            if self._followed < start <= published and (self._own, start) not in self._lives:
-                window = Window.from_record(record)
+        for window in windows_after(self._counter, self._followed):
+            start = window.window_start
+            if start <= published and (self._own, start) not in self._lives:
                 ids = ArenaIds(self._counter, start, window.unique)
                 self._begin(self._parts.markers, start, window, ids)
         self._followed = published
@@ -190,7 +180,7 @@ class Windows:
         if not starts:
             return {}
         back = (self._counter.published() - min(starts)) // self._seconds + 2
-        records = self._counter.closed(max(0, min(back, _RING_RECORDS)))
+        records = self._counter.closed(max(0, min(back, ring.RECORDS)))
         wanted = set(starts)
         return {
             record.window_start: Window.from_record(record)
@@ -204,7 +194,7 @@ class Windows:
         own = [start for host, start in self._lives if host == self._own]
         oldest = min(own, default=published)
         # What is older than the ring has no record any more; but what has a life is looked at.
-        floor = min(published - _RING_RECORDS * self._seconds, oldest - self._seconds)
+        floor = min(published - ring.RECORDS * self._seconds, oldest - self._seconds)
         settled = max(first, floor)
         while settled < published:
             life = self._lives.get((self._own, settled + self._seconds))

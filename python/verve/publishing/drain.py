@@ -12,11 +12,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from verve import events
+from verve import events, ring
 from verve.backoff import Backoff
 
 from . import ledger
-from .feed import RING_RECORDS
 from .ledger import LedgerError, LedgerTrouble, Taken
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Deliveries:
         with self._changed:
             self._times[LOG, window.key] = Taken(time.time(), window.revision)
             self._logged[window.key] = window.revision
-            for old in list(self._logged)[: -2 * RING_RECORDS]:
+            for old in list(self._logged)[: -2 * ring.RECORDS]:
                 del self._logged[old]
             self._left_over = [left for left in self._left_over if not self._took(left)]
             self._changed.notify_all()
@@ -256,7 +255,7 @@ class Drain:
         self._deliveries.looked(waiting)
 
     def _tell_of_missed(self, windows: list[Window], cursor: int) -> None:
-        full = len(windows) >= RING_RECORDS - 1
+        full = len(windows) >= ring.RECORDS - 1
         if full and cursor and windows[0].window_start > cursor + self._counter.window:
             self._notices.put(events.LEDGER_MISSED, first=cursor + self._counter.window)
 

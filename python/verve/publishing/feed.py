@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from verve import ring
 from verve.cluster.counted import Counted
+from verve.ring import windows_after
 from verve.sinks import KAFKA
-from verve.window import Window
 
 from . import ledger
 
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
 
     from verve._verve import Counter
     from verve.config import Settings
-    from verve.window import Key
+    from verve.window import Key, Window
 
-# The ring holds a record less than this, so that the oldest is never one that is being replaced.
-RING_RECORDS = 1_440
 PATIENCE_SECONDS = 10
 """How long after the grace a window is waited for that no leader looks at any more."""
 REMEMBERED = 64
@@ -35,17 +34,6 @@ def own_count(counter: Counter, sealed: Window) -> Counted:
         degraded=True,
         delivers=False,
     )
-
-
-def ring_after(counter: Counter, cursor: int) -> list[Window]:
-    """The published windows of the ring that start after `cursor`, oldest first."""
-    published = counter.published()
-    if cursor >= published:
-        return []
-    # Two more than there should be: windows may be published between the calls.
-    limit = (published - cursor) // counter.window + 2 if cursor else RING_RECORDS
-    records = counter.closed(min(limit, RING_RECORDS))
-    return [Window.from_record(record) for record in records if record.window_start > cursor]
 
 
 class Feed(Protocol):
@@ -80,13 +68,13 @@ class RingFeed:
 
     def after(self, cursor: int) -> list[Window]:
         """The published windows that start after `cursor`."""
-        return ring_after(self._counter, cursor)
+        return windows_after(self._counter, cursor)
 
     def behind(self, cursor: int, *, everything: bool) -> list[Window]:
         """A ledger that was removed or set aside gets back what the ring holds."""
         if not everything:
             return []
-        return [w for w in ring_after(self._counter, 0) if w.window_start <= cursor]
+        return [w for w in windows_after(self._counter, 0) if w.window_start <= cursor]
 
     def recorded(self, windows: list[Window]) -> None:
         """They stay in the ring."""
@@ -129,7 +117,7 @@ class ClusterFeed:
             ):
                 return
             self._windows[start] = self._unrecorded[start] = window
-            for old in sorted(self._windows)[: -2 * RING_RECORDS]:
+            for old in sorted(self._windows)[: -2 * ring.RECORDS]:
                 del self._windows[old]
         self._wake()
 
@@ -150,7 +138,7 @@ class ClusterFeed:
     def after(self, cursor: int) -> list[Window]:
         """Those that are known without a break, by the windows of the ring."""
         found: list[Window] = []
-        for sealed in ring_after(self._counter, cursor):
+        for sealed in windows_after(self._counter, cursor):
             with self._lock:
                 known = self._windows.get(sealed.window_start)
             window = known or self._forgotten(sealed)

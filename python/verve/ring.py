@@ -1,0 +1,30 @@
+"""The ring of closed windows in the segment, as those read it who follow it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .window import Window
+
+if TYPE_CHECKING:
+    from ._verve import Counter
+
+RECORDS = 1_440
+"""A record less can be read, so that the oldest is never one that is being replaced."""
+
+
+def windows_after(counter: Counter, cursor: int) -> list[Window]:
+    """The published windows of the ring that start after `cursor`, oldest first."""
+    published = counter.published()
+    if cursor >= published:
+        return []
+    # Two more than there should be: windows may be published between the calls.
+    most = (published - cursor) // counter.window + 2 if cursor else RECORDS
+    while True:
+        records = counter.closed(min(most, RECORDS))
+        # More than that, while this process stood still.
+        falls_short = len(records) >= most and records[0].window_start > cursor
+        if most >= RECORDS or not falls_short:
+            break
+        most *= 2
+    return [Window.from_record(record) for record in records if record.window_start > cursor]
