@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import threading
 import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
@@ -81,8 +82,8 @@ def write(path: Path, head: SpillHead, ids: Ids) -> None:
 
     Raises `OSError` and `GoneError`, and leaves nothing behind then.
     """
-    # Of this process: a leader before it may still be at it.
-    under = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # Of this thread: a leader before it may still be at it, in this process too.
+    under = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         descriptor = os.open(under, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
