@@ -1,8 +1,9 @@
 """What becomes of a segment of other settings: nothing that it counted is lost.
 
 Once nobody lives in it, all of its windows go to the ledger by their own length and its file is
-removed. When only the name of the cluster changed, the minute goes on in the new segment: the ids
-that were answered `ok` in it count there too.
+removed; ids that their cluster may not have yet go to spills. When only the name of the cluster
+changed, the minute goes on in the new segment: the ids that were answered `ok` in it count there
+too.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import events
-from ._verve import Counter, VerveError, segment_identity
-from .cluster.spill import leave_behind
+from ._verve import Counter, SegmentError, VerveError, segment_identity
+from .cluster.ids import ArenaIds
+from .cluster.spill import Spills, leave_behind
+from .notices import Notices
 from .publishing import ledger
 from .publishing.drain import LOG, LOG_CURSOR
 from .publishing.feed import own_count
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 # Ids of a minute that is about to end would fall into the next one.
 _NEAR_ITS_END = 0.2
 _IDS_A_SECOND = 2_000_000
+_NOTICED = 1.0
+"""Seconds that log lines get to be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class Unfinished:
 def retire(settings: Settings) -> Unfinished | None:
     """Close all windows of the segment, store them, and remove its file.
 
-    Raises `SegmentError` and `LedgerError`; the file stays as it is then.
+    Raises `SegmentError`, also when ids cannot be kept for their cluster, and `LedgerError`; the
+    file stays as it is then.
     """
     found = segment_identity(settings.segment)
     with Counter(
@@ -67,6 +73,8 @@ def retire(settings: Settings) -> Unfinished | None:
             if window.window_start <= logged
         }
         sinks = _sinks_of(settings, is_of_cluster=is_of_cluster, untold=unfinished)
+        if is_of_cluster:
+            _spill(old, settings)
         _store(settings, windows, sinks, taken)
         if found["cluster"] != settings.cluster:
             leave_behind(settings)
@@ -105,6 +113,22 @@ def _seal(old: Counter, settings: Settings) -> Unfinished | None:
     if record.window_start != start or old.window != settings.window:
         return None
     return Unfinished(_as_stored(old, Window.from_record(record)), ids)
+
+
+def _spill(old: Counter, settings: Settings) -> None:
+    """Write the ids of all windows that are not settled to disk. Raises `SegmentError`."""
+    notices = Notices()
+    spills = Spills(replace(settings, window=old.window), old.stats()["identity"], notices)
+    counts = {record.window_start: record.unique for record in old.closed()}
+    kept = [(start, counts[start]) for start in old.kept() if counts.get(start)]
+    written = [spills.write(start, ArenaIds(old, start, count)) for start, count in kept]
+    notices.flush(_NOTICED)
+    if None in written:
+        raise SegmentError(
+            f"ids that Redis may not have cannot be kept: `{spills.directory}`; hint: make room "
+            "there or raise `VERVE_SPILL_MAX`, or go back to the earlier settings until they are "
+            "sent"
+        )
 
 
 def _as_stored(old: Counter, window: Window) -> Window:
