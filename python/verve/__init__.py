@@ -14,8 +14,8 @@ As a service, `verve serve` answers `GET /api/verve/accept?id=7` from as many wo
 is told to, and logs `Unique requests in the last minute: <count>` every minute.
 
 Where to read on: `_verve` holds the counter (`rust/core` says what is exact), `app` the service,
-`config` the settings, `leader` how a minute is closed and published, `ledger` where it is kept,
-`sinks` where it goes, `cli` the commands.
+`config` the settings, `publishing` how a minute is closed and where it is kept, `sinks` where it
+goes, `cluster` how hosts count as one, `commands` the command line.
 """
 
 from __future__ import annotations

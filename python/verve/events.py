@@ -182,7 +182,7 @@ WINDOW_IDS_GONE = Event(
 WINDOW_EXPIRED = Event(
     "window.expired",
     _E,
-    "A window was not published as complete within a day, its ids are dropped: {ids}",
+    "A window was not published as complete within `VERVE_REDIS_KEEP`, its ids are dropped: {ids}",
     ("window_start", "ids"),
 )
 SPILL_WRITTEN = Event(

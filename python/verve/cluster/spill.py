@@ -1,7 +1,7 @@
 """Spills: frozen windows on disk, while Redis does not have them and their arenas are needed.
 
 Nothing that was acknowledged is given up. When `VERVE_SPILL_MAX` is reached, or the disk is full,
-the arenas stay as they are; when none of them is free, accepts are answered 503 `no arena free`. To
+the arenas stay as they are; when none of them is free, accepts are answered 503 `no arena`. To
 drop the ids of an old window instead would turn many an `ok` that a caller got into a lie; a 503
 is the truth, and the caller can try another host.
 """

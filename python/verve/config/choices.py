@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Admin(StrEnum):
-    """Who may see the page, the metrics and the history."""
+    """Who may see metrics and history."""
 
     GUARDED = "guarded"
     OPEN = "open"

@@ -61,7 +61,8 @@ class Settings:
         "counting",
         parsers.path,
         Derived(
-            "`$STATE_DIRECTORY`, else `/var/lib/verve` for root, else `$XDG_STATE_HOME/verve`",
+            "`$STATE_DIRECTORY`, else `/var/lib/verve` for root, else `$XDG_STATE_HOME/verve`, "
+            "else `~/.local/state/verve`",
             defaults.state_dir,
         ),
         "Directory of the ledger and the locks, on a disk.",
@@ -244,13 +245,13 @@ class Settings:
         "access",
         parsers.choice(Admin),
         "guarded",
-        "Who sees page, metrics and history: `open`: all; `guarded`: loopback, or with the token.",
+        "Who sees metrics and history: `open`: all; `guarded`: loopback, or with the token.",
     )
     admin_token: str | None = setting(
         "access",
         parsers.token,
         None,
-        "Bearer token for page, metrics and history.",
+        "Bearer token for metrics and history.",
         secret=True,
     )
     log_format: LogFormat = setting(

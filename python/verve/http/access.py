@@ -1,4 +1,4 @@
-"""Who may look at page, metrics, history and current figures.
+"""Who may look at metrics, history and current figures.
 
 Accepting and the health checks are open to everyone. The rest answers a client on this very host
 that calls it by a loopback name: a web page that points a name of its own at 127.0.0.1 (DNS
