@@ -218,6 +218,30 @@ class RedisCluster:
         for node in self.nodes[:3]:
             node.command(*words)
 
+    def hold_replica(self) -> None:
+        """From here on the first master's replica hears of nothing that it acknowledges."""
+        self.nodes[3].pause()
+        # What is on its way to it already it would still read.
+        self.nodes[0].command("CLIENT", "KILL", "TYPE", "replica")
+
+    def release_replica(self) -> None:
+        """Let it go on with what it knows."""
+        self.nodes[3].resume()
+
+    def kill_master(self) -> None:
+        """Kill the first one; the others notice."""
+        self.nodes[0].kill()
+
+    def wait_failover(self) -> None:
+        """Wait until the replica has taken the place of the first master, and all know."""
+
+        def done() -> bool:
+            known = [bytes(node.command("CLUSTER", "INFO")) for node in self.nodes if node.runs]
+            is_master = self.nodes[3].info("role") == "master"
+            return is_master and all(b"cluster_state:ok" in text for text in known)
+
+        wait_until(lambda: done() or None, "a failover", 40)
+
     def _form(self) -> None:
         masters, replicas = self.nodes[:3], self.nodes[3:]
         bounds = [_SLOTS * n // 3 for n in range(4)]

@@ -15,7 +15,7 @@ import pytest
 from tests import records
 from tests.caller import FULL
 from tests.hosts import Fleet, assert_exactly_counted, assert_never_lowered
-from tests.redis import FaultProxy, RedisServer, Sentinels
+from tests.redis import FaultProxy, RedisCluster, RedisServer, Sentinels
 from tests.timing import sleep_into_window
 
 if TYPE_CHECKING:
@@ -123,15 +123,21 @@ def test_a_shard_is_evicted(tmp_path: Path, under: Under, scale: Callable[[int],
 
 
 @pytest.mark.timeout(240)
-def test_a_failover_that_loses_writes(tmp_path: Path, under: Under) -> None:
-    with Sentinels(tmp_path / "redis") as sentinels:
+@pytest.mark.parametrize("kind", ["sentinels", pytest.param("cluster", marks=pytest.mark.full)])
+def test_a_failover_that_loses_writes(kind: str, tmp_path: Path, under: Under) -> None:
+    directory = tmp_path / "redis"
+    with (
+        Sentinels(directory)
+        if kind == "sentinels"
+        else RedisCluster(directory, replicas=True) as servers
+    ):
 
         def happens() -> None:
             # The replica hears nothing of what is acknowledged from here on.
-            sentinels.hold_replica()
+            servers.hold_replica()
             time.sleep(0.7)
-            sentinels.kill_master()
-            sentinels.release_replica()
-            sentinels.wait_failover()
+            servers.kill_master()
+            servers.release_replica()
+            servers.wait_failover()
 
-        under(sentinels.url, happens)
+        under(servers.url, happens)
