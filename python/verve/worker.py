@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .config import Settings
 
 WORKER_REFUSED = Event("worker.refused", logging.ERROR, "Verve cannot start: {error}", ("error",))
-ACCESS_RULE = Event("access.rule", logging.INFO, "Page, metrics and history are {rule}", ("rule",))
+ACCESS_RULE = Event("access.rule", logging.INFO, "Metrics and history are {rule}", ("rule",))
 
 
 class Worker:
