@@ -242,16 +242,15 @@ class Peer:
 
     def add(self, ids: Iterable[int]) -> int:
         """Count ids in one window, whose start is returned."""
+        ids = list(ids)
         while True:
-            ids = list(ids)
-            windows = {self.counter.add_in_window(id)[1] for id in ids}
+            windows = set()
+            for id in ids:
+                _, window = self.counter.add_in_window(id)
+                self.sent.setdefault(window, set()).add(id)
+                windows.add(window)
             if len(windows) == 1:
-                window = windows.pop()
-                self.sent.setdefault(window, set()).update(ids)
-                return window
-            for window in windows:
-                # It straddled a boundary, and what it added there is counted there.
-                self.sent.setdefault(window, set()).update(ids)
+                return windows.pop()
 
     def records(self, window_start: int) -> list[Any]:
         """What was handed on of a window."""

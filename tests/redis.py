@@ -45,6 +45,8 @@ __all__ = [
 ]
 
 MISSING = "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get install redis-server"
+PATIENT_MS = 60_000
+"""For servers that tests share: a machine that stands still must not make them fail over."""
 _SLOTS = 16_384
 _BUS = 10_000
 """What a node of a cluster adds to its port for the port of its bus."""
@@ -180,9 +182,12 @@ class RedisServer:
 class RedisCluster:
     """Three masters that share the slots; with `replicas`, each has one."""
 
-    def __init__(self, directory: Path, *config: str, replicas: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *config: str, replicas: bool = False, patience_ms: int = 1_500
+    ) -> None:
+        """`patience_ms`: so long a node may be silent before it is given up."""
         arguments = (
-            *("--cluster-enabled", "yes", "--cluster-node-timeout", "1500"),
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", str(patience_ms)),
             *("--repl-diskless-sync-delay", "0", "--cluster-config-file", "nodes.conf", *config),
         )
         count = 6 if replicas else 3
@@ -277,7 +282,8 @@ class Sentinels:
 
     SERVICE = "verve"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, patience_ms: int = 1_000) -> None:
+        """`patience_ms`: so long a master may be silent before it is given up."""
         quick = ("--repl-diskless-sync-delay", "0")
         self.master = RedisServer(directory / "master", *quick)
         self.replica = RedisServer(
@@ -291,7 +297,7 @@ class Sentinels:
             file.write_text(
                 f"port {port}\nbind 127.0.0.1\n"
                 f"sentinel monitor {self.SERVICE} 127.0.0.1 {self.master.port} 2\n"
-                f"sentinel down-after-milliseconds {self.SERVICE} 1000\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} {patience_ms}\n"
                 f"sentinel failover-timeout {self.SERVICE} 5000\n"
             )
             self.sentinels.append(RedisServer(folder, str(file), port=port, sentinel=True))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.contract.store_use import Redis, Use
-from tests.redis import RedisCluster, RedisServer, Sentinels
+from tests.redis import PATIENT_MS, RedisCluster, RedisServer, Sentinels
 from tests.service import Server, Service
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="session")
 def masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """A Redis Cluster."""
-    with RedisCluster(tmp_path_factory.mktemp("masters")) as cluster:
+    with RedisCluster(tmp_path_factory.mktemp("masters"), patience_ms=PATIENT_MS) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
     """A Redis that sentinels watch."""
-    with Sentinels(tmp_path_factory.mktemp("watched")) as sentinels:
+    with Sentinels(tmp_path_factory.mktemp("watched"), patience_ms=PATIENT_MS) as sentinels:
         yield sentinels
 
 

@@ -24,7 +24,7 @@ KINDS = {
     "asyncio tasks": [],
     "rust tasks": ["--task-impl", "rust"],
 }
-_UNCONFIRMED_WITHIN = 3.0
+_UNCONFIRMED_WITHIN = 8.0
 
 
 class Rig:

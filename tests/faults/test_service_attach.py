@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import Serve, StartLoad
     from tests.service import Service
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 9.0
 """What a stop may take with clients that will not leave."""
 HOUR = 3600
 FORMAT_AT = 8
@@ -146,7 +146,7 @@ def test_a_stop_while_the_workers_start(serve: Serve) -> None:
         # From here on the stop is theirs to hear of, whether their event loop runs yet or not.
         _await_workers(service)
         service.signal(signal.SIGTERM)
-        assert service.wait_end(STOP_SECONDS) == 0
+        assert service.wait_end(20) == 0
 
 
 def _await_workers(service: Service) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.service import Service
 
 FULL_WINDOWS = 3
-PROMPT = 1.0
+PROMPT = 4.0
 """Seconds from the end of a window to its line in the log."""
 
 _READ_LEDGER = """
@@ -43,7 +43,7 @@ class Filled(NamedTuple):
 
 
 def test_a_full_table(serve: Serve, start_load: StartLoad) -> None:
-    service = serve(Server.VERVE, workers=2, window=2, max_ids=2_000)
+    service = serve(Server.VERVE, workers=2, window=5, max_ids=2_000)
     _overfill(service, start_load, "table full")
 
 
@@ -52,7 +52,7 @@ def test_no_space_for_the_segment(tmp_path: Path, serve: Serve, start_load: Star
         service = serve(
             Server.VERVE,
             workers=2,
-            window=2,
+            window=5,
             command=disk.command,
             segment=disk.path / "segment",
         )

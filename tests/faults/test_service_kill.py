@@ -56,7 +56,8 @@ def test_workers_killed_at_random(
         last = result.records.windows()[-1]
         counted = observer.finish(last)
 
-    assert set(result.faults) <= {"closed", "reset", "connect"}, "somebody answered wrongly"
+    faults = {"closed", "reset", "connect", "timeout"}
+    assert set(result.faults) <= faults, "somebody answered wrongly"
     assert len(service.events("worker.respawned")) == kills
     _assert_kept(service, result.records, counted)
 
@@ -66,7 +67,8 @@ def test_all_killed_at_once_and_started_again_in_the_same_window(
     serve: Serve, start_load: StartLoad, scale: Callable[[int], int]
 ) -> None:
     service = serve(Server.VERVE, workers=WORKERS, window=10)
-    for _ in range(scale(10)):
+    rounds = 0
+    for _ in range(3 * scale(10)):
         sleep_into_window(service.window, 0.1)
         load = start_load(service, *LOAD)
         time.sleep(random.uniform(0.4, 1.4))
@@ -78,11 +80,17 @@ def test_all_killed_at_once_and_started_again_in_the_same_window(
             _await_requests(service)
             result = load.stop()
             last = result.records.windows()[-1]
-            assert last == killed_in, "the start took too long for this test to mean anything"
             counted = observer.finish(last, service.window + 5)
         _assert_kept(service, result.records, counted)
+        if last != killed_in:
+            # The start took too long for this round to mean anything.
+            continue
         both_sides = _answered_after_restart(result.records, last)
         assert both_sides.size, "no id came before the kill and again after it"
+        rounds += 1
+        if rounds == scale(10):
+            break
+    assert rounds == scale(10), "the start took too long for this test to mean anything"
 
 
 @pytest.mark.timeout(60)
@@ -120,7 +128,7 @@ def test_no_worker_goes_on_without_its_parent(
     time.sleep(0.5)
     os.kill(service.pid, signal.SIGKILL)
 
-    service.wait_until(lambda: not service.processes(), 5, "ended with its parent")
+    service.wait_until(lambda: not service.processes(), 20, "ended with its parent")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", service.port))

@@ -11,13 +11,13 @@ from tests.hosts import Fleet, final
 from tests.receivers import Receiver
 from tests.redis import RedisServer
 from tests.service import ACCEPT, Server, Service
-from tests.timing import sleep_into_window
+from tests.timing import sleep_clear_of_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-LONG = 20
+LONG = 30
 """Seconds of a window in which a host may be stopped and started."""
 
 
@@ -43,7 +43,7 @@ def test_a_callback_tells_what_all_hosts_counted(redis: RedisServer, tmp_path: P
         Fleet(tmp_path, redis.url, hosts=2, window=LONG, environment=environment) as fleet,
     ):
         first, second = fleet.hosts
-        sleep_into_window(LONG, 0.2)
+        sleep_clear_of_boundary(LONG, 15)
         placed = {accept(first, id) for id in range(1, 6)}
         placed |= {accept(second, id) for id in range(4, 9)}
         assert len(placed) == 1
@@ -77,13 +77,13 @@ def successor(directory: Path, before: Service, environment: Mapping[str, str]) 
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_host_that_joins_goes_on_with_its_minute(redis: RedisServer, tmp_path: Path) -> None:
     shared = {"VERVE_REDIS_URL": redis.url, "VERVE_CLUSTER": "shop"}
     one, two = tmp_path / "one", tmp_path / "two"
     other = Service(two, Server.VERVE, workers=2, window=LONG, environment=shared)
     with other, Service(one, Server.VERVE, workers=2, window=LONG) as alone:
-        sleep_into_window(LONG, 0.2)
+        sleep_clear_of_boundary(LONG, 25)
         placed = {accept(alone, id) for id in (1, 2, 3)}
         alone.stop()
         with successor(one, alone, shared) as joined:

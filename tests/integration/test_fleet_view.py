@@ -97,7 +97,7 @@ def _count_together(first: Service, second: Service) -> None:
             for one in seen
         )
 
-    first.wait_until(counted, 20, "counted together")
+    first.wait_until(counted, 60, "counted together")
 
 
 def _look_from_outside(fleet: Fleet) -> None:
@@ -123,7 +123,7 @@ def _look_from_outside(fleet: Fleet) -> None:
 def test_a_host_that_dies_is_told_of_and_forgotten(redis: RedisServer, tmp_path: Path) -> None:
     with Fleet(tmp_path, redis.url, hosts=2, workers=1, window=WINDOW) as fleet:
         first, second = fleet.hosts
-        first.wait_until(lambda: len(check(first)[1]["hosts"]) == 2, 10, "two")
+        first.wait_until(lambda: len(check(first)[1]["hosts"]) == 2, 30, "two")
         second.kill()
 
         def silent() -> str | None:
@@ -131,7 +131,7 @@ def test_a_host_that_dies_is_told_of_and_forgotten(redis: RedisServer, tmp_path:
             dead = [host["id"] for host in found["hosts"] if host["heartbeat_age"] > 10]
             return dead[0] if code == 1 and dead and f"({dead[0]}) is silent" in warned else None
 
-        dead = first.wait_until(silent, 20, "silent")
+        dead = first.wait_until(silent, 60, "silent")
         done = first.command("check", "--cluster", "--forget", dead)
         assert (done.returncode, done.stdout) == (0, f"forgot {dead}\n")
         assert dead not in {host["id"] for host in check(first)[1]["hosts"]}

@@ -16,7 +16,7 @@ from verve.sinks import SinkError, Trouble
 from verve.sinks.kafka import CLOSE_SECONDS, GRACE, KafkaSink
 from verve.sinks.kafka_settings import KafkaSettings
 
-SLACK = 1.0
+SLACK = 2.4
 """Seconds: the machine may be busy."""
 
 

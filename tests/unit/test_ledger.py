@@ -175,7 +175,7 @@ def test_a_lock_is_waited_for_a_moment_only(opened: Ledger) -> None:
     start = time.monotonic()
     with pytest.raises(LedgerError) as caught:
         opened.record([rig.window()])
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     assert caught.value.trouble is LedgerTrouble.LOCKED
     assert str(caught.value).startswith("the ledger is locked: ")
     assert "; hint: " in str(caught.value)

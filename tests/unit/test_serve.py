@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.service import ACCEPT, Server
+from tests.service import ACCEPT, Server, free_port
 from verve.publishing.deposed import holders, parent_and_state
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def test_no_orphan_goes_on_serving(serve: Serve) -> None:
         client.get(service.url("/livez"))
         os.kill(service.pid, signal.SIGKILL)
         start = time.monotonic()
-        service.wait_until(lambda: not any(map(_alive, processes)), 5, "gone")
-    assert time.monotonic() - start < 2.5
+        service.wait_until(lambda: not any(map(_alive, processes)), 20, "gone")
+    assert time.monotonic() - start < 15
     with pytest.raises(httpx.TransportError):
         service.get("/livez")
 
@@ -169,7 +169,9 @@ def test_workers_that_cannot_start_end_it(tmp_path: Path) -> None:
     token.write_text("s3cret")
     code = f"""
 import os
-from verve.commands import serve
+from verve.commands import serve, supervisor
+# However slow the machine is.
+supervisor.SOON = 60
 # The parent finds the file, its workers do not.
 serve._summary = lambda *_: os.unlink({str(token)!r})
 from verve.commands.cli import main
@@ -179,7 +181,7 @@ main(prog_name="verve")
         [
             *(sys.executable, "-c", code, "serve", "--state-dir", str(tmp_path / "state")),
             *("--segment", str(tmp_path / "segment"), "--admin-token-file", str(token)),
-            *("--port", "18000", "--workers", "2"),
+            *("--port", str(free_port()), "--workers", "2"),
         ],
         capture_output=True,
         text=True,

@@ -234,7 +234,7 @@ def test_who_gave_up_is_dropped(at: Rig) -> None:
 
 
 def test_who_gives_up_during_the_sending_harms_nothing(at: Rig) -> None:
-    at.store.plan = [0.2]
+    at.store.plan = [1.0]
     at.start()
     given_up = at.shipper.confirm([(rig.MINUTE, 0, _member(1))])
     wait_until(lambda: at.store.calls or None, "a call", 5)
@@ -262,7 +262,8 @@ def test_a_confirmation_is_prompt(at: Rig) -> None:
     assert time.monotonic() - started < 100 * module.IDLE
 
 
-def test_stopping_sends_what_there_is(at: Rig) -> None:
+def test_stopping_sends_what_there_is(at: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STOP_SECONDS", 10.0)
     at.store.plan = [0.2]
     at.start()
     at.counter.add(0)

@@ -248,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn slow_names_hold_up_no_others_and_leave_nothing_behind() {
-        let resolver = resolver(Duration::from_secs(1));
+        let resolver = resolver(Duration::from_secs(5));
         let begin = Instant::now();
         let patience = Duration::from_millis(100);
         let given_up: Vec<_> = (0..96)
@@ -265,7 +265,7 @@ mod tests {
         for waiter in given_up {
             assert!(waiter.await.unwrap());
         }
-        assert!(begin.elapsed() < Duration::from_millis(900), "nobody waited for a slow one");
+        assert!(begin.elapsed() < Duration::from_secs(4), "nobody waited for a slow one");
         assert!(resolver.under_way().is_empty());
     }
 
