@@ -51,12 +51,10 @@ _SLOTS = 16_384
 _BUS = 10_000
 """What a node of a cluster adds to its port for the port of its bus."""
 _EPHEMERAL = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
+_ALL = ("on", "nopass", "~*", "&*", "+@all")
 _USERS = (
-    *(
-        "--user",
-        "default on nopass ~* &* +@all " + " ".join(f"-{one}" for one in sorted(FORBIDDEN)),
-    ),
-    *("--user", f"{NAME} on nopass ~* &* +@all"),
+    *("--user", "default", *_ALL, *(f"-{one}" for one in sorted(FORBIDDEN))),
+    *("--user", NAME, *_ALL),
 )
 _given: set[int] = set()
 

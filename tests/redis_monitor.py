@@ -112,7 +112,7 @@ class _Listener:
     def catch_up(self, timeout: float = 10) -> None:
         """Wait until all that the server ran by now has been read, if it answers."""
         end = time.monotonic() + timeout
-        while self._server.runs and time.monotonic() < end:
+        while self._thread.is_alive() and self._server.runs and time.monotonic() < end:
             word = uuid.uuid4().hex
             with contextlib.suppress(OSError, RedisError):
                 self._server.command("ECHO", word)

@@ -118,6 +118,6 @@ def test_nothing_that_walks_or_empties(redis: Redis, use: Use) -> None:
     with Monitor(redis.place) as monitor:
         use.with_client(test)
         wait_until(lambda: monitor.commands["TIME"] or None, "commands")
-    seen = set(monitor.commands)
+        seen = set(monitor.commands)
     assert seen >= {"INFO", "TIME"}
     assert not seen & {"KEYS", "SCAN", "SSCAN", "FLUSHALL", "FLUSHDB"}

@@ -9,7 +9,7 @@ import random
 import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -49,6 +49,7 @@ CASES = [
     ("keys", "single"),
     ("keys", "cluster"),
 ]
+T = TypeVar("T")
 _names = itertools.count()
 
 
@@ -438,7 +439,7 @@ def test_the_client(redis_at: Callable[[str], Rig], kind: str) -> None:
     run(main())
 
 
-async def settled(call: Callable[[], Awaitable[str]], seconds: float = 15) -> str:
+async def settled(call: Callable[[], Awaitable[T]], seconds: float = 15) -> T:
     """What a call gives once it gives something; meanwhile it may raise `StoreError` only."""
     end = time.monotonic() + seconds
     while True:

@@ -12,7 +12,7 @@ def test_a_thread_that_hangs_holds_nobody_up() -> None:
     over = threading.Event()
 
     async def main() -> str:
-        asyncio.get_running_loop().run_in_executor(None, over.wait)
+        _ = asyncio.get_running_loop().run_in_executor(None, over.wait)
         return "done"
 
     try:
@@ -32,7 +32,7 @@ def test_what_runs_in_a_thread_comes_to_its_end() -> None:
         ended.append(True)
 
     async def main() -> None:
-        asyncio.get_running_loop().run_in_executor(None, work)
+        _ = asyncio.get_running_loop().run_in_executor(None, work)
         await asyncio.to_thread(begun.wait)
 
     run_on_loop(main())
