@@ -24,7 +24,8 @@ class Reason:
 
 
 HAND_OVER = "Worker threads are scheduled in batches"
-MACHINES = "What an accept costs depends on the machine: the ratios do too"
+START = "A start is that of Python, twice"
+IDLE = "An idle service looks twenty times a second"
 SINGLE = "Where the time of a single insert goes"
 GROWING = "What a growing table costs"
 AHEAD = "A batch asks for one line with each insert"
@@ -34,8 +35,10 @@ EXTENTS = "An arena is one run of buckets, and its extents follow each other"
 REASONS = (
     Reason("accept-*", "hyper", HAND_OVER, ("network thread to a Python thread", "each wakes")),
     Reason("latency", "hyper", HAND_OVER, ("network thread to a Python thread", "each wakes")),
-    Reason("accept-distinct", "*", MACHINES, ("On the second", "What is left there")),
     Reason("accept-*", "*", HAND_OVER, ("two thirds",)),
+    Reason("start-up", "*", START, ("The parent imports", "A worker that is forked")),
+    Reason("idle", "*", IDLE, ("A leader that stopped", "All in all")),
+    Reason("memory", "*", START, ("At rest",)),
     Reason("table-single*", "*", SINGLE, ("Alone on a core", "in the way of the next insert")),
     Reason("table-growing*", "*", GROWING, ("From empty", "it was left, since")),
     Reason("batch-*", "", GROWING, ("From empty",)),

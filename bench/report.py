@@ -150,28 +150,33 @@ def wanted(result: Result, verdict: Verdict) -> str:
 
 
 def _slower(results: Sequence[Result], decisions: str, link: str) -> str:
+    """A paragraph a scenario: the facts, then each reason once."""
     lines = []
     for result in results:
         ahead = result.slower()
         missed = {v.goal["against"]: v for v in result.verdicts() if v.state == State.MISSED}
-        for name in {**ahead, **missed}:
-            facts = []
-            if name in ahead:
-                facts.append(
-                    f"{result.titles[name]} is ahead, ours / theirs {_spread(ahead[name])} "
-                    f"({result.columns[result.figure]})"
-                )
-            if name in missed:
-                verdict = missed[name]
-                measured = number(verdict.measured or 0)
-                facts.append(f"the goal of {wanted(result, verdict)} is missed, with {measured}")
-            fact = "; ".join(facts)
-            found = reasons.why(decisions, result.name, name)
-            reason = "No reason is recorded."
-            if found:
-                section, sentences = found
-                reason = f"{sentences} ([more]({link}#{reasons.anchor(section)}))"
-            lines.append(f"* **{result.content['title']}**: {fact}. {reason}\n")
+        names = list({**ahead, **missed})
+        if not names:
+            continue
+        facts = [
+            f"{result.titles[name]} is ahead, ours / theirs {_spread(ratios)}"
+            for name, ratios in ahead.items()
+        ]
+        facts += [
+            f"the goal of {wanted(result, verdict)} is missed, with {number(verdict.measured or 0)}"
+            for verdict in missed.values()
+        ]
+        found = [reasons.why(decisions, result.name, name) for name in names]
+        why = [
+            f"{sentences} ([more]({link}#{reasons.anchor(section)}))"
+            for section, sentences in dict.fromkeys(one for one in found if one)
+        ]
+        if None in found:
+            why.append("No other reason is recorded." if why else "No reason is recorded.")
+        shown = f"{'; '.join(facts)}. {' '.join(why)}"
+        lines.append(
+            f"* **{result.content['title']}** ({result.columns[result.figure]}): {shown}\n"
+        )
     text = "".join(lines) or "Nowhere in these figures.\n"
     return f"## Where Verve is slower\n\n{text}"
 
