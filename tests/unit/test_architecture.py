@@ -108,7 +108,7 @@ PACKAGE = {
         {"binding", "names"},
     ),
     "log": Stage({"backoff", "events", "log", "notices", "told"}, {"settings"}),
-    "window": Stage({"window"}, {"binding"}),
+    "window": Stage({"ring", "window"}, {"binding"}),
     "membership": Stage({"membership"}, {"binding", "log", "settings"}),
     "stores": Stage(
         {
