@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Iterable
 
+    from ._verve import WindowRecord
     from .config import Settings
     from .window import Key
 
@@ -61,7 +62,8 @@ def retire(settings: Settings) -> Unfinished | None:
     ) as old:
         is_of_cluster = old.settled() != 0
         unfinished = _seal(old, settings)
-        windows = [_as_stored(old, Window.from_record(record)) for record in old.closed()]
+        records = old.closed()
+        windows = [_as_stored(old, Window.from_record(record)) for record in records]
         if unfinished is not None:
             # To be replaced by what the next segment counts, and not to be told before.
             open_key = unfinished.window.key
@@ -74,7 +76,7 @@ def retire(settings: Settings) -> Unfinished | None:
         }
         sinks = _sinks_of(settings, is_of_cluster=is_of_cluster, untold=unfinished)
         if is_of_cluster:
-            _spill(old, settings)
+            _spill(old, records, settings)
         _store(settings, windows, sinks, taken)
         if found["cluster"] != settings.cluster:
             leave_behind(settings)
@@ -115,11 +117,11 @@ def _seal(old: Counter, settings: Settings) -> Unfinished | None:
     return Unfinished(_as_stored(old, Window.from_record(record)), ids)
 
 
-def _spill(old: Counter, settings: Settings) -> None:
+def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) -> None:
     """Write the ids of all windows that are not settled to disk. Raises `SegmentError`."""
     notices = Notices()
     spills = Spills(replace(settings, window=old.window), old.stats()["identity"], notices)
-    counts = {record.window_start: record.unique for record in old.closed()}
+    counts = {record.window_start: record.unique for record in records}
     kept = [(start, counts[start]) for start in old.kept() if counts.get(start)]
     written = [spills.write(start, ArenaIds(old, start, count)) for start, count in kept]
     notices.flush(_NOTICED)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_THREADS = 8
 _PATIENCE = 1.0
 """Seconds for what runs in threads to end. A resolver may hang for much longer."""
 
@@ -25,7 +24,7 @@ def run_on_loop(main: Coroutine[Any, Any, T]) -> T:
     the loop looked up names in.
     """
     loop = asyncio.new_event_loop()
-    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="verve-cluster")
+    threads = ThreadPoolExecutor(thread_name_prefix="verve-cluster")
     loop.set_default_executor(threads)
     try:
         return loop.run_until_complete(main)
@@ -33,12 +32,8 @@ def run_on_loop(main: Coroutine[Any, Any, T]) -> T:
         try:
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
-            _await(threads)
+            threads.shutdown(wait=False, cancel_futures=True)
+            waiting = threading.Thread(target=threads.shutdown, daemon=True)
+            waiting.start()
+            waiting.join(_PATIENCE)
             loop.close()
-
-
-def _await(threads: ThreadPoolExecutor) -> None:
-    threads.shutdown(wait=False, cancel_futures=True)
-    waiting = threading.Thread(target=threads.shutdown, daemon=True)
-    waiting.start()
-    waiting.join(_PATIENCE)

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from verve import ring
-from verve.ring import windows_after
 from verve.window import Window
 
 from .closing import Closing, LostError
@@ -143,7 +142,7 @@ class Windows:
 
     def _follow(self, published: int) -> None:
         """Begin the lives of windows that ended since."""
-        for window in windows_after(self._counter, self._followed):
+        for window in ring.windows_after(self._counter, self._followed):
             start = window.window_start
             if start <= published and (self._own, start) not in self._lives:
                 ids = ArenaIds(self._counter, start, window.unique)
@@ -179,14 +178,9 @@ class Windows:
         """This host's figures of those windows that the ring still has."""
         if not starts:
             return {}
-        back = (self._counter.published() - min(starts)) // self._seconds + 2
-        records = self._counter.closed(max(0, min(back, ring.RECORDS)))
+        found = ring.windows_after(self._counter, min(starts) - self._seconds)
         wanted = set(starts)
-        return {
-            record.window_start: Window.from_record(record)
-            for record in records
-            if record.window_start in wanted
-        }
+        return {window.window_start: window for window in found if window.window_start in wanted}
 
     def _let_go(self, published: int) -> None:
         """Settle the windows from the oldest on, up to the first that is still needed."""

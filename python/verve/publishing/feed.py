@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from verve import ring
 from verve.cluster.counted import Counted
-from verve.ring import windows_after
 from verve.sinks import KAFKA
 
 from . import ledger
@@ -68,13 +67,13 @@ class RingFeed:
 
     def after(self, cursor: int) -> list[Window]:
         """The published windows that start after `cursor`."""
-        return windows_after(self._counter, cursor)
+        return ring.windows_after(self._counter, cursor)
 
     def behind(self, cursor: int, *, everything: bool) -> list[Window]:
         """A ledger that was removed or set aside gets back what the ring holds."""
         if not everything:
             return []
-        return [w for w in windows_after(self._counter, 0) if w.window_start <= cursor]
+        return [w for w in ring.windows_after(self._counter, 0) if w.window_start <= cursor]
 
     def recorded(self, windows: list[Window]) -> None:
         """They stay in the ring."""
@@ -138,7 +137,7 @@ class ClusterFeed:
     def after(self, cursor: int) -> list[Window]:
         """Those that are known without a break, by the windows of the ring."""
         found: list[Window] = []
-        for sealed in windows_after(self._counter, cursor):
+        for sealed in ring.windows_after(self._counter, cursor):
             with self._lock:
                 known = self._windows.get(sealed.window_start)
             window = known or self._forgotten(sealed)
