@@ -177,8 +177,32 @@ class RedisServer:
         return next(line.partition(":")[2] for line in lines if line.startswith(f"{name}:"))
 
 
-class RedisCluster:
-    """Three masters that share the slots; with `replicas`, each has one."""
+class _Replicated:
+    """A master and its replica, that takes its place."""
+
+    master: RedisServer
+    replica: RedisServer
+
+    def hold_replica(self) -> None:
+        """From here on the replica hears of nothing that the master acknowledges."""
+        self.replica.pause()
+        # What is on its way to it already it would still read.
+        self.master.command("CLIENT", "KILL", "TYPE", "replica")
+
+    def release_replica(self) -> None:
+        """Let it go on with what it knows."""
+        self.replica.resume()
+
+    def kill_master(self) -> None:
+        """Kill it; the others notice after their patience."""
+        self.master.kill()
+
+
+class RedisCluster(_Replicated):
+    """Three masters that share the slots; with `replicas`, each has one.
+
+    `master` and `replica` are the first of each.
+    """
 
     def __init__(
         self, directory: Path, *config: str, replicas: bool = False, patience_ms: int = 1_500
@@ -190,6 +214,9 @@ class RedisCluster:
         )
         count = 6 if replicas else 3
         self.nodes = [RedisServer(directory / f"node-{n}", *arguments) for n in range(count)]
+        self.master = self.nodes[0]
+        if replicas:
+            self.replica = self.nodes[3]
 
     @property
     def servers(self) -> Sequence[RedisServer]:
@@ -221,26 +248,12 @@ class RedisCluster:
         for node in self.nodes[:3]:
             node.command(*words)
 
-    def hold_replica(self) -> None:
-        """From here on the first master's replica hears of nothing that it acknowledges."""
-        self.nodes[3].pause()
-        # What is on its way to it already it would still read.
-        self.nodes[0].command("CLIENT", "KILL", "TYPE", "replica")
-
-    def release_replica(self) -> None:
-        """Let it go on with what it knows."""
-        self.nodes[3].resume()
-
-    def kill_master(self) -> None:
-        """Kill the first one; the others notice."""
-        self.nodes[0].kill()
-
     def wait_failover(self) -> None:
         """Wait until the replica has taken the place of the first master, and all know."""
 
         def done() -> bool:
             known = [bytes(node.command("CLUSTER", "INFO")) for node in self.nodes if node.runs]
-            is_master = self.nodes[3].info("role") == "master"
+            is_master = self.replica.info("role") == "master"
             return is_master and all(b"cluster_state:ok" in text for text in known)
 
         wait_until(lambda: done() or None, "a failover", 40)
@@ -275,7 +288,7 @@ class RedisCluster:
         return all(node.info("master_link_status") == "up" for node in self.nodes[3:])
 
 
-class Sentinels:
+class Sentinels(_Replicated):
     """A master and a replica, watched by three sentinels."""
 
     SERVICE = "verve"
@@ -328,20 +341,6 @@ class Sentinels:
         with contextlib.ExitStack() as all_:
             for one in [self.master, self.replica, *self.sentinels]:
                 all_.callback(one.stop)
-
-    def hold_replica(self) -> None:
-        """From here on the replica hears of nothing that the master acknowledges."""
-        self.replica.pause()
-        # What is on its way to it already it would still read.
-        self.master.command("CLIENT", "KILL", "TYPE", "replica")
-
-    def release_replica(self) -> None:
-        """Let it go on with what it knows."""
-        self.replica.resume()
-
-    def kill_master(self) -> None:
-        """The sentinels notice after a second."""
-        self.master.kill()
 
     def fail_over(self) -> None:
         """Make the replica the master while both are well; the sentinels demote the other."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import random
 import time
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from tests.certificates import certificate
-from tests.redis import PATIENT_MS, Connection, FaultProxy, RedisCluster, RedisServer, Sentinels
+from tests.redis import Connection, FaultProxy, RedisCluster, RedisServer, Sentinels
 from verve.stores import RedisClient, RedisKeys, RedisSets, Store, StoreError, Tally, Trouble
 from verve.stores.address import Address
 from verve.stores.base import MARKER_BYTES, RETENTION_SECONDS, SHARDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     Rig = RedisServer | RedisCluster | Sentinels
@@ -37,11 +36,8 @@ PLACES: dict[str, Callable[[Path], Rig]] = {
     "cluster": RedisCluster,
     "sentinels": Sentinels,
 }
-SHARED: dict[str, Callable[[Path], Rig]] = {
-    "single": RedisServer,
-    "cluster": functools.partial(RedisCluster, patience_ms=PATIENT_MS),
-    "sentinels": functools.partial(Sentinels, patience_ms=PATIENT_MS),
-}
+# The fixtures of those that all tests share.
+SHARED = {"single": "single", "cluster": "masters", "sentinels": "watched"}
 CASES = [
     ("sets", "single"),
     ("sets", "cluster"),
@@ -128,19 +124,15 @@ def marker(number: int) -> bytes:
     return b"m" + number.to_bytes(MARKER_BYTES - 1, "big")
 
 
-@pytest.fixture(scope="module")
-def redis_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Rig]]:
+@pytest.fixture
+def redis_at(request: pytest.FixtureRequest) -> Callable[[str], Rig]:
     """Each kind of Redis, once for all tests that leave it as it was."""
-    running: dict[str, Rig] = {}
 
     def find(kind: str) -> Rig:
-        if kind not in running:
-            running[kind] = SHARED[kind](tmp_path_factory.mktemp(kind) / "redis").__enter__()
-        return running[kind]
+        found: Rig = request.getfixturevalue(SHARED[kind])
+        return found
 
-    yield find
-    for one in running.values():
-        one.__exit__(None, None, None)
+    return find
 
 
 @pytest.fixture(params=CASES, ids="-".join)
