@@ -99,11 +99,14 @@ class Killing:
                 self.lives.append(read(path, latest))
                 path.unlink(missing_ok=True)
 
+    def enough(self, kills: int) -> bool:
+        """Whether that many were killed, and one of them at least inside a call."""
+        return sum(self.stages.values()) >= kills and any(life.pending for life in self.lives)
+
     def check_lives(self) -> None:
         """The writers did what they are there for, and no id was refused."""
         assert sum(len(life.calls) for life in self.lives) > 0
         assert not [reason for life in self.lives for reason in life.refusals()]
-        assert any(life.pending for life in self.lives), "nobody was killed inside a call"
 
 
 def _stage(task: Task) -> str:
@@ -125,7 +128,7 @@ def test_no_acknowledged_id_and_no_window_is_lost(
     with Observer(segment, WINDOW, MAX_IDS) as observer:
         victims = [killing.start() for _ in range(AT_ONCE)]
         heapq.heapify(victims)
-        for _ in range(scale(1_000)):
+        while not killing.enough(scale(1_000)):
             victim = heapq.heappop(victims)
             time.sleep(max(0.0, victim.dies_at - time.time()))
             killing.kill(victim)
@@ -144,7 +147,7 @@ def test_a_window_goes_on_after_all_processes_were_killed_at_once(
 ) -> None:
     killing = Killing(segment, tmp_path, seed, frozen_at=NOW)
     window = int(NOW) - int(NOW) % 60
-    for _ in range(scale(100)):
+    while not killing.enough(scale(100) * AT_ONCE):
         victims = [killing.start() for _ in range(AT_ONCE)]
         time.sleep(killing.chance.uniform(0, 0.05))
         killing.kill(*victims)
