@@ -122,6 +122,12 @@ class Gate:
 _OK = answer(200)
 
 
+async def _rounds() -> None:
+    """Some rounds of the loop: a moment may be one round where the machine stands still."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 class Receiver:
     """One server, in a thread of its own."""
 
@@ -175,7 +181,7 @@ class Receiver:
         self._loop.run_forever()
         server.close()
         # Who was just let in gets to `_serve`, and so onto the list of those to close.
-        self._loop.run_until_complete(asyncio.sleep(0.01))
+        self._loop.run_until_complete(_rounds())
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
@@ -185,7 +191,7 @@ class Receiver:
             with contextlib.suppress(AttributeError):
                 writer.transport.abort()
         # What was aborted is closed a moment later.
-        self._loop.run_until_complete(asyncio.sleep(0.01))
+        self._loop.run_until_complete(_rounds())
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

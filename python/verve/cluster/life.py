@@ -16,7 +16,7 @@ from verve.window import Key, Window
 from .closing import Closing, LostError
 from .counted import Counted
 from .hosts import lives
-from .ids import GoneError
+from .ids import ArenaIds, GoneError
 from .markers import register
 from .publisher import Attempt
 from .spill_file import DamagedError, SpilledIds
@@ -148,6 +148,8 @@ class Life:
         # By Redis's time too: what is written of a window that is older is gone at once.
         if self.expire(state.now / 1_000):
             return 0.0
+        if self._was_left(state):
+            self.ids = ArenaIds(self._parts.counter, self.window_start, 0)
         if self.ids is not None and not self._is_needless(state, self.ids):
             if not self._registered:
                 await self._register(self.ids)
@@ -214,6 +216,14 @@ class Life:
             and record is not None
             and record.complete
             and not state.asks_for_revision
+        )
+
+    def _was_left(self, state: State) -> bool:
+        """Whether a leader let it go, for having no ids here, and did not come to close it."""
+        standing = state.hosts.get(self.host)
+        is_open = standing is not None and not standing.complete
+        return (
+            is_open and self.ids is None and self._figures is not None and not self._figures.unique
         )
 
     async def _register(self, ids: Ids) -> None:

@@ -37,7 +37,7 @@ class Feed(Protocol):
         """Take a revision of a window; the same one may come again, or later with `delivers`."""
 
     def known(self) -> Sequence[Window]:
-        """What the ledger holds of the last windows."""
+        """What the ledger holds of the windows of the ring, newest first."""
         ...
 
     def delivered(self, key: Key, revision: int) -> bool:

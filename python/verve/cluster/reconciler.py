@@ -47,6 +47,8 @@ _COUNT_PACE = 0.5
 _REPORT_PACE = 0.2
 _LEAVE_SECONDS = 1.0
 _FORGET_EVERY = 3_600.0
+_REMEMBERED = 64
+"""Records of the ledger that are put back into a Redis that lost them."""
 
 
 class Reconciler:
@@ -141,7 +143,7 @@ class Reconciler:
         try:
             while not self._stopped and self._lease.holds():
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOCAL_PACE):
+                    async with asyncio.timeout(_until_next(_LOCAL_PACE)):
                         await self._over.wait()
                 if any(task.done() for task in tasks):
                     # They take turns for ever: `run` begins anew.
@@ -173,7 +175,12 @@ class Reconciler:
             except Exception as error:  # noqa: BLE001 - the loop must outlive any surprise
                 if backoff.failed():
                     self._notices.put(events.LEADER_STUMBLED, error=repr(error))
-            await asyncio.sleep(max(pace, backoff.remaining))
+            await asyncio.sleep(max(_until_next(pace), backoff.remaining))
+
+
+def _until_next(pace: float) -> float:
+    """Seconds until the next multiple of `pace`: all who take turns wake the thread together."""
+    return pace - time.monotonic() % pace
 
 
 class _Turns:
@@ -313,8 +320,10 @@ class _Turns:
         if parts.watch.losses == self._losses:
             return
         if self._losses < 0:
-            for window in await asyncio.to_thread(parts.feed.known):
+            known = await asyncio.to_thread(parts.feed.known)
+            for window in known[:_REMEMBERED]:
                 self._remember(window)
+            self.windows.take_up(known)
         losses = parts.watch.losses
         for start, record in reversed(parts.records.all()):
             step = await parts.states.restore(start, record)

@@ -75,6 +75,19 @@ class Windows:
                 self._unseen.add(start)
         self._look_on()
 
+    def take_up(self, known: Iterable[Window]) -> None:
+        """Look at windows that a leader before let go for having no ids, and saw no record of.
+
+        `known` are those of the ledger.
+        """
+        seen = {w.window_start for w in known if w.revision and w.window_seconds == self._seconds}
+        before = ring.windows_after(self._counter, self._followed - ring.RECORDS * self._seconds)
+        self._unseen.update(
+            window.window_start
+            for window in before
+            if window.unique == 0 and window.window_start not in seen
+        )
+
     def _look_on(self) -> None:
         """Begin the lives of windows to be looked at: the newest first, not too many at once."""
         room = MOST_WATCHED - sum(life.ids is None for life in self._lives.values())

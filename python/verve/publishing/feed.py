@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 10
 """How long after the grace a window is waited for that no leader looks at any more."""
-REMEMBERED = 64
-"""Windows that a new leader looks up, to put their records back should Redis have lost them."""
 
 
 def own_count(counter: Counter, sealed: Window) -> Counted:
@@ -121,9 +119,9 @@ class ClusterFeed:
         self._wake()
 
     def known(self) -> list[Window]:
-        """What the ledger holds of the last windows."""
+        """What the ledger holds of the windows of the ring, newest first."""
         try:
-            return ledger.rows(ledger.path_of(self._settings), limit=REMEMBERED)
+            return ledger.rows(ledger.path_of(self._settings), limit=ring.RECORDS)
         except ledger.LedgerError:
             return []
 
