@@ -39,10 +39,16 @@ REASONS = (
     Reason("start-up", "*", START, ("The parent imports", "A worker that is forked")),
     Reason("idle", "*", IDLE, ("A leader that stopped", "All in all")),
     Reason("memory", "*", START, ("At rest",)),
+    Reason("table-single-1m", "*", SINGLE, ("lies in the caches", "takes 23 ns")),
     Reason("table-single*", "*", SINGLE, ("Alone on a core", "in the way of the next insert")),
-    Reason("table-growing*", "*", GROWING, ("From empty", "it was left, since")),
+    Reason(
+        "table-growing*",
+        "*",
+        GROWING,
+        ("From empty", "a table of six extents", "it was left, since"),
+    ),
     Reason("batch-*", "", GROWING, ("From empty",)),
-    Reason("table-batch*", "*", AHEAD, ("32 places ahead",)),
+    Reason("table-batch*", "*", AHEAD, ("32 places ahead", "At 1 M ids", "three to four")),
     Reason("table-memory", "*", EXTENTS, ("each further one four times",)),
 )
 
