@@ -203,6 +203,7 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    gc.collect()  # what earlier tests left is not to be given back meanwhile
     before = descriptors()
     for _ in range(50):
         with Counter(tmp_path / "segment", max_ids=100) as counter, Counter(max_ids=100) as other:
@@ -248,7 +249,8 @@ def test_close_while_threads_count() -> None:
     for _ in range(20):
         counting = Counting()
         counting.begun.wait()
-        time.sleep(0.002)
+        while not any(counting.answered):
+            time.sleep(0.001)
         counting.counter.close()
         for thread in counting.threads:
             thread.join()

@@ -37,7 +37,7 @@ class Windows:
         self._own = parts.fleet.card.id
         self._lives: dict[tuple[str, int], Life] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._followed = self._counter.settled()
+        self._before = self._followed = self._counter.settled()
         self._unseen: set[int] = set()
         self._old_told = 0.0
         self.has_looked = False
@@ -81,11 +81,14 @@ class Windows:
         `known` are those of the ledger.
         """
         seen = {w.window_start for w in known if w.revision and w.window_seconds == self._seconds}
-        before = ring.windows_after(self._counter, self._followed - ring.RECORDS * self._seconds)
+        left = ring.windows_after(self._counter, self._before - ring.RECORDS * self._seconds)
         self._unseen.update(
             window.window_start
-            for window in before
-            if window.unique == 0 and window.window_start not in seen
+            for window in left
+            # What ended since is followed anyway, with all that this host has of it.
+            if window.window_start <= self._before
+            and window.unique == 0
+            and window.window_start not in seen
         )
 
     def _look_on(self) -> None:
