@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import Address, Kind
 from .base import Trouble
 from .errors import error_named, failures, told
-from .opening import CONNECTIONS, TIMEOUT, opened, tls_files
+from .opening import CONNECTIONS, opened, tls_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
@@ -148,13 +147,11 @@ class RedisClient:
         connection = await pool.get_connection()
         try:
             await connection.send_packed_command(commands)
-            # One timer, where redis-py sets one for each reply.
-            async with asyncio.timeout(TIMEOUT):
-                for _ in commands:
-                    try:
-                        replies.append(await connection.read_response(timeout=math.inf))
-                    except refused as error:
-                        refusal = refusal or error
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except refused as error:
+                    refusal = refusal or error
         except BaseException:
             # Replies that nobody read must not be the next one's.
             await connection.disconnect(nowait=True)
