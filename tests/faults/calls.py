@@ -10,6 +10,8 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.children import Board
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ ZERO = frozenset(range(100, 110))
 ONE = frozenset(range(-5, 0))
 BATCH = range(1_000, 1_040)
 MANY = range(200_000)
+FILLED = range(1_000_000, 1_060_000)
+"""Ids that a table is filled with until it grows: the first 38,000 in any case, and never all."""
 FEW = range(-10, 0)
 
 
@@ -41,11 +45,13 @@ class Call:
     now: int = 1
     may: Mapping[int, frozenset[int]] = field(default_factory=dict)
     prepare: Callable[[Counter], object] = lambda _counter: None
+    filled: frozenset[int] = frozenset()
+    max_ids: int = 100
 
     @property
     def must(self) -> dict[int, frozenset[int]]:
         """What was acknowledged before the call."""
-        return {0: ZERO, 1: ONE}
+        return {0: ZERO, 1: ONE | self.filled}
 
 
 def _attach(_counter: Counter, path: Path) -> None:
@@ -75,6 +81,17 @@ def _lead(counter: Counter, _path: Path) -> None:
     counter.resign()
 
 
+def _fill(counter: Counter) -> None:
+    """Count ids until the table grows: from the next one on, each call moves some of them."""
+    counter.add_many(array("q", FILLED[:38_000]))
+    slots = counter.stats()["window_slots"]
+    for id in FILLED[38_000:]:
+        counter.add(id)
+        if counter.stats()["window_slots"] != slots:
+            return
+    pytest.fail("the table does not grow")
+
+
 NEW = frozenset({77})
 CALLS = {
     "add": Call(lambda c, _: c.add_in_window(77), may={1: NEW}),
@@ -85,6 +102,13 @@ CALLS = {
         lambda c, _: c.add_many_by_window(BATCH), now=2, may={2: frozenset(BATCH)}
     ),
     "add after a pause": Call(lambda c, _: c.add_in_window(77), now=4, may={4: NEW}),
+    "add while it grows": Call(
+        lambda c, _: c.add_in_window(77),
+        may={1: NEW | frozenset(FILLED)},
+        prepare=_fill,
+        filled=frozenset(FILLED[:38_000]),
+        max_ids=len(FILLED) * 3,
+    ),
     "seal": Call(lambda c, _: c.seal().unique),
     "closed": Call(lambda c, _: len(c.closed()), now=2),
     "tend": Call(lambda c, _: c.tend(), now=2),

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from tests.faults.calls import Call
 
-MAX_IDS = 100
-
 
 def start_of(window: int) -> int:
     """Seconds since the epoch at which a window begins."""
@@ -43,7 +41,7 @@ class Stepped:
         self.path = folder / "segment"
         self._held = contextlib.ExitStack()
         board_path = folder / "board"
-        opening = Opening(self.path, max_ids=MAX_IDS, wall=START)
+        opening = Opening(self.path, max_ids=CALLS[name].max_ids, wall=START)
         self.child = Child(make, opening, board_path, name)
         self._held.callback(self.child.close)
         self.child.receive()

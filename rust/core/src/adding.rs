@@ -66,7 +66,9 @@ impl Counter {
         let mixed = self.mix().forward(id);
         // Asked for before the clock and the announcement, it is there when they are done.
         let likely = self.turn().current();
-        self.table(likely.arena(), likely.start()).prefetch(mixed, 1);
+        let table = self.table(likely.arena(), likely.start());
+        let mut view = table.view();
+        view.prefetch(mixed);
         let mut late = false;
         loop {
             let word = self.enter(seat, self.now_window())?;
@@ -74,7 +76,8 @@ impl Counter {
             // Relaxed throughout: figures. Counted before the insert, so that requests are never
             // fewer than ids.
             counts.requests.fetch_add(1, Ordering::Relaxed);
-            let inserted = self.table(word.arena(), word.start()).insert(mixed);
+            let inserted =
+                if word == likely { view.insert(mixed) } else { self.insert_in(word, mixed) };
             match inserted {
                 Ok(Insert::New | Insert::Present) => {
                     if inserted == Ok(Insert::New) {
@@ -100,6 +103,11 @@ impl Counter {
                 }
             }
         }
+    }
+
+    #[cold]
+    fn insert_in(&self, word: Word, mixed: u64) -> Result<Insert, Shortage> {
+        self.table(word.arena(), word.start()).insert(mixed)
     }
 
     /// Counts a batch of ids.
@@ -168,22 +176,20 @@ impl Counter {
         // Relaxed throughout: figures.
         counts.requests.fetch_add(ids.len() as u64, Ordering::Relaxed);
         let mut stretch = Stretch { recorded: 0, new: 0, sealed: false, ended: Ok(()) };
-        let extents = table.extents();
-        // With several extents each id asks for many lines, and the first cache holds few hundred.
-        let ahead = if extents == 1 { AHEAD } else { AHEAD / 4 };
+        let mut view = table.view();
         let mut mixed = [0; AHEAD];
-        for (place, &id) in ids.iter().take(ahead).enumerate() {
+        for (place, &id) in ids.iter().take(AHEAD).enumerate() {
             mixed[place] = self.mix().forward(id);
-            table.prefetch(mixed[place], extents);
+            view.prefetch(mixed[place]);
         }
         for at in 0..ids.len() {
-            let word = mixed[at & (ahead - 1)];
+            let word = mixed[at & (AHEAD - 1)];
             // One id's lines are asked for with each insert: whole blocks would wait for each other.
-            if let Some(&id) = ids.get(at + ahead) {
-                mixed[at & (ahead - 1)] = self.mix().forward(id);
-                table.prefetch(mixed[at & (ahead - 1)], extents);
+            if let Some(&id) = ids.get(at + AHEAD) {
+                mixed[at & (AHEAD - 1)] = self.mix().forward(id);
+                view.prefetch(mixed[at & (AHEAD - 1)]);
             }
-            match table.insert(word) {
+            match view.insert(word) {
                 Ok(Insert::New) => {
                     if let Some(place) = found.get_mut(stretch.new as usize) {
                         *place = ids[at];

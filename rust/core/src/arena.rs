@@ -5,7 +5,7 @@ use crate::layout::ARENAS_AT;
 use crate::platform;
 use crate::primitive::Ordering;
 use crate::segment::Segment;
-use crate::table::{Bucket, EXTENTS, GROWTH, Shortage, Storage, Table};
+use crate::table::{Bucket, EXTENTS, Shortage, Storage, Table};
 use crate::window::buckets_of_step;
 
 /// The buckets of one arena of a segment.
@@ -22,8 +22,8 @@ fn extent_range(first: usize, index: usize) -> (usize, usize) {
     if index == 0 {
         return (0, first);
     }
-    let grown = GROWTH.pow(index.min(EXTENTS) as u32 - 1);
-    (first.saturating_mul(1 + (grown - 1) / (GROWTH - 1)), first.saturating_mul(grown))
+    let times = 1 << index.min(EXTENTS);
+    (first.saturating_mul(times - 1), first.saturating_mul(times))
 }
 
 impl Storage for Arena<'_> {
@@ -86,11 +86,22 @@ impl Counter {
         self.front().arenas[arena].reserved.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the open extents of the table in `arena`.
+    /// Bytes of the extents of the table in `arena`, those that it has left included.
     pub(crate) fn used_bytes(&self, arena: usize, start: u8) -> u64 {
+        self.bytes_up_to(start, self.table(arena, start).extents().newest() + 1)
+    }
+
+    /// Slots of the extents in use of the table in `arena`.
+    pub(crate) fn slots(&self, arena: usize, start: u8) -> u64 {
         let extents = self.table(arena, start).extents();
-        let (at, count) = extent_range(buckets_of_step(start), extents - 1);
-        (((at + count) * size_of::<Bucket>()) as u64).min(self.front().header.arena_bytes)
+        let used = self.bytes_up_to(start, extents.newest() + 1);
+        (used - self.bytes_up_to(start, extents.oldest())) / size_of::<u64>() as u64
+    }
+
+    /// Bytes of the first `extents` extents.
+    fn bytes_up_to(&self, start: u8, extents: usize) -> u64 {
+        let (at, _) = extent_range(buckets_of_step(start), extents);
+        (at.saturating_mul(size_of::<Bucket>()) as u64).min(self.front().header.arena_bytes)
     }
 
     /// Makes `arena` as new, for a caller who has it alone; false if that has to be tried again.
@@ -131,6 +142,9 @@ impl Counter {
                 before.fetch_add(count.swap(0, Ordering::Relaxed), Ordering::Relaxed);
             }
             counts.acknowledged.store(0, Ordering::Relaxed);
+        }
+        for moved in &header.moved {
+            moved.store(0, Ordering::Relaxed);
         }
         // Release: stays behind the zeroing. The extents must not be forgotten before they are clean.
         header.extents.store(0, Ordering::Release);

@@ -83,9 +83,10 @@ pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Resu
             "a reference clock is ahead of the epoch: `{offset}` ns after the boot"
         )));
     }
-    // 3.25 slots an id: a first extent of up to 2.5 slots an id, and one more behind it.
+    // 3.5 slots an id: a first extent of up to 2.8 slots an id and one more behind it. Or, from empty,
+    // extents that double, of which the last that is whole and what is left have 1.75 at the least.
     let bucket = size_of::<Bucket>() as u64;
-    let buckets = (identity.max_ids * 13 / 4).div_ceil(8).max(8);
+    let buckets = (identity.max_ids * 7 / 2).div_ceil(8).max(8);
     let page = platform::page_size();
     let arena_bytes = (buckets * bucket).next_multiple_of(page);
     let length =

@@ -20,7 +20,7 @@ pub struct Stats {
     pub arenas: [usize; 3],
     /// Bytes of the arenas that have storage behind them.
     pub arena_bytes: u64,
-    /// Slots of the current table's open extents.
+    /// Slots of the current table's extents in use.
     pub slots: u64,
     /// Process ids of the live processes.
     pub processes: Vec<u32>,
@@ -56,7 +56,7 @@ impl Counter {
             distrusted: clock.distrusted.load(Ordering::Relaxed) != 0,
             max_ids: header.max_ids,
             identity: header.identity,
-            slots: self.used_bytes(word.arena(), word.start()) / 8,
+            slots: self.slots(word.arena(), word.start()),
             ..Stats::default()
         };
         for (arena, its) in front.arenas.iter().enumerate() {

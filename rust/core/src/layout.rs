@@ -20,7 +20,7 @@ use crate::window::ARENAS;
 /// The first eight bytes of every segment of any format: `VERVESEG`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
 /// Number of this format. Counted up with every change of what this file describes.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// Processes that may be attached at once.
 pub const SLOTS: usize = 256;
 /// Kinds of refusals that are counted.

@@ -57,6 +57,7 @@ mod counter;
 pub mod endpoint;
 #[cfg(not(loom))]
 mod error;
+mod extent;
 #[cfg(not(loom))]
 mod figures;
 #[cfg(not(loom))]
@@ -71,6 +72,7 @@ mod locks;
 #[cfg(not(loom))]
 mod mapping;
 pub mod mix;
+mod moving;
 #[cfg(not(loom))]
 mod outgoing;
 #[cfg(not(loom))]

@@ -17,7 +17,13 @@ pub enum Site {
     /// The compare-and-swap that takes an empty slot of the table.
     ClaimSlot = 1,
     /// The compare-and-swap that puts `SEALED` into the first empty slot of a bucket.
-    FreezeSlot,
+    CloseBucket,
+    /// The release of that, behind the word of open extents, which says why it was closed.
+    MeetClosed,
+    /// Closing a bucket before its ids are copied.
+    CloseBeforeCopy,
+    /// Leaving an extent behind the copies of all its ids.
+    LeaveExtent,
     /// The sealed bit in the word of open extents, set before the buckets are passed over.
     FreezeExtents,
     /// The release of the word of open extents, behind the storage of the extent.

@@ -70,12 +70,17 @@ impl Counter {
 
     /// Distinct ids so far of the window that the caller has entered.
     fn unique(&self, seat: &Seat, word: Word, counted: &Counted) -> u64 {
-        if self.is_certain(seat, word.arena()) { counted.new } else { self.scan(word) }
+        if self.is_certain(seat, word.arena()) {
+            counted.new
+        } else {
+            self.table(word.arena(), word.start()).count()
+        }
     }
 
     /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
-    /// count once it is sealed; those of the whole cluster, where they were noted and are more. `None` while it is being sealed, unless `sealing` is to be done here,
-    /// and for a window that is not kept any more.
+    /// count once it is sealed; those of the whole cluster, where they were noted and are more. `None`
+    /// while it is being sealed, unless `sealing` is to be done here, and for a window that is not kept
+    /// any more.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
@@ -110,12 +115,6 @@ impl Counter {
             && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
     }
 
-    fn scan(&self, word: Word) -> u64 {
-        let mut count = 0;
-        self.table(word.arena(), word.start()).for_each(|_| count += 1);
-        count
-    }
-
     /// The ids of the current window, or of a closed one whose arena is still held; in no order.
     ///
     /// # Errors
@@ -132,10 +131,9 @@ impl Counter {
                 self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?
             }
         };
-        let mut ids = Vec::new();
-        self.table(arena, start).for_each(|word| ids.push(self.mix().backward(word)));
+        let words = self.table(arena, start).words();
         announced.leave(arena);
-        Ok(ids)
+        Ok(words.into_iter().map(|word| self.mix().backward(word)).collect())
     }
 
     /// Enters the arena of a window whose ids are there still.

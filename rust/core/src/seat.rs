@@ -10,7 +10,7 @@ use crate::outgoing::Outgoing;
 use crate::primitive::{AtomicU64, Ordering};
 use crate::segment::Segment;
 use crate::table::{ArenaHeader, UNCERTAIN};
-use crate::window::ARENAS;
+use crate::window::{ARENAS, Word};
 
 /// One attachment of one process.
 #[derive(Debug)]
@@ -27,10 +27,19 @@ pub(crate) struct Seat {
     upkeep: AtomicBool,
     /// Windows whose ids are kept for a reader, with their arenas.
     pub(crate) held: Mutex<Vec<(u64, usize)>>,
+    /// How far upkeep has moved again what somebody left.
+    pub(crate) growth: Mutex<Growth>,
     /// What this process knows of the lease.
     pub(crate) lease: Mutex<crate::lease::View>,
     /// New ids that this process is to send; a forked child has a seat, and so a queue, of its own.
     pub(crate) outgoing: Outgoing,
+}
+
+/// A table's extent that waits for somebody who took a chunk of it, and the chunk that upkeep has come to.
+#[derive(Debug, Default)]
+pub(crate) struct Growth {
+    pub(crate) at: Option<(Word, usize)>,
+    pub(crate) chunk: usize,
 }
 
 /// The right to do upkeep, for one thread of the process.
@@ -64,6 +73,7 @@ impl Seat {
             populated: Default::default(),
             upkeep: AtomicBool::new(false),
             held: Mutex::default(),
+            growth: Mutex::default(),
             lease: Mutex::default(),
             outgoing: Outgoing::new(),
         })

@@ -1,35 +1,25 @@
-//! The table of one arena: buckets of one cache line, walked in order, never moved.
+//! The table of one arena: buckets of one cache line, walked in order.
 //!
 //! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed
-//! word of one id, or is [`SEALED`]. An id walks up to [`WALK`] buckets of the first extent and takes
-//! the first empty slot; if all are full it goes on in the next extent. A slot is never freed inside
-//! a window, so "this walk is full" stays true, every thread walks the same path, and two threads
-//! with the same id meet on the same slot.
+//! word of one id, or is [`SEALED`]. An id walks up to [`WALK`] buckets of an extent and takes the
+//! first empty slot; if all are full, or one is closed, it goes on in the next extent. A slot is never
+//! freed inside a window, so "this walk is full" stays true, every thread walks the same path, and two
+//! threads with the same id meet on the same slot.
 //!
-//! Freezing puts [`SEALED`] into the first empty slot of each bucket: since a bucket is filled
-//! from the front, it cannot change after that.
+//! A table that is full opens an extent of twice the size, to which its ids move: see
+//! [`crate::moving`]. Freezing closes all buckets: since a bucket is filled from the front, and closed
+//! in its first empty slot, it cannot change after that.
 
+use crate::bucket::Answer;
 pub use crate::bucket::{Bucket, EMPTY, Insert, SEALED, SLOTS};
+pub use crate::extent::{EXTENTS, Extents, WALK};
+use crate::extent::{Extent, SEALED_BIT};
 use crate::line;
-use crate::primitive::{AtomicU64, Ordering, Site, ordering, strong};
+use crate::primitive::{AtomicU64, Ordering, Site, fence, ordering, strong};
 
-/// Buckets that an id may walk in the first extent. Of eight, none goes on at a load of 0.55; of
-/// four, one in 30,000 does, and opens the next extent for everybody.
-pub const WALK: usize = if cfg!(loom) { 2 } else { 8 };
-/// Buckets that an id may walk in each extent behind the first: looking through the full ones is
-/// what a growing table is slow for.
-pub const WALK_BEYOND: usize = if cfg!(loom) { 2 } else { 4 };
-/// Each extent behind the second has this many times the buckets of the one before. The second is
-/// as large as the first.
-pub const GROWTH: usize = 4;
-/// Extents that a table may have; the last ones would be larger than any memory.
-pub const EXTENTS: usize = 16;
+/// Buckets between the one that is being closed and the one that is asked for.
+const CLOSE_AHEAD: usize = 32;
 
-/// Buckets between the one that is being frozen and the one that is asked for.
-const FREEZE_AHEAD: usize = 32;
-
-/// Set in [`ArenaHeader::extents`] and [`ArenaHeader::flags`] once the table is being frozen.
-const SEALED_BIT: u64 = 1 << 63;
 /// Set in [`ArenaHeader::flags`] when the id whose mixed word is `EMPTY` is present.
 const HAS_EMPTY: u64 = 1;
 /// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`SEALED`] is present.
@@ -43,7 +33,7 @@ pub const UNCERTAIN: u64 = 4;
 pub struct ArenaHeader {
     /// What the arena is used for; see [`crate::window::State`].
     pub state: AtomicU64,
-    /// Extents opened beyond the first, and the bit that says that no more may be.
+    /// Which extents are in use; see [`Extents`].
     pub extents: AtomicU64,
     /// The two ids that cannot stand in a slot, the bit that says that they may not come any more,
     /// and [`UNCERTAIN`].
@@ -52,6 +42,8 @@ pub struct ArenaHeader {
     /// the arena, lowered only by whoever has it alone.
     pub reserved: AtomicU64,
     spare: [u64; 12],
+    /// How far the ids of each extent have moved to the next; see [`crate::moving`].
+    pub moved: [AtomicU64; EXTENTS],
 }
 
 impl Default for ArenaHeader {
@@ -62,14 +54,15 @@ impl Default for ArenaHeader {
             flags: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             spare: [0; 12],
+            moved: core::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
 
 /// Where the buckets of an arena come from.
 pub trait Storage {
-    /// The buckets of extent `index` of a table whose first extent has `first` buckets; empty
-    /// where the arena ends. Only an open extent may be asked for.
+    /// The buckets of extent `index` of a table whose first extent has `first` buckets: `first << index`
+    /// of them, or fewer where the arena ends. Only an open extent may be asked for.
     fn extent(&self, first: usize, index: usize) -> &[Bucket];
     /// Makes sure that extent `index` has storage behind it, without opening it.
     ///
@@ -90,15 +83,9 @@ pub enum Shortage {
 /// One arena's table: header, storage and the number of buckets of its first extent.
 #[derive(Debug)]
 pub struct Table<'a, S: Storage> {
-    header: &'a ArenaHeader,
+    pub(crate) header: &'a ArenaHeader,
     storage: S,
     first: usize,
-}
-
-/// Outcome of one walk.
-enum Walk {
-    Done(Insert),
-    Full,
 }
 
 impl<'a, S: Storage> Table<'a, S> {
@@ -107,49 +94,64 @@ impl<'a, S: Storage> Table<'a, S> {
         Self { header, storage, first }
     }
 
-    /// Inserts a mixed word.
+    /// The table as it is now, to insert into.
+    #[inline]
+    #[must_use]
+    pub fn view(&self) -> View<'_, 'a, S> {
+        let extents = self.extents();
+        // Never cut off: the first extent is made so, and no other would have taken over.
+        let buckets = self.storage.extent(self.first, extents.oldest());
+        let oldest = Extent { buckets, whole: true };
+        View { table: self, extents, oldest, is_moving: self.is_moving(extents) }
+    }
+
+    /// Inserts one mixed word; see [`View::insert`].
     ///
     /// # Errors
-    /// [`Shortage`] when no slot and no further extent is to be had; nothing has changed then.
+    /// As for [`View::insert`].
     #[inline]
     pub fn insert(&self, word: u64) -> Result<Insert, Shortage> {
-        if word == EMPTY || word == SEALED {
-            return Ok(self.insert_flag(if word == EMPTY { HAS_EMPTY } else { HAS_SEALED }));
-        }
-        match walk(self.storage.extent(self.first, 0), word, 0) {
-            Walk::Done(insert) => Ok(insert),
-            Walk::Full => self.insert_beyond(word),
-        }
+        self.view().insert(word)
     }
 
+    /// Inserts a word that is in no extent before `index`, and cannot come into one any more.
     #[inline(never)]
-    fn insert_beyond(&self, word: u64) -> Result<Insert, Shortage> {
-        self.prefetch(word, self.extents());
-        let mut index = 1;
+    pub(crate) fn insert_from(&self, mut index: usize, word: u64) -> Result<Insert, Shortage> {
         loop {
-            // Acquire: pairs with the Release in `open`, behind which the extent has storage.
-            let opened = self.header.extents.load(Ordering::Acquire);
-            if index as u64 > opened & !SEALED_BIT {
-                if opened & SEALED_BIT != 0 {
-                    return Ok(Insert::Sealed);
-                }
-                self.open(opened, index)?;
-                continue;
+            match self.extent(index).insert(word) {
+                Answer::New => return Ok(Insert::New),
+                Answer::Present => return Ok(Insert::Present),
+                // Acquire: pairs with the Release of whoever closed the bucket. What he had seen, or
+                // done, is in the word that is read now.
+                Answer::Closed => fence(Ordering::Acquire),
+                Answer::Full => {}
             }
-            match walk(self.storage.extent(self.first, index), word, index) {
-                Walk::Done(insert) => return Ok(insert),
-                Walk::Full => index += 1,
+            let extents = self.extents();
+            if index < extents.newest() {
+                index += 1;
+            } else if extents.are_sealed() {
+                return Ok(Insert::Sealed);
+            } else {
+                self.open_behind(extents)?;
             }
         }
     }
 
-    /// Opens extent `index`, unless someone else did or the table is being frozen.
-    fn open(&self, opened: u64, index: usize) -> Result<(), Shortage> {
+    /// Opens the extent behind the newest of `extents`, unless the word has changed.
+    fn open_behind(&self, extents: Extents) -> Result<(), Shortage> {
+        let index = extents.newest() + 1;
+        if index == EXTENTS {
+            return Err(Shortage::Full);
+        }
         self.storage.reserve(self.first, index)?;
-        // Release: pairs with the Acquire loads of `extents`. A failure is read again by the caller.
+        // Release: pairs with the Acquire in `extents`. A failure is read again by the caller.
         let release = ordering(Site::OpenExtent, Ordering::Release);
-        let _ =
-            self.header.extents.compare_exchange(opened, opened + 1, release, Ordering::Relaxed);
+        let _ = self.header.extents.compare_exchange(
+            extents.word(),
+            extents.opened().word(),
+            release,
+            Ordering::Relaxed,
+        );
         Ok(())
     }
 
@@ -178,24 +180,23 @@ impl<'a, S: Storage> Table<'a, S> {
     /// Freezes the table and counts its ids. Any number of threads may do so at once, while
     /// others insert: all of them get the same count, and no id comes in behind it.
     pub fn freeze(&self) -> u64 {
-        // AcqRel: Acquire pairs with the Release in `open`, so that every extent that was opened
+        // AcqRel: Acquire pairs with the Release in `open_behind`, so that every extent that was opened
         // before is passed over; after this no further one can be opened.
-        let opened = if strong(Site::FreezeExtents) {
+        let extents = Extents::of(if strong(Site::FreezeExtents) {
             self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel)
         } else {
             self.header.extents.load(Ordering::Acquire)
-        };
+        });
         let flags = self.header.flags.fetch_or(SEALED_BIT, Ordering::Relaxed);
         let mut count = u64::from((flags & (HAS_EMPTY | HAS_SEALED)).count_ones());
-        for index in 0..=extents_beyond(opened) {
-            let buckets = self.storage.extent(self.first, index);
-            for (at, bucket) in buckets.iter().enumerate() {
-                // The processor's own look-ahead ends with each page.
-                if let Some(ahead) = buckets.get(at + FREEZE_AHEAD) {
-                    line::prefetch(ahead.slots());
-                }
-                count += bucket.freeze();
-            }
+        let is_moving = self.is_moving(extents);
+        for index in extents.oldest()..=extents.newest() {
+            let closed = self.close(index);
+            count += if is_moving && index == extents.oldest() { 0 } else { closed };
+        }
+        if is_moving {
+            // Behind the closing of all: what has not been copied by now never will be.
+            count += self.count_left(extents);
         }
         if !strong(Site::FreezeExtents) {
             self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel);
@@ -203,22 +204,56 @@ impl<'a, S: Storage> Table<'a, S> {
         count
     }
 
-    /// Passes over the mixed words that are present, in no order: a snapshot while others insert,
-    /// exact in a frozen table.
-    pub fn for_each(&self, visit: impl FnMut(u64)) {
-        self.visit_from(0, usize::MAX, visit);
+    /// Closes the buckets of an extent: the ids in them.
+    fn close(&self, index: usize) -> u64 {
+        let buckets = self.extent(index).buckets;
+        let mut count = 0;
+        for (at, bucket) in buckets.iter().enumerate() {
+            // The processor's own look-ahead ends with each page.
+            if let Some(ahead) = buckets.get(at + CLOSE_AHEAD) {
+                line::prefetch(ahead.slots());
+            }
+            count += bucket.close();
+        }
+        count
     }
 
-    /// As [`Table::for_each`], from bucket `position` of all extents on, up to the bucket with which
-    /// it has been `most` words: where to go on, or `None` at the end.
+    /// The number of words that are present: a snapshot while others insert.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let mut count = 0;
+        if self.visit_once(|_| count += 1) { count } else { self.words().len() as u64 }
+    }
+
+    /// The mixed words that are present, in no order: a snapshot while others insert.
+    #[must_use]
+    pub fn words(&self) -> Vec<u64> {
+        let mut words = Vec::new();
+        if !self.visit_once(|word| words.push(word)) {
+            words.sort_unstable();
+            words.dedup();
+        }
+        words
+    }
+
+    /// Passes over the words that are present: whether each came once. One that moves meanwhile may
+    /// come twice.
+    fn visit_once(&self, visit: impl FnMut(u64)) -> bool {
+        let before = self.extents();
+        self.visit_from(0, usize::MAX, visit);
+        before.are_sealed() || !self.is_moving(before) && self.extents() == before
+    }
+
+    /// Passes over the mixed words that are present, from bucket `position` of all extents on, up to the
+    /// bucket with which it has looked at `most`: where to go on, or `None` at the end. In a frozen table
+    /// each comes once; while others insert, one that moves may come twice.
     pub fn visit_from(
         &self,
         position: u64,
         most: usize,
         mut visit: impl FnMut(u64),
     ) -> Option<u64> {
-        // Acquire: as in `insert_beyond`.
-        let opened = self.header.extents.load(Ordering::Acquire);
+        let extents = self.extents();
         let flags = self.header.flags.load(Ordering::Relaxed);
         let mut visited = 0;
         for (flag, word) in [(HAS_EMPTY, EMPTY), (HAS_SEALED, SEALED)] {
@@ -228,13 +263,19 @@ impl<'a, S: Storage> Table<'a, S> {
             }
         }
         let mut passed = 0;
-        for index in 0..=extents_beyond(opened) {
-            let buckets = self.storage.extent(self.first, index);
-            let from = position.saturating_sub(passed).min(buckets.len() as u64);
+        for index in 0..=extents.newest() {
+            let buckets = self.extent(index).buckets;
+            // Those before the oldest were left.
+            let first = if index < extents.oldest() { u64::MAX } else { position };
+            let from = first.saturating_sub(passed).min(buckets.len() as u64);
+            let is_moving = index == extents.oldest() && self.is_moving(extents);
             for (at, bucket) in (passed + from..).zip(&buckets[from as usize..]) {
                 bucket.for_each(|word| {
                     visited += 1;
-                    visit(word);
+                    // Upwards, as words move: one that is passed by here is met further on.
+                    if !is_moving || !self.is_beyond(extents, word) {
+                        visit(word);
+                    }
                 });
                 if visited >= most {
                     return Some(at + 1);
@@ -245,81 +286,64 @@ impl<'a, S: Storage> Table<'a, S> {
         None
     }
 
-    /// Brings the walk of `word` nearer in the first `extents` extents: the first line in the last of
-    /// them, all lines in those before, which are mostly full.
-    #[inline]
-    pub fn prefetch(&self, word: u64, extents: usize) {
-        for index in 0..extents - 1 {
-            self.prefetch_walk(word, index);
-        }
-        let buckets = self.storage.extent(self.first, extents - 1);
-        if let Some(bucket) = buckets.get(position(buckets.len(), word, extents - 1)) {
-            line::prefetch(bucket.slots());
-        }
-    }
-
-    #[inline(never)]
-    fn prefetch_walk(&self, word: u64, index: usize) {
-        for bucket in path(self.storage.extent(self.first, index), word, index) {
-            line::prefetch(bucket.slots());
-        }
-    }
-
-    /// Extents that are open now.
+    /// Extents that are in use now.
     #[inline]
     #[must_use]
-    pub fn extents(&self) -> usize {
-        // Acquire: as in `insert_beyond`.
-        1 + extents_beyond(self.header.extents.load(Ordering::Acquire))
+    pub fn extents(&self) -> Extents {
+        // Acquire: pairs with the Release in `open_behind`, behind which an extent has storage, and with
+        // that in `leave`, behind which the ids of an extent stand in those after it.
+        Extents::of(self.header.extents.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn extent(&self, index: usize) -> Extent<'_> {
+        let buckets = self.storage.extent(self.first, index);
+        Extent { buckets, whole: buckets.len() == self.first << index }
     }
 }
 
-fn extents_beyond(opened: u64) -> usize {
-    (opened & !SEALED_BIT) as usize
+/// A table as it was when somebody looked: where to begin. It stays right when the table grows: the
+/// buckets of an extent that is left are full or closed, and keep their ids.
+#[derive(Debug)]
+pub struct View<'t, 'a, S: Storage> {
+    table: &'t Table<'a, S>,
+    extents: Extents,
+    oldest: Extent<'t>,
+    is_moving: bool,
 }
 
-/// The bucket at which the walk of `word` begins: the high half of a product, so that an extent
-/// may have any number of buckets (Lemire, "Fast random integer generation in an interval").
-/// Each extent looks at other bits first, so that a crowd in one is no crowd in the next.
-#[inline]
-fn position(buckets: usize, word: u64, extent: usize) -> usize {
-    let word = word.rotate_left(23 * extent as u32);
-    ((u128::from(word) * buckets as u128) >> 64) as usize
-}
-
-#[inline]
-fn walk_length(extent: usize) -> usize {
-    if extent == 0 { WALK } else { WALK_BEYOND }
-}
-
-/// The buckets of an extent that the walk of `word` passes, in order.
-#[inline]
-fn path(buckets: &[Bucket], word: u64, extent: usize) -> impl Iterator<Item = &Bucket> {
-    let mut at = position(buckets.len(), word, extent);
-    (0..walk_length(extent).min(buckets.len())).map(move |_| {
-        let bucket = &buckets[at];
-        at += 1;
-        if at == buckets.len() {
-            at = 0;
+impl<S: Storage> View<'_, '_, S> {
+    /// Inserts a mixed word, and moves some others on if the table is growing.
+    ///
+    /// # Errors
+    /// [`Shortage`] when no slot and no further extent is to be had; the word is not in then.
+    #[inline]
+    pub fn insert(&mut self, word: u64) -> Result<Insert, Shortage> {
+        if word == EMPTY || word == SEALED {
+            let flag = if word == EMPTY { HAS_EMPTY } else { HAS_SEALED };
+            return Ok(self.table.insert_flag(flag));
         }
-        bucket
-    })
-}
-
-#[inline]
-fn walk(buckets: &[Bucket], word: u64, extent: usize) -> Walk {
-    if buckets.is_empty() {
-        return Walk::Full;
-    }
-    let mut at = position(buckets.len(), word, extent);
-    for _ in 0..walk_length(extent).min(buckets.len()) {
-        if let Some(insert) = buckets[at].insert(word) {
-            return Walk::Done(insert);
+        if self.is_moving {
+            self.table.move_some(self.extents);
+            *self = self.table.view();
         }
-        at += 1;
-        if at == buckets.len() {
-            at = 0;
+        match self.oldest.insert(word) {
+            Answer::New => Ok(Insert::New),
+            Answer::Present => Ok(Insert::Present),
+            Answer::Full | Answer::Closed => {
+                let inserted = self.table.insert_from(self.extents.oldest(), word);
+                *self = self.table.view();
+                inserted
+            }
         }
     }
-    Walk::Full
+
+    /// Brings the walk of `word` nearer: its first line.
+    #[inline]
+    pub fn prefetch(&self, word: u64) {
+        self.oldest.prefetch(word);
+        if self.extents.are_several() {
+            self.table.extent(self.extents.newest()).prefetch(word);
+        }
+    }
 }

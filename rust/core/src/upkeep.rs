@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::layout::SLOTS;
 use crate::primitive::Ordering;
 use crate::ring;
-use crate::seat::{Seat, Upkeep};
+use crate::seat::{Growth, Seat, Upkeep};
 use crate::table::{Bucket, SLOTS as BUCKET_SLOTS, Storage};
 use crate::window::{ARENAS, State, Word, buckets_of_step};
 
@@ -21,6 +21,8 @@ const KEPT: u64 = 4;
 const SHORT: usize = 4;
 /// Bytes that one call of `populate` faults in at the most: some milliseconds.
 const POPULATED_AT_ONCE: u64 = 16 << 20;
+/// Chunks of 16 buckets that one round of upkeep moves at the most: some milliseconds.
+const MOVED_AT_ONCE: usize = 1_024;
 
 impl Counter {
     /// One round of upkeep: clock, turn of the window, publishing, the dead, arenas, storage
@@ -45,6 +47,7 @@ impl Counter {
                 }
             }
             self.free(seat, &upkeep);
+            self.grow_on(seat);
         }
         self.reserve_ahead(seat);
         turned
@@ -115,17 +118,38 @@ impl Counter {
         buckets_of_step(word.start()) * SHORT <= buckets_of_step(self.next_step(word))
     }
 
-    /// Reserves the next extent of a table that is half full, and the start of the next window's.
+    /// Moves the ids of the current table again, where somebody died or stopped who had begun to: for all
+    /// chunks are taken, and have been since the round before. A bounded number at a call.
+    fn grow_on(&self, seat: &Seat) {
+        let turn = self.turn();
+        let word = turn.current();
+        let announced = &self.front().slots[seat.slot].announced;
+        if turn.enter(announced, word).is_ok() {
+            let table = self.table(word.arena(), word.start());
+            if let Some(extent) = table.waiting() {
+                let mut growth = seat.growth.lock().expect("no panic while ids move");
+                if growth.at == Some((word, extent)) {
+                    growth.chunk = table.move_again(extent, growth.chunk, MOVED_AT_ONCE);
+                } else {
+                    *growth = Growth { at: Some((word, extent)), chunk: 0 };
+                }
+            }
+            announced.leave(word.arena());
+        }
+    }
+
+    /// Reserves the next extent of a table that is nearly full, and the start of the next window's.
     fn reserve_ahead(&self, seat: &Seat) {
         let turn = self.turn();
         let word = turn.current();
         let announced = &self.front().slots[seat.slot].announced;
         if turn.enter(announced, word).is_ok() {
-            let slots = self.used_bytes(word.arena(), word.start()) / 8;
-            if self.counted(word.arena()).new * 2 > slots {
-                let extents = self.table(word.arena(), word.start()).extents();
+            let table = self.table(word.arena(), word.start());
+            // Beyond what a table is made for, and before it grows.
+            if self.counted(word.arena()).new * 16 > self.slots(word.arena(), word.start()) * 9 {
+                let next = table.extents().newest() + 1;
                 // A shortage is told to the writer who meets it.
-                let _ = self.storage(word.arena()).reserve(buckets_of_step(word.start()), extents);
+                let _ = self.storage(word.arena()).reserve(buckets_of_step(word.start()), next);
             }
             announced.leave(word.arena());
         }

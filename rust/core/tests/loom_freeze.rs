@@ -96,7 +96,7 @@ fn sealers_agree_while_extents_are_opened() {
 
 #[test]
 fn a_bucket_must_be_closed_by_a_compare_and_swap() {
-    fails_without(Site::FreezeSlot, 3, Some(2), in_a_bucket);
+    fails_without(Site::CloseBucket, 3, Some(2), in_a_bucket);
 }
 
 #[test]
@@ -107,4 +107,9 @@ fn a_slot_must_be_claimed_against_the_freeze() {
 #[test]
 fn extents_must_be_closed_before_their_buckets() {
     fails_without(Site::FreezeExtents, 2, None, one_sealer_beyond_a_full_extent);
+}
+
+#[test]
+fn who_meets_a_closed_bucket_must_see_why() {
+    fails_without(Site::MeetClosed, 2, None, one_sealer);
 }

@@ -169,5 +169,6 @@ fn a_sealed_window_is_read_in_pieces_of_any_size() {
     assert_eq!(piece, again, "positions are stable");
     let beyond = counter.read_ids(EPOCH, u64::MAX, 1_000).expect("kept");
     assert_eq!((beyond.groups, beyond.next), (vec![], None));
-    assert_eq!(counter.read_ids(EPOCH, 0, 0).expect("kept").next, Some(1));
+    let none = counter.read_ids(EPOCH, 0, 0).expect("kept");
+    assert!(none.next.is_some_and(|next| next > 0), "each call comes further");
 }

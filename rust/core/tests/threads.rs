@@ -205,3 +205,54 @@ fn windows_that_are_sealed_early_and_held_are_exact() {
     );
     compare(&counter, &told, true);
 }
+
+/// Threads fill a table that begins small, and it is sealed, read and counted while its ids move.
+#[test]
+fn a_table_that_grows_may_be_sealed_at_any_moment() {
+    const IDS: u64 = 400_000;
+    for round in 0..if cfg!(debug_assertions) { 6 } else { 60 } {
+        let (counter, _clock) = in_memory(60, 2 * IDS);
+        let sealed = AtomicBool::new(false);
+        let new = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for number in 0..3 {
+                let (counter, sealed, new) = (&counter, &sealed, &new);
+                scope.spawn(move || {
+                    let mut random = Random(3 * round + number);
+                    while !sealed.load(Ordering::Relaxed) {
+                        let length = [1, 50, 5_000][(random.next() % 3) as usize];
+                        let ids: Vec<i64> =
+                            (0..length).map(|_| (random.next() % IDS) as i64).collect();
+                        let batch = counter.add_many(&ids).expect("a seat");
+                        assert!(batch.stopped.is_none(), "{batch:?}");
+                        let first = batch.shares.iter().filter(|share| share.window_start == EPOCH);
+                        new.fetch_add(first.map(|share| share.new).sum(), Ordering::Relaxed);
+                    }
+                });
+            }
+            let start = counter.hold().expect("a window");
+            let wanted = Random(round).next() % IDS;
+            let mut before = 0;
+            loop {
+                let count = counter.count().expect("a count");
+                let ids = counter.ids(None).expect("ids");
+                let distinct: BTreeSet<i64> = ids.iter().copied().collect();
+                assert_eq!(distinct.len(), ids.len(), "each id once");
+                assert!(before <= distinct.len() as u64, "an id is gone");
+                before = distinct.len() as u64;
+                if count >= wanted {
+                    break;
+                }
+            }
+            let record = counter.seal().expect("a record");
+            sealed.store(true, Ordering::Relaxed);
+            let ids = counter.ids(Some(start)).expect("held");
+            let distinct: BTreeSet<i64> = ids.iter().copied().collect();
+            assert_eq!((ids.len(), distinct.len() as u64), (distinct.len(), record.unique));
+            assert!(before <= record.unique);
+        });
+        let record = counter.closed(1).expect("records")[0];
+        assert_eq!(record.window_start, EPOCH);
+        assert_eq!(record.unique, new.into_inner(), "as often new as there are ids");
+    }
+}

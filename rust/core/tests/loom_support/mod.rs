@@ -138,14 +138,26 @@ impl Arena {
     }
 
     pub fn table(&self) -> Table<'_, &Extents> {
-        Table::new(&self.header, &self.extents, 1)
+        Table::new(&self.header, &self.extents, self.extents.buckets[0].len())
+    }
+
+    /// Holds `present` in its first extent, whose ids are about to move to the second.
+    pub fn growing(buckets: &[usize], present: &[u64]) -> Self {
+        let arena = Self::new(buckets);
+        for &word in present {
+            assert_eq!(arena.table().insert(word), Ok(Insert::New));
+        }
+        assert_eq!(arena.table().extents().newest(), 0, "`present` is too much");
+        (&arena.extents).reserve(buckets[0], 1).expect("a second extent");
+        arena.header.extents.store(1, Ordering::Relaxed);
+        arena
     }
 }
 
 /// The words that the ids of a table stand in, sorted.
 pub fn words(table: &Table<'_, &Extents>) -> Vec<u64> {
     let mut words = Vec::new();
-    table.for_each(|word| words.push(word));
+    table.visit_from(0, usize::MAX, |word| words.push(word));
     words.sort_unstable();
     words
 }
