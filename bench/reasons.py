@@ -45,7 +45,7 @@ REASONS = (
         "table-growing*",
         "*",
         GROWING,
-        ("as fast as an insert",),
+        ("Singly that is as fast",),
     ),
     Reason("table-batch*", "*", AHEAD, ("32 places ahead", "At 1 M ids", "three to four")),
     Reason("table-memory", "*", EXTENTS, ("each further one twice",)),

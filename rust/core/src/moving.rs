@@ -55,9 +55,9 @@ impl<S: Storage> Table<'_, S> {
         }
     }
 
-    /// Moves up to `most` chunks of `oldest` from chunk `from` on, whoever has taken them: where to go on.
-    /// Leaves the extent behind the last of them. Only one who began with chunk 0 and has made all calls
-    /// may make this one. For good the last, where an id finds no place.
+    /// Moves up to `most` chunks of `oldest` from chunk `from` on, whoever has taken them, and leaves the
+    /// extent behind its last one: only for one who began with chunk 0. Returns where to go on;
+    /// `usize::MAX`, so nowhere, if an id found no place.
     #[must_use]
     pub fn move_again(&self, oldest: usize, from: usize, most: usize) -> usize {
         let chunks = self.chunks(oldest);
