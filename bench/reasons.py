@@ -47,7 +47,7 @@ REASONS = (
         GROWING,
         ("Singly that is as fast",),
     ),
-    Reason("table-batch*", "*", AHEAD, ("32 places ahead", "At 1 M ids", "three to four")),
+    Reason("table-batch*", "*", AHEAD, ("32 places ahead", "At 1 M ids", "two to four")),
     Reason("table-memory", "*", EXTENTS, ("each further one twice",)),
 )
 
