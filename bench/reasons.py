@@ -41,12 +41,7 @@ REASONS = (
     Reason("memory", "*", START, ("At rest",)),
     Reason("table-single-1m", "*", SINGLE, ("lies in the caches", "takes 23 ns")),
     Reason("table-single*", "*", SINGLE, ("Alone on a core", "in the way of the next insert")),
-    Reason(
-        "table-growing*",
-        "*",
-        GROWING,
-        ("Singly that is as fast",),
-    ),
+    Reason("table-growing*", "*", GROWING, ("Singly that is as fast",)),
     Reason("table-batch*", "*", AHEAD, ("32 places ahead", "At 1 M ids", "two to four")),
     Reason("table-memory", "*", EXTENTS, ("each further one twice",)),
 )

@@ -10,8 +10,6 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.faults.children import Board
 
 if TYPE_CHECKING:
@@ -29,7 +27,8 @@ ONE = frozenset(range(-5, 0))
 BATCH = range(1_000, 1_040)
 MANY = range(200_000)
 FILLED = range(1_000_000, 1_060_000)
-"""Ids that a table is filled with until it grows: the first 38,000 in any case, and never all."""
+SURELY_FILLED = FILLED[:38_000]
+"""Ids that a table is filled with until it grows: these in any case, and never all."""
 FEW = range(-10, 0)
 
 
@@ -83,13 +82,13 @@ def _lead(counter: Counter, _path: Path) -> None:
 
 def _fill(counter: Counter) -> None:
     """Count ids until the table grows: from the next one on, each call moves some of them."""
-    counter.add_many(array("q", FILLED[:38_000]))
+    counter.add_many(array("q", SURELY_FILLED))
     slots = counter.stats()["window_slots"]
-    for id in FILLED[38_000:]:
+    for id in FILLED[len(SURELY_FILLED) :]:
         counter.add(id)
         if counter.stats()["window_slots"] != slots:
             return
-    pytest.fail("the table does not grow")
+    raise AssertionError("the table does not grow")
 
 
 NEW = frozenset({77})
@@ -106,7 +105,7 @@ CALLS = {
         lambda c, _: c.add_in_window(77),
         may={1: NEW | frozenset(FILLED)},
         prepare=_fill,
-        filled=frozenset(FILLED[:38_000]),
+        filled=frozenset(SURELY_FILLED),
         max_ids=len(FILLED) * 3,
     ),
     "seal": Call(lambda c, _: c.seal().unique),

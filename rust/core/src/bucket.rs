@@ -31,8 +31,8 @@ pub(crate) enum Answer {
 pub(crate) enum Found {
     /// The word.
     Word,
-    /// Not the word, and room for it.
-    Room,
+    /// Not the word, and room for it: the first empty slot.
+    Room(usize),
     /// Other words only, and no room.
     Others,
     /// Not the word, which did not come here, or further in this extent, before the bucket was closed.
@@ -75,38 +75,36 @@ impl Bucket {
     #[inline]
     pub(crate) fn insert(&self, word: u64) -> Answer {
         loop {
-            let line = Line::read(&self.slots);
-            if line.contains(word) {
-                return Answer::Present;
-            }
-            // What is in front of the first empty slot never changes: the word is not there, and
-            // the empty slot is the place for it, as long as nobody else takes it. What is behind
-            // says nothing: it may have been read later than that slot was filled.
-            let occupied = line.occupied();
-            if self.is_closed(occupied) {
-                return Answer::Closed;
-            }
-            if occupied == SLOTS {
-                return Answer::Full;
-            }
-            if claim(&self.slots[occupied], word, Site::ClaimSlot).is_ok() {
-                return Answer::New;
+            match self.find(word) {
+                Found::Word => return Answer::Present,
+                Found::Closed => return Answer::Closed,
+                Found::Others => return Answer::Full,
+                // The place for the word, as long as nobody else takes it.
+                Found::Room(slot) => {
+                    if claim(&self.slots[slot], word, Site::ClaimSlot).is_ok() {
+                        return Answer::New;
+                    }
+                }
             }
         }
     }
 
     /// Looks for `word`.
+    #[inline]
     pub(crate) fn find(&self, word: u64) -> Found {
         let line = Line::read(&self.slots);
-        let occupied = line.occupied();
         if line.contains(word) {
-            Found::Word
-        } else if self.is_closed(occupied) {
+            return Found::Word;
+        }
+        // What is in front of the first empty slot never changes: the word is not there. What is behind
+        // says nothing: it may have been read later than that slot was filled.
+        let occupied = line.occupied();
+        if self.is_closed(occupied) {
             Found::Closed
         } else if occupied == SLOTS {
             Found::Others
         } else {
-            Found::Room
+            Found::Room(occupied)
         }
     }
 

@@ -90,24 +90,27 @@ impl<'a> Extent<'a> {
     /// Inserts `word` into the first bucket of its walk that is not full.
     #[inline]
     pub(crate) fn insert(self, word: u64) -> Answer {
-        let mut at = self.position(word);
-        for _ in 0..WALK.min(self.buckets.len()) {
-            match self.buckets[at].insert(word) {
+        for bucket in self.path(word) {
+            match bucket.insert(word) {
                 Answer::Full => {}
                 answer => return answer,
-            }
-            at += 1;
-            if at == self.buckets.len() {
-                at = 0;
             }
         }
         Answer::Full
     }
 
     /// The buckets that the walk of `word` passes, in order.
+    #[inline]
     pub(crate) fn path(self, word: u64) -> impl Iterator<Item = &'a Bucket> {
-        let (before, from) = self.buckets.split_at(self.position(word));
-        from.iter().chain(before).take(WALK)
+        let mut at = self.position(word);
+        (0..WALK.min(self.buckets.len())).map(move |_| {
+            let bucket = &self.buckets[at];
+            at += 1;
+            if at == self.buckets.len() {
+                at = 0;
+            }
+            bucket
+        })
     }
 
     /// Brings the walk of `word` nearer: its first line.

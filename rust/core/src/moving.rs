@@ -36,14 +36,12 @@ impl<S: Storage> Table<'_, S> {
         (self.is_moving(extents) && self.taken(oldest) >= self.chunks(oldest)).then_some(oldest)
     }
 
-    /// Moves the next chunk of the oldest extent, if there is one.
+    /// Moves the next chunk of the oldest of `extents`, which is moving, if one is left to be taken.
     #[cold]
     pub(crate) fn move_some(&self, extents: Extents) {
         let oldest = extents.oldest();
-        if extents.are_sealed() || !self.is_moving(extents) {
-            return;
-        }
-        if let Some(chunk) = self.take(oldest)
+        if !extents.are_sealed()
+            && let Some(chunk) = self.take(oldest)
             && self.move_chunk(oldest, chunk)
         {
             // AcqRel: who counts the last one has seen the copies of all.
@@ -146,7 +144,7 @@ impl<S: Storage> Table<'_, S> {
             for bucket in self.extent(beyond).path(word) {
                 match bucket.find(word) {
                     Found::Word => return true,
-                    Found::Room => return false,
+                    Found::Room(_) => return false,
                     Found::Closed => break,
                     Found::Others => {}
                 }
