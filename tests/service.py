@@ -263,7 +263,7 @@ class Service:
     def metrics(self) -> dict[str, float]:
         """The samples of `/metrics`; one with a label is `name{label="value"}`."""
         found: dict[str, float] = {}
-        for line in self.get("/metrics").text.splitlines():
+        for line in self.get("/metrics", headers=self._token()).text.splitlines():
             if sample := _SAMPLE.fullmatch(line):
                 name = sample[1] if sample[2] is None else f"{sample[1]}{{{sample[2]}}}"
                 found[name] = float(sample[3])
@@ -271,7 +271,13 @@ class Service:
 
     def windows(self, limit: int = 1_440) -> list[dict[str, Any]]:
         """The closed windows by `/api/verve/windows`, newest first."""
-        return list(self.get(f"/api/verve/windows?limit={limit}").json()["windows"])
+        path = f"/api/verve/windows?limit={limit}"
+        return list(self.get(path, headers=self._token()).json()["windows"])
+
+    def _token(self) -> dict[str, str]:
+        """What a service with a token requires of whoever looks."""
+        token = self._environment.get("VERVE_ADMIN_TOKEN")
+        return {} if token is None else {"authorization": f"Bearer {token}"}
 
     # Output
 

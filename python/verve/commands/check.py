@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to
 _OK = 200
+_UNAUTHORIZED = 401
 LATE_WINDOWS = 3
 """So many windows may be missing at the end of the ledger before it counts as behind."""
 
@@ -30,11 +31,14 @@ class Finding:
     part: str
     ok: bool
     detail: str
+    warns: bool = False
 
 
 def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Finding]:
     """Look at everything, most telling first."""
-    yield _service(url or _local(settings), timeout)
+    service = (url or _local(settings)).rstrip("/")
+    yield _service(service, timeout)
+    yield from _access(service, settings.admin_token, timeout)
     yield _state(settings)
     yield _segment(settings)
     yield _ledger(settings)
@@ -52,7 +56,7 @@ def _local(settings: Settings) -> str:
 def _service(url: str, timeout: float) -> Finding:
     import httpx  # noqa: PLC0415 - heavy, and only needed here
 
-    address = f"{url.rstrip('/')}/readyz"
+    address = f"{url}/readyz"
     try:
         # A proxy of the environment has no business between us and our own service.
         answer = httpx.get(address, timeout=timeout, trust_env=False)
@@ -62,6 +66,37 @@ def _service(url: str, timeout: float) -> Finding:
     text = " ".join(answer.text.split())[:200]
     ready = answer.status_code == _OK
     return Finding("service", ok=ready, detail=f"{text or answer.status_code}: `{address}`")
+
+
+def _access(url: str, token: str | None, timeout: float) -> Iterator[Finding]:
+    """Who may look at metrics and history, by what the service answers."""
+    import httpx  # noqa: PLC0415 - heavy, and only needed here
+
+    address = f"{url}/api/verve/current"
+
+    def refuses(**headers: str) -> bool:
+        answer = httpx.get(address, headers=headers, timeout=timeout, trust_env=False)
+        return answer.status_code == _UNAUTHORIZED
+
+    try:
+        if not refuses(via="1.1 verve-check"):
+            detail = "metrics and history are open to everyone; hint: set `VERVE_ADMIN_TOKEN`"
+            yield Finding("access", ok=True, detail=detail, warns=True)
+        elif not refuses():
+            detail = (
+                "metrics and history are open on loopback, so to the callers of a proxy on this "
+                "host; hint: behind one set `VERVE_ADMIN_TOKEN`"
+            )
+            yield Finding("access", ok=True, detail=detail, warns=True)
+        elif token is None:
+            yield Finding("access", ok=True, detail="metrics and history are not open from here")
+        elif refuses(authorization=f"Bearer {token}"):
+            detail = "the service does not take this token: `admin_token`; hint: set the service's"
+            yield Finding("access", ok=False, detail=detail)
+        else:
+            yield Finding("access", ok=True, detail="metrics and history require the token")
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return  # the finding about the service says so
 
 
 def _state(settings: Settings) -> Finding:

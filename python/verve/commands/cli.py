@@ -157,6 +157,8 @@ def check(
     findings = list(examine(settings_from(options), url, timeout))
     for finding in findings:
         mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
+        if finding.warns:
+            mark = click.style("warn", fg="yellow")
         click.echo(f"{mark} {finding.part:<8} {finding.detail}", color=_colour() or None)
     raise SystemExit(0 if all(finding.ok for finding in findings) else 1)
 

@@ -245,13 +245,13 @@ class Settings:
         "access",
         parsers.choice(Admin),
         "guarded",
-        "Who sees metrics and history: `open`: all; `guarded`: loopback, or with the token.",
+        "Who sees metrics and history when no token is set: `guarded`: loopback; `open`: all.",
     )
     admin_token: str | None = setting(
         "access",
         parsers.token,
         None,
-        "Bearer token for metrics and history.",
+        "Bearer token that metrics and history then require from everyone, loopback included.",
         secret=True,
     )
     log_format: LogFormat = setting(

@@ -1,9 +1,12 @@
 """Who may look at metrics, history and current figures.
 
-Accepting and the health checks are open to everyone. The rest answers a client on this very host
-that calls it by a loopback name: a web page that points a name of its own at 127.0.0.1 (DNS
-rebinding) sends that name as Host, and a proxy that stands before the service says so in a
-header. Anyone else needs the token, or a service that was opened on purpose.
+Accepting and the health checks are open to everyone. Once a token is set, the rest requires it from
+everyone: a proxy on this host may call the service by a loopback name and add no header (nginx with
+nothing but `proxy_pass` does), so its callers look like this host itself.
+
+Without a token the rest answers a client on this very host that calls it by a loopback name: a web
+page that points a name of its own at 127.0.0.1 (DNS rebinding) sends that name as Host, and most
+proxies say so in a header. Anyone else needs a service that was opened on purpose.
 """
 
 from __future__ import annotations
@@ -37,8 +40,11 @@ class Rule(Enum):
     """The rule in force, with the words of the log line."""
 
     OPEN = "open to everyone"
-    TOKEN = "open on loopback, elsewhere with the token"  # noqa: S105 - words, no password
-    LOOPBACK = "open on loopback only"
+    TOKEN = "open with the token only"  # noqa: S105 - words, no password
+    LOOPBACK = (
+        "open on loopback only; hint: a proxy on this host opens them to its callers, "
+        "behind one set `VERVE_ADMIN_TOKEN`"
+    )
 
 
 class Access:
@@ -46,10 +52,11 @@ class Access:
 
     def __init__(self, *, everyone: bool, token: str | None) -> None:
         self._token = token.encode() if token else None
-        if everyone:
-            self.rule = Rule.OPEN
+        # A token that was set is never without effect.
+        if self._token is not None:
+            self.rule = Rule.TOKEN
         else:
-            self.rule = Rule.LOOPBACK if self._token is None else Rule.TOKEN
+            self.rule = Rule.OPEN if everyone else Rule.LOOPBACK
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
@@ -58,7 +65,7 @@ class Access:
 
     def refusal(self, request: Request) -> Response | None:
         """None if this request may look, else the answer that it gets."""
-        if self.rule is Rule.OPEN or _local(request) or self._has_token(request):
+        if self._may_look(request):
             return None
         hint = "send `authorization: Bearer <VERVE_ADMIN_TOKEN>`"
         if self.rule is Rule.LOOPBACK:
@@ -68,6 +75,15 @@ class Access:
             )
         challenge = ("www-authenticate", 'Bearer realm="verve"')
         return json_error(401, "this is not open to you", hint, challenge)
+
+    def _may_look(self, request: Request) -> bool:
+        match self.rule:
+            case Rule.OPEN:
+                return True
+            case Rule.TOKEN:
+                return self._has_token(request)
+            case Rule.LOOPBACK:
+                return _local(request)
 
     def _has_token(self, request: Request) -> bool:
         values = request.header("authorization")
