@@ -231,7 +231,11 @@ class FastPath:
     """Takes Granian's watchers: answers accepts itself and hands all else to `stock`."""
 
     def __new__(
-        cls, counter: Counter, callbacks: Callbacks | None, stock: Callable[[object], object]
+        cls,
+        counter: Counter,
+        callbacks: Callbacks | None,
+        stock: Callable[[object], object],
+        failed: Callable[[BaseException], object],
     ) -> FastPath: ...
     def schedule(self, watcher: object, /) -> None: ...
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._verve import FastPath
 from .log import Event, logger
+from .notices import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,12 @@ FAST_PATH_OFF = Event(
 )
 FAST_PATH_UNAVAILABLE = Event(
     "fast_path.unavailable", logging.WARNING, "Accepts take the event loop: {reason}", ("reason",)
+)
+FAST_PATH_FAILED = Event(
+    "fast_path.failed",
+    logging.ERROR,
+    "A request could not be answered on the fast path, an accept is counted all the same: {error}",
+    ("error",),
 )
 
 
@@ -120,7 +127,13 @@ def _choose(
     worker.fast_path = True
     FAST_PATH_ON.emit()
     sender = None if worker.callbacks is None else worker.callbacks.sender
-    return FastPath(worker.counter, sender, stock).schedule
+    # Its thread takes every request: it must not wait for a log line.
+    notices = Notices()
+
+    def failed(error: BaseException) -> None:
+        notices.put(FAST_PATH_FAILED, error=f"{type(error).__name__}: {error}")
+
+    return FastPath(worker.counter, sender, stock, failed).schedule
 
 
 def _target(watched: Callable[..., object]) -> object:

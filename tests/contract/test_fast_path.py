@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import socket
+import struct
 import sys
 import types
 from importlib.metadata import version
@@ -13,7 +15,7 @@ import granian
 import pytest
 from granian import _futures
 
-from tests.contract.raw import Answer, ask
+from tests.contract.raw import Answer, ask, request
 from tests.service import ACCEPT, Server, Service
 from verve import fast_path
 
@@ -146,3 +148,21 @@ def test_a_granian_with_other_functions_is_unfit() -> None:
             if other is None:
                 delattr(changed, name)
             assert name in (fast_path.unfit(changed, tested) or "")
+
+
+def test_a_client_that_goes_away_is_counted_once(serve: Serve) -> None:
+    service = _serve(serve, workers=1)
+    clients = 200
+    for id in range(clients):
+        with socket.create_connection(("127.0.0.1", service.port)) as client:
+            # A close then resets the connection, whatever it is doing.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(request("GET", f"{ACCEPT}?id={id}"))
+    assert ask(service, "GET", f"{ACCEPT}?id={clients}").status == 200
+
+    def each_once() -> bool:
+        metrics = service.metrics()
+        return metrics["verve_requests_total"] == metrics["verve_new_ids_total"] > 1
+
+    service.wait_until(each_once, 5, "as many requests as ids")
+    assert not service.events("fast_path.failed")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::accepting::query_bytes;
 use crate::answers::Answers;
 use crate::callbacks::Callbacks;
 use crate::counter::Counter;
@@ -15,13 +16,20 @@ const ACCEPT: &str = "/api/verve/accept";
 /// Takes Granian's watchers: answers `GET /api/verve/accept` itself and hands all else to `stock`.
 ///
 /// `schedule` is what Granian is to call. It returns None, never raises, never blocks, and answers
-/// exactly once.
+/// exactly once. `failed` is told of exceptions that nobody else would hear of.
 #[pyclass(frozen, module = "verve._verve")]
 pub struct FastPath {
     counter: Arc<verve_core::Counter>,
     callbacks: Option<Arc<verve_callbacks::Callbacks>>,
     answers: Answers,
     stock: Py<PyAny>,
+    failed: Py<PyAny>,
+}
+
+/// An accept that the fast path is to answer: its query, and the method that answers it.
+struct Asked<'py> {
+    query: Bound<'py, PyString>,
+    respond: Bound<'py, PyAny>,
 }
 
 #[pymethods]
@@ -32,17 +40,24 @@ impl FastPath {
         counter: &Bound<'_, Counter>,
         callbacks: Option<&Bound<'_, Callbacks>>,
         stock: Py<PyAny>,
+        failed: Py<PyAny>,
     ) -> PyResult<Self> {
         let callbacks = callbacks.and_then(|callbacks| callbacks.get().get());
-        Ok(Self { counter: counter.get().get(py)?, callbacks, answers: Answers::new(py)?, stock })
+        let counter = counter.get().get(py)?;
+        Ok(Self { counter, callbacks, answers: Answers::new(py)?, stock, failed })
     }
 
     /// Schedules a request.
     #[pyo3(signature = (watcher, /))]
     fn schedule(&self, py: Python<'_>, watcher: &Bound<'_, PyAny>) {
-        // What fails here has answered nothing yet: the stock path gets to answer it.
-        if !self.answer(py, watcher).unwrap_or(false)
-            && let Err(error) = self.stock.call1(py, (watcher,))
+        let done = match Self::asked(py, watcher) {
+            // The request is counted in here: the stock path would count it once more.
+            Ok(Some(asked)) => self.answer(py, &asked),
+            // What failed has counted nothing: the stock path answers the request.
+            Ok(None) | Err(_) => self.stock.call1(py, (watcher,)).map(drop),
+        };
+        if let Err(error) = done
+            && let Err(error) = self.failed.call1(py, (error.into_value(py),))
         {
             error.write_unraisable(py, Some(watcher));
         }
@@ -50,8 +65,8 @@ impl FastPath {
 }
 
 impl FastPath {
-    /// Answers, or says that the request is none of ours.
-    fn answer(&self, py: Python<'_>, watcher: &Bound<'_, PyAny>) -> PyResult<bool> {
+    /// What is asked; None if it is no accept.
+    fn asked<'py>(py: Python<'py>, watcher: &Bound<'py, PyAny>) -> PyResult<Option<Asked<'py>>> {
         let scope = watcher.getattr(pyo3::intern!(py, "scope"))?;
         let is = |name: &Bound<'_, PyString>, wanted: &str| -> PyResult<bool> {
             let value = scope.getattr(name)?;
@@ -61,18 +76,21 @@ impl FastPath {
             || !is(pyo3::intern!(py, "method"), "GET")?
             || !is(pyo3::intern!(py, "proto"), "http")?
         {
-            return Ok(false);
+            return Ok(None);
         }
-        let query = scope.getattr(pyo3::intern!(py, "query_string"))?;
+        let query = scope.getattr(pyo3::intern!(py, "query_string"))?.cast_into::<PyString>()?;
         let protocol = watcher.getattr(pyo3::intern!(py, "proto"))?;
         let respond = protocol.getattr(pyo3::intern!(py, "response_bytes"))?;
-        let query = query.cast::<PyString>()?.to_str()?.as_bytes();
+        Ok(Some(Asked { query, respond }))
+    }
+
+    /// Counts and answers.
+    fn answer(&self, py: Python<'_>, asked: &Asked<'_>) -> PyResult<()> {
+        let query = query_bytes(&asked.query);
         let answer = match &self.callbacks {
             Some(callbacks) => callbacks.accept(query),
             None => self.counter.accept(query),
         };
-        let response = self.answers.response(py, answer)?;
-        respond.call1(response)?;
-        Ok(true)
+        asked.respond.call1(self.answers.response(py, answer)?).map(drop)
     }
 }
