@@ -19,13 +19,13 @@ import select
 import sys
 import time
 import traceback
-import unicodedata
 from contextvars import ContextVar
 from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from .config.choices import LogFormat
+from .printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -111,18 +111,6 @@ class _Message:
         """Fill in the template, with every control character escaped."""
         shown = {name: printable(str(value)) for name, value in self.values.items()}
         return self.template.format_map(shown)
-
-
-def printable(value: str) -> str:
-    """`value` with every control, format and line-separating character escaped."""
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(
-        char.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        else char
-        for char in value
-    )
 
 
 def _fields(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:

@@ -91,7 +91,7 @@ BINDING = {
 
 PACKAGE = {
     "binding": Stage({"_verve"}, set()),
-    "names": Stage({""}, {"binding"}),
+    "names": Stage({"", "printable"}, {"binding"}),
     "settings": Stage(
         {
             "config",
@@ -107,7 +107,7 @@ PACKAGE = {
         },
         {"binding", "names"},
     ),
-    "log": Stage({"backoff", "events", "log", "notices", "told"}, {"settings"}),
+    "log": Stage({"backoff", "events", "log", "notices", "told"}, {"names", "settings"}),
     "window": Stage({"ring", "window"}, {"binding"}),
     "membership": Stage({"membership"}, {"binding", "log", "settings"}),
     "stores": Stage(
@@ -231,6 +231,7 @@ PACKAGE = {
             "commands.count_file",
             "commands.segment_view",
             "commands.serve",
+            "commands.streams",
             "commands.supervisor",
         },
         {

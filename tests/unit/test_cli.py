@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit import rig
 from verve import config
 from verve.commands.cli import main
-from verve.config.moments import Moment
+from verve.config.moments import moment
 from verve.publishing import ledger
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_windows(tmp_path: Path) -> None:
     ],
 )
 def test_moments(text: str, seconds: int) -> None:
-    assert Moment()(text) == seconds
+    assert moment(text) == seconds
 
 
 def test_a_bad_moment() -> None:
@@ -120,7 +120,7 @@ def test_a_bad_moment() -> None:
 
 def test_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 10_000.5)
-    assert Moment()("2h") == 10_000 - 7_200
+    assert moment("2h") == 10_000 - 7_200
 
 
 @hypothesis_settings(max_examples=30, deadline=None)

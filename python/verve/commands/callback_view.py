@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from verve import callbacks
 from verve._verve import VerveError, probe_callback
-from verve.log import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,6 +61,6 @@ def lines(found: list[Mapping[str, Any]]) -> Iterator[str]:
             f"{one['status'] or '-':<3}",
             f"{one['attempt']} attempts",
             one["reason"],
-            printable(one["endpoint"]),
+            one["endpoint"],
         ]
         yield "  ".join([when, *parts])

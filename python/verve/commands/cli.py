@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,10 +14,13 @@ import click
 from verve import config, log
 from verve._verve import VerveError
 from verve.config import table as config_table
-from verve.config.moments import Moment, Span
+from verve.config.moments import moment, span
+from verve.printable import printable, shortened
 from verve.publishing import ledger
 from verve.sinks import KAFKA
 from verve.window import rfc3339
+
+from . import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +28,31 @@ if TYPE_CHECKING:
     from verve.config import Settings
     from verve.window import Key, Window
 
+_LONGEST_MESSAGE = 2_000
 _COLUMNS = ("unique", "requests", "duplicates", "late", "rejected")
 
 
 class Group(click.Group):
     """Prints our own errors as the command line should: what happened, then the hint."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command line, whatever its standard streams are."""
+        streams.prepare()
+        try:
+            try:
+                return super().main(*args, **extra)
+            finally:
+                # Here a full disk is an error message; at the interpreter's exit it is a traceback.
+                streams.flush()
+        except BrokenPipeError:
+            # The reader of our output has seen enough, as `head` does.
+            streams.drop_output()
+            raise SystemExit(0) from None
+        except OSError as error:
+            if error.errno not in streams.OUTPUT_ERRORS:
+                raise
+            streams.drop_output()
+            fail(f"cannot write the output: {error.strerror}")
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command."""
@@ -36,19 +60,22 @@ class Group(click.Group):
             return super().invoke(ctx)
         except VerveError as error:
             fail(str(error))
-        except BrokenPipeError:
-            # Whoever read our output has seen enough, as `head` does.
-            sys.stdout = None
-            ctx.exit(0)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            fail(f"cannot be used: {error.strerror}: `{os.fsdecode(error.filename)}`")
 
 
 def fail(message: str) -> NoReturn:
-    """End with an error message; its hint goes to a line of its own."""
-    problem, *hints = re.split(r"; hint: ", message, maxsplit=1)
+    """End with an error message; its hint goes to a line of its own.
+
+    A message quotes text from files and from the network, so it is escaped and cut here.
+    """
+    problem, *hints = re.split(r"(?:; |\n)hint: ", message, maxsplit=1)
     click.secho("error", fg="red", bold=True, err=True, nl=False, color=_colour())
-    click.echo(f": {problem}", err=True)
+    click.echo(f": {shortened(problem, _LONGEST_MESSAGE)}", err=True)
     for hint in hints:
-        click.echo(f"  hint: {hint}", err=True)
+        click.echo(f"  hint: {shortened(hint, _LONGEST_MESSAGE)}", err=True)
     raise SystemExit(1)
 
 
@@ -87,11 +114,16 @@ def settings_from(options: dict[str, Any]) -> Settings:
     }
     settings = config.load(flags)
     for warning in settings.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {printable(warning)}", err=True)
     return settings
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+# The help texts are arguments: `python -OO` removes docstrings.
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Verve counts distinct ids per minute, exactly.",
+)
 @click.version_option(version=None, package_name="verve-counter", message="%(prog)s %(version)s")
 def main() -> None:
     """Verve counts distinct ids per minute, exactly."""
@@ -99,6 +131,7 @@ def main() -> None:
 
 @main.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+    help="Serve `GET /api/verve/accept` with Granian.",
     epilog="Other options go to Granian: `granian --help` lists them.",
 )
 @with_settings
@@ -124,7 +157,7 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
     service.serve(settings, granian)
 
 
-@main.command()
+@main.command(help="Check whether the service is ready and its files in order. Exit status 0 or 1.")
 @with_settings_but("cluster")
 @click.option("--url", help="Where the service is. Default: its host and port on this machine.")
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait for an answer.")
@@ -146,7 +179,7 @@ def check(
     forget: str | None,
     **options: Any,  # noqa: ANN401 - see with_settings
 ) -> None:
-    """See whether the service is ready and its files in order. Exit status 0 or 1."""
+    """Check whether the service is ready and its files in order. Exit status 0 or 1."""
     if cluster is not None:
         settings = settings_from({**options, "setting_cluster": cluster or None})
         _check_cluster(settings, forget, as_json=as_json)
@@ -159,7 +192,8 @@ def check(
         mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
         if finding.warns:
             mark = click.style("warn", fg="yellow")
-        click.echo(f"{mark} {finding.part:<8} {finding.detail}", color=_colour() or None)
+        detail = printable(finding.detail)
+        click.echo(f"{mark} {finding.part:<8} {detail}", color=_colour() or None)
     raise SystemExit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -174,22 +208,26 @@ def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> 
         click.echo(json.dumps(view.as_json()))
     else:
         for line in cluster_view.lines(view):
-            click.echo(line)
+            click.echo(printable(line))
     for warning in view.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {printable(warning)}", err=True)
     raise SystemExit(1 if view.warnings else 0)
 
 
-@main.command()
+@main.command(help="Print the closed windows from the ledger, newest first.")
 @with_settings
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--since", type=Moment(), help="RFC 3339, seconds since the epoch, or `2h` ago.")
-@click.option("--until", type=Moment(), help="The same; windows that start before it.")
+@click.option(
+    "--since", type=moment, metavar="TIME", help="RFC 3339, seconds since the epoch, or `2h` ago."
+)
+@click.option(
+    "--until", type=moment, metavar="TIME", help="The same; windows that start before it."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--undelivered", is_flag=True, help="Only those that a sink has not taken.")
 @click.option(
     "--redeliver",
-    type=Span(),
+    type=span,
     metavar="SINCE..UNTIL",
     help="Have the windows that start in this span sent to Kafka again; prints none.",
 )
@@ -227,7 +265,7 @@ def windows(  # noqa: PLR0913 - one an option
     click.echo(f"{'window':<20} {'length':>6} " + " ".join(f"{c:>12}" for c in _COLUMNS))
     for window in found:
         names = sinks.get(window.key)
-        click.echo(_line(window) + (f" not in {', '.join(names)}" if names else ""))
+        click.echo(_line(window) + (f" not in {printable(', '.join(names))}" if names else ""))
 
 
 def _redeliver(settings: Settings, since: int, until: int) -> None:
@@ -256,7 +294,10 @@ def _line(window: Window) -> str:
     return " ".join([f"{start:<20} {window.window_seconds:>5}s {figures}", *marks])
 
 
-@main.command("config")
+@main.command(
+    "config",
+    help="Print the settings in effect and where each came from. Secrets are masked.",
+)
 @with_settings
 @click.option("--toml", "form", flag_value="toml", help="As a TOML file.")
 @click.option("--markdown", "form", flag_value="markdown", help="All settings, for the docs.")
@@ -269,12 +310,12 @@ def show_config(form: str | None, **options: Any) -> None:  # noqa: ANN401 - see
     click.echo(config_table.toml(settings) if form else config_table.effective(settings))
 
 
-@main.group()
+@main.group(help="Look into the segment, the file that holds the counters.")
 def segment() -> None:
     """Look into the segment, the file that holds the counters."""
 
 
-@segment.command()
+@segment.command(help="Print what the segment is, and what is in it.")
 @with_settings
 @click.option("--ids", is_flag=True, help="Print the ids of the current window, one a line.")
 def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_settings
@@ -287,15 +328,19 @@ def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_
             click.echo(chunk, nl=False)
         return
     for name, value in segment_view.figures(settings.segment).items():
-        click.echo(f"{name:<22} {value}")
+        click.echo(f"{name:<22} {printable(str(value))}")
 
 
-@main.group()
+@main.group(help="Try a callback, and list those that failed.")
 def callback() -> None:
     """Try a callback, and see which failed."""
 
 
-@callback.command("test")
+@callback.command(
+    "test",
+    help="Send one callback to URL: addresses, the guard's verdict, the answer. "
+    "Exit status 0 or 1.",
+)
 @with_settings
 @click.argument("url")
 @click.option("--count", default=0, show_default=True, type=click.IntRange(0), help="To report.")
@@ -305,11 +350,11 @@ def callback_test(url: str, count: int, **options: Any) -> None:  # noqa: ANN401
 
     shown, taken = callback_view.test(settings_from(options), url, count)
     for name, value in shown.items():
-        click.echo(f"{name:<10} {value}")
+        click.echo(f"{name:<10} {printable(value)}")
     raise SystemExit(0 if taken else 1)
 
 
-@callback.command("failed")
+@callback.command("failed", help="Print the callbacks that failed of late and why, newest first.")
 @with_settings
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -319,12 +364,12 @@ def callback_failed(limit: int, *, as_json: bool, **options: Any) -> None:  # no
 
     found = callback_view.failed(settings_from(options), limit)
     for line in map(json.dumps, found) if as_json else callback_view.lines(found):
-        click.echo(line)
+        click.echo(printable(line))
     if not found:
         click.echo("no callback has failed", err=True)
 
 
-@main.command()
+@main.command(help="Count the distinct ids of FILE, or of standard input.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("-"))
 @click.option("--binary", is_flag=True, help="Little-endian 64-bit integers, not one id a line.")
 @click.option("--max-ids", default="100M", show_default=True, help="Distinct ids to make room for.")
@@ -333,6 +378,8 @@ def count(file: Path, binary: bool, max_ids: str) -> None:  # noqa: FBT001 - cli
     from .count_file import count_distinct  # noqa: PLC0415 - only this command needs it
 
     if str(file) == "-":
+        if sys.stdin is None:
+            fail("there is no standard input; hint: name a file")
         click.echo(count_distinct(sys.stdin.buffer, binary=binary, max_ids=max_ids))
         return
     try:

@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING
 
 from verve._verve import CapacityError, Counter, IdError, ManualClock, SettingError
 from verve.config import parsers
+from verve.printable import shortened
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
 _CHUNK = 4 << 20
 _ID_BYTES = 8
+_LONGEST_LINE = 1 << 20
+"""Bytes of a line: an id may have leading zeros, but a line must not fill the memory."""
 _OK = 200
+_BAD_INPUT = 400
 
 
 def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
-    """Read `source` to its end and count. Raises `IdError` for the first line that is no id."""
+    """Read `source` to its end and count.
+
+    Raises `IdError` for the first line that is no id, and `CapacityError` when the ids do not fit.
+    """
     try:
         room = parsers.count(1, 2**31)(max_ids)
     except parsers.BadValue as error:
@@ -41,6 +48,8 @@ def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
                 whole, rest = data[:cut], data[cut:]
             if whole:
                 done += _add(counter, whole, binary=binary, done=done)
+            if len(rest) > _LONGEST_LINE:
+                raise _no_id(done, rest)
             if not chunk:
                 return counter.count()
 
@@ -51,19 +60,25 @@ def _add(counter: Counter, whole: bytes, *, binary: bool, done: int) -> int:
     if status == _OK:
         accepted: int = json.loads(body)["accepted"]
         return accepted
-    reason = dict(headers).get("verve-error", "")
-    if not binary:
-        for number, line in enumerate(whole.splitlines(), start=done + 1):
-            if not _is_id(line):
-                shown = line.decode(errors="backslashreplace")
-                raise IdError(f"no 64-bit integer in line {number}: `{shown}`")
-    elif len(whole) % _ID_BYTES:
-        raise IdError(f"the input ends inside an id, after so many of them: `{done}`")
-    raise CapacityError(f"the ids do not fit: `{reason}`; hint: `--max-ids` makes more room")
+    said = dict(headers)
+    if status != _BAD_INPUT:
+        raise CapacityError(
+            f"the ids do not fit: `{said.get('verve-error', status)}`; "
+            "hint: `--max-ids` makes more room"
+        )
+    # The core parsed the ids and names the first that it rejects, counted from 0.
+    position = int(said["verve-position"])
+    if binary:
+        raise IdError(
+            f"the input ends inside an id, after `{done + position}` ids; "
+            "hint: each id takes 8 bytes"
+        )
+    raise _no_id(done + position, whole.split(b"\n")[position])
 
 
-def _is_id(line: bytes) -> bool:
-    try:
-        return -(2**63) <= int(line) < 2**63
-    except ValueError:
-        return False
+def _no_id(position: int, line: bytes) -> IdError:
+    text = line[: _LONGEST_LINE // 1024].decode(errors="backslashreplace").removesuffix("\r")
+    return IdError(
+        f"no 64-bit integer in line {position + 1}: `{shortened(text)}`; "
+        "hint: one id per line, digits after at most one `-`"
+    )

@@ -9,19 +9,23 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import parsers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def state_dir(_values: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
-    """Where systemd says, where a service of root keeps its state, or the user's own."""
+    """Where systemd says, where a service of root keeps its state, or the user's own.
+
+    Raises `BadValue` for a user without a home directory.
+    """
     if given := environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])  # systemd lists all of a unit's, ours first
+        return parsers.path(given.split(":")[0])  # systemd lists all of a unit's, ours first
     if os.geteuid() == 0:
         return Path("/var/lib/verve")
     base = environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
-    return root / "verve"
+    return parsers.path(base if base.startswith("/") else "~/.local/state") / "verve"
 
 
 def segment(values: Mapping[str, Any], _environ: Mapping[str, str]) -> Path:

@@ -62,7 +62,7 @@ def load(
         if isinstance(raw, Path):
             secret_files[name], raw = raw, _secret(name, raw)
         if raw is None and isinstance(row.default, Derived):
-            values[name] = row.default.value(values, environ)
+            values[name] = _derived(row, row.default, values, environ)
         else:
             given = row.default if raw is None else raw
             values[name] = _parsed(row, given, origin) if isinstance(given, str) else None
@@ -169,6 +169,18 @@ def _secret(name: str, path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"cannot read the file of `{name}`: {error}: `{path}`") from error
+
+
+def _derived(
+    row: Setting, default: Derived, values: Mapping[str, Any], environ: Mapping[str, str]
+) -> Any:  # noqa: ANN401 - one type a setting
+    try:
+        return default.value(values, environ)
+    except parsers.BadValue as error:
+        raise SettingError(
+            f"the default of the setting `{row.name}` {error.problem}: {row.default_text}; "
+            f"hint: {error.hint}, or set `{row.variable}`"
+        ) from None
 
 
 def _parsed(row: Setting, raw: str, origin: str) -> Any:  # noqa: ANN401 - one type a setting

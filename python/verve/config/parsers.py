@@ -12,6 +12,8 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from verve.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -73,7 +75,23 @@ def path(value: str) -> Path:
     """A path; `~` is the home directory, and a relative one starts at the working directory."""
     if "\0" in value:
         raise BadValue("is no path", "a path holds no NUL character")
-    return Path(value).expanduser().absolute()
+    try:
+        found = Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise BadValue("needs a home directory that is not known", "write the whole path") from None
+    except OSError as error:
+        raise BadValue(
+            f"is relative to a working directory that cannot be used ({error.strerror})",
+            "write the whole path",
+        ) from None
+    try:
+        str(found).encode()
+    except UnicodeEncodeError:
+        # The segment, the ledger and the log hold it as text.
+        raise BadValue("is not UTF-8", "use a path whose names are UTF-8") from None
+    if printable(str(found)) != str(found):
+        raise BadValue("has a control character", "use a path that can be printed")
+    return found
 
 
 def switch(value: str) -> bool:
