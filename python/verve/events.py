@@ -95,6 +95,12 @@ LEDGER_MISSED = Event(
     "Windows left the sealed ring before the ledger took them, from {first} on",
     ("first",),
 )
+LEDGER_DROPPED = Event(
+    "ledger.dropped",
+    _E,
+    "Dropped {number} windows, too old, that sink {sink} had not taken, from {first} on",
+    ("sink", "number", "first"),
+)
 KAFKA_CHOSEN = Event(
     "kafka.chosen",
     _I,

@@ -166,7 +166,12 @@ PACKAGE = {
         {"binding", "log", "membership", "settings", "sinks", "stores", "window"},
     ),
     "ledger": Stage(
-        {"publishing.ledger", "publishing.ledger_errors", "publishing.ledger_file"},
+        {
+            "publishing.ledger",
+            "publishing.ledger_errors",
+            "publishing.ledger_expiry",
+            "publishing.ledger_file",
+        },
         {"binding", "log", "settings", "window"},
     ),
     "leader": Stage(

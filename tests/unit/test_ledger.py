@@ -148,14 +148,6 @@ def test_undelivered_uses_its_index(opened: Ledger) -> None:
     assert not any("TEMP B-TREE" in row[3] for row in plan)
 
 
-def test_old_windows_go(path: Path) -> None:
-    with closing(Ledger(path, 120)) as opened:
-        opened.record([rig.window(n) for n in range(5)], sinks=["log"])
-    assert ledger.rows(path) == [rig.window(n) for n in (4, 3, 2)]
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM deliveries").fetchone() == (3,)
-
-
 def test_it_is_durable_and_private(opened: Ledger) -> None:
     connection = opened._connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

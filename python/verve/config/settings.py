@@ -227,7 +227,10 @@ class Settings:
         "What is logged one by one, up to 100 lines a second: `all`, `failures` or `summary`.",
     )
     keep: int = setting(
-        "publishing", parsers.duration(60, 100 * 365 * 86_400), "365d", "How long the ledger keeps."
+        "publishing",
+        parsers.duration(60, 100 * 365 * 86_400),
+        "365d",
+        "How long the ledger keeps windows; ten times that where a sink has not taken them.",
     )
     sinks: tuple[str, ...] = setting(
         "publishing",

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from verve._verve import VerveError
+from verve.publishing import ledger
+
 from .api import unusable
 from .cluster_metrics import CLUSTER_METRICS
 from .exchange import Response
@@ -45,6 +48,18 @@ def _publishing(name: str) -> Callable[[Sample], Value]:
         return value
 
     return read
+
+
+def _dropped(sample: Sample) -> Value:
+    settings = sample.worker.settings
+    if settings is None:
+        return None
+    try:
+        found = ledger.dropped(ledger.path_of(settings))
+    except VerveError:
+        # Zeros would look like a counter that began anew.
+        return None
+    return {sink: found.get(sink, 0) for sink in settings.sinks}
 
 
 _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
@@ -96,6 +111,13 @@ METRICS = (
         _GAUGE,
         "Seconds of sealed windows that the ledger has not taken.",
         _publishing("ledger_lag"),
+    ),
+    Metric(
+        "verve_ledger_dropped_windows_total",
+        _COUNTER,
+        "Windows that were dropped from the ledger, too old, before a sink took them.",
+        _dropped,
+        "sink",
     ),
     Metric(
         "verve_log_lag_seconds",

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
     from .deposed import HolderWatch
     from .feed import Feed
+    from .ledger_expiry import Dropped
 
 LOG = "log"
 LOG_CURSOR = 0
 LEDGER_CURSOR = 1
 # A row and its log delivery go into one transaction when the log is no slower than this.
 _LOG_PATIENCE = 0.3
+_LOSSES_EVERY = 3_600.0
 
 
 class Lease:
@@ -139,6 +141,29 @@ class LogSource:
         return self._counter.advance_cursor(LOG_CURSOR, window.window_start, self._lease.term)
 
 
+class Losses:
+    """Tells of windows that were dropped before a sink took them: at once, and then every hour."""
+
+    def __init__(self, notices: Notices) -> None:
+        self._notices = notices
+        self._untold: dict[str, Dropped] = {}
+        self._told_at: float | None = None
+
+    def add(self, dropped: Iterable[Dropped]) -> None:
+        """These were dropped just now."""
+        for one in dropped:
+            before = self._untold.get(one.sink, one._replace(windows=0))
+            self._untold[one.sink] = before._replace(windows=before.windows + one.windows)
+        now = time.monotonic()
+        if self._untold and (self._told_at is None or now - self._told_at >= _LOSSES_EVERY):
+            self._told_at = now
+            for one in self._untold.values():
+                self._notices.put(
+                    events.LEDGER_DROPPED, sink=one.sink, number=one.windows, first=one.first
+                )
+            self._untold.clear()
+
+
 class Drain:
     """Writes the ledger from the feed."""
 
@@ -151,9 +176,12 @@ class Drain:
         deliveries: Deliveries,
         holders: HolderWatch,
         notices: Notices,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._counter = counter
         self._feed = feed
+        self._wall = wall
+        self._losses = Losses(notices)
         self._settings = settings
         self._lease = lease
         self._deliveries = deliveries
@@ -210,6 +238,7 @@ class Drain:
             opened.record(both, sinks=self._sinks, taken=taken, fence=self._lease.holds)
             self._deliveries.forget(noted)
             self._feed.recorded(both)
+            self._expire(opened)
         if windows:
             # With the log switched off its cursor goes along: switched on later, it begins there.
             for moved in (LEDGER_CURSOR,) if logs else (LEDGER_CURSOR, LOG_CURSOR):
@@ -217,6 +246,11 @@ class Drain:
         self._caught_up = True
         if logs:
             self._look_for_left_over(opened)
+
+    def _expire(self, opened: ledger.Ledger) -> None:
+        """Drop windows that are too old by both clocks: one that is wrong must not drop any."""
+        now = int(min(self._counter.now(), self._wall()))
+        self._losses.add(opened.expire(now, fence=self._lease.holds))
 
     @property
     def _sinks(self) -> Iterable[str] | Callable[[Window], Iterable[str]]:

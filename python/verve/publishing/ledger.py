@@ -2,7 +2,7 @@
 
 It is also the outbox. When a window is recorded, one delivery is opened for each sink; a delivery
 is closed when its sink has taken the window. So a sink that is switched on today starts with the
-next window and not with last year's.
+next window and not with last year's. `ledger_expiry` says how long a window stays.
 
 Writing takes one connection, held by the leader. Reading opens the file for each question, so any
 worker and the command line may read at any time. Nothing here waits longer than `BUSY_SECONDS`.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from verve.window import Key, Window
 
+from . import ledger_expiry
 from .ledger_errors import LedgerError, LedgerTrouble, mapped
 from .ledger_file import BUSY_SECONDS, SCHEMA_VERSION, identity_of, open_for_writing, reading
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.config import Settings
+
+    from .ledger_expiry import Dropped
 
 __all__ = [
     "BUSY_SECONDS",
@@ -37,6 +40,7 @@ __all__ = [
     "LedgerTrouble",
     "Taken",
     "backlog",
+    "dropped",
     "has_taken",
     "open_ledger",
     "path_of",
@@ -49,8 +53,6 @@ __all__ = [
 FILE_NAME = "ledger.sqlite3"
 # Of two that write in one process the second would fail after `BUSY_SECONDS`; here it waits.
 _LOCK = threading.Lock()
-# Deleting a year in one transaction would hold the lock for long after `VERVE_KEEP` was lowered.
-_EXPIRE_AT_ONCE = 5_000
 
 _COLUMNS = tuple(column.name for column in fields(Window))
 _KEY = ", ".join(Key._fields)
@@ -155,12 +157,20 @@ def has_taken(path: Path, sink: str, key: Key, revision: int) -> bool:
         return found.fetchone() is not None
 
 
+def dropped(path: Path) -> dict[str, int]:
+    """How many windows left the ledger that a sink had not taken, by sink, over all time."""
+    with reading(path) as connection:
+        return {} if connection is None else ledger_expiry.dropped(connection)
+
+
 class Ledger:
     """The one connection that writes, made by `open_ledger`. Any thread may call its methods."""
 
-    def __init__(self, path: Path, keep: int) -> None:
+    def __init__(self, path: Path, keep: int, sinks: Collection[str] = ()) -> None:
+        """`keep`: seconds that a window stays, and longer while one of `sinks` has not taken it."""
         self.path = path
         self._keep = keep
+        self._sinks = tuple(sinks)
         with _LOCK, mapped(path):
             self._connection = open_for_writing(path)
         self._identity = identity_of(path)
@@ -189,11 +199,12 @@ class Ledger:
         taken = taken or {}
         with self._transaction(fence) as connection:
             for window in windows:
-                is_news = connection.execute(
-                    f"INSERT INTO windows VALUES ({_VALUES}) ON CONFLICT DO UPDATE "  # noqa: S608
-                    f"SET {_REPLACED} WHERE {_IS_NEWS} RETURNING 1",
+                stored = connection.execute(
+                    f"INSERT INTO windows VALUES ({_VALUES}) "  # noqa: S608 - the names are ours
+                    f"ON CONFLICT ({_KEY}) DO UPDATE SET {_REPLACED} WHERE {_IS_NEWS}",
                     {name: getattr(window, name) for name in _COLUMNS},
-                ).fetchone()
+                )
+                is_news = stored.rowcount > 0
                 if is_news:
                     # Also of sinks that get this revision from another host: should that one die,
                     # and this one deliver in its place, then not because of the lower revision.
@@ -212,7 +223,11 @@ class Ledger:
                         [(sink, *window.key, window.revision) for sink in its],
                     )
             _close_deliveries(connection, taken)
-            self._expire(connection)
+
+    def expire(self, now: int, *, fence: Callable[[], bool] = lambda: True) -> list[Dropped]:
+        """Drop what is too old at `now` (seconds since the epoch); what a sink had not taken."""
+        with self._transaction(fence) as connection:
+            return ledger_expiry.expire(connection, self._keep, self._sinks, now)
 
     def undelivered(self, sink: str, limit: int = 1_440) -> list[Window]:
         """The windows that `sink` has not taken, oldest first."""
@@ -260,7 +275,7 @@ class Ledger:
                 "INSERT INTO deliveries (window_start, window_seconds, sink) "
                 "SELECT window_start, window_seconds, ? FROM windows "
                 "WHERE window_start >= ? AND window_start < ? AND revision > 0 "
-                "ON CONFLICT DO UPDATE SET taken_at = NULL",
+                "ON CONFLICT (window_start, window_seconds, sink) DO UPDATE SET taken_at = NULL",
                 (sink, since, until),
             ).rowcount
 
@@ -299,20 +314,10 @@ class Ledger:
         if not fence():
             raise LedgerError(LedgerTrouble.DEPOSED, "the lease passed on", self.path)
 
-    def _expire(self, connection: sqlite3.Connection) -> None:
-        """Drop what is older than `VERVE_KEEP`, counted from the newest window."""
-        newest = connection.execute("SELECT max(window_start) FROM windows").fetchone()[0]
-        for table, key in (("windows", _KEY), ("deliveries", f"{_KEY}, sink")):
-            connection.execute(
-                f"DELETE FROM {table} WHERE ({key}) IN "  # noqa: S608 - both are ours
-                f"(SELECT {key} FROM {table} WHERE window_start < ? LIMIT {_EXPIRE_AT_ONCE})",
-                ((newest or 0) - self._keep,),
-            )
-
 
 def open_ledger(settings: Settings) -> Ledger:
     """Open the ledger for writing and make it if need be. Raises `LedgerError`."""
-    return Ledger(path_of(settings), settings.keep)
+    return Ledger(path_of(settings), settings.keep, settings.sinks)
 
 
 def set_aside(path: Path) -> Path:
