@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -18,10 +17,9 @@ from .http.access import Access
 from .http.bodies import Bodies
 from .log import Event
 from .publishing.leader import Leader
+from .termination import Termination
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from ._verve import Callbacks as Sender
     from ._verve import Counter
     from .cluster.shipper import Shipper
@@ -53,6 +51,7 @@ class Worker:
         """When it was opened, by the monotonic clock."""
         self.has_begun = False
         """Whether the host had joined its cluster since, or did not have to wait for it."""
+        self._termination: Termination | None = None
         self._file: tuple[int, int] | None = None
         self._users = 0
         self._lock = threading.Lock()
@@ -86,9 +85,9 @@ class Worker:
             self._close()
 
     def repeat_termination(self) -> None:
-        """Tell a loop that has begun to run of a SIGTERM before: uvloop would forget it."""
-        if self.draining:
-            os.kill(os.getpid(), signal.SIGTERM)
+        """Tell a loop that has begun to run of a signal before: uvloop would forget it."""
+        if self.draining and self._termination is not None:
+            self._termination.repeat()
 
     @property
     def taker(self) -> Counter | Sender | None:
@@ -111,7 +110,7 @@ class Worker:
 
     def _open(self) -> None:
         # First, so that no signal falls between the server's readiness for it and this one's.
-        self._notice_termination()
+        self._termination = Termination(self._drain)
         self.started_at = time.monotonic()
         self.settings = config.load()
         log.configure(self.settings)
@@ -160,6 +159,9 @@ class Worker:
             self.counter.close()
             self.counter = None
 
+    def _drain(self) -> None:
+        self.draining = True
+
     def _identity(self) -> tuple[int, int] | None:
         path = None if self.counter is None else self.counter.path
         if path is None:
@@ -169,21 +171,3 @@ class Worker:
         except OSError:
             return None
         return status.st_dev, status.st_ino
-
-    def _notice_termination(self) -> None:
-        """Drain at SIGTERM, before the server has ended the requests in flight.
-
-        Servers take the signal from the event loop's wake-up descriptor, which goes on beside a
-        handler, or with a handler of their own, which is called from here.
-        """
-
-        def drain(number: int, frame: FrameType | None) -> None:
-            self.draining = True
-            if callable(before):
-                before(number, frame)
-
-        before = signal.getsignal(signal.SIGTERM)
-        # Only the main thread may do this, and a handler made in C cannot be kept.
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, drain)
-            signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - its only form

@@ -209,6 +209,7 @@ PACKAGE = {
             "http.routes",
             "http.rsgi",
             "scheduling",
+            "termination",
             "worker",
         },
         {

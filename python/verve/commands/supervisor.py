@@ -7,7 +7,8 @@ by a signal is always started again, after a growing pause if it dies soon each 
 by itself soon after its start, twice in a row, ends the server.
 
 And a worker that is told to end while it starts may miss it: before its event loop runs, the signal
-goes to a handler that it has from its parent, or gets lost in uvloop. So it is told again.
+goes to a handler that it has from its parent, or gets lost in uvloop. So it is told again; one that
+has heard it ignores the rest (`verve.termination`).
 
 This leans on some names of Granian's server class. Where one is gone, Granian's own rule holds.
 """
@@ -98,7 +99,8 @@ class _Supervision:
         def tell_again() -> None:
             while not stopped.wait(TOLD_AGAIN_EVERY):
                 for worker in list(self.wrks):
-                    worker.terminate()
+                    if worker.is_alive():
+                        worker.terminate()
 
         thread = threading.Thread(target=tell_again, name="verve-stop", daemon=True)
         thread.start()
