@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 LINES_A_SECOND = 100
 """Attempts of a worker that are logged one by one."""
+STOP_SECONDS = 1.5
+"""That a stop may take beyond the time that the settings give it, to tell what became of them."""
 _EVERY = 0.1
+_FLUSH_SECONDS = 0.5
 _SUMMARY_EVERY = 1.0
 _FILE_BYTES = 1 << 20
 
@@ -80,9 +83,10 @@ class CallbackDesk:
         """Send what is due, for as long as the settings say; what is left waits in the segment."""
         self.sender.stop(self._patience)
         self._over.set()
-        self._thread.join(1)
+        deadline = time.monotonic() + STOP_SECONDS
+        self._thread.join(STOP_SECONDS - _FLUSH_SECONDS)
         self._tell(last=True)
-        self._notices.flush(0.5)
+        self._notices.flush(deadline - time.monotonic())
         self.sender.close()
 
     def _run(self) -> None:

@@ -239,6 +239,7 @@ PACKAGE = {
             "commands.serve",
             "commands.streams",
             "commands.supervisor",
+            "commands.timers",
         },
         {
             "app",

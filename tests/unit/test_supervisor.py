@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from granian.server import Server
 
+from verve import config
 from verve.commands import supervisor
 from verve.commands.supervisor import Deaths, can_supervise, supervised
 from verve.config import SUPERVISOR
@@ -111,7 +112,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet() -> Any:  # noqa: ANN401 - a class made at run time
-    return supervised(Fleet, {})()
+    return supervised(Fleet, config.load(environ={}), {})()
 
 
 def test_all_who_died_are_started_again(fleet: Any) -> None:  # noqa: ANN401

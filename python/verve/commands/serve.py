@@ -25,6 +25,7 @@ from verve.attach import attach
 from verve.config import limits
 from verve.publishing import ledger
 
+from . import timers
 from .supervisor import can_supervise, supervised
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ class ServeError(VerveError):
     """The service cannot start."""
 
 
-def granian_defaults(files: int) -> dict[str, Any]:
+def granian_defaults(settings: Settings, files: int) -> dict[str, Any]:
     """What `verve serve` asks of Granian where the user says nothing else.
 
     `files` is the number of open files that each worker may have; a connection takes one.
     """
     return {
         "respawn_failed_workers": True,
-        "workers_kill_timeout": 10,
+        "workers_kill_timeout": timers.kill_timeout(settings),
         "backlog": 4096,
         "backpressure": max(64, min(_MOST_CONNECTIONS, files - _RESERVED_FILES)),
         "http": "1",
@@ -81,12 +82,12 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
         server: type[Any] = vars(granian)["Server"]
         if can_supervise(server):
             # The command builds the server from this name; there is no other way to give it one.
-            granian.__dict__["Server"] = supervised(server, log.for_granian(settings))
+            granian.__dict__["Server"] = supervised(server, settings, log.for_granian(settings))
         status = granian.cli.main(
             [TARGET, *_bound(settings), *arguments],
             prog_name="verve serve",
             auto_envvar_prefix="GRANIAN",
-            default_map=granian_defaults(files),
+            default_map=granian_defaults(settings, files),
             standalone_mode=False,
         )
     events.SERVICE_STOPPED.emit()

@@ -24,8 +24,12 @@ from typing import TYPE_CHECKING, Any
 from verve import events
 from verve.config import SUPERVISOR
 
+from . import timers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from verve.config import Settings
 
 LEANS_ON = ("_respawn_workers", "_serve_loop", "_stop_workers", "startup", "shutdown")
 SOON = 5.5
@@ -70,9 +74,11 @@ class _Supervision:
     interrupt_signal: bool
     main_loop_interrupt: threading.Event
     respawn_failed_workers: bool
+    settings: Settings
     log_configuration: Mapping[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Granian's own
+        timers.agree(kwargs, self.settings)
         if kwargs.get("log_dictconfig") is None:
             kwargs["log_dictconfig"] = dict(self.log_configuration)
         super().__init__(*args, **kwargs)
@@ -164,7 +170,9 @@ def can_supervise(server: type[Any]) -> bool:
     return all(callable(getattr(server, name, None)) for name in LEANS_ON)
 
 
-def supervised(server: type[Any], log_configuration: Mapping[str, Any]) -> type[Any]:
+def supervised(
+    server: type[Any], settings: Settings, log_configuration: Mapping[str, Any]
+) -> type[Any]:
     """The server class with this module's rule, and a log configuration for want of another."""
-    names = {"log_configuration": log_configuration}
+    names = {"settings": settings, "log_configuration": log_configuration}
     return type("Supervised", (_Supervision, server), names)

@@ -51,6 +51,12 @@ class Settings:
     fast_path: bool = setting(
         "server", parsers.switch, "on", "Answer accepts without the event loop, under RSGI."
     )
+    keep_alive: int = setting(
+        "server",
+        parsers.duration(1, 3_600),
+        "75",
+        "How long `verve serve` keeps an idle connection, and waits for the head of a request.",
+    )
     max_body: int = setting(
         "server", parsers.size(1024, 2**31 - 1), "8MiB", "Largest body of a batch."
     )

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 TICK = 0.05
 POPULATE_EVERY = 0.1
 IDLE = 1.0
+STOP_SECONDS = 2.0
+"""That a stop may take, the last log lines included."""
+_FLUSH_SECONDS = 0.5
 DRAIN_SECONDS = 2.0
 """How long a worker without a parent may take to finish its requests."""
 
@@ -183,8 +186,8 @@ class Leader:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the threads and give the lease back. Takes two seconds at the most."""
-        deadline = time.monotonic() + 1.5
+        """End the threads and give the lease back, in `STOP_SECONDS` at the most."""
+        deadline = time.monotonic() + STOP_SECONDS - _FLUSH_SECONDS
         self._stop.set()
         if self._thread is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
@@ -194,7 +197,7 @@ class Leader:
             self._term = None
         with contextlib.suppress(VerveError):
             self._counter.resign()
-        self._notices.flush(0.5)
+        self._notices.flush(_FLUSH_SECONDS)
 
     def state(self) -> LeaderState:
         """How publishing does; the lags come from the segment, so any worker can tell them."""
