@@ -87,8 +87,13 @@ class Service:
         segment: Path | None = None,
         port: int | None = None,
         command: Iterable[str] = (),
+        stdout: int | None = None,
+        stderr: int | None = None,
     ) -> None:
-        """`arguments` go to the server; `command` stands before it all, such as `taskset -c 0`."""
+        """`arguments` go to the server; `command` stands before it all, such as `taskset -c 0`.
+
+        `stdout` and `stderr` are descriptors to be used in the place of the file.
+        """
         self.server = server
         self.worker_count = workers
         self.window = window
@@ -114,6 +119,7 @@ class Service:
             **(environment or {}),
         }
         self._output: IO[bytes] | None = None
+        self._descriptors = (stdout, stderr)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -127,12 +133,13 @@ class Service:
     def start(self, *, ready: bool = True, timeout: float = 30) -> Self:
         """Start it and wait until all of its workers are ready; `ready=False` does not wait."""
         self._output = self.output_path.open("ab")
+        stdout, stderr = self._descriptors
         self.process = subprocess.Popen(
             [*self._command, sys.executable, "-m", *self._server_command(), *self._arguments],
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
+            stdout=self._output if stdout is None else stdout,
+            stderr=self._output if stderr is None else stderr,
             # A process group of its own: what is left of it can be found and ended.
             start_new_session=True,
         )

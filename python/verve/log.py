@@ -10,12 +10,13 @@ or, with `VERVE_LOG_FORMAT=json`, one JSON object a line with the same parts.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
-import select
 import sys
 import time
 import traceback
@@ -24,18 +25,24 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from . import losses, output
 from .config.choices import LogFormat
+from .deferred import Deferred
+from .output import STANDARD, Output
 from .printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from .config import Settings
 
 logger = logging.getLogger("verve")
 
-# How long a line waits for room when standard error is a pipe that does not block.
+# How long a line that must be written waits for room.
 _PATIENCE = 1.0
+_MOST_EVENTS = 1_000
+_EXIT_SECONDS = 0.5
 
 EVENTS: dict[str, Event] = {}
 """Every event by its name, in the order of the docs."""
@@ -46,10 +53,10 @@ _strict: ContextVar[bool] = ContextVar("verve_log_strict", default=False)
 
 @contextlib.contextmanager
 def strict() -> Iterator[None]:
-    """Inside it each event is logged, whatever the level, and a line that cannot be written raises.
+    """Inside it each event is logged at once, whatever the level, and raises if it cannot be.
 
-    Elsewhere logging never fails its caller. The count of a window is the product, not a remark:
-    `VERVE_LOG_LEVEL` does not hide it.
+    Elsewhere logging neither fails its caller nor has it wait. The count of a window is the
+    product, not a remark: `VERVE_LOG_LEVEL` does not hide it.
     """
     token = _strict.set(True)
     try:
@@ -79,7 +86,7 @@ class Event:
         return frozenset(name for _, name, _, _ in Formatter().parse(self.message) if name)
 
     def emit(self, *, exc_info: BaseException | None = None, **values: object) -> None:
-        """Log it with these values, which are named by `fields`."""
+        """Have it logged soon with these values, which are named by `fields`."""
         if not logger.isEnabledFor(self.level) and not _strict.get():
             return
         error = None if exc_info is None else (type(exc_info), exc_info, exc_info.__traceback__)
@@ -97,7 +104,35 @@ class Event:
                 "verve_shown": self.shown,
             },
         )
-        logger.handle(record)
+        if _strict.get():
+            logger.handle(record)
+        else:
+            _events.put(record)
+
+
+def _handle(records: list[logging.LogRecord]) -> None:
+    """Give them to the handlers, those of a user too, which may wait and may raise."""
+    for record in records:
+        try:
+            logger.handle(record)
+        except Exception:  # noqa: BLE001 - what is wrong with one line must not end all others
+            _print_once(traceback.format_exc())
+
+
+@functools.lru_cache(maxsize=16)
+def _print_once(trace: str) -> None:
+    STANDARD[2].put(f"a filter or handler of the logger `verve` failed:\n{trace}".encode())
+
+
+_events = Deferred[logging.LogRecord]("verve-events", _handle, _MOST_EVENTS)
+atexit.register(lambda: _events.close(_EXIT_SECONDS))
+
+
+def flush(timeout: float) -> bool:
+    """Wait until all events are logged, at most `timeout` seconds; whether they are."""
+    deadline = time.monotonic() + timeout
+    handled = _events.flush(timeout)
+    return output.flush(max(0.0, deadline - time.monotonic())) and handled
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,23 +219,31 @@ class JsonFormatter(logging.Formatter):
 
 
 class Handler(logging.Handler):
-    """Writes each line to standard error with one call, so that lines of workers do not mix.
+    """Has each line written to standard error, or output, as a whole, and waits for none.
 
     It does not go through the buffer of `sys.stderr`: that would keep what a full disk refused, and
     write every later attempt after it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: str = "stderr") -> None:
         super().__init__()
-        self._broken_off = False
+        self._stream = stream
+        self._other: Output | None = None
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Log it, without the lock of the base class: a line that waits holds up no other."""
         try:
-            start = "\n" if self._broken_off else ""
-            self._write(f"{start}{self.format(record)}\n".encode(errors="backslashreplace"))
+            found: object = self.filter(record)
+            if found:
+                self.emit(found if isinstance(found, logging.LogRecord) else record)
         except Exception:  # noqa: BLE001 - logging must not fail its caller
             self.handleError(record)
+            return False
+        return bool(found)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have one line written soon; inside `strict`, write it now."""
+        self._write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Raise what went wrong to a caller that must know, else let the line go."""
@@ -210,28 +253,56 @@ class Handler(logging.Handler):
             raise error
 
     def _write(self, line: bytes) -> None:
-        if sys.stderr is None:
-            raise OSError(errno.EBADF, "there is no standard error")
+        stream = getattr(sys, self._stream)
+        if stream is None:
+            raise OSError(errno.EBADF, f"there is no {self._stream}")
         try:
-            descriptor = sys.stderr.fileno()
+            descriptor = stream.fileno()
         except (OSError, ValueError):  # replaced by something that is no file, as in a notebook
-            sys.stderr.write(line.decode())
-            sys.stderr.flush()
+            stream.write(line.decode())
+            stream.flush()
             return
-        rest = memoryview(line)
-        deadline = time.monotonic() + _PATIENCE
-        while rest:
-            try:
-                rest = rest[os.write(descriptor, rest) :]
-            except BlockingIOError:
-                patience = deadline - time.monotonic()
-                if patience <= 0 or not select.select([], [descriptor], [], patience)[1]:
-                    self._broken_off = len(rest) < len(line)
-                    raise
-            except OSError:
-                self._broken_off = len(rest) < len(line)
-                raise
-        self._broken_off = False
+        if descriptor in STANDARD and not _strict.get():
+            STANDARD[descriptor].put(line)
+        else:
+            self._output(descriptor).write(line, _PATIENCE)
+
+    def _output(self, descriptor: int) -> Output:
+        """That of the descriptor; another than the standard ones may be closed at any moment."""
+        if descriptor in STANDARD:
+            return STANDARD[descriptor]
+        if self._other is None or self._other.descriptor != descriptor:
+            self._other = Output(descriptor)
+        return self._other
+
+
+LINES_LOST = Event(
+    "log.lost",
+    logging.WARNING,
+    "Lines were lost, since nobody read them or they could not be written, of {output}: {lines}",
+    ("output", "lines"),
+)
+
+
+class _Losses:
+    """Tells of the lines of an output that were lost."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._unstored = 0
+        self._untold = 0
+
+    def tell(self, number: int, is_written: bool) -> None:  # noqa: FBT001 - see `Output.lost`
+        """Store the number for the metric, and log it once lines are written again."""
+        self._unstored += number
+        self._untold += number
+        with contextlib.suppress(OSError):
+            losses.add(self._directory, self._name, self._unstored)
+            self._unstored = 0
+        if is_written:
+            LINES_LOST.emit(output=self._name, lines=self._untold)
+            self._untold = 0
 
 
 def wants_colour() -> bool:
@@ -243,6 +314,10 @@ def wants_colour() -> bool:
 
 def configure(settings: Settings) -> None:
     """Give the logger a handler on standard error, unless the user configured one."""
+    for name, one in zip(losses.OUTPUTS, STANDARD.values(), strict=True):
+        one.lost = _Losses(settings.state_dir, name).tell
+        one.start()
+    _events.start()
     if logger.level == logging.NOTSET:
         logger.setLevel(settings.log_level.value.upper())
     ours = next((handler for handler in logger.handlers if isinstance(handler, Handler)), None)
@@ -269,10 +344,6 @@ def for_granian(settings: Settings) -> dict[str, Any]:
         },
         "handlers": {
             "console": {"()": "verve.log.Handler", "formatter": "generic"},
-            "access": {
-                "class": "logging.StreamHandler",
-                "formatter": "access",
-                "stream": "ext://sys.stdout",
-            },
+            "access": {"()": "verve.log.Handler", "formatter": "access", "stream": "stdout"},
         },
     }

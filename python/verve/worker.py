@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import callbacks, config, events, log, sinks, stores
+from . import callbacks, config, events, log, output, sinks, stores
 from ._verve import VerveError
 from .attach import attach
 from .callbacks import CallbackDesk
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .config import Settings
 
 WORKER_REFUSED = Event("worker.refused", logging.ERROR, "Verve cannot start: {error}", ("error",))
+_LAST_LINES = 0.5
+"""Seconds that the last lines get to be written."""
 ACCESS_RULE = Event("access.rule", logging.INFO, "Metrics and history are {rule}", ("rule",))
 
 
@@ -71,6 +73,7 @@ class Worker:
                     self.refused = True
                     self._close()
                     WORKER_REFUSED.emit(error="; ".join(str(error).splitlines()))
+                    log.flush(_LAST_LINES)
                     return False
             self._users += 1
             return True
@@ -83,6 +86,7 @@ class Worker:
                 return
             self.draining = True
             self._close()
+            log.flush(_LAST_LINES)
 
     def repeat_termination(self) -> None:
         """Tell a loop that has begun to run of a signal before: uvloop would forget it."""
@@ -113,6 +117,8 @@ class Worker:
         self._termination = Termination(self._drain)
         self.started_at = time.monotonic()
         self.settings = config.load()
+        if config.SUPERVISOR in os.environ:
+            output.take_over()
         log.configure(self.settings)
         if config.SUPERVISOR not in os.environ:
             # Under `verve serve` the supervisor has said so, once.

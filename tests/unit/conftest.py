@@ -6,23 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verve.notices import Notices
+from verve import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
-def _all_notices_written(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A thread writes notices some time later: not into the log of the next test."""
-    made: list[Notices] = []
-    begin = Notices.__init__
-
-    def note(self: Notices) -> None:
-        begin(self)
-        made.append(self)
-
-    monkeypatch.setattr(Notices, "__init__", note)
+def _all_events_logged() -> Iterator[None]:
+    """A thread logs events some time later: not into the log of the next test."""
     yield
-    for notices in made:
-        assert notices.flush(60)
+    assert log.flush(60)

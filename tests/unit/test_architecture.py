@@ -107,7 +107,10 @@ PACKAGE = {
         },
         {"binding", "names"},
     ),
-    "log": Stage({"backoff", "events", "log", "notices", "told"}, {"names", "settings"}),
+    "log": Stage(
+        {"backoff", "deferred", "events", "log", "losses", "notices", "output", "told"},
+        {"names", "settings"},
+    ),
     "window": Stage({"ring", "window"}, {"binding"}),
     "membership": Stage({"membership"}, {"binding", "log", "settings"}),
     "stores": Stage(

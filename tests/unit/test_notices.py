@@ -1,15 +1,32 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from verve import events, log
 from verve.notices import Notices
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def added(handler: logging.Handler) -> Iterator[None]:
+    """A handler of the user on the logger of the service."""
+    level = log.logger.level
+    log.logger.addHandler(handler)
+    log.logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.flush(5)
+        log.logger.removeHandler(handler)
+        log.logger.setLevel(level)
 
 
 def test_they_are_logged_in_order(caplog: pytest.LogCaptureFixture) -> None:
@@ -21,7 +38,8 @@ def test_they_are_logged_in_order(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.__dict__["verve_fields"]["term"] for record in caplog.records] == [*range(20)]
 
 
-def test_nobody_waits_for_a_log_that_is_stuck() -> None:
+@pytest.mark.parametrize("way", ["put", "emit"])
+def test_nobody_waits_for_a_log_that_is_stuck(way: str) -> None:
     stuck = threading.Event()
 
     class Stuck(logging.Handler):
@@ -31,21 +49,45 @@ def test_nobody_waits_for_a_log_that_is_stuck() -> None:
             """Wait."""
             stuck.wait(30)
 
-    handler = Stuck()
-    level = log.logger.level
-    log.logger.addHandler(handler)
-    log.logger.setLevel(logging.INFO)
-    try:
-        notices = Notices()
+    with added(Stuck()):
         start = time.monotonic()
         for term in range(5_000):
-            notices.put(events.LEADER_STARTED, term=term)
-        assert not notices.flush(0.05)
+            if way == "put":
+                Notices().put(events.LEADER_STARTED, term=term)
+            else:
+                events.LEADER_STARTED.emit(term=term)
+        assert not log.flush(0.05)
+        # It has not moved for longer than this, so it costs no further wait.
+        again = time.monotonic()
+        assert not log.flush(0.05)
+        assert time.monotonic() - again < 0.05
         assert time.monotonic() - start < 5
-        # One more may be in the hands of the thread.
-        assert 999 <= len(notices._waiting) <= 1_000
-    finally:
+        assert log._events.waiting() <= 2_000
         stuck.set()
-        notices.flush(5)
-        log.logger.removeHandler(handler)
-        log.logger.setLevel(level)
+
+
+def test_a_filter_or_handler_that_raises_ends_no_later_line() -> None:
+    found: list[int] = []
+
+    class Raises(logging.Handler):
+        """Raises for every second event."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            """Keep it, or raise."""
+            term = record.__dict__["verve_fields"]["term"]
+            if term % 2:
+                raise RuntimeError("handler of the user")
+            found.append(term)
+
+    def refuse(record: logging.LogRecord) -> bool:
+        if record.__dict__["verve_fields"]["term"] == 4:
+            raise ValueError("filter of the user")
+        return True
+
+    handler = Raises()
+    handler.addFilter(refuse)
+    with added(handler):
+        for term in range(8):
+            Notices().put(events.LEADER_STARTED, term=term)
+        assert log.flush(5)
+    assert found == [0, 2, 6]

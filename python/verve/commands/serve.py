@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import verve
-from verve import callbacks, events, log, sinks, stores
+from verve import callbacks, events, log, output, sinks, stores
 from verve._verve import VerveError
 from verve.attach import attach
 from verve.config import limits
@@ -67,6 +67,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     """
     from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
 
+    output.take_over()
     sinks.check(settings)
     stores.check(settings)
     callbacks.check(settings)

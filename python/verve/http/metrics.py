@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from verve import losses
 from verve._verve import VerveError
 from verve.publishing import ledger
 
@@ -60,6 +61,11 @@ def _dropped(sample: Sample) -> Value:
         # Zeros would look like a counter that began anew.
         return None
     return {sink: found.get(sink, 0) for sink in settings.sinks}
+
+
+def _lost_lines(sample: Sample) -> Value:
+    settings = sample.worker.settings
+    return None if settings is None else losses.read(settings.state_dir)
 
 
 _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
@@ -124,6 +130,13 @@ METRICS = (
         _GAUGE,
         "Seconds of sealed windows that the log has not taken.",
         _publishing("log_lag"),
+    ),
+    Metric(
+        "verve_log_lost_lines_total",
+        _COUNTER,
+        "Lines of all processes that could not be written; the count of a window is never one.",
+        _lost_lines,
+        "output",
     ),
     Metric(
         "verve_kafka_lag_seconds",

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from verve import events, log
 
-from .base import SinkError
+from .base import SinkError, Trouble
 
 if TYPE_CHECKING:
     from verve.window import Window
+
+
+_UNWRITTEN = "the log line could not be written: `{}`"
 
 
 class LogSink:
@@ -18,12 +21,14 @@ class LogSink:
     name = "log"
 
     def take(self, window: Window) -> None:
-        """Write the line. Raises `SinkError` when standard error cannot be written."""
+        """Write the line. Raises `SinkError` when it cannot be written, or its handler fails."""
         try:
             with log.strict():
                 events.WINDOW_PUBLISHED.emit(**window.as_json())
-        except (OSError, ValueError) as error:
-            raise SinkError(f"the log line could not be written: `{error}`") from error
+        except BlockingIOError as error:
+            raise SinkError(_UNWRITTEN.format(error.strerror), Trouble.TIMEOUT) from error
+        except Exception as error:  # a handler or filter of the user may raise anything
+            raise SinkError(_UNWRITTEN.format(error)) from error
 
     def interrupt(self) -> None:
         """A line waits a second at the most."""

@@ -1,0 +1,64 @@
+"""How many lines this host could not write, over all of its processes and starts.
+
+The figure lies in a small file of the state directory, which each process adds to. That it cannot
+be written holds up nothing: the number is added the next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE_NAME = "lost-lines"
+OUTPUTS = ("stdout", "stderr")
+_FORM = re.compile(r"stdout ([0-9]{20}) stderr ([0-9]{20})\n")
+_BYTES = 56
+_PATIENCE = 0.2
+
+
+def read(directory: Path) -> Mapping[str, int]:
+    """The lines that were lost, by output; none where nothing tells of any."""
+    try:
+        with (directory / FILE_NAME).open("rb") as file:
+            return _numbers(file.read(_BYTES))
+    except OSError:
+        return dict.fromkeys(OUTPUTS, 0)
+
+
+def add(directory: Path, output: str, number: int) -> None:
+    """Add to them. Raises `OSError`."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(directory / FILE_NAME, flags, 0o600)
+    try:
+        _lock(descriptor)
+        numbers = dict(_numbers(os.pread(descriptor, _BYTES, 0)))
+        numbers[output] += number
+        # Of one length for ever, so that a reader never meets half of an old and a new one.
+        text = " ".join(f"{name} {numbers[name]:020}" for name in OUTPUTS)
+        os.pwrite(descriptor, f"{text}\n".encode(), 0)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > deadline:
+            raise BlockingIOError("another process holds the file")
+        time.sleep(0.01)
+
+
+def _numbers(text: bytes) -> Mapping[str, int]:
+    found = _FORM.fullmatch(text.decode(errors="replace"))
+    return dict(zip(OUTPUTS, map(int, found.groups() if found else (0, 0)), strict=True))
