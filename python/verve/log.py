@@ -3,7 +3,7 @@
 The events themselves stand in `events`. A line holds the time, the level, the event, the fields,
 and at its end the message:
 
-    2026-11-22T21:58:00.004Z INFO window.published window_start=... unique=5 Unique requests in ...
+    2026-11-22T21:58:00.004Z INFO window.published process=71 worker=1 ... Unique requests in ...
 
 or, with `VERVE_LOG_FORMAT=json`, one JSON object a line with the same parts.
 """
@@ -154,6 +154,21 @@ def _fields(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
     return event, getattr(record, "verve_fields", {})
 
 
+_worker: int | None = None
+
+
+def number_worker(number: int) -> None:
+    """Tell which worker of `verve serve` this process is, for its lines."""
+    global _worker  # noqa: PLW0603 - a fact about the process
+    _worker = number
+
+
+def _writer(record: logging.LogRecord) -> dict[str, int]:
+    """Who writes: its process, and its number if it is a worker of `verve serve`."""
+    process = {"process": record.process or os.getpid()}
+    return process if _worker is None else {**process, "worker": _worker}
+
+
 def _time(record: logging.LogRecord) -> str:
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
     return f"{whole}.{int(record.created % 1 * 1000):03d}Z"
@@ -187,7 +202,8 @@ class TextFormatter(logging.Formatter):
             level = f"{start}{level}\x1b[0m"
         # What the message shows is not said twice.
         shown: frozenset[str] = getattr(record, "verve_shown", frozenset())
-        pairs = [f"{name}={_quoted(v)}" for name, v in fields.items() if name not in shown]
+        told = _writer(record) | {n: v for n, v in fields.items() if n not in shown}
+        pairs = [f"{name}={_quoted(value)}" for name, value in told.items()]
         line = " ".join([_time(record), level, event, *pairs, printable(record.getMessage())])
         trace = _exception(record)
         return line if trace is None else "\n".join([line, *map(printable, trace.splitlines())])
@@ -211,6 +227,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "event": event,
             "message": printable(record.getMessage()),
+            **_writer(record),
             **fields,
         }
         if trace := _exception(record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -100,6 +101,20 @@ def test_a_service_that_nobody_reads(tmp_path: Path, unread: Unread) -> None:
         assert service.wait_until(lambda: service.metrics()[name], 10, "counting lost lines")
         assert service.metrics()['verve_log_lost_lines_total{output="stderr"}'] == 0
 
+        # Windows wait; readiness, metrics and `verve check` say so.
+        service.wait_until(
+            lambda: service.get("/readyz").text == "ready, degraded: log behind", 10, "degraded"
+        )
+        part = service.get("/readyz?verbose").json()["parts"]["log"]
+        assert part["trouble"] == "timeout"
+        assert part["windows_waiting"] > 0
+        assert "nobody reads it" in part["last_error"]
+        assert service.metrics()['verve_log_failing{trouble="timeout"}'] == 1
+        assert service.metrics()["verve_log_failed_attempts"] > 0
+        checked = service.command("check")
+        assert checked.returncode == 1
+        assert re.search(r"^FAIL log .*nobody reads it", checked.stdout, re.MULTILINE)
+
         # A reader that comes back hears of it.
         events = unread.events(until="log.lost")
         assert "worker.respawned" in {event["event"] for event in events}
@@ -111,6 +126,13 @@ def test_a_service_that_nobody_reads(tmp_path: Path, unread: Unread) -> None:
         starts = [e["window_start"] for e in events if e["event"] == "window.published"]
         assert len(starts) == len(set(starts))
         assert starts == sorted(starts)
+
+        service.wait_until(lambda: service.get("/readyz").text == "ready", 10, "ready again")
+        assert service.metrics()["verve_log_failed_attempts"] == 0
+        # Each line names its process, and its worker.
+        assert {event["process"] for event in events} <= {service.pid, *before, *service.workers()}
+        by_workers = [e for e in events if e["event"] == "window.published"]
+        assert {event["worker"] for event in by_workers} <= {1, 2}
 
         unread.fill()
         assert service.stop(timeout=8) == 0

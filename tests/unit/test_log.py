@@ -66,7 +66,7 @@ def records() -> Iterator[list[logging.LogRecord]]:
 def test_the_text_line_ends_with_the_message() -> None:
     line = _published().removesuffix("\n")
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO window\.published "
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO window\.published process=\d+ "
         r"window_start=2027-01-15T08:00:00Z window_seconds=60 requests=0 duplicates=0 late=0 "
         r"rejected=0 gap=false degraded=false revision=1 Unique requests in the last minute: 5",
         line,
@@ -83,6 +83,40 @@ def test_the_json_line() -> None:
 
 def test_the_level_does_not_hide_the_count() -> None:
     assert _published("log_level=error").endswith("Unique requests in the last minute: 5\n")
+
+
+def test_a_line_names_its_process_and_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = logging.LogRecord("granian", logging.INFO, "", 0, "up", None, None)
+    text, lines = log.TextFormatter(colour=False), log.JsonFormatter()
+    assert text.format(record).endswith(f"INFO granian process={os.getpid()} up")
+    assert json.loads(lines.format(record))["process"] == os.getpid()
+    assert "worker" not in json.loads(lines.format(record))
+    monkeypatch.setattr(log, "_worker", 2)
+    assert text.format(record).endswith(f"INFO granian process={os.getpid()} worker=2 up")
+    assert json.loads(lines.format(record))["worker"] == 2
+
+
+@pytest.mark.parametrize("where", ["handler", "filter"])
+def test_what_a_handler_of_the_user_raises_is_told_to_the_sink(where: str) -> None:
+    class Raises(logging.Handler):
+        """Raises what no handler should."""
+
+        def emit(self, _record: logging.LogRecord) -> None:
+            """Raise."""
+            raise RuntimeError("of the user")
+
+    def refuse(_record: logging.LogRecord) -> bool:
+        raise LookupError("of the user")
+
+    handler = Raises() if where == "handler" else log.Handler()
+    if where == "filter":
+        handler.addFilter(refuse)
+    log.logger.addHandler(handler)
+    try:
+        with pytest.raises(SinkError, match="of the user"):
+            LogSink().take(rig.window())
+    finally:
+        log.logger.removeHandler(handler)
 
 
 def test_no_colour_where_nobody_looks() -> None:
@@ -130,7 +164,7 @@ def test_fields_with_spaces_are_quoted(records: list[logging.LogRecord]) -> None
     with log.strict():
         log.Event("test.quoted", logging.INFO, "said", ("a", "b")).emit(a='x "y"', b="\x1b[31m")
     line = log.TextFormatter(colour=False).format(records[0])
-    assert line.endswith(r'INFO test.quoted a="x \"y\"" b=\x1b[31m said')
+    assert line.endswith(rf'INFO test.quoted process={os.getpid()} a="x \"y\"" b=\x1b[31m said')
 
 
 def test_exceptions(records: list[logging.LogRecord]) -> None:

@@ -55,20 +55,22 @@ def pipe() -> Iterator[Pipe]:
 
 def test_a_pipe_that_nobody_reads_holds_up_nobody(pipe: Pipe) -> None:
     start = time.monotonic()
-    for number in range(MOST_LINES + 500):
+    # The thread has as many in its hands at the most as may wait.
+    most = 2 * MOST_LINES + 500
+    for number in range(most):
         pipe.output.put(b"%d\n" % number)
     assert not pipe.output.flush(0.1)
     with pytest.raises(BlockingIOError, match="nobody reads it"):
         pipe.output.write(b"must\n", 0.1)
     assert time.monotonic() - start < 5
 
-    last = b"%d\n" % (MOST_LINES + 499)
+    last = b"%d\n" % (most - 1)
     lines = pipe.read(last).splitlines()
     assert pipe.output.flush(5)
-    # What the thread had in its hands, and the newest; none twice, none in pieces.
+    # The newest, and what the thread had in its hands; none twice, none in pieces.
     assert [*map(int, lines)] == sorted({*map(int, lines)})
-    lost = MOST_LINES + 500 - len(lines)
-    assert 0 < lost <= 500
+    lost = most - len(lines)
+    assert 500 <= lost <= most - MOST_LINES
     assert sum(number for number, _ in pipe.told) == lost
     assert pipe.told[-1][1]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from verve import membership
 from verve._verve import VerveError, segment_identity
 from verve.publishing import ledger, standing
+from verve.publishing.drain import LOG
 from verve.sinks import KAFKA
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
     yield _state(settings)
     yield _segment(settings)
     yield _ledger(settings)
+    if LOG in settings.sinks:
+        yield _log(settings)
     if KAFKA in settings.sinks:
         yield _kafka(settings)
     if settings.redis_url is not None:
@@ -138,16 +141,24 @@ def _ledger(settings: Settings) -> Finding:
     return Finding("ledger", ok=not late, detail=f"{said}: `{path}`")
 
 
+def _log(settings: Settings) -> Finding:
+    return _sink(LOG, settings, "")
+
+
 def _kafka(settings: Settings) -> Finding:
-    found = standing.of(settings, KAFKA)
+    brokers = ",".join(settings.kafka_brokers or ())
+    return _sink(KAFKA, settings, f": `{settings.kafka_topic}` at `{brokers}`")
+
+
+def _sink(name: str, settings: Settings, where: str) -> Finding:
+    found = standing.of(settings, name)
     if found.lag_seconds is None:
-        return Finding(KAFKA, ok=False, detail="the ledger does not tell what waits for it")
-    where = f"`{settings.kafka_topic}` at `{','.join(settings.kafka_brokers or ())}`"
+        return Finding(name, ok=False, detail="the ledger does not tell what waits for it")
     if not found.is_behind(settings.window):
-        return Finding(KAFKA, ok=True, detail=f"up to date: {where}")
+        return Finding(name, ok=True, detail=f"up to date{where}")
     said = f"behind by {found.lag_seconds} s, {found.attempts} failed attempts"
     why = f": {found.error}" if found.error else ""
-    return Finding(KAFKA, ok=False, detail=f"{said}{why}: {where}")
+    return Finding(name, ok=False, detail=f"{said}{why}{where}")
 
 
 def _redis(settings: Settings) -> Finding:

@@ -16,12 +16,14 @@ This leans on some names of Granian's server class. Where one is gone, Granian's
 from __future__ import annotations
 
 import contextlib
+import functools
+import multiprocessing
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from verve import events
+from verve import events, log
 from verve.config import SUPERVISOR
 
 from . import timers
@@ -31,7 +33,14 @@ if TYPE_CHECKING:
 
     from verve.config import Settings
 
-LEANS_ON = ("_respawn_workers", "_serve_loop", "_stop_workers", "startup", "shutdown")
+LEANS_ON = (
+    "_respawn_workers",
+    "_serve_loop",
+    "_spawn_worker",
+    "_stop_workers",
+    "startup",
+    "shutdown",
+)
 SOON = 5.5
 """A worker that lives no longer than this died soon. Granian's own figure."""
 LONGEST_PAUSE = 2.0
@@ -89,6 +98,11 @@ class _Supervision:
         if self.respawn_failed_workers:
             os.environ[SUPERVISOR] = str(os.getpid())
         super().startup(*args)  # type: ignore[misc]
+
+    def _spawn_worker(self, *, idx: int, callback_loader: Callable[[], Any], **extra: Any) -> Any:  # noqa: ANN401 - Granian's own
+        """Have the worker know its number, which Granian tells it in a variable of its own only."""
+        loader = functools.partial(_numbered, idx + 1, callback_loader)
+        return super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
 
     def _serve_loop(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
         try:
@@ -163,6 +177,13 @@ class _Supervision:
             # Cut short by a signal to stop, and by the death of another worker.
             self.main_loop_interrupt.wait(pause)
         return not self.interrupt_signal
+
+
+def _numbered(worker: int, loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
+    """Runs in the worker: loads the application."""
+    if multiprocessing.parent_process() is not None:  # else it is a thread among others
+        log.number_worker(worker)
+    return loader()
 
 
 def can_supervise(server: type[Any]) -> bool:

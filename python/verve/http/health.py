@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from verve import membership
 from verve._verve import VerveError
 from verve.publishing import standing
+from verve.publishing.drain import LOG
 from verve.sinks import KAFKA
 
 from .exchange import json_object, plain
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from verve._verve import Counter
+    from verve.config import Settings
+    from verve.publishing.standing import Standing
     from verve.worker import Worker
 
     from .exchange import Request, Response
@@ -104,20 +107,34 @@ def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
         late = publishing.ledger_lag > LATE_WINDOWS * counter.window
         behind = late or publishing.ledger_error is not None
         yield _part("ledger", behind, "ledger behind", State.DEGRADED)
+    yield from _log(worker)
     yield from _kafka(worker)
     yield from _redis(worker, 0 if leader is None else leader[0])
     distrusted = bool(stats["clock_distrusted"])
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
 
 
+def _log(worker: Worker) -> Iterator[Part]:
+    """A log that takes no windows: nobody reads standard error, or its disk is full."""
+    settings = worker.settings
+    if settings is None or worker.leader is None or LOG not in settings.sinks:
+        return
+    # The segment tells how far it is, also while the ledger cannot.
+    lag = worker.leader.state().log_lag
+    found = replace(standing.of(settings, LOG), lag_seconds=lag, waiting=lag // settings.window)
+    yield _sink(LOG, found, settings)
+
+
 def _kafka(worker: Worker) -> Iterator[Part]:
     settings = worker.settings
-    if settings is None or KAFKA not in settings.sinks:
-        return
-    found = standing.of(settings, KAFKA)
+    if settings is not None and KAFKA in settings.sinks:
+        yield _sink(KAFKA, standing.of(settings, KAFKA), settings)
+
+
+def _sink(name: str, found: Standing, settings: Settings) -> Part:
     behind = found.is_behind(settings.window)
-    state, detail = (State.DEGRADED, "kafka behind") if behind else (State.OK, "")
-    yield Part(KAFKA, state, detail, found.figures(), found.error)
+    state, detail = (State.DEGRADED, f"{name} behind") if behind else (State.OK, "")
+    return Part(name, state, detail, found.figures(), found.error)
 
 
 def _redis(worker: Worker, term: int) -> Iterator[Part]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from verve import membership
 from verve._verve import callback_figures
 from verve.publishing import standing
+from verve.publishing.drain import LOG
 from verve.sinks import KAFKA
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from verve._verve import CallbackFigures, Counter, Stats
     from verve.cluster.shipper import ShipperState
+    from verve.config import Settings
     from verve.membership import Membership
     from verve.publishing.standing import Standing
     from verve.worker import Worker
@@ -37,6 +39,7 @@ class Sample:
     worker: Worker
     counter: Counter
     stats: Stats
+    log: Standing
     kafka: Standing
     callbacks: CallbackFigures
     cluster: Membership | None
@@ -46,18 +49,23 @@ class Sample:
     def take(cls, worker: Worker, counter: Counter) -> Sample:
         """Read the segment."""
         settings = worker.settings
-        has_kafka = settings is not None and KAFKA in settings.sinks
-        kafka = standing.of(settings, KAFKA) if settings and has_kafka else standing.Standing()
         joins = settings is not None and settings.redis_url is not None
         return cls(
             worker,
             counter,
             counter.stats(),
-            kafka,
+            _standing(settings, LOG),
+            _standing(settings, KAFKA),
             callback_figures(counter),
             membership.of(settings) if settings and joins else None,
             None if worker.shipper is None else worker.shipper.state(),
         )
+
+
+def _standing(settings: Settings | None, sink: str) -> Standing:
+    if settings is None or sink not in settings.sinks:
+        return standing.Standing()
+    return standing.of(settings, sink)
 
 
 @dataclass(frozen=True, slots=True)

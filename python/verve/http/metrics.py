@@ -132,6 +132,19 @@ METRICS = (
         _publishing("log_lag"),
     ),
     Metric(
+        "verve_log_failed_attempts",
+        _GAUGE,
+        "Attempts to log a window that failed in a row; 0 when the last one did not.",
+        lambda sample: sample.log.attempts,
+    ),
+    Metric(
+        "verve_log_failing",
+        _GAUGE,
+        "1 for what made the last attempt to log a window fail, in one word; else absent.",
+        lambda sample: {sample.log.trouble: 1} if sample.log.trouble else {},
+        "trouble",
+    ),
+    Metric(
         "verve_log_lost_lines_total",
         _COUNTER,
         "Lines of all processes that could not be written; the count of a window is never one.",

@@ -78,7 +78,8 @@ class Term:
         self.couriers: list[Courier] = []
         if LOG in settings.sinks:
             source = LogSource(counter, feed, lease, deliveries)
-            self.couriers.append(Courier(LogSink(), source, notices))
+            report = Report(settings, LOG)
+            self.couriers.append(Courier(LogSink(), source, notices, report))
         stored, logged = threading.Event(), threading.Event()
         if KAFKA in settings.sinks:
             self._carry_to_kafka(settings, lease, wake=stored)
