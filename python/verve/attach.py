@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import events
 from ._verve import Counter, SegmentError, segment_identity
+from .config import machine
 from .publishing import ledger
 from .retiring import go_on, retire
 
@@ -31,10 +32,12 @@ _RETRY = 0.02
 def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
     """The counter of these settings. `clock_offset` is for a segment that is made (see `Counter`).
 
-    Raises `SegmentError` when the segment cannot be used: of another owner, of other settings while
-    a process lives in it, or without room. Raises `LedgerError` when the windows of a segment of
+    Raises `SettingError` on a machine that lacks what Verve needs. Raises `SegmentError` when the
+    segment cannot be used: of another owner, of other settings while a process lives in it, or
+    without room. Raises `LedgerError` when the windows of a segment of
     other settings cannot be stored; the segment stays as it is then.
     """
+    machine.check(settings.segment)
     with _one_at_a_time(settings):
         unfinished = None
         try:

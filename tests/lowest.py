@@ -1,0 +1,61 @@
+"""The lowest versions of what Verve needs, as `pyproject.toml` names them, and where they are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(\[[a-z,]+\])?(.*)")
+_LOWEST = re.compile(r">=\s*([0-9][0-9.]*)")
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def lowest() -> dict[str, str]:
+    """The lowest version of each package that the wheel and its extras need."""
+    project = _project()["project"]
+    extras = project["optional-dependencies"].values()
+    found = {}
+    for text in [*project["dependencies"], *(one for extra in extras for one in extra)]:
+        name, _, versions = _parsed(text)
+        if name != project["name"]:
+            (found[name],) = _LOWEST.findall(versions)
+    return found
+
+
+def for_tests() -> list[str]:
+    """What the tests need beside those, in whatever version."""
+    group = _project()["dependency-groups"]["test"]
+    return [text for text in group if _parsed(text)[0] not in lowest()]
+
+
+def pins() -> list[str]:
+    """Each package in its lowest version."""
+    return [f"{name}=={version}" for name, version in lowest().items()]
+
+
+def pip(python: str | Path, *arguments: str) -> None:
+    """Install with pip; what it says is shown when that fails."""
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+
+
+def beside(directory: Path) -> Path:
+    """A directory that holds them alone, to be put in front of those that are installed."""
+    pip(sys.executable, "--no-deps", "--target", str(directory), *pins())
+    return directory
+
+
+def _parsed(text: str) -> tuple[str, str, str]:
+    found = _REQUIREMENT.fullmatch(text)
+    assert found is not None, f"not a requirement: `{text}`"
+    name, extras, versions = found.groups(default="")
+    return name, extras, versions
