@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +16,7 @@ from verve.stores import SHARDS, StoreError, Trouble, client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from verve.stores import RedisClient, Store
 
@@ -192,36 +191,6 @@ def test_a_replica_takes_nothing(watched: Sentinels, tmp_path: Path, cluster: st
         assert caught.value.trouble is Trouble.READ_ONLY
 
     Redis(watched.replica.url, "sets").use(tmp_path, cluster)(test)
-
-
-def named_rights(form: str) -> list[str]:
-    """The rights that docs/scale.md asks for."""
-    text = (Path(__file__).parents[2] / "docs/scale.md").read_text()
-    paragraph = text[text.index("A user of its own needs") :]
-    keys, commands, clustered, _select = re.findall(r"`([~+][^`]*)`", paragraph)[:4]
-    return [keys, *commands.split(), *(clustered.split() if form == "masters" else [])]
-
-
-@pytest.mark.parametrize("form", ["single", "masters"])
-@pytest.mark.parametrize("strategy", ["sets", "keys"])
-def test_the_rights_that_the_docs_name_are_enough(
-    strategy: str, form: str, tmp_path: Path, cluster: str, request: pytest.FixtureRequest
-) -> None:
-    place = request.getfixturevalue(form)
-    may = [*named_rights(form), "-keys", "-scan", "-@dangerous", "+info"]
-    for server in place.servers:
-        server.command("ACL", "SETUSER", "verve", "reset", "on", ">p@ss/w:rd", "-@all", *may)
-    url = place.url.replace("://", "://verve:p%40ss%2Fw%3Ard@")
-
-    async def works(of: RedisClient, store: Store) -> None:
-        await store.add(MINUTE, grouped(range(10)))
-        await store.mark(MINUTE, MARKS[0])
-        assert (await store.tally(MINUTE, MARKS)).ids == 10
-        assert await store.epochs()
-        assert await of.time_microseconds()
-        assert await of.eviction_policy()
-
-    Redis(url, strategy).use(tmp_path, cluster).with_client(works)
 
 
 def test_tls(tmp_path: Path, cluster: str) -> None:

@@ -124,6 +124,7 @@ PACKAGE = {
             "stores.opening",
             "stores.redis_keys",
             "stores.redis_sets",
+            "stores.rights",
         },
         {"binding", "log", "settings"},
     ),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,22 @@ def test_processors_by_quota(tmp_path: Path) -> None:
     assert limits.processors(proc, tmp_path / "cgroup") == usable
 
 
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
+def test_processors_by_quota_of_version_1(tmp_path: Path, controllers: str) -> None:
+    proc = _proc(tmp_path, f"5:{controllers}:/docker/1", "4:memory:/docker/1")
+    usable = limits.processors(proc, tmp_path / "cgroup")
+    _limit(tmp_path, "cpu/docker/1/cpu.cfs_period_us", "100000")
+    _limit(tmp_path, "cpu/docker/1/cpu.cfs_quota_us", "-1")
+    assert limits.processors(proc, tmp_path / "cgroup") == usable
+    _limit(tmp_path, "cpu/docker/1/cpu.cfs_quota_us", "150000")
+    assert limits.processors(proc, tmp_path / "cgroup") == 1
+    # The limit of a parent holds as well.
+    _limit(tmp_path, "cpu/docker/1/cpu.cfs_quota_us", "-1")
+    _limit(tmp_path, "cpu/docker/cpu.cfs_period_us", "50000")
+    _limit(tmp_path, "cpu/docker/cpu.cfs_quota_us", "50000")
+    assert limits.processors(proc, tmp_path / "cgroup") == 1
+
+
 def test_the_pages_of_a_segment_count_as_free(tmp_path: Path) -> None:
     segment = tmp_path / "segment"
     without = limits.room_for(segment)
@@ -80,6 +98,33 @@ def test_ids_per_window(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert limits.max_ids_per_window(tmp_path) == 10_000_000
     monkeypatch.setattr(limits, "room_for", lambda _segment: 0)
     assert limits.max_ids_per_window(tmp_path) == 4096
+
+
+def test_the_address_space_bounds_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(limits, "memory_limit", lambda: 1 << 50)
+    monkeypatch.setattr(limits, "room_for", lambda _segment: 1 << 50)
+    assert limits.address_space() > 1 << 50
+    monkeypatch.setattr(limits, "address_space", lambda: 2 << 30)
+    assert 2_000_000 < limits.max_ids_per_window(tmp_path) < 2_500_000
+    monkeypatch.setattr(limits, "address_space", lambda: 1 << 20)
+    assert limits.max_ids_per_window(tmp_path) == 4096
+
+
+def test_a_limited_address_space_holds_the_segment(tmp_path: Path) -> None:
+    """The default was more than `ulimit -v` lets a process map."""
+    program = (
+        "from verve import Counter; from verve.config import load; from pathlib import Path; "
+        "import sys; made = load({'segment': sys.argv[1]}, {}); "
+        "Counter(made.segment, max_ids=made.max_ids_per_window).add(7); "
+        "print(made.max_ids_per_window)"
+    )
+    limited = f'ulimit -v 1500000; exec {sys.executable} -c "$0" "$1"'
+    command = ["sh", "-c", limited, program, str(tmp_path / "segment")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 4096 < int(done.stdout) < 1_500_000_000 / limits.ADDRESSES_PER_ID
 
 
 def test_a_directory_that_is_not_there_sets_no_bound() -> None:

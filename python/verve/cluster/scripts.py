@@ -61,7 +61,7 @@ if not known then return {'unregistered', now, redis.call('HGETALL', key)} end
 if known ~= news then
   if ARGV[3] ~= '-' then redis.call('HSETNX', key, 'mark:' .. ARGV[3], ARGV[2]) end
   set(field, news)
-  redis.call('HINCRBY', key, 'changes', 1)
+  set('changes', milliseconds(number('changes') + 1))
 end
 return answer(known == news and 'known' or 'complete')
 """
@@ -133,7 +133,7 @@ if revision > 0 then
 end
 set('count', ARGV[5], 'complete', complete_now, 'publisher', ARGV[7],
     'delivery', ARGV[7] .. ' ' .. milliseconds(now))
-redis.call('HINCRBY', key, 'revision', 1)
+set('revision', milliseconds(revision + 1))
 return answer('committed')
 """
 )

@@ -7,10 +7,15 @@ absent; nothing in this module raises.
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 BYTES_PER_ID = 40
 """What an id of a window costs at the most, the kept arenas included."""
+ADDRESSES_PER_ID = 450
+"""What it takes of the address space: all arenas are mapped, whether or not they are used."""
+ADDRESSES_OF_A_SEGMENT = 48 << 20
+"""What the smallest segment takes of it."""
 
 _SMALLEST_TABLE = 4096
 _LARGEST_TABLE = 2**31
@@ -75,9 +80,20 @@ def room_for(segment: Path) -> int:
         return room
 
 
+def address_space() -> int:
+    """Bytes that this process may map, as `ulimit -v` sets it."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return _UNLIMITED if limit == resource.RLIM_INFINITY else limit
+
+
 def max_ids_per_window(segment: Path) -> int:
-    """How many ids of a window half of the memory and half of the free tmpfs can hold."""
-    fitting = min(memory_limit(), room_for(segment)) // 2 // BYTES_PER_ID
+    """How many ids of a window half of the memory and half of the free tmpfs can hold.
+
+    They also have to fit into half of the address space, where that is limited.
+    """
+    storable = min(memory_limit(), room_for(segment)) // 2 // BYTES_PER_ID
+    mappable = (address_space() // 2 - ADDRESSES_OF_A_SEGMENT) // ADDRESSES_PER_ID
+    fitting = min(storable, mappable)
     return max(_SMALLEST_TABLE, min(_LARGEST_TABLE, fitting))
 
 
@@ -89,6 +105,9 @@ def processors(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup"))
         usable = os.cpu_count() or 1
     for directory in _control_groups("cpu", proc, mount):
         quota, _, period = (_read(directory / "cpu.max") or "").partition(" ")
+        if not period:  # version 1, which writes -1 for no limit
+            quota = _read(directory / "cpu.cfs_quota_us") or ""
+            period = _read(directory / "cpu.cfs_period_us") or ""
         if quota.isdecimal() and period.isdecimal() and int(period) > 0:
             usable = min(usable, max(1, int(quota) // int(period)))
     return max(1, usable)
@@ -96,8 +115,6 @@ def processors(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup"))
 
 def raise_open_files() -> int:
     """Raise the limit of open files as far as this process may, and tell how far that is."""
-    import resource  # noqa: PLC0415 - only `verve serve` needs it
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 1_048_576 if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -83,7 +83,7 @@ class Settings:
         "counting",
         parsers.count(1, 2**31),
         Derived(
-            "what half of the memory limit and half of the free tmpfs can hold",
+            "what half of the memory limit, of the free tmpfs and of `ulimit -v` can hold",
             lambda values, _env: limits.max_ids_per_window(values["segment"]),
         ),
         "Distinct ids that a window can hold.",

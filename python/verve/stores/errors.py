@@ -6,6 +6,7 @@ import importlib
 import ssl
 from typing import TYPE_CHECKING
 
+from . import rights
 from .base import StoreError, Trouble
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ _PREFIXES = {
 _NOT_IN_SCRIPTS = "The user executing the script can't"
 _HINTS = {
     Trouble.AUTHENTICATION: "see the user and the password in `VERVE_REDIS_URL`",
-    Trouble.AUTHORIZATION: "the user needs the keys `verve:*`, scripts and INFO",
     Trouble.TLS: "see `VERVE_REDIS_TLS_CA`, and the name in the server's certificate",
     Trouble.FULL: "give Redis more memory; with another policy than noeviction ids would be lost",
 }
@@ -68,6 +68,8 @@ def told(error: BaseException, address: Address) -> StoreError:
         words = "no answer in time"
     text = f"Redis: {words}: `{address.shown}`"
     hint = _HINTS.get(trouble)
+    if trouble is Trouble.AUTHORIZATION:
+        hint = f"give the user these rights by `ACL SETUSER`: `{rights.needed(address)}`"
     if trouble is Trouble.UNREACHABLE and address.tls and _was_ended(error):
         hint = _ENDED_UNDER_TLS
     if hint:
