@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,26 @@ def test_a_healthy_service(service: Service) -> None:
     assert told["parts"].keys() == PARTS
     assert {part["state"] for part in told["parts"].values()} == {"ok"}
     assert service.get("/readyz?a=1&verbose=0").json() == told
+    assert told["service"]["window_seconds"] == service.window
+    assert told["service"]["segment"] == str(service.segment)
+
+
+def test_check_asks_the_service_and_not_its_own_settings(serve: Serve) -> None:
+    service = serve(Server.VERVE, window=2)
+    service.get(ACCEPT, params={"id": "7"})
+    others = {name: value for name, value in os.environ.items() if not name.startswith("VERVE_")}
+    for more in ({}, {"VERVE_WINDOW": "5", "VERVE_STATE_DIR": "/nowhere/verve"}):
+        done = subprocess.run(
+            [sys.executable, "-m", "verve", "check", "--port", str(service.port)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={**others, **more},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"windows of 2 s: `{service.segment}`" in done.stdout
+        assert f"{service.state_directory}/ledger.sqlite3`" in done.stdout
 
 
 def test_a_removed_segment_is_not_ready(serve: Serve) -> None:

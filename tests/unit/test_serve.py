@@ -231,7 +231,8 @@ def test_check_windows_and_segment(serve: Serve) -> None:
     checked = run("check", *port)
     assert checked.returncode == 0, checked.stdout
     assert [line.split()[:2] for line in checked.stdout.splitlines()] == [
-        ["ok", part] for part in ("service", "state", "segment", "ledger")
+        *(["ok", "service"], ["warn", "access"]),
+        *(["ok", part] for part in ("state", "segment", "ledger")),
     ]
     listed = [json.loads(line) for line in run("windows", "--json").stdout.splitlines()]
     assert sum(window["requests"] for window in listed) == 3

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from verve import membership
 from verve._verve import VerveError, segment_identity
@@ -36,10 +39,16 @@ class Finding:
 
 
 def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Finding]:
-    """Look at everything, most telling first."""
+    """Look at everything, most telling first.
+
+    A running service says which files it uses and how long its windows are: the settings of this
+    command may be others.
+    """
     service = (url or _local(settings)).rstrip("/")
     yield _service(service, timeout)
     yield from _access(service, settings.admin_token, timeout)
+    told = _told(service, settings.admin_token, timeout)
+    settings = _as_told(settings, told)
     yield _state(settings)
     yield _segment(settings)
     yield _ledger(settings)
@@ -47,8 +56,43 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
         yield _log(settings)
     if KAFKA in settings.sinks:
         yield _kafka(settings)
-    if settings.redis_url is not None:
+    if settings.redis_url is not None or told.get("joins_cluster") is True:
         yield _redis(settings)
+
+
+def _told(url: str, token: str | None, timeout: float) -> dict[str, Any]:
+    """What the service says of itself; nothing if it does not run here or does not tell."""
+    import httpx  # noqa: PLC0415 - heavy, and only needed here
+
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    try:
+        answer = httpx.get(
+            f"{url}/readyz?verbose", headers=headers, timeout=timeout, trust_env=False
+        )
+        told = answer.json()["service"]
+        return dict(told) if told["host"] == socket.gethostname() else {}
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _as_told(settings: Settings, told: dict[str, Any]) -> Settings:
+    """The settings with what the service says in their place.
+
+    Without a service the segment says how long its windows are.
+    """
+    if not told:
+        with contextlib.suppress(VerveError):
+            found = segment_identity(settings.segment)
+            return replace(settings, window=found["window"] or settings.window)
+        return settings
+    return replace(
+        settings,
+        window=int(told["window_seconds"]),
+        state_dir=Path(told["state_dir"]),
+        segment=Path(told["segment"]),
+        sinks=tuple(told["sinks"]),
+        cluster=str(told["cluster"]),
+    )
 
 
 def _local(settings: Settings) -> str:
@@ -118,12 +162,9 @@ def _segment(settings: Settings) -> Finding:
     if not found["ours"]:
         detail = f"of another format ({found['format']}): `{path}`"
         return Finding("segment", ok=False, detail=detail)
-    if found["window"] != settings.window:
-        detail = f"windows of {found['window']} s, not {settings.window} s: `{path}`"
-        return Finding("segment", ok=False, detail=detail)
     if not found["alive"]:
         return Finding("segment", ok=False, detail=f"no process counts in it: `{path}`")
-    return Finding("segment", ok=True, detail=f"`{path}`")
+    return Finding("segment", ok=True, detail=f"windows of {found['window']} s: `{path}`")
 
 
 def _ledger(settings: Settings) -> Finding:

@@ -8,6 +8,7 @@ What only delays reports is named as degraded, and stays ready.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -75,12 +76,26 @@ async def ready(worker: Worker, request: Request) -> Response:
     if "verbose" in (pair.partition("=")[0] for pair in (request.query or "").split("&")):
         may_look = worker.access.refusal(request) is None
         listed = {part.name: _listed(part, may_look) for part in parts}
-        return json_object(status, {"ready": not failed, "parts": listed})
+        service = {"service": identity(worker.settings)} if may_look and worker.settings else {}
+        return json_object(status, {"ready": not failed, "parts": listed, **service})
     if failed:
         return plain(status, "not ready: " + ", ".join(part.detail for part in failed))
     if degraded:
         return plain(status, "ready, degraded: " + ", ".join(part.detail for part in degraded))
     return plain(status, "ready")
+
+
+def identity(settings: Settings) -> dict[str, object]:
+    """What `verve check` needs to know of the service that answers, whatever its own settings."""
+    return {
+        "host": socket.gethostname(),
+        "window_seconds": settings.window,
+        "state_dir": str(settings.state_dir),
+        "segment": str(settings.segment),
+        "sinks": list(settings.sinks),
+        "cluster": settings.cluster,
+        "joins_cluster": settings.redis_url is not None,
+    }
 
 
 def examine(worker: Worker) -> Iterator[Part]:
