@@ -89,10 +89,12 @@ class Service:
         command: Iterable[str] = (),
         stdout: int | None = None,
         stderr: int | None = None,
+        token: str | None = None,
     ) -> None:
         """`arguments` go to the server; `command` stands before it all, such as `taskset -c 0`.
 
-        `stdout` and `stderr` are descriptors to be used in the place of the file.
+        `stdout` and `stderr` are descriptors to be used in the place of the file; `token` is what
+        it requires of whoever looks, if a file tells it so.
         """
         self.server = server
         self.worker_count = workers
@@ -105,6 +107,7 @@ class Service:
         self._arguments = list(arguments)
         self._target = target
         self._command = list(command)
+        self._given_token = token
         self._environment = {
             **os.environ,
             "PYTHONUNBUFFERED": "1",
@@ -283,7 +286,7 @@ class Service:
 
     def _token(self) -> dict[str, str]:
         """What a service with a token requires of whoever looks."""
-        token = self._environment.get("VERVE_ADMIN_TOKEN")
+        token = self._given_token or self._environment.get("VERVE_ADMIN_TOKEN")
         return {} if token is None else {"authorization": f"Bearer {token}"}
 
     # Output

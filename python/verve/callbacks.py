@@ -36,34 +36,53 @@ _FILE_BYTES = 1 << 20
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What the sender is set up with, of all that says where callbacks go and how."""
+    """What the sender is set up with, of all that says where callbacks go and how.
+
+    The PEM files are read here, once for all workers of `verve serve`. Raises `SettingError`.
+    """
     return {
         "mode": settings.callbacks.value,
         "allow": settings.callback_allow or (),
         "secrets": settings.callback_secret or (),
-        "authorities": settings.callback_ca,
-        "certificate": settings.callback_certificate,
-        "key": settings.callback_key,
+        "authorities": _pem(settings.callback_ca),
+        "certificate": _pem(settings.callback_certificate),
+        "key": _pem(settings.callback_key),
         "proxy": settings.callback_proxy,
     }
 
 
-def check(settings: Settings) -> None:
-    """Raise `SettingError` for settings that callbacks cannot be sent with."""
-    if settings.callbacks is not Callbacks.OFF:
-        _verve.check_callback_options(**options(settings))
+def _pem(path: Path | None) -> tuple[Path, bytes] | None:
+    """Where a PEM file is, and what it holds."""
+    if path is None:
+        return None
+    try:
+        return path, path.read_bytes()
+    except OSError as error:
+        raise _verve.SettingError(
+            f"the file cannot be used: {error.strerror}: `{path}`; "
+            "hint: `VERVE_CALLBACK_CA`, `_CERTIFICATE` and `_KEY` name PEM files"
+        ) from error
+
+
+def checked(settings: Settings) -> dict[str, Any] | None:
+    """The options, or None if callbacks are off. Raises `SettingError` if they cannot be used."""
+    if settings.callbacks is Callbacks.OFF:
+        return None
+    found = options(settings)
+    _verve.check_callback_options(**found)
+    return found
 
 
 class CallbackDesk:
     """Takes, sends and tells the callbacks of this process."""
 
-    def __init__(self, counter: Counter, settings: Settings) -> None:
-        """Start to send. To be made after any fork."""
+    def __init__(self, counter: Counter, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Start to send, with `options` of `checked`. To be made after any fork."""
         # Sockets for callbacks must leave enough for those who call.
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.sender = _verve.Callbacks(
             counter,
-            **options(settings),
+            **options,
             rate=settings.callback_rate,
             oldest=settings.callback_max_age,
             most=max(16, min(1_024, files // 4)) if files > 0 else 1_024,

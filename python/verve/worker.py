@@ -6,13 +6,13 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import callbacks, config, events, log, output, sinks, stores
 from ._verve import VerveError
 from .attach import attach
 from .callbacks import CallbackDesk
-from .config.choices import Ack, Callbacks
+from .config.choices import Ack
 from .http.access import Access
 from .http.bodies import Bodies
 from .log import Event
@@ -20,6 +20,8 @@ from .publishing.leader import Leader
 from .termination import Termination
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ._verve import Callbacks as Sender
     from ._verve import Counter
     from .cluster.shipper import Shipper
@@ -29,6 +31,30 @@ WORKER_REFUSED = Event("worker.refused", logging.ERROR, "Verve cannot start: {er
 _LAST_LINES = 0.5
 """Seconds that the last lines get to be written."""
 ACCESS_RULE = Event("access.rule", logging.INFO, "Metrics and history are {rule}", ("rule",))
+
+
+class Given(NamedTuple):
+    """All that a worker needs to know at its start: it reads no file and no variable for it."""
+
+    settings: Settings
+    callbacks: Mapping[str, Any] | None
+    """The options of the sender of callbacks, if there is one."""
+
+
+def check(settings: Settings) -> Given:
+    """See whether a worker can start with these settings. Raises `SettingError`."""
+    sinks.check(settings)
+    stores.check(settings)
+    return Given(settings, callbacks.checked(settings))
+
+
+def _read() -> Given:
+    """Read the settings, in a worker whose parent knows nothing of them."""
+    settings = config.load()
+    log.configure(settings)
+    for warning in settings.warnings:
+        events.SETTING_ODD.emit(warning=warning)
+    return check(settings)
 
 
 class Worker:
@@ -54,6 +80,8 @@ class Worker:
         self.has_begun = False
         """Whether the host had joined its cluster since, or did not have to wait for it."""
         self._termination: Termination | None = None
+        self.given: Given | None = None
+        """What `verve serve` has read already; otherwise this process reads for itself."""
         self._file: tuple[int, int] | None = None
         self._users = 0
         self._lock = threading.Lock()
@@ -116,25 +144,18 @@ class Worker:
         # First, so that no signal falls between the server's readiness for it and this one's.
         self._termination = Termination(self._drain)
         self.started_at = time.monotonic()
-        self.settings = config.load()
+        self.settings, options = self.given or _read()
         if config.SUPERVISOR in os.environ:
             output.take_over()
         log.configure(self.settings)
-        if config.SUPERVISOR not in os.environ:
-            # Under `verve serve` the supervisor has said so, once.
-            for warning in self.settings.warnings:
-                events.SETTING_ODD.emit(warning=warning)
-        sinks.check(self.settings)
-        stores.check(self.settings)
-        callbacks.check(self.settings)
         self.access = Access.of(self.settings)
         self.bodies = Bodies(self.settings.max_body)
         self.counter = self._attach(self.settings)
         self._file = self._identity()
         self.leader = Leader(self.counter, self.settings)
         self.leader.start()
-        if self.settings.callbacks is not Callbacks.OFF:
-            self.callbacks = CallbackDesk(self.counter, self.settings)
+        if options is not None:
+            self.callbacks = CallbackDesk(self.counter, self.settings, options)
         ACCESS_RULE.emit(rule=self.access.rule.value)
 
     def _attach(self, settings: Settings) -> Counter:

@@ -235,6 +235,7 @@ PACKAGE = {
         {
             "__main__",
             "commands",
+            "commands.application",
             "commands.callback_view",
             "commands.check",
             "commands.cli",

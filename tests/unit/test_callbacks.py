@@ -48,7 +48,7 @@ def _ended(counter: Counter, outcome: str) -> int:
 def test_a_desk_sends_and_notes_what_failed(tmp_path: Path) -> None:
     made = _settings(tmp_path)
     with rig.counter_of(made) as counter:
-        desk = CallbackDesk(counter, made)
+        desk = CallbackDesk(counter, made, callbacks.options(made))
         with Receiver(answer(200), answer(404)) as receiver:
             for path in ("/good", "/bad"):
                 assert _accept(desk, receiver.url(path)) == (200, "ok")
@@ -66,7 +66,7 @@ def test_a_desk_sends_and_notes_what_failed(tmp_path: Path) -> None:
 def test_after_a_stop_nothing_is_taken(tmp_path: Path) -> None:
     made = _settings(tmp_path)
     with rig.counter_of(made) as counter, Receiver() as receiver:
-        desk = CallbackDesk(counter, made)
+        desk = CallbackDesk(counter, made, callbacks.options(made))
         desk.sender.stop(0)
         assert _accept(desk, receiver.url()) == (503, "callbacks unavailable")
         assert counter.count() == 0
@@ -80,7 +80,7 @@ def test_what_is_too_old_is_not_sent(tmp_path: Path) -> None:
     made = _settings(tmp_path, callback_max_age="1m", callback_drain="0")
     clock = rig.clock_in_minute()
     with rig.counter_of(made, clock) as counter, Receiver(answer(500)) as receiver:
-        desk = CallbackDesk(counter, made)
+        desk = CallbackDesk(counter, made, callbacks.options(made))
         assert _accept(desk, receiver.url()) == (200, "ok")
         receiver.wait_for(1)
         _wait(lambda: _verve.callback_figures(counter)["retried"] == 1)
@@ -88,7 +88,7 @@ def test_what_is_too_old_is_not_sent(tmp_path: Path) -> None:
         assert _verve.callback_figures(counter)["pending"] == 1
     clock.advance(61)
     with rig.counter_of(made, clock) as counter, Receiver() as receiver:
-        desk = CallbackDesk(counter, made)
+        desk = CallbackDesk(counter, made, callbacks.options(made))
         _wait(lambda: _ended(counter, "expired") == 1)
         desk.stop()
         assert _verve.callback_figures(counter)["taken_over"] == 1
@@ -100,7 +100,7 @@ def test_the_count_is_that_of_the_first_attempt_or_of_the_closed_window(tmp_path
     clock = rig.clock_in_minute()
     with rig.counter_of(made, clock) as counter:
         with Receiver(answer(500), answer(200)) as receiver:
-            desk = CallbackDesk(counter, made)
+            desk = CallbackDesk(counter, made, callbacks.options(made))
             assert _accept(desk, receiver.url(), 1) == (200, "ok")
             receiver.wait_for(1)
             counter.add_many(range(10))
@@ -125,7 +125,7 @@ def test_a_long_file_of_failures_becomes_the_one_before(tmp_path: Path) -> None:
     line = json.dumps({"time": 1.0, "endpoint": "http://x.example/" + "a" * 1_000})
     path.write_text(f"{line}\n" * 1_100)
     with rig.counter_of(made) as counter, Receiver(answer(404)) as receiver:
-        desk = CallbackDesk(counter, made)
+        desk = CallbackDesk(counter, made, callbacks.options(made))
         assert _accept(desk, receiver.url()) == (200, "ok")
         _wait(lambda: not path.exists())
         desk.stop()
@@ -145,8 +145,8 @@ def test_a_long_file_of_failures_becomes_the_one_before(tmp_path: Path) -> None:
 )
 def test_settings_that_cannot_be_used(tmp_path: Path, flag: str, value: str, problem: str) -> None:
     with pytest.raises(SettingError, match=problem):
-        callbacks.check(rig.settings(tmp_path, **{flag: value}))
-    callbacks.check(rig.settings(tmp_path, callbacks="off", **{flag: value}))
+        callbacks.checked(rig.settings(tmp_path, **{flag: value}))
+    assert callbacks.checked(rig.settings(tmp_path, callbacks="off", **{flag: value})) is None
 
 
 def test_nothing_has_failed(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_comes_at_the_very_start_is_sent_once(tmp_path: Path) -> None:
     made = _settings(tmp_path, callback_log="summary")
     for turn in range(5):
         with rig.counter_of(made) as counter, Receiver() as receiver:
-            desk = CallbackDesk(counter, made)
+            desk = CallbackDesk(counter, made, callbacks.options(made))
             for number in range(500):
                 assert _accept(desk, receiver.url(f"/{turn}/{number}"), number) == (200, "ok")
             desk.stop()

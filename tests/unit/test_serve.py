@@ -165,23 +165,24 @@ def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_workers_that_cannot_start_end_it(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text("s3cret")
+    segment = tmp_path / "segment"
     code = f"""
 import os
 from verve.commands import serve, supervisor
 # However slow the machine is.
 supervisor.SOON = 60
-# The parent finds the file, its workers do not.
-serve._summary = lambda *_: os.unlink({str(token)!r})
+# The parent finds a segment, its workers do not.
+def spoil(*_):
+    os.unlink({str(segment)!r})
+    os.symlink("/dev/zero", {str(segment)!r})
+serve._summary = spoil
 from verve.commands.cli import main
 main(prog_name="verve")
 """
     done = subprocess.run(
         [
             *(sys.executable, "-c", code, "serve", "--state-dir", str(tmp_path / "state")),
-            *("--segment", str(tmp_path / "segment"), "--admin-token-file", str(token)),
-            *("--port", str(free_port()), "--workers", "2"),
+            *("--segment", str(segment), "--port", str(free_port()), "--workers", "2"),
         ],
         capture_output=True,
         text=True,
@@ -189,7 +190,7 @@ main(prog_name="verve")
         check=False,
     )
     assert done.returncode == 1
-    assert "cannot read the file of `admin_token`" in done.stderr
+    assert "Verve cannot start" in done.stderr
     assert "Workers end while they start, giving up: status 1" in done.stderr
 
 

@@ -19,13 +19,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import verve
-from verve import callbacks, events, log, output, sinks, stores
+from verve import events, log, output
 from verve._verve import VerveError
 from verve.attach import attach
 from verve.config import limits
 from verve.publishing import ledger
+from verve.worker import check
 
 from . import timers
+from .application import TARGET, installed
 from .supervisor import can_supervise, supervised
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from verve.config import Settings
 
-TARGET = "verve.app:app"
 PORT_PATIENCE = 3.0
 """Seconds that the workers of a service that was killed get to leave the port."""
 _MOST_CONNECTIONS = 16_384
@@ -68,11 +69,8 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
 
     output.take_over()
-    sinks.check(settings)
-    stores.check(settings)
-    callbacks.check(settings)
+    given = check(settings)
     files = limits.raise_open_files()
-    settings.export(os.environ)
     with _only_one(settings):
         if "--uds" not in arguments:
             _await_port(settings.host, settings.port)
@@ -80,10 +78,11 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
         _look_at_ledger(settings)
         _make_segment(settings)
         _summary(settings, files)
-        server: type[Any] = vars(granian)["Server"]
+        server: type[Any] = installed(vars(granian)["Server"], given)
         if can_supervise(server):
-            # The command builds the server from this name; there is no other way to give it one.
-            granian.__dict__["Server"] = supervised(server, settings, log.for_granian(settings))
+            server = supervised(server, settings, log.for_granian(settings))
+        # The command builds the server from this name; there is no other way to give it one.
+        granian.__dict__["Server"] = server
         status = granian.cli.main(
             [TARGET, *_bound(settings), *arguments],
             prog_name="verve serve",

@@ -56,18 +56,17 @@ def load(
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    secret_files: dict[str, Path] = {}
     for name, row in TABLE.items():
         raw, origin = _first(name, flags, variables, file, file_path)
         if isinstance(raw, Path):
-            secret_files[name], raw = raw, _secret(name, raw)
+            raw = _secret(name, raw)
         if raw is None and isinstance(row.default, Derived):
             values[name] = _derived(row, row.default, values, environ)
         else:
             given = row.default if raw is None else raw
             values[name] = _parsed(row, given, origin) if isinstance(given, str) else None
         origins[name] = origin
-    return Settings(**values, origins=origins, warnings=tuple(warnings), secret_files=secret_files)
+    return Settings(**values, origins=origins, warnings=tuple(warnings))
 
 
 def unknown(name: str, kind: str, known: list[str]) -> SettingError:

@@ -1,8 +1,7 @@
 """How the text of a setting becomes a value, and the value text again.
 
 Every parser takes the text that a flag, the environment or a file holds and raises `BadValue` for
-text that it does not understand. `as_text` is the inverse, so that `verve serve` can hand its
-settings to its workers and `verve config` can print them.
+text that it does not understand. `as_text` is the inverse, so that `verve config` can print them.
 """
 
 from __future__ import annotations

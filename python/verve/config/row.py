@@ -59,4 +59,5 @@ def setting(  # noqa: PLR0913 - the columns of the table
     in_file: bool = True,
 ) -> Any:  # noqa: ANN401 - the type is that of the field it is assigned to
     """A field of the class that is the table, for `Setting` to be made from."""
-    return field(metadata={"row": (section, parse, default, help, secret, in_file)})
+    row = (section, parse, default, help, secret, in_file)
+    return field(repr=not secret, metadata={"row": row})

@@ -25,7 +25,7 @@ from .choices import (
 from .row import Derived, Setting, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 class Settings:
     """The settings in effect. Made by `load`, never changed.
 
-    `origins` tells where each value came from, `warnings` what was odd about the environment,
-    `secret_files` which file a secret was read from.
+    `origins` tells where each value came from, `warnings` what was odd about the environment.
     """
 
     config: Path | None = setting(
@@ -274,20 +273,6 @@ class Settings:
     )
     origins: Mapping[str, str]
     warnings: tuple[str, ...]
-    secret_files: Mapping[str, Path]
-
-    def export(self, environ: MutableMapping[str, str]) -> None:
-        """Set the variables that make `load` give these very settings in a worker.
-
-        A secret is not put there: it stays where it was found.
-        """
-        for row in TABLE.values():
-            value = getattr(self, row.name)
-            if row.name in self.secret_files:
-                environ.pop(row.variable, None)
-                environ[f"{row.variable}_FILE"] = str(self.secret_files[row.name])
-            elif value is not None and not row.secret:
-                environ[row.variable] = parsers.as_text(value)
 
 
 TABLE: Mapping[str, Setting] = {

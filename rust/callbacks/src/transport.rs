@@ -1,9 +1,9 @@
 //! One attempt on the wire: a POST with its deadline, and what came of it.
 
 use std::error::Error;
-use std::fs;
+use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,15 +33,31 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// The longest pause that a receiver may ask for; a longer one is as good as this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
+/// A PEM file that was read: a process that starts later gets what it held, not the file.
+#[derive(Clone)]
+pub struct Pem {
+    /// Where it was, for messages.
+    pub path: PathBuf,
+    /// What it held.
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The content may be a key.
+        f.debug_struct("Pem").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// How the wire is set up.
 #[derive(Clone, Debug, Default)]
 pub struct Wire {
-    /// PEM file of authorities to trust beside those of the host.
-    pub authorities: Option<PathBuf>,
-    /// PEM file of the own certificate.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of its key, if it is not with the certificate.
-    pub key: Option<PathBuf>,
+    /// Authorities to trust beside those of the host.
+    pub authorities: Option<Pem>,
+    /// The own certificate.
+    pub certificate: Option<Pem>,
+    /// Its key, if it is not with the certificate.
+    pub key: Option<Pem>,
     /// URL of the egress proxy.
     pub proxy: Option<String>,
 }
@@ -274,9 +290,9 @@ fn tls(wire: &Wire) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     // Some of a host's certificates may be odd; the others do.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &wire.authorities {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| wrong(path, &error))?;
+    if let Some(pem) = &wire.authorities {
+        for certificate in certificates(pem)? {
+            roots.add(certificate).map_err(|error| wrong(pem, &error))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -284,34 +300,30 @@ fn tls(wire: &Wire) -> Result<ClientConfig, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| chain(&error))?
         .with_root_certificates(roots);
-    let Some(path) = &wire.certificate else { return Ok(builder.with_no_client_auth()) };
-    let key_path = wire.key.as_ref().unwrap_or(path);
+    let Some(pem) = &wire.certificate else { return Ok(builder.with_no_client_auth()) };
+    let key_pem = wire.key.as_ref().unwrap_or(pem);
     let key =
-        PrivateKeyDer::from_pem_slice(&read(key_path)?).map_err(|error| wrong(key_path, &error))?;
-    builder.with_client_auth_cert(certificates(path)?, key).map_err(|error| wrong(path, &error))
+        PrivateKeyDer::from_pem_slice(&key_pem.content).map_err(|error| wrong(key_pem, &error))?;
+    builder.with_client_auth_cert(certificates(pem)?, key).map_err(|error| wrong(pem, &error))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
+fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem.content)
         .collect::<Result<_, _>>()
-        .map_err(|error| wrong(path, &error))?;
+        .map_err(|error| wrong(pem, &error))?;
     if found.is_empty() {
-        return Err(format!("the file holds no certificate: `{}`", path.display()));
+        return Err(format!("the file holds no certificate: `{}`", pem.path.display()));
     }
     Ok(found)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| wrong(path, &error))
-}
-
-fn wrong(path: &Path, error: &dyn Error) -> String {
-    format!("the file cannot be used: {error}: `{}`", path.display())
+fn wrong(pem: &Pem, error: &dyn Error) -> String {
+    format!("the file cannot be used: {error}: `{}`", pem.path.display())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST_PAUSE, Wire, pause, proxy_of, tls};
+    use super::{LONGEST_PAUSE, Pem, Wire, pause, proxy_of, tls};
     use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
     use std::time::{Duration, SystemTime};
 
@@ -347,13 +359,11 @@ mod tests {
 
     #[test]
     fn files_that_hold_no_certificate_are_named() {
-        let path = std::env::temp_dir().join(format!("verve-pem-{}", std::process::id()));
-        std::fs::write(&path, "no PEM").unwrap();
-        let wire = Wire { authorities: Some(path.clone()), ..Wire::default() };
+        let pem = Pem { path: "/an/authority.pem".into(), content: b"no PEM".to_vec() };
+        assert!(!format!("{pem:?}").contains("content"));
+        let wire = Wire { authorities: Some(pem), ..Wire::default() };
         let error = tls(&wire).unwrap_err();
-        std::fs::remove_file(&path).unwrap();
-        assert!(error.contains(&path.display().to_string()), "{error}");
-        assert!(tls(&wire).unwrap_err().contains("cannot be used"));
+        assert_eq!(error, "the file holds no certificate: `/an/authority.pem`");
         assert!(tls(&Wire::default()).is_ok());
     }
 }

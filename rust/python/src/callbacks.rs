@@ -12,7 +12,7 @@ use verve_callbacks::guard::{Allowed, Mode};
 use verve_callbacks::report::{Figure, Lines, Report};
 use verve_callbacks::signature::Signer;
 use verve_callbacks::slab::Slab;
-use verve_callbacks::transport::{End, Wire};
+use verve_callbacks::transport::{End, Pem, Wire};
 use verve_callbacks::{Settings, probe};
 use verve_core::{Answer, Placed};
 
@@ -160,7 +160,7 @@ pub fn check_callback_options(py: Python<'_>, options: Option<&Bound<'_, PyDict>
 /// Sends one callback to `url` that reports `count`, past all limits: a dict of what was found.
 ///
 /// `options`: `mode` (`public`, `listed` or `off`), `allow` (networks, hosts, suffixes), `secrets`,
-/// `authorities`, `certificate`, `key` (paths of PEM files), `proxy` (a URL).
+/// `authorities`, `certificate`, `key` (paths of PEM files with what they held), `proxy` (a URL).
 #[pyfunction]
 #[pyo3(signature = (url, count, **options))]
 pub fn probe_callback<'py>(
@@ -241,11 +241,14 @@ fn settings(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Set
 }
 
 fn wire(wire: &mut Wire, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    let path = || value.extract::<Option<PathBuf>>();
+    let pem = || -> PyResult<Option<Pem>> {
+        let read = value.extract::<Option<(PathBuf, Vec<u8>)>>()?;
+        Ok(read.map(|(path, content)| Pem { path, content }))
+    };
     match name {
-        "authorities" => wire.authorities = path()?,
-        "certificate" => wire.certificate = path()?,
-        "key" => wire.key = path()?,
+        "authorities" => wire.authorities = pem()?,
+        "certificate" => wire.certificate = pem()?,
+        "key" => wire.key = pem()?,
         _ => wire.proxy = value.extract()?,
     }
     Ok(())
