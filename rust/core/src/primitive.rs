@@ -26,6 +26,8 @@ pub enum Site {
     LeaveExtent,
     /// The sealed bit in the word of open extents, set before the buckets are passed over.
     FreezeExtents,
+    /// Closing the buckets of a table that is being frozen before its ids are read.
+    FreezeBeforeRead,
     /// The release of the word of open extents, behind the storage of the extent.
     OpenExtent,
     /// The fence between announcing an arena and looking whether one may stay.

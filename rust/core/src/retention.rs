@@ -109,9 +109,9 @@ impl Counter {
     }
 
     /// Reads about `most` ids of the window that starts at `window_start`, from `position` on: 0 at
-    /// first, then what [`Piece::next`] says. Passes over all ids once if the window is sealed; over
-    /// those of an open one that were there before the first call, some of them twice if the table grows
-    /// meanwhile.
+    /// first, then what [`Piece::next`] says. Passes over all ids once if the window is published, or
+    /// was being sealed at the first call; over those of an open one that were there before that, some of
+    /// them twice if the table grows meanwhile.
     ///
     /// # Errors
     /// [`Error::Window`], when the ids of that window are not kept.

@@ -245,8 +245,8 @@ impl<'a, S: Storage> Table<'a, S> {
     }
 
     /// Passes over the mixed words that are present, from bucket `position` of all extents on, up to the
-    /// bucket with which it has looked at `most`: where to go on, or `None` at the end. In a frozen table
-    /// each comes once; while others insert, one that moves may come twice.
+    /// bucket with which it has looked at `most`: where to go on, or `None` at the end. Each comes once
+    /// if the table was being frozen at position 0; while others insert, one that moves may come twice.
     pub fn visit_from(
         &self,
         position: u64,
@@ -254,6 +254,9 @@ impl<'a, S: Storage> Table<'a, S> {
         mut visit: impl FnMut(u64),
     ) -> Option<u64> {
         let extents = self.extents();
+        if position == 0 && extents.are_sealed() && self.is_moving(extents) {
+            self.finish_freezing();
+        }
         let flags = self.header.flags.load(Ordering::Relaxed);
         let mut visited = 0;
         for (flag, word) in [(HAS_EMPTY, EMPTY), (HAS_SEALED, SEALED)] {
@@ -284,6 +287,14 @@ impl<'a, S: Storage> Table<'a, S> {
             passed += buckets.len() as u64;
         }
         None
+    }
+
+    /// Closes all buckets, since somebody has begun to: the sealed bit is set first, and until the last
+    /// bucket is closed a mover may copy an id behind a reader.
+    fn finish_freezing(&self) {
+        if strong(Site::FreezeBeforeRead) {
+            self.freeze();
+        }
     }
 
     /// Extents that are in use now.

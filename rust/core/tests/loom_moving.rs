@@ -11,6 +11,8 @@ use verve_core::table::Insert;
 
 /// A word whose walk begins in the last bucket.
 const LAST: u64 = u64::MAX - 1;
+/// What a sealer sets first, in the word of extents.
+const SEALED_BIT: u64 = 1 << 63;
 
 /// Each thread inserts its ids in turn into `arena`, which holds `present`: each new one is new once,
 /// the others never.
@@ -144,6 +146,33 @@ fn a_reader(first: usize) {
     assert_eq!(race(first, threads), [true, true]);
 }
 
+/// What `read` finds in a table whose ids move, and how many ids came in, while a sealer is killed, or
+/// stopped, right behind his first step.
+fn read_behind_a_dead_sealer(first: usize, read: fn(&Arena) -> Vec<u64>) -> (Vec<u64>, u64) {
+    let arena = Arc::new(Arena::growing(&[1, 2], &[1]));
+    let (moving, sealing, reading) = (Arc::clone(&arena), Arc::clone(&arena), Arc::clone(&arena));
+    let threads: Threads<Vec<u64>> = vec![
+        Box::new(move || vec![u64::from(moving.table().insert(7) == Ok(Insert::New))]),
+        Box::new(move || vec![sealing.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel)]),
+        Box::new(move || read(&reading)),
+    ];
+    let mut found = race(first, threads);
+    let (read, new) = (found.remove(2), found[0][0]);
+    assert_eq!(arena.table().freeze(), 1 + new);
+    (read, new)
+}
+
+fn a_reader_behind_a_dead_sealer(first: usize) {
+    let (mut words, new) = read_behind_a_dead_sealer(first, |arena| arena.table().words());
+    words.sort_unstable();
+    assert!(words == [1] || new == 1 && words == [1, 7], "{words:?}");
+}
+
+fn a_count_behind_a_dead_sealer(first: usize) {
+    let (count, new) = read_behind_a_dead_sealer(first, |arena| vec![arena.table().count()]);
+    assert!(count == [1] || count == [1 + new], "{count:?}");
+}
+
 /// A writer who inserts `late` into a table that is growing, and sealers.
 fn freeze(first: usize, arena: Arena, present: usize, late: &'static [u64], sealers: usize) {
     let arena = Arc::new(arena);
@@ -205,6 +234,12 @@ fn a_reader_sees_what_was_there() {
 }
 
 #[test]
+fn a_reader_sees_each_id_once_while_the_table_is_sealed() {
+    holds(3, Some(2), a_reader_behind_a_dead_sealer);
+    holds(3, Some(1), a_count_behind_a_dead_sealer);
+}
+
+#[test]
 fn sealers_count_each_id_once_while_it_moves() {
     holds(2, Some(3), a_sealer);
     holds(2, Some(2), a_sealer_of_a_full_extent);
@@ -220,4 +255,9 @@ fn a_bucket_must_be_closed_before_its_ids_are_copied() {
 #[test]
 fn an_extent_must_be_left_behind_the_copies() {
     fails_without(Site::LeaveExtent, 2, None, a_reader);
+}
+
+#[test]
+fn a_freeze_must_be_finished_before_ids_are_read() {
+    fails_without(Site::FreezeBeforeRead, 3, Some(2), a_reader_behind_a_dead_sealer);
 }
