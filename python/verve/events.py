@@ -46,7 +46,11 @@ SERVICE_STARTING = Event(
 SERVICE_STOPPED = Event("service.stopped", _I, "Verve stopped", ())
 SETTING_ODD = Event("setting.odd", _W, "{warning}", ("warning",))
 WORKER_FAILED = Event(
-    "worker.failed", _E, "Workers end while they start, giving up: {status}", ("worker", "status")
+    "worker.failed",
+    _E,
+    "Workers end while they start, giving up: {status}; hint: the lines before say why; a limit of "
+    "threads (`ulimit -u`), memory or files may be the cause",
+    ("worker", "status"),
 )
 WORKER_RESPAWNED = Event(
     "worker.respawned",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .cluster.shipper import Shipper
     from .config import Settings
 
+NO_THREAD = "can't start new thread"
+"""What Python says, without a type of its own, where the host denies a thread."""
 WORKER_REFUSED = Event("worker.refused", logging.ERROR, "Verve cannot start: {error}", ("error",))
 _LAST_LINES = 0.5
 """Seconds that the last lines get to be written."""
@@ -97,7 +99,9 @@ class Worker:
             if self._users == 0:
                 try:
                     self._open()
-                except (VerveError, OSError) as error:
+                except (VerveError, OSError, RuntimeError) as error:
+                    if type(error) is RuntimeError and str(error) != NO_THREAD:
+                        raise
                     self.refused = True
                     self._close()
                     WORKER_REFUSED.emit(error="; ".join(str(error).splitlines()))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from granian.server import Server
 
-from verve import config
+from verve import VerveError, config
 from verve.commands import supervisor
 from verve.commands.supervisor import Deaths, can_supervise, supervised
 from verve.config import SUPERVISOR
@@ -28,10 +29,36 @@ def test_a_killed_worker_is_always_started_again() -> None:
     assert deaths.pause_after(0, -9, 0.1) == 0
 
 
+def test_one_that_aborts_at_its_start_is_given_up_after_growing_pauses() -> None:
+    deaths = Deaths()
+    assert [deaths.pause_after(0, -signal.SIGABRT, 0.2) for _ in range(5)] == [
+        *(0.1, 0.2, 0.4, 0.8),
+        None,
+    ]
+
+
+def test_one_that_aborts_and_exits_by_turns_is_given_up() -> None:
+    deaths = Deaths()
+    statuses = (1, -signal.SIGABRT, 1, -signal.SIGSEGV, 1)
+    pauses = [deaths.pause_after(0, status, 0.2) for status in statuses]
+    assert pauses[-1] is None
+    assert None not in pauses[:-1]
+
+
+def test_one_that_lived_before_it_crashes_again_and_again_is_started_again_later_each_time() -> (
+    None
+):
+    deaths = Deaths()
+    assert deaths.pause_after(0, -signal.SIGSEGV, 60) == 0
+    pauses = [deaths.pause_after(0, -signal.SIGSEGV, 0.2) for _ in range(20)]
+    assert pauses[:3] == [0.1, 0.2, 0.4]
+    assert pauses[-1] == supervisor.LONGEST_PAUSE_OF_FAILING
+
+
 def test_a_worker_that_cannot_start_ends_the_server() -> None:
     deaths = Deaths()
-    assert deaths.pause_after(0, 1, 0.3) == 0
-    assert deaths.pause_after(1, 1, 0.3) == 0
+    assert deaths.pause_after(0, 1, 0.3) == 0.1
+    assert deaths.pause_after(1, 1, 0.3) == 0.1
     assert deaths.pause_after(0, 1, 0.3) is None
 
 
@@ -80,6 +107,7 @@ class Fleet:
         self.wrks = [Worker(0), Worker(1)]
         self.interrupt_children: list[int] = []
         self.interrupt_signal = False
+        self.reload_signal = False
         self.main_loop_interrupt = threading.Event()
         self.respawn_failed_workers = True
         self.respawned: list[int] = []
@@ -100,6 +128,9 @@ class Fleet:
             worker.terminate()
         # Ends when the last has been told three times.
         assert all(self.wrks[-1].told.acquire(timeout=10) for _ in range(3))
+
+    def _spawn_workers(self, *_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
 
     def _serve_loop(self, *_: object) -> None:
         raise RuntimeError("a bug")
@@ -132,13 +163,14 @@ def test_a_death_in_between_is_not_forgotten(fleet: Any) -> None:  # noqa: ANN40
 
     def start_and_lose(self: Any, workers: list[int], *rest: object) -> None:  # noqa: ANN401
         start(self, workers, *rest)
-        self.wrks[1] = Worker(1, -9)
+        if workers == [0]:
+            self.wrks[1] = Worker(1, -9)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Fleet, "_respawn_workers", start_and_lose)
         fleet._respawn_workers([0], None, None)
-    assert fleet.interrupt_children == [1]
-    assert fleet.main_loop_interrupt.is_set()
+    assert fleet.respawned == [0, 1]
+    assert fleet.interrupt_children == []
 
 
 def test_a_reload_is_granians_own(fleet: Any) -> None:  # noqa: ANN401
@@ -164,6 +196,49 @@ def test_whatever_happens_the_workers_end(fleet: Any) -> None:  # noqa: ANN401
     with pytest.raises(RuntimeError, match="a bug"):
         fleet._serve_loop()
     assert fleet.exits == [1]
+
+
+def test_a_host_that_denies_a_process_is_named(fleet: Any) -> None:  # noqa: ANN401
+    with pytest.raises(VerveError, match=r"denies this user another process or thread.*ulimit -u"):
+        fleet._spawn_workers(None, None)
+
+
+def test_the_pause_of_one_is_not_cut_short_by_the_death_of_another(
+    fleet: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = {0: 0.2, 1: 0.0}
+    monkeypatch.setattr(fleet.deaths, "pause_after", lambda worker, *_: pauses[worker])
+    fleet.wrks = [Worker(0, -6), Worker(1)]
+
+    def die() -> None:
+        time.sleep(0.05)
+        fleet.wrks[1] = Worker(1, -9)
+        fleet.main_loop_interrupt.set()
+
+    threading.Thread(target=die).start()
+    begun = time.monotonic()
+    fleet._respawn_workers([0], None, None)
+    assert fleet.respawned == [1, 0]
+    assert time.monotonic() - begun >= 0.2
+
+
+def test_a_stop_does_not_wait_for_a_pause_nor_end_as_a_failure(
+    fleet: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet.deaths, "pause_after", lambda *_: 60)
+    fleet.wrks = [Worker(0, -6), Worker(1)]
+
+    def stop() -> None:
+        time.sleep(0.05)
+        fleet.interrupt_signal = True
+        fleet.main_loop_interrupt.set()
+
+    threading.Thread(target=stop).start()
+    fleet._respawn_workers([0], None, None)
+    assert fleet.respawned == []
+    assert fleet.interrupt_children == []
 
 
 def test_one_that_does_not_hear_is_told_again(

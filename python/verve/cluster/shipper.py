@@ -85,8 +85,9 @@ class Shipper:
     def start(self) -> None:
         """Have new ids kept, and start the thread."""
         self._counter.send_new(WAITING_AT_MOST)
-        self._thread = threading.Thread(target=self._run, name="verve-store", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="verve-store", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def stop(self) -> None:
         """Send what there is once more, and end the thread, in `2 * STOP_SECONDS` at the most."""

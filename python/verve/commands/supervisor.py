@@ -2,9 +2,11 @@
 
 Granian gives up when a worker dies twice within 5.5 seconds. Its reason is a worker that cannot
 start; but one that was killed (by the kernel for want of memory, by an operator, by a bug in a
-library) did start, and the others still serve. So here the exit status decides: a worker that ended
-by a signal is always started again, after a growing pause if it dies soon each time; one that ended
-by itself soon after its start, twice in a row, ends the server.
+library) did start, and the others still serve. So here the exit status decides. A worker that was
+killed is always started again, after a growing pause if it dies soon each time. One that ended by
+itself soon after its start, twice in a row, ends the server; so does one that never lived long and
+ended soon for the fifth time by a signal of its own, as `abort` raises it where no thread can be
+started.
 
 And a worker that is told to end while it starts may miss it: before its event loop runs, the signal
 goes to a handler that it has from its parent, or gets lost in uvloop. So it is told again; one that
@@ -17,14 +19,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from verve import events, log
+from verve._verve import VerveError
 from verve.config import SUPERVISOR
+from verve.worker import NO_THREAD
 
 from . import timers
 
@@ -37,6 +43,7 @@ LEANS_ON = (
     "_respawn_workers",
     "_serve_loop",
     "_spawn_worker",
+    "_spawn_workers",
     "_stop_workers",
     "startup",
     "shutdown",
@@ -44,6 +51,18 @@ LEANS_ON = (
 SOON = 5.5
 """A worker that lives no longer than this died soon. Granian's own figure."""
 LONGEST_PAUSE = 2.0
+LONGEST_PAUSE_OF_FAILING = 30.0
+FAILURES_AT_START = 5
+OWN_SIGNALS = {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+"""What a process raises in itself; the others come from outside."""
 TOLD_AGAIN_EVERY = 0.5
 
 
@@ -51,7 +70,10 @@ class Deaths:
     """What is known of the deaths of the workers, and what follows from the next one."""
 
     def __init__(self) -> None:
+        self._lived: set[int] = set()
+        # Those in a row, by worker.
         self._soon: dict[int, int] = {}
+        self._exits: dict[int, int] = {}
         self._failures: dict[int, int] = {}
 
     def pause_after(self, worker: int, status: int, age: float) -> float | None:
@@ -60,11 +82,19 @@ class Deaths:
         `status` is negative if a signal ended it; `age` is how long it lived, in seconds.
         """
         soon = age < SOON
+        if not soon:
+            self._lived.add(worker)
+        exited = soon and status >= 0
+        failed = exited or (soon and -status in OWN_SIGNALS)
         self._soon[worker] = self._soon.get(worker, 0) + 1 if soon else 0
-        failed = soon and status >= 0
-        self._failures[worker] = self._failures.get(worker, 0) + 1 if failed else 0
-        if self._failures[worker] > 1:
+        self._exits[worker] = self._exits.get(worker, 0) + 1 if exited else 0
+        self._failures[worker] = failures = self._failures.get(worker, 0) + 1 if failed else 0
+        if self._exits[worker] > 1:
             return None
+        if failures >= FAILURES_AT_START and worker not in self._lived:
+            return None
+        if failed:
+            return min(LONGEST_PAUSE_OF_FAILING, 0.1 * 2.0 ** min(failures - 1, 10))
         return min(LONGEST_PAUSE, 0.05 * max(0, self._soon[worker] - 1))
 
 
@@ -81,6 +111,7 @@ class _Supervision:
     wrks: list[Any]
     interrupt_children: list[int]
     interrupt_signal: bool
+    reload_signal: bool
     main_loop_interrupt: threading.Event
     respawn_failed_workers: bool
     settings: Settings
@@ -107,10 +138,18 @@ class _Supervision:
     def _serve_loop(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
         try:
             super()._serve_loop(*args)  # type: ignore[misc]
-        except BaseException:
-            # Whatever happened: no worker outlives the server.
+        except BaseException as error:
             with contextlib.suppress(SystemExit):
                 self.shutdown(1)  # type: ignore[attr-defined]
+            _end_all(error)
+            raise
+
+    def _spawn_workers(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
+        try:
+            super()._spawn_workers(*args)  # type: ignore[misc]
+        except BaseException as error:
+            self._stop_workers()
+            _end_all(error)
             raise
 
     def _stop_workers(self) -> None:
@@ -123,12 +162,15 @@ class _Supervision:
                         worker.terminate()
 
         thread = threading.Thread(target=tell_again, name="verve-stop", daemon=True)
-        thread.start()
+        # Where there is no thread left, whoever misses the signal is killed when its time is over.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
         try:
             super()._stop_workers()  # type: ignore[misc]
         finally:
             stopped.set()
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def _respawn_workers(
         self,
@@ -141,15 +183,27 @@ class _Supervision:
         if delay:  # a reload, or a worker that lived long enough: nobody died
             respawn(workers, spawn_target, target_loader, delay)
             return
-        for worker in dict.fromkeys([*workers, *self._dead()]):
-            if self.wrks[worker].is_alive():
-                continue  # its death was seen and answered before it was told of
-            if not self._wait_to_respawn(worker):
-                return
-            respawn([worker], spawn_target, target_loader)
-        # Granian clears its list and its event one after the other: a death in between is lost.
-        if missed := self._dead():
-            self.interrupt_children.extend(missed)
+        # One whose death was seen and answered before it was told of lives by now.
+        dead = [worker for worker in workers if not self.wrks[worker].is_alive()]
+        due: dict[int, float] = {}
+        while not (self.interrupt_signal or self.reload_signal):
+            for worker in dict.fromkeys([*dead, *self._dead()]):
+                if worker not in due:
+                    due[worker] = self._due(worker)
+            now = time.monotonic()
+            for worker in [worker for worker, moment in due.items() if moment <= now]:
+                respawn([worker], spawn_target, target_loader)
+                del due[worker]
+            dead = []
+            if not due and not self._dead():
+                break
+            pause = min(due.values(), default=now) - now
+            self.main_loop_interrupt.wait(max(0.0, min(pause, LONGEST_PAUSE_OF_FAILING)))
+            self.main_loop_interrupt.clear()
+        if not self.interrupt_signal:
+            # Those that were answered here; else they would make a failure of the next stop.
+            self.interrupt_children[:] = [] if self.reload_signal else self._dead()
+        if self.interrupt_children or self.interrupt_signal or self.reload_signal:
             self.main_loop_interrupt.set()
 
     def _dead(self) -> list[int]:
@@ -159,7 +213,8 @@ class _Supervision:
             if not worker.interrupt_by_parent and not worker.is_alive()
         ]
 
-    def _wait_to_respawn(self, index: int) -> bool:
+    def _due(self, index: int) -> float:
+        """When the worker is to be started again. None is, once one cannot start."""
         worker = self.wrks[index]
         # A thread, on a Python without the GIL, has no exit status: it ended by itself.
         code: int = getattr(worker.inner, "exitcode", None) or 0
@@ -171,12 +226,23 @@ class _Supervision:
             self.interrupt_children.append(index)
             self.interrupt_signal = True
             self.main_loop_interrupt.set()
-            return False
+            return math.inf
         events.WORKER_RESPAWNED.emit(worker=index + 1, status=status)
-        if pause:
-            # Cut short by a signal to stop, and by the death of another worker.
-            self.main_loop_interrupt.wait(pause)
-        return not self.interrupt_signal
+        return time.monotonic() + pause
+
+
+def _end_all(error: BaseException) -> None:
+    """See that no worker outlives the server. Raises `VerveError` where the host denied a thread.
+
+    Granian knows nothing of a process that it started and could not watch.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
+    if isinstance(error, BlockingIOError) or str(error) == NO_THREAD:
+        raise VerveError(
+            f"the host denies this user another process or thread: {error}; hint: raise "
+            "`ulimit -u`, or the `TasksMax` or pids limit of its control group"
+        ) from error
 
 
 def _numbered(worker: int, loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own

@@ -162,8 +162,9 @@ class Term:
         self._start(name, body)
 
     def _start(self, name: str, body: Callable[[], None]) -> None:
-        self._threads.append(threading.Thread(target=body, name=name, daemon=True))
-        self._threads[-1].start()
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
 
 class Leader:
@@ -183,8 +184,9 @@ class Leader:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="verve-leader", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="verve-leader", daemon=True)
+        thread.start()
+        self._thread = thread  # one that could not be started cannot be joined
 
     def stop(self) -> None:
         """End the threads and give the lease back, in `STOP_SECONDS` at the most."""
