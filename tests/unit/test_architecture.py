@@ -99,6 +99,7 @@ PACKAGE = {
             "config.defaults",
             "config.limits",
             "config.loading",
+            "config.masking",
             "config.machine",
             "config.moments",
             "config.parsers",

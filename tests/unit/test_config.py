@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from verve import SettingError, config
 from verve.config import table as config_table
 from verve.config.choices import Admin
+from verve.config.masking import masked
 
 SECRET = "s3cret"  # noqa: S105 - of a test
 
@@ -84,7 +85,16 @@ def test_bad_flags(flags: dict[str, str], message: str) -> None:
     [
         ("windw = 1", "did you mean `window`?"),
         ("config = 'x'", "unknown setting"),
-        ("window = 1.5", "wrong kind"),
+        ("window = 1.5", "wrong kind: `1.5`; hint: write text in quotes, or a whole number"),
+        ("cluster = true", "wrong kind: `True`; hint: write text in quotes, or a whole number"),
+        ("fast_path = 1.5", "or a whole number, or `true` or `false`"),
+        ("kafka_password = 12.5", "wrong kind: `***`; hint: write text in quotes"),
+        ("kafka_password = 0x7f", "wrong kind: `***`; hint: write text in quotes"),
+        ("kafka_password = true", "wrong kind: `***`; hint: write text in quotes"),
+        ("callback_secret = ['a', 7]", "wrong kind: `***`; hint: write text in quotes"),
+        ("[redis_url]\npassword = 's3cret'", "wrong kind: `***`; hint: write text in quotes"),
+        ("admin_token_file = 1", "wrong kind: `1`; hint: write text in quotes"),
+        ("admin_token_file = '~nosuch/x'", "the setting `admin_token_file` (file "),
         ("[window]\nx = 1", "wrong kind"),
         ("window = ", "is no TOML"),
         ("window = 'abc'", "is no length of time: `abc`"),
@@ -94,6 +104,60 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingError) as caught:
         config.load({"config": _write(tmp_path, text)}, {})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", ["state_dir", "source", "kafka_user", "redis_tls_ca"])
+def test_an_empty_flag_is_no_name_and_no_path(flag: str) -> None:
+    with pytest.raises(SettingError, match=f"the setting `{flag}` .flag. is empty: ``; hint: "):
+        config.load({flag: ""}, {})
+    with pytest.raises(SettingError, match=r"the setting `admin_token_file` .flag. is empty"):
+        config.load({"admin_token_file": ""}, {"VERVE_ADMIN_TOKEN": "t"})
+
+
+def test_a_variable_in_another_case_is_a_warning() -> None:
+    made = config.load({}, {"verve_window": "3", "Verve_Windw": "3"})
+    assert made.warnings == (
+        "unknown setting in the environment: `verve_window`, did you mean `VERVE_WINDOW`?",
+        "unknown setting in the environment: `Verve_Windw`, did you mean `VERVE_WINDOW`?",
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(f"{SECRET}\r\n", encoding="utf-8-sig")
+    file = tmp_path / "verve.toml"
+    file.write_text(f'window = 3\nadmin_token_file = "{token}"\n', encoding="utf-8-sig")
+    made = config.load({"config": str(file)}, {})
+    assert (made.window, made.admin_token) == (3, SECRET)
+    # Nor is another encoding guessed at, or shown.
+    file.write_text("window = 3", encoding="utf-16")
+    with pytest.raises(SettingError, match=r"the settings file is not UTF-8: .*; hint: save it"):
+        config.load({"config": str(file)}, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (SECRET.encode("utf-16"), "is not UTF-8"),
+        (b"\xef\xbb\xbf \n", "is empty"),
+        (b"s3cret" * 20_000, "is too large for a secret"),
+    ],
+)
+def test_a_file_that_holds_no_secret(tmp_path: Path, content: bytes, problem: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    with pytest.raises(SettingError) as caught:
+        config.load({"kafka_password_file": str(file)}, {})
+    assert str(caught.value).startswith(f"the file of `kafka_password` {problem}: `{file}`; hint: ")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_only_what_stands_by_itself_is_masked() -> None:
+    assert masked("invalid v: 'v' (v)", "v") == "invalid ***: '***' (***)"
+    assert masked("AUTHhunter22hunter", "hunter22") == "AUTH***hunter"
+    assert masked("a.b a.b.c", "a.b.c", "a.b") == "*** ***"
+    assert masked("x$5 and $5", "$5") == "x*** and ***"
+    assert masked("as it is", None, "") == "as it is"
 
 
 def test_an_unknown_variable_is_a_warning() -> None:

@@ -8,10 +8,12 @@ import threading
 import time
 
 import pytest
+from aiokafka.errors import SaslAuthenticationFailed
 
 from examples.kafka_consumer import Counts
 from tests.faults.silence import Silence
 from tests.unit import rig
+from verve.config.choices import KafkaSasl
 from verve.sinks import SinkError, Trouble
 from verve.sinks.kafka import CLOSE_SECONDS, GRACE, KafkaSink
 from verve.sinks.kafka_settings import KafkaSettings
@@ -61,6 +63,23 @@ def test_a_name_that_does_not_exist() -> None:
         sink.take(rig.window())
     assert caught.value.trouble is Trouble.UNREACHABLE
     sink.close()
+
+
+def test_a_short_password_spoils_no_hint() -> None:
+    settings = KafkaSettings(
+        brokers=("verve:9092",),
+        topic="v",
+        source="s",
+        sasl=KafkaSasl.PLAIN,
+        user="u",
+        password="v",  # noqa: S106 - of nothing
+    )
+    refused = SaslAuthenticationFailed("invalid: v")
+    error = KafkaSink(settings)._told(refused, None, "verifying")
+    assert str(error).endswith(
+        "invalid: ***, while verifying: `verve:9092`; "
+        "hint: see `VERVE_KAFKA_SASL`, `VERVE_KAFKA_USER` and its password"
+    )
 
 
 def test_no_thread_is_left() -> None:

@@ -32,7 +32,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_it_serves_and_stops(serve: Serve) -> None:
-    service = serve(Server.VERVE, workers=2, window=1)
+    service = serve(Server.VERVE, workers=2, window=1, environment={"VERVE_PROT": "9000"})
     assert service.get(f"{ACCEPT}?id=7").text == "ok"
     service.wait_until(lambda: any(m.unique == 1 for m in service.minutes()), 5, "counted")
     processes = service.processes()
@@ -42,6 +42,8 @@ def test_it_serves_and_stops(serve: Serve) -> None:
     assert (line["workers"], line["window"], line["port"]) == (2, 1, service.port)
     assert line["segment"] == str(service.segment)
     assert len(service.events("service.stopped")) == 1
+    odd = [line["warning"] for line in service.events("setting.odd") if "PROT" in line["warning"]]
+    assert odd == ["unknown setting in the environment: `VERVE_PROT`, did you mean `VERVE_PORT`?"]
     # All of its lines are ours, those of Granian too.
     assert all(text.startswith("{") for text in service.output().splitlines())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -231,6 +232,15 @@ def test_errors_of_any_kind_are_one_of_ours() -> None:
     assert error.trouble is Trouble.OTHER
     assert told(TimeoutError(), address).trouble is Trouble.TIMEOUT
     assert "no answer in time" in str(told(TimeoutError(), address))
+
+
+def test_a_short_password_spoils_no_hint() -> None:
+    address = Address.parse("redis://u:v@verve/0")
+    error = told(ssl.SSLError("invalid, v, verify"), address)
+    assert str(error) == (
+        "Redis: SSLError: ('invalid, ***, verify',): `redis://verve:6379`; "
+        "hint: see `VERVE_REDIS_TLS_CA`, and the name in the server's certificate"
+    )
 
 
 def test_a_url_from_a_file_stays_there(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
 
     output.take_over()
+    for warning in settings.warnings:
+        events.SETTING_ODD.emit(warning=warning)
     given = check(settings)
     files = limits.raise_open_files()
     with _only_one(settings):

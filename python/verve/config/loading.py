@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from verve._verve import SettingError
 
 from . import parsers
+from .masking import MASK
 from .row import PREFIX, Derived, Setting
 from .settings import TABLE, Settings
 
@@ -30,6 +31,8 @@ SUPERVISOR = "VERVE_SUPERVISOR_PID"
 _KUBERNETES = re.compile(
     r"VERVE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
 )
+_LARGEST_SECRET = 1 << 16
+_KINDS = {str: "text in quotes", int: "a whole number", bool: "`true` or `false`"}
 _KUBERNETES_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 
 
@@ -86,7 +89,7 @@ def _variables(environ: Mapping[str, str], warnings: list[str]) -> dict[str, str
     known = {PREFIX + name.upper(): name for name in _names()}
     found: dict[str, str] = {}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or not value or variable == SUPERVISOR:
+        if not variable.upper().startswith(PREFIX) or not value or variable == SUPERVISOR:
             continue
         if _KUBERNETES.fullmatch(variable) and (
             variable not in known or _KUBERNETES_ADDRESS.match(value)
@@ -95,7 +98,7 @@ def _variables(environ: Mapping[str, str], warnings: list[str]) -> dict[str, str
         if variable in known:
             found[known[variable]] = value
         else:
-            near = get_close_matches(variable, known, n=1)
+            near = get_close_matches(variable.upper(), known, n=1)
             hint = f", did you mean `{near[0]}`?" if near else ""
             warnings.append(f"unknown setting in the environment: `{variable}`{hint}")
     return found
@@ -109,7 +112,12 @@ def _file(path: Path) -> dict[str, str]:
     import tomllib  # noqa: PLC0415 - most workers have no file
 
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a byte order mark.
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise SettingError(
+            f"the settings file is not UTF-8: `{path}`; hint: save it as UTF-8"
+        ) from None
     except OSError as error:
         raise SettingError(
             f"cannot read the settings file: {error.strerror}: `{path}`\n"
@@ -123,14 +131,28 @@ def _file(path: Path) -> dict[str, str]:
         if key not in known:
             raise unknown(key, f"setting in {path}:", known)
         items = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, str | int | bool) for item in items):
+        row = TABLE.get(key)
+        is_secret = row is not None and row.secret
+        kinds = _kinds(row)
+        if not all(type(item) in kinds for item in items):
+            names = [name for kind, name in _KINDS.items() if kind in kinds]
             raise SettingError(
-                f"the setting `{key}` in {path} has a value of the wrong kind: `{value}`\n"
-                f"hint: write text in quotes, or a whole number"
+                f"the setting `{key}` in {path} has a value of the wrong kind: "
+                f"`{MASK if is_secret else value}`; hint: write {', or '.join(names)}"
             )
         if text := ",".join(parsers.as_text(item) for item in items):
             found[key] = text
     return found
+
+
+def _kinds(row: Setting | None) -> set[type]:
+    """What a setting may be in a TOML file.
+
+    A secret is text: a number such as `0x10` would come out with other digits than were written.
+    """
+    if row is None or row.secret:
+        return {str}
+    return {str, int, bool} if row.parse is parsers.switch else {str, int}
 
 
 def _first(
@@ -156,18 +178,41 @@ def _first(
                 "hint: keep one of them"
             )
         if by_file is not None and TABLE[name].secret:
-            path = parsers.path(by_file)
+            path = _path(name, by_file, label)
             return path, f"{label}, in {path}"
         if direct is not None:
             return direct, label
     return None, "default"
 
 
-def _secret(name: str, path: Path) -> str:
+def _path(name: str, raw: str, origin: str) -> Path:
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"cannot read the file of `{name}`: {error}: `{path}`") from error
+        return parsers.path(raw)
+    except parsers.BadValue as error:
+        raise SettingError(
+            f"the setting `{name}_file` ({origin}) {error.problem}: `{raw}`; hint: {error.hint}"
+        ) from None
+
+
+def _secret(name: str, path: Path) -> str:
+    hint = "hint: it holds the secret and nothing else, as UTF-8 text"
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_SECRET + 1)
+    except OSError as error:
+        raise SettingError(
+            f"cannot read the file of `{name}`: {error.strerror}: `{path}`; {hint}"
+        ) from error
+    if len(content) > _LARGEST_SECRET:
+        raise SettingError(f"the file of `{name}` is too large for a secret: `{path}`; {hint}")
+    try:
+        text = content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        # The error itself would show a part of the secret.
+        raise SettingError(f"the file of `{name}` is not UTF-8: `{path}`; {hint}") from None
+    if not text:
+        raise SettingError(f"the file of `{name}` is empty: `{path}`; {hint}")
+    return text
 
 
 def _derived(
@@ -186,7 +231,7 @@ def _parsed(row: Setting, raw: str, origin: str) -> Any:  # noqa: ANN401 - one t
     try:
         return row.parse(raw)
     except parsers.BadValue as error:
-        shown = "***" if row.secret else raw
+        shown = MASK if row.secret else raw
         raise SettingError(
             f"the setting `{row.name}` ({origin}) {error.problem}: `{shown}`; hint: {error.hint}"
         ) from None

@@ -63,6 +63,13 @@ def text(value: str) -> str:
     return value
 
 
+def name(value: str) -> str:
+    """Text as of `text`, and not an empty one."""
+    if not value:
+        raise BadValue("is empty", "leave it out")
+    return text(value)
+
+
 def token(value: str) -> str:
     """A secret that fits into an HTTP header: visible ASCII, no spaces."""
     if not re.fullmatch(r"[!-~]+", value):
@@ -72,6 +79,8 @@ def token(value: str) -> str:
 
 def path(value: str) -> Path:
     """A path; `~` is the home directory, and a relative one starts at the working directory."""
+    if not value:
+        raise BadValue("is empty", "name a path, or leave it out")
     if "\0" in value:
         raise BadValue("is no path", "a path holds no NUL character")
     try:

@@ -174,7 +174,7 @@ class Settings:
         "none",
         "Authentication: `none`, `plain`, `scram-sha-256` or `scram-sha-512`.",
     )
-    kafka_user: str | None = setting("kafka", parsers.text, None, "User to authenticate as.")
+    kafka_user: str | None = setting("kafka", parsers.name, None, "User to authenticate as.")
     kafka_password: str | None = setting(
         "kafka", parsers.text, None, "Password of that user.", secret=True
     )
@@ -245,7 +245,7 @@ class Settings:
     )
     source: str = setting(
         "publishing",
-        parsers.text,
+        parsers.name,
         Derived("the cluster, else the host's name", defaults.source),
         "Name that published counts carry.",
     )

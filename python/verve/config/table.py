@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from . import parsers
+from .masking import MASK
 from .settings import TABLE
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from .row import Setting
     from .settings import Settings
-
-MASK = "***"
 
 
 def _sections() -> Iterator[tuple[str, list[Setting]]]:

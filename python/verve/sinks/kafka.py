@@ -49,9 +49,9 @@ class KafkaSink:
         with Complaints() as complaints:
             try:
                 self._run(window)
-            except SinkError as error:
+            except SinkError:
                 self._tear_down()
-                raise SinkError(self._settings.masked(str(error)), error.trouble) from None
+                raise
             except asyncio.CancelledError:
                 self._tear_down()
                 raise SinkError("the service stops", Trouble.INTERRUPTED) from None
@@ -109,14 +109,15 @@ class KafkaSink:
             cause = complaint
             kind = trouble(complaint)
         brokers = ",".join(self._settings.brokers)
+        words = self._settings.masked(_words(cause))
         if isinstance(error, TimeoutError):
-            why = f": {_words(cause)}" if cause is not error else ""
+            why = f": {words}" if cause is not error else ""
             text = f"no answer within {self._take_seconds:g} s while {stage}{why}: `{brokers}`"
         else:
-            text = f"{_words(cause)}, while {stage}: `{brokers}`"
+            text = f"{words}, while {stage}: `{brokers}`"
         if hint := self._hint(kind):
             text += f"; hint: {hint}"
-        return SinkError(self._settings.masked(text), kind)
+        return SinkError(text, kind)
 
     def _hint(self, kind: Trouble) -> str | None:
         return {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from verve._verve import SettingError
 from verve.config.choices import KafkaSasl
+from verve.config.masking import masked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,11 +122,8 @@ class KafkaSettings:
         return arguments
 
     def masked(self, text: str) -> str:
-        """`text` without the secrets: it is to be logged."""
-        for secret in (self.password, self.tls_key_password):
-            if secret:
-                text = text.replace(secret, "***")
-        return text
+        """`text` of the client's or of the brokers' without the secrets: it is to be logged."""
+        return masked(text, self.password, self.tls_key_password)
 
     def command(self, replication: int | None = None) -> str:
         """The command of Kafka that makes the topic."""

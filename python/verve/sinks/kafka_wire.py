@@ -131,7 +131,7 @@ class Wire:
                     f"`{settings.topic}`; {hint}",
                     Trouble.AUTHORIZATION,
                 )
-            why = told[-1] if isinstance(told[-1], str) else problem.__name__
+            why = settings.masked(told[-1]) if isinstance(told[-1], str) else problem.__name__
             raise SinkError(
                 f"the topic is missing and could not be made: {why}: `{settings.topic}`; {hint}",
                 Trouble.TOPIC_MISSING,

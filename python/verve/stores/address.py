@@ -8,6 +8,7 @@ from enum import StrEnum
 from urllib.parse import quote, unquote, urlsplit
 
 from verve._verve import SettingError
+from verve.config.masking import masked
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
@@ -99,11 +100,8 @@ class Address:
         )
 
     def masked(self, text: str) -> str:
-        """`text` without the password, in both of its forms: it is to be logged."""
-        if self.password:
-            for secret in (self.password, quote(self.password, safe="")):
-                text = text.replace(secret, "***")
-        return text
+        """`text` of redis-py's or of a server's without the password, in both of its forms."""
+        return masked(text, self.password, quote(self.password or "", safe=""))
 
 
 def _node(text: str, default: int) -> tuple[str, int]:

@@ -63,7 +63,7 @@ def failures() -> tuple[type[Exception], ...]:
 def told(error: BaseException, address: Address) -> StoreError:
     """The error in our words, without a secret."""
     trouble = trouble_of(error)
-    words = f"{type(error).__name__}: {error}".rstrip(": ")
+    words = address.masked(f"{type(error).__name__}: {error}".rstrip(": "))
     if isinstance(error, TimeoutError) and not str(error):
         words = "no answer in time"
     text = f"Redis: {words}: `{address.shown}`"
@@ -74,7 +74,7 @@ def told(error: BaseException, address: Address) -> StoreError:
         hint = _ENDED_UNDER_TLS
     if hint:
         text += f"; hint: {hint}"
-    return StoreError(address.masked(text), trouble)
+    return StoreError(text, trouble)
 
 
 def trouble_of(error: BaseException) -> Trouble:
