@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import SegmentError, attach, segment_identity
+from verve import SegmentError, attach, log, segment_identity
 from verve.publishing import ledger
 from verve.publishing.ledger import LedgerError
 
@@ -51,6 +51,7 @@ def test_another_window_length_is_stored_first(
         # What the log has not taken by then is taken to it by the next leader.
         assert rig.window(0, 3, requests=3) not in opened.undelivered("log")
         assert opened.taken_at("log", rig.window().key) is not None
+    assert log.flush(60)
     assert [r.__dict__["verve_event"] for r in caplog.records] == ["segment.retired"]
 
 
@@ -142,6 +143,7 @@ def test_another_format_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert counter.count() == 0
     (kept,) = tmp_path.glob("segment.format-*")
     assert kept.read_bytes().startswith(content[:64])
+    assert log.flush(60)
     assert [r.__dict__["verve_event"] for r in caplog.records] == ["segment.set_aside"]
 
 
