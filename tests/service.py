@@ -32,6 +32,8 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
+from verve import fields
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -306,6 +308,9 @@ class Service:
                 # A process that is killed while it writes leaves half a line.
                 with contextlib.suppress(ValueError):
                     found.append(json.loads(line))
+        # Each line of each test is looked at: a field has one type wherever it stands.
+        if wrong := [(line, misfits) for line in found if (misfits := fields.misfits(line))]:
+            raise ServiceError(f"fields that the table does not have so: {wrong[:3]}")
         return found
 
     def events(self, name: str) -> list[dict[str, Any]]:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import _verve, events
 from .config.choices import Callbacks
+from .fields import rendered
 from .notices import Notices
+from .window import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,7 +133,6 @@ class CallbackDesk:
 
     def _log(self, report: CallbackReport) -> None:
         told = {name: value for name, value in report.items() if name not in {"logged", "failed"}}
-        told["status"] = "-" if report["status"] is None else report["status"]
         if report["failed"]:
             self._notices.put(events.CALLBACK_FAILED, **told)
             return
@@ -146,7 +147,8 @@ class CallbackDesk:
         """Keep the last failures for `verve callback failed`; that it cannot holds up nothing."""
         if not failed:
             return
-        lines = "".join(json.dumps({"time": time.time(), **report}) + "\n" for report in failed)
+        now = moment(time.time())
+        lines = "".join(json.dumps({"time": now, **rendered(report)}) + "\n" for report in failed)
         with contextlib.suppress(OSError):
             _append(self._failures, lines.encode())
 

@@ -48,15 +48,15 @@ SETTING_ODD = Event("setting.odd", _W, "{warning}", ("warning",))
 WORKER_FAILED = Event(
     "worker.failed",
     _E,
-    "Workers end while they start, giving up: {status}; hint: the lines before say why; a limit of "
-    "threads (`ulimit -u`), memory or files may be the cause",
-    ("worker", "status"),
+    "Workers end while they start, giving up: {exit_status}; hint: the lines before say why; a "
+    "limit of threads (`ulimit -u`), memory or files may be the cause",
+    ("worker", "exit_status"),
 )
 WORKER_RESPAWNED = Event(
     "worker.respawned",
     _W,
-    "Worker {worker} ended, starting it again: {status}",
-    ("worker", "status"),
+    "Worker {worker} ended, starting it again: {exit_status}",
+    ("worker", "exit_status"),
 )
 WORKER_ORPHANED = Event(
     "worker.orphaned", _W, "The parent process is gone, this worker drains and exits", ()
@@ -64,9 +64,9 @@ WORKER_ORPHANED = Event(
 SEGMENT_RETIRED = Event(
     "segment.retired",
     _W,
-    "Segment of another window length or cluster: {windows} windows went to the ledger, made a new "
+    "Segment of another window length or cluster: {number} windows went to the ledger, made a new "
     "one",
-    ("path", "window_seconds", "cluster", "windows"),
+    ("path", "window_seconds", "cluster", "number"),
 )
 SEGMENT_SET_ASIDE = Event(
     "segment.set_aside",
@@ -150,14 +150,16 @@ CLUSTER_DISTURBED = Event(
     ("what",),
 )
 HOST_JOINED = Event(
-    "host.joined", _I, "Host {host} counts along: {name}", ("host", "name", "version")
+    "host.joined", _I, "Host {host_id} counts along: {name}", ("host_id", "name", "version")
 )
-HOST_LEFT = Event("host.left", _W, "Host {host} no longer counts along, it {how}", ("host", "how"))
+HOST_LEFT = Event(
+    "host.left", _W, "Host {host_id} no longer counts along, it {how}", ("host_id", "how")
+)
 WINDOW_DEGRADED = Event(
     "window.degraded",
     _W,
-    "A window was published without hosts that are late: {late}",
-    ("window_start", "revision", "count", "late"),
+    "A window was published without hosts that are late: {late_hosts}",
+    ("window_start", "revision", "count", "late_hosts"),
 )
 WINDOW_REVISED = Event(
     "window.revised",

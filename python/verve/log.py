@@ -28,8 +28,10 @@ from typing import TYPE_CHECKING, Any
 from . import losses, output
 from .config.choices import LogFormat
 from .deferred import Deferred
+from .fields import rendered
 from .output import STANDARD, Output
 from .printable import printable
+from .window import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,6 +91,7 @@ class Event:
         """Have it logged soon with these values, which are named by `fields`."""
         if not logger.isEnabledFor(self.level) and not _strict.get():
             return
+        told = rendered(values)
         error = None if exc_info is None else (type(exc_info), exc_info, exc_info.__traceback__)
         record = logger.makeRecord(
             logger.name,
@@ -96,11 +99,11 @@ class Event:
             self.name,
             0,
             "%s",
-            (_Message(self.message, values),),
+            (_Message(self.message, told),),
             error,
             extra={
                 "verve_event": self.name,
-                "verve_fields": values,
+                "verve_fields": told,
                 "verve_shown": self.shown,
             },
         )
@@ -144,7 +147,7 @@ class _Message:
 
     def __str__(self) -> str:
         """Fill in the template, with every control character escaped."""
-        shown = {name: printable(str(value)) for name, value in self.values.items()}
+        shown = {name: printable(_text(value)) for name, value in self.values.items()}
         return self.template.format_map(shown)
 
 
@@ -167,11 +170,6 @@ def _writer(record: logging.LogRecord) -> dict[str, int]:
     """Who writes: its process, and its number if it is a worker of `verve serve`."""
     process = {"process": record.process or os.getpid()}
     return process if _worker is None else {**process, "worker": _worker}
-
-
-def _time(record: logging.LogRecord) -> str:
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{whole}.{int(record.created % 1 * 1000):03d}Z"
 
 
 def _exception(record: logging.LogRecord) -> str | None:
@@ -204,15 +202,27 @@ class TextFormatter(logging.Formatter):
         shown: frozenset[str] = getattr(record, "verve_shown", frozenset())
         told = _writer(record) | {n: v for n, v in fields.items() if n not in shown}
         pairs = [f"{name}={_quoted(value)}" for name, value in told.items()]
-        line = " ".join([_time(record), level, event, *pairs, printable(record.getMessage())])
+        line = " ".join(
+            [moment(record.created), level, event, *pairs, printable(record.getMessage())]
+        )
         trace = _exception(record)
         return line if trace is None else "\n".join([line, *map(printable, trace.splitlines())])
 
 
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)
+
+
 def _quoted(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = printable(str(value))
+    text = printable(_text(value))
     return text if text and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)
 
 
@@ -223,7 +233,7 @@ class JsonFormatter(logging.Formatter):
         """Time, level, event and message, then the fields."""
         event, fields = _fields(record)
         parts: dict[str, Any] = {
-            "time": _time(record),
+            "time": moment(record.created),
             "level": record.levelname.lower(),
             "event": event,
             "message": printable(record.getMessage()),

@@ -7,14 +7,16 @@ be written holds up nothing: the number is added the next time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FILE_NAME = "lost-lines"
@@ -36,27 +38,60 @@ def read(directory: Path) -> Mapping[str, int]:
 def add(directory: Path, output: str, number: int) -> None:
     """Add to them. Raises `OSError`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(directory / FILE_NAME, flags, 0o600)
+    with _only_one(directory):
+        descriptor = os.open(directory / FILE_NAME, flags, 0o600)
+        try:
+            _add(descriptor, output, number)
+        finally:
+            os.close(descriptor)
+
+
+def _add(descriptor: int, output: str, number: int) -> None:
+    numbers = dict(_numbers(os.pread(descriptor, _BYTES, 0)))
+    numbers[output] += number
+    # Of one length for ever, so that a reader never meets half of an old and a new one.
+    text = " ".join(f"{name} {numbers[name]:020}" for name in OUTPUTS)
+    os.pwrite(descriptor, f"{text}\n".encode(), 0)
+
+
+@contextlib.contextmanager
+def _only_one(directory: Path) -> Iterator[None]:
+    """One thread of one process. The lock of the file is of a kind that no fork inherits."""
+    path = directory / f"{FILE_NAME}.lock"
+    with _threads.lock:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while not _is_locked(descriptor):
+                if time.monotonic() > deadline:
+                    raise BlockingIOError(errno.EAGAIN, "another process has the file")
+                time.sleep(0.01)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
     try:
-        _lock(descriptor)
-        numbers = dict(_numbers(os.pread(descriptor, _BYTES, 0)))
-        numbers[output] += number
-        # Of one length for ever, so that a reader never meets half of an old and a new one.
-        text = " ".join(f"{name} {numbers[name]:020}" for name in OUTPUTS)
-        os.pwrite(descriptor, f"{text}\n".encode(), 0)
-    finally:
-        os.close(descriptor)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
-def _lock(descriptor: int) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        if time.monotonic() > deadline:
-            raise BlockingIOError("another process holds the file")
-        time.sleep(0.01)
+class _Threads:
+    """The lock among the threads of a process; a forked one begins with its own."""
+
+    def __init__(self) -> None:
+        self.begin()
+        os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        """Begin anew."""
+        self.lock = threading.Lock()
+
+
+_threads = _Threads()
 
 
 def _numbers(text: bytes) -> Mapping[str, int]:

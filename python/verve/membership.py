@@ -49,8 +49,8 @@ class Membership:
     window is registered. `refusal`: why this host may not count along. `error`, `trouble` in one
     word, `since` (seconds since the epoch) and `attempts`: of the attempts to reach Redis that
     failed in a row. `skew_seconds`: how far the wall clock is ahead of Redis's time; None before
-    that was seen. `unsent_windows` have ended, and their ids are not all in Redis. `hosts` live, as
-    of the last heartbeat. The totals go on from leader to leader.
+    that was seen. `unsent_windows` have ended, and their ids are not all in Redis. `live_hosts`:
+    those that live, as of the last heartbeat. The totals go on from leader to leader.
     """
 
     term: int = 0
@@ -66,7 +66,7 @@ class Membership:
     unsent_windows: int = 0
     spill_files: int = 0
     spill_bytes: int = 0
-    hosts: int = 0
+    live_hosts: int = 0
     revisions: int = 0
     degraded_windows: int = 0
     resent_ids: int = 0
@@ -97,7 +97,7 @@ class Membership:
             "trouble": self.trouble,
             "spill_bytes": self.spill_bytes,
             "skew_seconds": self.skew_seconds,
-            "hosts": self.hosts,
+            "live_hosts": self.live_hosts,
         }
 
 

@@ -85,7 +85,7 @@ def retire(settings: Settings) -> Unfinished | None:
         path=settings.segment,
         window_seconds=found["window"],
         cluster=found["cluster"],
-        windows=len(windows),
+        number=len(windows),
     )
     return unfinished
 

@@ -15,6 +15,7 @@ from tests.service import ACCEPT, Server
 from tests.small_disk import SmallDisk
 from tests.timing import sleep_into_window, window_at
 from tests.witnesses import assert_exact, delay, in_history, settled
+from verve.window import rfc3339
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,7 +172,8 @@ def _fill(service: Service, fresh: count[int], reason: str) -> Filled:
         )
         status = answer.status_code
         if status == 200:
-            assert [part["window_start"] for part in answer.json()["windows"]] == [window]
+            placed = [part["window_start"] for part in answer.json()["windows"]]
+            assert placed == [rfc3339(window)]
             recorded += answer.json()["new"]
     assert (status, answer.text) == (503, "failed")
     assert answer.headers["verve-error"] == reason

@@ -32,6 +32,7 @@ from tests.witnesses import (
     in_history,
     in_ledger,
     ledger_path,
+    moment,
     settled,
 )
 from verve import Counter
@@ -187,7 +188,7 @@ def test_a_worker_stopped_inside_a_batch(serve: Serve) -> None:
         answer = json.load(connection.getresponse())
 
     assert (answer["accepted"], answer["new"]) == (ids.size, ids.size)
-    placed = {part["window_start"]: part["new"] for part in answer["windows"]}
+    placed = {moment(part["window_start"]): part["new"] for part in answer["windows"]}
     assert counted <= placed[first] < ids.size
     counts = settled(service, max(placed))
     assert counts == {start: placed.get(start, 0) for start in counts}

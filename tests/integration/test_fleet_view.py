@@ -111,9 +111,9 @@ def _look_from_outside(fleet: Fleet) -> None:
     first.wait_until(in_order, 40, "in order")
     _, found, _ = check(second)
     assert found["cluster"] == "test"
-    assert len({host["id"] for host in found["hosts"]}) == 2
+    assert len({host["host_id"] for host in found["hosts"]}) == 2
     assert all(host["alive"] and host["heartbeat_age"] < 5 for host in found["hosts"])
-    (living, _) = (host["id"] for host in found["hosts"])
+    (living, _) = (host["host_id"] for host in found["hosts"])
     done = second.command("check", "--cluster", "--forget", living)
     assert done.returncode == 1
     assert f"the host lives: `{living}`" in done.stderr
@@ -128,13 +128,13 @@ def test_a_host_that_dies_is_told_of_and_forgotten(redis: RedisServer, tmp_path:
 
         def silent() -> str | None:
             code, found, warned = check(first)
-            dead = [host["id"] for host in found["hosts"] if host["heartbeat_age"] > 10]
+            dead = [host["host_id"] for host in found["hosts"] if host["heartbeat_age"] > 10]
             return dead[0] if code == 1 and dead and f"({dead[0]}) is silent" in warned else None
 
         dead = first.wait_until(silent, 60, "silent")
         done = first.command("check", "--cluster", "--forget", dead)
         assert (done.returncode, done.stdout) == (0, f"forgot {dead}\n")
-        assert dead not in {host["id"] for host in check(first)[1]["hosts"]}
+        assert dead not in {host["host_id"] for host in check(first)[1]["hosts"]}
 
 
 @pytest.mark.timeout(120)

@@ -109,11 +109,11 @@ PACKAGE = {
         },
         {"binding", "names"},
     ),
-    "log": Stage(
-        {"backoff", "deferred", "events", "log", "losses", "notices", "output", "told"},
-        {"names", "settings"},
-    ),
     "window": Stage({"ring", "window"}, {"binding"}),
+    "log": Stage(
+        {"backoff", "deferred", "events", "fields", "log", "losses", "notices", "output", "told"},
+        {"names", "settings", "window"},
+    ),
     "membership": Stage({"membership"}, {"binding", "log", "settings"}),
     "stores": Stage(
         {
@@ -196,7 +196,7 @@ PACKAGE = {
         },
         {"binding", "cluster", "ledger", "log", "settings", "sinks", "stores", "window"},
     ),
-    "callbacks": Stage({"callbacks"}, {"binding", "log", "settings"}),
+    "callbacks": Stage({"callbacks"}, {"binding", "log", "settings", "window"}),
     "app": Stage(
         {
             "app",

@@ -128,7 +128,7 @@ def test_as_json(redis: Redis, run: Run) -> None:
     found = json.loads(done.stdout)
     assert found["cluster"] == "shop"
     assert found["hosts"][1] == {
-        "id": B,
+        "host_id": B,
         "name": "second",
         "version": "1.0.0",
         "protocol": str(PROTOCOL),
@@ -138,7 +138,7 @@ def test_as_json(redis: Redis, run: Run) -> None:
         "alive": True,
     }
     assert found["windows"][0]["unique"] == 1_000
-    assert found["windows"][0]["late"] == []
+    assert found["windows"][0]["late_hosts"] == []
     assert found["warnings"] == ["the wall clock of second (" + B + ") is off by -1.5 s"]
 
 

@@ -23,6 +23,7 @@ from verve.publishing.drain import (
 from verve.publishing.feed import RingFeed
 from verve.ring import windows_after
 from verve.sinks import SinkError
+from verve.window import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -312,5 +313,5 @@ def test_windows_that_were_lost_are_told(office: Office, caplog: pytest.LogCaptu
         office.drain.run()
         assert office.drain._notices.flush(5)
     missed = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.missed"]
-    assert [r.__dict__["verve_fields"]["first"] for r in missed] == [rig.MINUTE + 60]
+    assert [r.__dict__["verve_fields"]["first"] for r in missed] == [rfc3339(rig.MINUTE + 60)]
     assert len(office.rows()) == 1 + 1_439

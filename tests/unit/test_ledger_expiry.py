@@ -14,6 +14,7 @@ from verve.publishing import ledger, ledger_expiry
 from verve.publishing.drain import Losses
 from verve.publishing.ledger import Ledger
 from verve.publishing.ledger_expiry import Dropped
+from verve.window import rfc3339
 from verve.worker import Worker
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def test_what_was_dropped_is_told_and_shown(
         told = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.dropped"]
         assert [r.levelname for r in told] == ["ERROR"]
         fields = told[0].__dict__["verve_fields"]
-        assert (fields["sink"], fields["first"]) == ("kafka", rig.MINUTE)
+        assert (fields["sink"], fields["first"]) == ("kafka", rfc3339(rig.MINUTE))
     total = sum(ledger.dropped(ledger.path_of(office.settings)).values())
     worker = Worker()
     worker.settings = office.settings
@@ -197,6 +198,6 @@ def test_what_follows_within_an_hour_is_told_at_its_end(caplog: pytest.LogCaptur
         assert notices.flush(5)
     told = [r.__dict__["verve_fields"] for r in caplog.records]
     assert told[2:] == [
-        {"sink": "kafka", "number": 4, "first": _at(1)},
-        {"sink": "log", "number": 2, "first": _at(1)},
+        {"sink": "kafka", "number": 4, "first": rfc3339(_at(1))},
+        {"sink": "log", "number": 2, "first": rfc3339(_at(1))},
     ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from verve import Counter, ManualClock
     from verve.config import Settings
 
-UP = Membership(term=1, joined=True, hosts=2, skew_seconds=0.25)
+UP = Membership(term=1, joined=True, live_hosts=2, skew_seconds=0.25)
 AWAY = replace(UP, error="no answer: `redis://host`", trouble="timeout", attempts=4)
 REFUSED = Membership(term=1, refusal="hosts speak another protocol: `beef (2)`")
 
@@ -81,7 +81,7 @@ def test_a_host_that_joined(host: Rig) -> None:
     host.say(UP)
     part = host.part()
     assert (part.state, part.detail, part.error) == (State.OK, "", None)
-    assert part.figures["hosts"] == 2
+    assert part.figures["live_hosts"] == 2
     assert part.figures["skew_seconds"] == 0.25
 
 

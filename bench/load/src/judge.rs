@@ -43,14 +43,14 @@ pub fn judge(options: &Options, head: &Head, body: &[u8]) -> Judgement {
     }
 }
 
-/// The windows of `{"accepted": n, "new": k, "windows": [{"window_start": w, "new": j}]}`, when the
-/// whole batch was accepted and the parts add up.
+/// The windows of `{"accepted": n, "new": k, "windows": [{"window_start": "<RFC 3339>", "new": j}]}`,
+/// when the whole batch was accepted and the parts add up.
 fn windows_of(body: &[u8], size: u64) -> Option<Vec<(i64, u64)>> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let windows: Option<Vec<(i64, u64)>> = answer["windows"]
         .as_array()?
         .iter()
-        .map(|window| Some((window["window_start"].as_i64()?, window["new"].as_u64()?)))
+        .map(|window| Some((seconds(window["window_start"].as_str()?)?, window["new"].as_u64()?)))
         .collect();
     let windows = windows?;
     let new: u64 = windows.iter().map(|window| window.1).sum();
@@ -59,6 +59,24 @@ fn windows_of(body: &[u8], size: u64) -> Option<Vec<(i64, u64)>> {
         && new <= size
         && !windows.is_empty();
     adds_up.then_some(windows)
+}
+
+/// Seconds since the epoch of a time such as `2026-11-22T21:58:00Z`.
+fn seconds(time: &str) -> Option<i64> {
+    let form = "dddd-dd-ddTdd:dd:ddZ";
+    let fits = |(mark, char): (char, char)| {
+        if mark == 'd' { char.is_ascii_digit() } else { mark == char }
+    };
+    if time.len() != form.len() || !form.chars().zip(time.chars()).all(fits) {
+        return None;
+    }
+    let number = |from: usize, to: usize| time[from..to].parse::<i64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    // Years that begin in March end with the leap day.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let minutes = (days - 719_468) * 1_440 + number(11, 13)? * 60 + number(14, 16)?;
+    Some(minutes * 60 + number(17, 19)?)
 }
 
 #[cfg(test)]
@@ -102,15 +120,17 @@ mod tests {
     fn batches() {
         let options = options(&["--batch", "json", "--batch-size", "3"]);
         let judge = |body: &str| judge(&options, &head(200, None, None), body.as_bytes());
-        let part = r#""windows": [{"window_start": 8, "new": 1}, {"window_start": 10, "new": 1}]"#;
+        let part = r#""windows": [{"window_start": "1970-01-01T00:00:08Z", "new": 1},
+            {"window_start": "2026-11-22T21:58:00Z", "new": 1}]"#;
         assert_eq!(
             judge(&format!(r#"{{"accepted": 3, "new": 2, {part}}}"#)),
-            Judgement::Batch { windows: vec![(8, 1), (10, 1)] }
+            Judgement::Batch { windows: vec![(8, 1), (1_795_384_680, 1)] }
         );
         for wrong in [
             format!(r#"{{"accepted": 2, "new": 2, {part}}}"#),
             format!(r#"{{"accepted": 3, "new": 3, {part}}}"#),
             r#"{"accepted": 3, "new": 0, "windows": []}"#.into(),
+            r#"{"accepted": 3, "new": 1, "windows": [{"window_start": 8, "new": 1}]}"#.into(),
             "ok".into(),
         ] {
             assert_eq!(judge(&wrong), Judgement::Wrong(Fault::Body), "{wrong}");

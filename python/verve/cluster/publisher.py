@@ -155,7 +155,7 @@ class Publisher:
                 window_start=window_start,
                 revision=record.revision,
                 count=record.count,
-                late=",".join(sorted(late)),
+                late_hosts=late,
             )
         elif step.outcome is Outcome.COMMITTED and fixed.record is not None:
             self._notices.put(

@@ -294,7 +294,7 @@ class _Turns:
             attempts=found.attempts,
             skew_seconds=found.skew_seconds,
             unsent_windows=self.windows.unsent(),
-            hosts=len(self._known or ()),
+            live_hosts=len(self._known or ()),
             revisions=told.revisions,
             degraded_windows=told.told(events.WINDOW_DEGRADED),
             resent_ids=told.resent_ids,
@@ -372,11 +372,11 @@ class _Turns:
         for id in here - known:
             host = lines.hosts[id]
             self._parts.notices.put(
-                events.HOST_JOINED, host=id, name=host.name, version=host.version
+                events.HOST_JOINED, host_id=id, name=host.name, version=host.version
             )
         for id in known - here:
             left = id not in lines.hosts
             self._parts.notices.put(
-                events.HOST_LEFT, host=id, how="stopped" if left else "is silent"
+                events.HOST_LEFT, host_id=id, how="stopped" if left else "is silent"
             )
         self._known = here

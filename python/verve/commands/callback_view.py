@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from verve import callbacks
@@ -55,7 +54,6 @@ def failed(settings: Settings, limit: int) -> list[Mapping[str, Any]]:
 def lines(found: list[Mapping[str, Any]]) -> Iterator[str]:
     """A line for each failure."""
     for one in found:
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one["time"]))
         parts = [
             f"{one['outcome']:<9}",
             f"{one['status'] or '-':<3}",
@@ -63,4 +61,4 @@ def lines(found: list[Mapping[str, Any]]) -> Iterator[str]:
             one["reason"],
             one["endpoint"],
         ]
-        yield "  ".join([when, *parts])
+        yield "  ".join([str(one["time"]), *parts])

@@ -217,4 +217,4 @@ def _redis(settings: Settings) -> Finding:
         return Finding("redis", ok=False, detail=f"this host is not registered yet: {where}")
     if found.is_late:
         return Finding("redis", ok=False, detail=f"{waits}: {where}")
-    return Finding("redis", ok=True, detail=f"up, {found.hosts} hosts: {where}")
+    return Finding("redis", ok=True, detail=f"up, {found.live_hosts} hosts: {where}")

@@ -32,7 +32,7 @@ RECORD_SECONDS = 2
 class HostRow:
     """A host: heartbeat and skew in seconds. Of one of another protocol little is known."""
 
-    id: str
+    host_id: str
     name: str
     version: str
     protocol: str
@@ -50,7 +50,7 @@ class WindowRow:
     revision: int
     unique: int | None
     complete: bool
-    late: tuple[str, ...]
+    late_hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +81,20 @@ def forget(settings: Settings, host: str) -> str:
 
 def lines(view: ClusterView) -> Iterator[str]:
     """The view as text."""
-    names = {host.id: host.name for host in view.hosts}
+    names = {host.host_id: host.name for host in view.hosts}
     yield f"cluster {view.cluster}: {len(view.hosts)} hosts"
     yield f"  {'host':<16}  {'name':<20}  {'version':<8}  {'heartbeat':>10}  {'skew':>8}  unsent"
     for host in view.hosts:
         yield (
-            f"  {host.id:<16}  {host.name or '-':<20}  {host.version or '-':<8}  "
+            f"  {host.host_id:<16}  {host.name or '-':<20}  {host.version or '-':<8}  "
             f"{host.heartbeat_age:>8.1f} s  {host.skew:>6.1f} s  {host.unsent_windows}"
         )
     yield f"  {'window':<20}  {'revision':>8}  {'unique':>12}  state"
     for window in view.windows:
         unique = "-" if window.unique is None else f"{window.unique:,}"
         state = "complete" if window.complete else "degraded" if window.revision else "open"
-        if window.late:
-            late = (f"{names.get(id) or 'gone'} ({id})" for id in window.late)
+        if window.late_hosts:
+            late = (f"{names.get(id) or 'gone'} ({id})" for id in window.late_hosts)
             state += f", late: {', '.join(late)}"
         yield f"  {window.window_start:<20}  {window.revision:>8}  {unique:>12}  {state}"
 
@@ -136,7 +136,7 @@ async def _look(settings: Settings) -> ClusterView:
 
 def _host_row(host: Host, found: Lines, silent_ms: int) -> HostRow:
     return HostRow(
-        id=host.id,
+        host_id=host.id,
         name=host.name,
         version=host.version,
         protocol=host.protocol,
@@ -151,9 +151,9 @@ def _window_row(start: int, state: State) -> WindowRow:
     late = tuple(sorted(id for id, standing in state.hosts.items() if not standing.complete))
     record = state.record
     if record is None:
-        return WindowRow(rfc3339(start), 0, None, complete=False, late=late)
+        return WindowRow(rfc3339(start), 0, None, complete=False, late_hosts=late)
     return WindowRow(
-        rfc3339(start), record.revision, record.count, complete=record.complete, late=late
+        rfc3339(start), record.revision, record.count, complete=record.complete, late_hosts=late
     )
 
 
@@ -167,7 +167,7 @@ def _of_hosts(hosts: tuple[HostRow, ...]) -> Iterator[str]:
     if len(protocols) > 1:
         yield f"protocols are mixed, this command speaks {PROTOCOL}: {', '.join(protocols)}"
     for host in hosts:
-        who = f"{host.name or 'a host'} ({host.id})"
+        who = f"{host.name or 'a host'} ({host.host_id})"
         if abs(host.skew) * 1_000 > SKEW_MILLISECONDS:
             yield f"the wall clock of {who} is off by {host.skew:+.1f} s"
         if host.heartbeat_age * 1_000 > LATE_MILLISECONDS:

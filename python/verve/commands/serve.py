@@ -151,7 +151,7 @@ def _summary(settings: Settings, files: int) -> None:
         max_ids_per_window=settings.max_ids_per_window,
         segment=settings.segment,
         state_dir=settings.state_dir,
-        sinks=",".join(settings.sinks),
+        sinks=settings.sinks,
         admin=settings.admin.value,
         open_files=files,
     )

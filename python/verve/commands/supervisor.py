@@ -221,13 +221,13 @@ class _Supervision:
         status = f"signal {-code}" if code < 0 else f"status {code}"
         pause = self.deaths.pause_after(index, code, time.monotonic() - worker.birth)
         if pause is None:
-            events.WORKER_FAILED.emit(worker=index + 1, status=status)
+            events.WORKER_FAILED.emit(worker=index + 1, exit_status=status)
             # Granian ends with status 1 when a death is left unanswered.
             self.interrupt_children.append(index)
             self.interrupt_signal = True
             self.main_loop_interrupt.set()
             return math.inf
-        events.WORKER_RESPAWNED.emit(worker=index + 1, status=status)
+        events.WORKER_RESPAWNED.emit(worker=index + 1, exit_status=status)
         return time.monotonic() + pause
 
 

@@ -59,7 +59,7 @@ CLUSTER_METRICS = (
         "verve_cluster_hosts",
         _GAUGE,
         "Hosts that live, as of the last heartbeat.",
-        _told(lambda told: told.hosts),
+        _told(lambda told: told.live_hosts),
     ),
     Metric(
         "verve_cluster_skew_seconds",

@@ -274,7 +274,7 @@ class Leader:
             self._notices.put(
                 events.KAFKA_CHOSEN,
                 topic=self._settings.kafka_topic,
-                brokers=",".join(self._settings.kafka_brokers or ()),
+                brokers=self._settings.kafka_brokers or (),
                 place="beside" if both else "in the place of",
             )
 

@@ -18,10 +18,10 @@ LEAST_WAITING_SECONDS = 30 * 86_400
 # Deleting a year in one transaction would hold the lock for long after `VERVE_KEEP` was lowered.
 _AT_ONCE = 5_000
 
-_TABLE = """
+TABLE = """
 CREATE TABLE IF NOT EXISTS dropped (
     sink TEXT NOT NULL PRIMARY KEY,
-    windows INTEGER NOT NULL
+    number INTEGER NOT NULL
 ) WITHOUT ROWID
 """
 _WAITING = (
@@ -87,13 +87,13 @@ def dropped(connection: sqlite3.Connection) -> dict[str, int]:
     known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dropped'"
     if connection.execute(known).fetchone() is None:
         return {}
-    return dict(connection.execute("SELECT sink, windows FROM dropped").fetchall())
+    return dict(connection.execute("SELECT sink, number FROM dropped").fetchall())
 
 
 def _count(connection: sqlite3.Connection, lost: Collection[Dropped]) -> None:
-    connection.execute(_TABLE)
+    connection.execute(TABLE)
     connection.executemany(
         "INSERT INTO dropped VALUES (?, ?) "
-        "ON CONFLICT (sink) DO UPDATE SET windows = windows + excluded.windows",
+        "ON CONFLICT (sink) DO UPDATE SET number = number + excluded.number",
         [(sink, windows) for sink, windows, _ in lost],
     )

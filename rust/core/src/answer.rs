@@ -161,9 +161,47 @@ fn batch_body(accepted: usize, shares: &[Share]) -> String {
     for (index, share) in shares.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         let Share { window_start, new, .. } = share;
+        let window_start = rfc3339(*window_start);
         // Writing to a string cannot fail.
-        let _ = write!(body, "{comma}{{\"window_start\": {window_start}, \"new\": {new}}}");
+        let _ = write!(body, "{comma}{{\"window_start\": \"{window_start}\", \"new\": {new}}}");
     }
     body.push_str("]}");
     body
+}
+
+/// A time in UTC, such as `2026-11-22T21:58:00Z`, from seconds since the epoch.
+fn rfc3339(seconds: u64) -> String {
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's `civil_from_days`: eras of 400 years, years that begin in March.
+    let since_era_0 = day + 719_468;
+    let (era, day) = (since_era_0 / 146_097, since_era_0 % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = 400 * era + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_795_384_680, "2026-11-22T21:58:00Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), shown);
+        }
+    }
 }
