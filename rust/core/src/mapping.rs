@@ -12,7 +12,7 @@ use crate::layout::{ARENAS_AT, CALLBACK_CELLS, CallbackCell, FRONT, Front};
 use crate::platform;
 use crate::table::Bucket;
 
-/// A whole segment, mapped shared and writable.
+/// A whole segment, mapped shared and writable; no core dump contains it.
 #[derive(Debug)]
 pub struct Mapping {
     /// Page-aligned start of `length` mapped bytes; mapped until the drop.
@@ -52,7 +52,10 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(address.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { base, length: length as usize, arena_bytes: arena_bytes as usize })
+        let mapping = Self { base, length: length as usize, arena_bytes: arena_bytes as usize };
+        // SAFETY: mapped above.
+        unsafe { platform::exclude_from_dumps(base.as_ptr(), mapping.length)? };
+        Ok(mapping)
     }
 
     /// The front: identity, shared words, arenas' words, slots, ring.

@@ -198,6 +198,23 @@ pub unsafe fn populate(address: *mut u8, length: usize) {
     let _ = (address, length);
 }
 
+/// Keeps a mapped range out of core dumps, where the system can do so.
+///
+/// # Safety
+/// The range is mapped.
+pub unsafe fn exclude_from_dumps(address: *mut u8, length: usize) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the caller's: the range is mapped. The call changes no memory.
+    unsafe {
+        check(libc::madvise(address.cast(), length, libc::MADV_DONTDUMP)).map(drop)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (address, length);
+        Ok(())
+    }
+}
+
 /// A random number from the system.
 pub fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];

@@ -1,0 +1,69 @@
+"""What a process's limits do to a counter: core dumps."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from verve import Counter
+
+MIB = 1 << 20
+_CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
+
+# The process dumps its shared mappings, too, whatever its parent's filter says.
+_ABORT = """
+import os, resource, sys
+from verve import Counter
+resource.setrlimit(resource.RLIMIT_CORE, (400 << 20, resource.RLIM_INFINITY))
+with open("/proc/self/coredump_filter", "w") as filter:
+    filter.write("0x7f")
+path = sys.argv[1] or None
+counter = Counter(path, max_ids=10_000_000)
+counter.add_many(range(100_000))
+if path:
+    os.unlink(path)
+os.abort()
+"""
+
+
+def _mappings_of_segments() -> list[set[str]]:
+    """The flags of all mappings of segments in this process, from `/proc/self/smaps`."""
+    found, is_of_segment = [], False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            is_of_segment = "memfd:verve" in rest or "verve-test-library" in rest
+        elif name == "VmFlags:" and is_of_segment:
+            found.append(set(rest.split()))
+    return found
+
+
+def test_no_mapping_of_a_segment_goes_into_a_core_dump(segment: Path) -> None:
+    with Counter(max_ids=1_000), Counter(segment, max_ids=1_000):
+        found = _mappings_of_segments()
+        assert len(found) == 2
+        assert all("dd" in flags for flags in found), found
+        if (child := os.fork()) == 0:
+            inherited = _mappings_of_segments()
+            os._exit(0 if len(inherited) == 2 and all("dd" in f for f in inherited) else 1)
+        assert os.waitpid(child, 0)[1] == 0, "nor into that of a forked child"
+
+
+@pytest.mark.parametrize("where", ["memory", "removed", "file"])
+def test_a_core_dump_is_small(segment: Path, tmp_path: Path, where: str) -> None:
+    pattern = _CORE_PATTERN.read_text(encoding="utf-8").strip()
+    if pattern != "core" or resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
+        pytest.skip("core dumps go elsewhere here")
+    script = _ABORT if where != "file" else _ABORT.replace("os.unlink(path)", "pass")
+    argument = "" if where == "memory" else str(segment)
+    subprocess.run(
+        [sys.executable, "-c", script, argument], cwd=tmp_path, check=False, capture_output=True
+    )
+    (core,) = tmp_path.glob("core*")
+    assert 0 < core.stat().st_size < 200 * MIB
+    core.unlink()
