@@ -135,6 +135,8 @@ class Counter:
     def max_ids(self) -> int: ...
     @property
     def is_closed(self) -> bool: ...
+    def in_place(self) -> bool: ...
+    def keep(self) -> Keeper: ...
     def add(self, id: int, /) -> bool: ...
     def add_in_window(self, id: int, /) -> tuple[bool, int]: ...
     def add_many(self, ids: _Buffer | Iterable[int], /) -> int: ...
@@ -287,6 +289,11 @@ class Callbacks:
     def stop(self, patience: float) -> None: ...
     def close(self) -> None: ...
 
+class Keeper:
+    """Keeps a segment that no process counts in; see `Counter.keep`."""
+
+    def close(self) -> None: ...
+
 def boot_nanoseconds() -> int:
     """Nanoseconds since the boot, suspensions included: what a counter adds its offset to."""
 
@@ -302,6 +309,9 @@ def probe_callback(url: str, count: int, **options: object) -> CallbackProbe:
 def shard_of(id: int, /) -> int:
     """The shard of `id`, the same on all hosts. Raises `IdError`."""
 
+def remove_segment(path: str | os.PathLike[str]) -> None:
+    """Remove a segment and what lies beside it. Raises `SegmentError` while one lives in it."""
+
 def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
     """What the segment at `path` is, without attaching. Raises `SegmentError`."""
 
@@ -316,6 +326,7 @@ __all__ = [
     "Counter",
     "FastPath",
     "IdError",
+    "Keeper",
     "ManualClock",
     "SegmentError",
     "SettingError",
@@ -326,6 +337,7 @@ __all__ = [
     "check_callback_options",
     "names_single",
     "probe_callback",
+    "remove_segment",
     "segment_identity",
     "shard_of",
 ]

@@ -1,15 +1,19 @@
 """How a process of the service gets its counter: attach to the segment, or make it.
 
 A segment of another window length, another cluster or another format is no loss of minutes: once
-nobody lives in it, its windows go to the ledger, or it is renamed.
+nobody lives in it, its windows go to the ledger, or it is renamed. One whose file was removed or
+replaced is attached to all the same while a process lives in it. The state directory remembers
+which segment it had, so that one that is gone is told of.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import events
@@ -17,10 +21,10 @@ from ._verve import Counter, SegmentError, segment_identity
 from .config import machine
 from .publishing import ledger
 from .retiring import go_on, retire
+from .told import write_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from .config import Settings
 
@@ -41,7 +45,7 @@ def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
     with _one_at_a_time(settings):
         unfinished = None
         try:
-            return _open(settings, clock_offset)
+            counter = _open(settings, clock_offset)
         except SegmentError as error:
             if error.alive:
                 raise
@@ -51,7 +55,11 @@ def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
                 _set_aside(settings.segment)
             else:
                 raise
+        else:
+            _remember(counter, settings)
+            return counter
         counter = _open(settings, clock_offset)
+        _remember(counter, settings, is_successor=True)
         if unfinished is not None:
             go_on(counter, settings, unfinished)
         return counter
@@ -68,18 +76,68 @@ def is_there(settings: Settings) -> bool:
 
 
 def _is_of_this_service(settings: Settings) -> bool:
-    return segment_identity(settings.segment)["state_directory"] == str(settings.state_dir)
+    return _real(segment_identity(settings.segment)["state_directory"]) == _real(settings.state_dir)
 
 
 def _open(settings: Settings, clock_offset: int | None) -> Counter:
+    """Attach, whichever links lead to the state directory."""
+    directory = _real(settings.state_dir)
+    try:
+        return _opened(settings, clock_offset, directory)
+    except SegmentError as error:
+        if error.reason != "mismatch":
+            raise
+        # Made by a version that kept the name as it was given.
+        given = segment_identity(settings.segment)["state_directory"]
+        if given == directory or _real(given) != directory:
+            raise
+        return _opened(settings, clock_offset, given)
+
+
+def _real(directory: Path | str) -> str:
+    return os.path.realpath(directory)
+
+
+def _opened(settings: Settings, clock_offset: int | None, state_directory: str) -> Counter:
     return Counter(
         settings.segment,
         window=settings.window,
         max_ids=settings.max_ids_per_window,
         cluster=settings.cluster,
-        state_directory=str(settings.state_dir),
+        state_directory=state_directory,
         clock_offset=clock_offset,
     )
+
+
+def _remember(counter: Counter, settings: Settings, *, is_successor: bool = False) -> None:
+    """Note which segment the state directory has, and tell of one that was there and is not.
+
+    After a boot of the host there is none, and a successor has taken over from the one before.
+    """
+    path = settings.state_dir / "segment.json"
+    now = {"identity": counter.stats()["identity"], "boot": _boot()}
+    before = _read(path)
+    if before == now:
+        return
+    if before and before.get("boot") == now["boot"] and not is_successor:
+        events.SEGMENT_LOST.emit(path=settings.segment)
+    with contextlib.suppress(OSError):
+        write_told(path, now)
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager

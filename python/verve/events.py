@@ -74,6 +74,20 @@ SEGMENT_SET_ASIDE = Event(
     "Segment of another format, renamed it and made a new one: {kept}",
     ("path", "kept"),
 )
+SEGMENT_REMOVED = Event(
+    "segment.removed",
+    _E,
+    "The file of the segment was removed or replaced; processes count on in it, and what they have "
+    "not published is lost when the last one ends: {path}",
+    ("path",),
+)
+SEGMENT_LOST = Event(
+    "segment.lost",
+    _W,
+    "The segment that this state directory had is gone, with what it had not published; made a new "
+    "one: {path}",
+    ("path",),
+)
 LEADER_STARTED = Event("leader.started", _I, "This process leads", ("term",))
 LEADER_DEPOSED = Event("leader.deposed", _W, "This process no longer leads", ("term",))
 LEADER_STUMBLED = Event("leader.stumbled", _W, "Upkeep of the segment failed: {error}", ("error",))
@@ -92,6 +106,12 @@ LEDGER_SET_ASIDE = Event(
     _W,
     "The ledger was damaged, renamed it and made a new one: {kept}",
     ("kept",),
+)
+LEDGER_REMOVED = Event(
+    "ledger.removed",
+    _E,
+    "The ledger was removed or replaced, made it again from the windows in the segment: {path}",
+    ("path",),
 )
 LEDGER_MISSED = Event(
     "ledger.missed",

@@ -84,7 +84,6 @@ class Worker:
         self._termination: Termination | None = None
         self.given: Given | None = None
         """What `verve serve` has read already; otherwise this process reads for itself."""
-        self._file: tuple[int, int] | None = None
         self._users = 0
         self._lock = threading.Lock()
 
@@ -138,11 +137,8 @@ class Worker:
         )
 
     def segment_in_place(self) -> bool:
-        """Whether the segment's file is still the one that this process counts in.
-
-        Without it, workers that start later would count in another one.
-        """
-        return self._file is not None and self._file == self._identity()
+        """Whether the segment's file is still the one that this process counts in."""
+        return self.counter is not None and self.counter.in_place()
 
     def _open(self) -> None:
         # First, so that no signal falls between the server's readiness for it and this one's.
@@ -155,7 +151,6 @@ class Worker:
         self.access = Access.of(self.settings)
         self.bodies = Bodies(self.settings.max_body)
         self.counter = self._attach(self.settings)
-        self._file = self._identity()
         self.leader = Leader(self.counter, self.settings)
         self.leader.start()
         if options is not None:
@@ -192,13 +187,3 @@ class Worker:
 
     def _drain(self) -> None:
         self.draining = True
-
-    def _identity(self) -> tuple[int, int] | None:
-        path = None if self.counter is None else self.counter.path
-        if path is None:
-            return None
-        try:
-            status = os.stat(path)  # noqa: PTH116 - the path is text
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino

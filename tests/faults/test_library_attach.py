@@ -7,6 +7,7 @@ import fcntl
 import os
 import random
 import resource
+import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -226,13 +227,106 @@ def test_a_segment_opened_twice_in_one_process(segment: Path) -> None:
     assert not segment_identity(segment)["alive"]
 
 
-def test_a_segment_removed_under_its_users_is_made_anew(segment: Path) -> None:
+def remove_it(segment: Path) -> None:
+    """Remove the segment alone."""
+    segment.unlink()
+
+
+def remove_all(segment: Path) -> None:
+    """Remove the segment and what lies beside it."""
+    for path in segment.parent.iterdir():
+        path.unlink()
+
+
+def remove_folder(segment: Path) -> None:
+    """Remove the folder, too, and make another."""
+    shutil.rmtree(segment.parent)
+    segment.parent.mkdir(mode=0o700)
+
+
+def replace(segment: Path) -> None:
+    """Put another segment in its place."""
+    other = segment.with_name("other")
+    Counter(other).close()
+    other.replace(segment)
+
+
+@pytest.mark.parametrize("lose", [remove_it, remove_all, remove_folder, replace])
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_who_opens_a_lost_segment_joins_those_who_live_in_it(
+    segment: Path,
+    remote: Callable[[Opening], Remote],
+    lose: Callable[[Path], None],
+    where: str,
+) -> None:
     opening = Opening(segment)
-    with opening.open() as old:
-        assert old.add(1)
-        segment.unlink()
+    with opening.open() if where == "here" else contextlib.nullcontext() as here:
+        other = None if here else remote(opening)
+        assert here.add(1) if here else other is not None and other.call("add", 1)
+        lose(segment)
         with opening.open() as new:
-            assert new.add(1)
-            assert new.stats()["identity"] != old.stats()["identity"]
-            assert old.add(2)
-            assert (old.count(), new.count()) == (2, 1)
+            assert not new.in_place()
+            assert not new.add(1), "one count"
+            assert segment_identity(segment)["identity"] == new.stats()["identity"]
+        if other is not None:
+            other.call("close")
+    # Nobody lives in it any more: the next one begins anew.
+    with opening.open() as new:
+        assert new.in_place()
+        assert new.add(1)
+
+
+def test_a_removed_segment_of_other_settings_refuses(segment: Path) -> None:
+    with Counter(segment, window=60):
+        segment.unlink()
+        with pytest.raises(SegmentError, match="restart") as caught:
+            Counter(segment, window=30)
+    assert (caught.value.reason, caught.value.alive) == ("mismatch", True)
+
+
+def test_another_segment_beside_a_removed_one_is_no_matter(segment: Path) -> None:
+    with Counter(segment) as one:
+        assert one.add(1)
+        segment.unlink()
+        with Counter(segment.with_name("other")) as other:
+            assert other.add(1)
+
+
+def test_a_state_directory_finds_its_segment_under_another_name(
+    segment: Path, tmp_path: Path
+) -> None:
+    with Counter(segment, state_directory=str(tmp_path)) as one:
+        assert one.add(1)
+        segment.rename(segment.with_name("moved"))
+        with Counter(segment, state_directory=str(tmp_path)) as two:
+            assert not two.add(1)
+
+
+def test_a_segment_out_of_reach_refuses_a_second_one(segment: Path, tmp_path: Path) -> None:
+    """As where `/proc` does not show the others: the state directory tells of them."""
+    far = tmp_path / "far"
+    far.mkdir(mode=0o700)
+    with Counter(far / "removed", state_directory=str(tmp_path)):
+        (far / "removed").unlink()
+        with pytest.raises(SegmentError, match="cannot be reached") as caught:
+            Counter(segment, state_directory=str(tmp_path))
+        assert (caught.value.reason, caught.value.alive) == ("busy", True)
+        assert not segment.exists()
+    Counter(segment, state_directory=str(tmp_path)).close()
+
+
+def test_a_kept_segment_outlives_its_name(segment: Path) -> None:
+    with Counter(segment) as one:
+        assert one.add(1)
+        keeper = one.keep()
+        with pytest.raises(SegmentError, match="keeps the segment"):
+            one.keep()
+    segment.unlink()
+    with pytest.raises(SegmentError, match="restart"):
+        Counter(segment, window=30)
+    with Counter(segment) as two:
+        assert not two.add(1)
+    keeper.close()
+    with Counter(segment) as three:
+        assert three.add(1)
+        three.keep().close()

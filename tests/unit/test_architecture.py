@@ -35,7 +35,7 @@ CORE = {
     "error": Stage({"error"}, {"table"}),
     "window": Stage({"announcements", "ring", "turn", "window"}, {"primitives", "table"}),
     "segment": Stage(
-        {"building", "clock", "layout", "locks", "mapping", "segment"},
+        {"building", "clock", "description", "layout", "live", "locks", "mapping", "segment"},
         {"error", "primitives", "table", "window"},
     ),
     "grammar": Stage({"address", "batch", "endpoint", "id", "query", "refusal"}, set()),
@@ -82,7 +82,7 @@ PROTOCOL = {
 }
 
 BINDING = {
-    "values": Stage({"answers", "clock", "errors", "ids", "record"}, set()),
+    "values": Stage({"answers", "clock", "errors", "ids", "record", "segment"}, set()),
     "counter": Stage({"accepting", "counter", "store"}, {"values"}),
     "callbacks": Stage({"callbacks"}, {"counter", "values"}),
     "fast path": Stage({"fast_path"}, {"callbacks", "counter", "values"}),

@@ -184,3 +184,70 @@ def test_a_state_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError):
         attach.attach(rig.settings(tmp_path / "file"))
+
+
+def test_a_state_directory_through_a_link_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    segment = str(tmp_path / "segment")
+    real = rig.settings(tmp_path / "real", segment=segment)
+    linked = rig.settings(tmp_path / "link", segment=segment)
+    with attach.attach(linked) as one, attach.attach(real) as two:
+        assert one.add(1)
+        assert not two.add(1)
+        assert attach.is_there(linked)
+        assert attach.is_there(real)
+    with attach.attach(rig.settings(tmp_path / "link", segment=segment, window="2")) as counter:
+        assert counter.window == 2
+
+
+def test_a_state_directory_that_an_earlier_version_named_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    segment = str(tmp_path / "segment")
+    with rig.counter_of(rig.settings(tmp_path / "link", segment=segment)) as one:
+        assert one.add(1)
+        with attach.attach(rig.settings(tmp_path / "real", segment=segment)) as two:
+            assert not two.add(1)
+
+
+def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.__dict__["verve_event"] for record in caplog.records]
+
+
+def test_a_segment_that_is_gone_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = rig.settings(tmp_path)
+    with caplog.at_level("INFO", logger="verve"):
+        attach.attach(settings).close()
+        attach.attach(settings).close()
+        assert _events(caplog) == []
+        settings.segment.unlink()
+        attach.attach(settings).close()
+        attach.attach(settings).close()
+        assert _events(caplog) == ["segment.lost"]
+        # After a boot it is gone as it must be.
+        settings.segment.unlink()
+        monkeypatch.setattr(attach, "_boot", lambda: "another")
+        attach.attach(settings).close()
+        (settings.state_dir / "segment.json").write_text("[")
+        attach.attach(settings).close()
+        assert _events(caplog) == ["segment.lost"]
+
+
+def test_who_attaches_joins_those_who_live_in_a_removed_segment(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = rig.settings(tmp_path)
+    with caplog.at_level("INFO", logger="verve"), attach.attach(settings) as one:
+        assert one.add(1)
+        settings.segment.unlink()
+        for path in settings.state_dir.iterdir():
+            path.unlink()
+        assert attach.is_there(settings)
+        with attach.attach(settings) as two:
+            assert not two.add(1)
+        with pytest.raises(SegmentError, match="restart"):
+            attach.attach(rig.settings(tmp_path, window="2"))
+    assert _events(caplog) == []

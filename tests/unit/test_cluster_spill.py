@@ -212,3 +212,11 @@ def test_ids_that_are_fewer_than_they_should_be_are_no_spill(tmp_path: Path, tol
     assert spills_of(tmp_path, told).write(MINUTE, ids) is None
     assert told.names() == ["spill.failed"]
     assert spills_of(tmp_path, told).found() == []
+
+
+def test_a_spill_that_was_removed_is_gone(tmp_path: Path) -> None:
+    spilled = written(tmp_path / "spill.ids", range(100))
+    assert read_all(spilled) == [*range(100)]
+    spilled.path.unlink()
+    with pytest.raises(GoneError, match="a spill was removed"):
+        read_all(spilled)

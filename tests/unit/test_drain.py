@@ -273,7 +273,7 @@ def test_a_damaged_ledger_is_set_aside_and_filled_from_the_ring(office: Office) 
     assert office.undelivered() == []
 
 
-def test_a_removed_ledger_is_made_again(office: Office) -> None:
+def test_a_removed_ledger_is_made_again(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     office.minutes(1)
     office.courier.run()
     office.drain.run()
@@ -283,6 +283,9 @@ def test_a_removed_ledger_is_made_again(office: Office) -> None:
     office.courier.run()
     office.drain.run()
     assert office.rows() == office.lines() == [(0, 1), (1, 2)]
+    assert office.drain._notices.flush(5)
+    said = [r for r in caplog.records if r.__dict__.get("verve_event") == "ledger.removed"]
+    assert [record.levelname for record in said] == ["ERROR"]
 
 
 def test_without_the_log_the_ledger_goes_on(tmp_path: Path) -> None:

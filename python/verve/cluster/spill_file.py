@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Self
 from verve._verve import VerveError
 from verve.stores.base import SHARDS
 
-from .ids import PIECE
+from .ids import PIECE, GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -161,8 +161,14 @@ class SpilledIds:
         return self.head.count
 
     def read(self, position: int) -> tuple[Mapping[int, Sequence[bytes]], int | None]:
-        """See `Ids`. Raises `OSError` and `DamagedError`; a position is one in the file."""
-        position = position or HEAD_BYTES
+        """See `Ids`. Raises `OSError`, `DamagedError`, and `GoneError` if the file was removed."""
+        try:
+            return self._read(position or HEAD_BYTES)
+        except FileNotFoundError:
+            raise GoneError(f"a spill was removed: `{self.path}`") from None
+
+    def _read(self, position: int) -> tuple[Mapping[int, Sequence[bytes]], int | None]:
+        """As `read`; a position is one in the file."""
         before, sums = self._before[position]
         groups: dict[int, list[bytes]] = {}
         count = 0

@@ -164,6 +164,9 @@ def _segment(settings: Settings) -> Finding:
         return Finding("segment", ok=False, detail=detail)
     if not found["alive"]:
         return Finding("segment", ok=False, detail=f"no process counts in it: `{path}`")
+    if not path.exists():
+        detail = f"its file was removed, processes count on without it: `{path}`"
+        return Finding("segment", ok=False, detail=detail)
     return Finding("segment", ok=True, detail=f"windows of {found['window']} s: `{path}`")
 
 

@@ -20,12 +20,11 @@ _IDS_AT_ONCE = 100_000
 def figures(path: Path) -> dict[str, Any]:
     """What the segment is, and its arenas, processes and current window."""
     found = segment_identity(path)
-    size = os.stat(path)  # noqa: PTH116 - of the path as given
     shown: dict[str, Any] = {
         "path": path,
         "format": found["format"],
         "alive": _yes(found["alive"]),
-        "memory": f"{size.st_blocks * 512:,} bytes",
+        "memory": _memory(path),
     }
     if not found["ours"]:
         return shown
@@ -68,6 +67,13 @@ def _opened(path: Path, found: SegmentIdentity) -> Counter:
         cluster=found["cluster"],
         state_directory=found["state_directory"],
     )
+
+
+def _memory(path: Path) -> str:
+    try:
+        return f"{path.stat().st_blocks * 512:,} bytes"
+    except FileNotFoundError:
+        return "its file was removed, processes count on without it"
 
 
 def _yes(fact: bool) -> str:  # noqa: FBT001 - the fact that is shown

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import verve
 from verve import events, log, output
-from verve._verve import VerveError
+from verve._verve import SegmentError, VerveError
 from verve.attach import attach
 from verve.config import limits
 from verve.publishing import ledger
@@ -33,6 +33,7 @@ from .supervisor import can_supervise, supervised
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from verve._verve import Keeper
     from verve.config import Settings
 
 PORT_PATIENCE = 3.0
@@ -78,7 +79,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
             _await_port(settings.host, settings.port)
         # Finds out what is wrong once and here, not in each worker.
         _look_at_ledger(settings)
-        _make_segment(settings)
+        keeper = _make_segment(settings)
         _summary(settings, files)
         server: type[Any] = installed(vars(granian)["Server"], given)
         if can_supervise(server):
@@ -92,20 +93,35 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
             default_map=granian_defaults(settings, files),
             standalone_mode=False,
         )
+    keeper.close()
     events.SERVICE_STOPPED.emit()
     if status:
         raise SystemExit(status)
 
 
-def _make_segment(settings: Settings) -> None:
-    """Make the segment, or see that it can be used; in a cluster it begins with Redis's time."""
-    if settings.redis_url is None:
-        attach(settings).close()
-        return
-    # Imported here, since most hosts count by themselves.
-    from verve.joining import attach_to_cluster  # noqa: PLC0415
+def _make_segment(settings: Settings) -> Keeper:
+    """Make the segment, or see that it can be used; in a cluster it begins with Redis's time.
 
-    attach_to_cluster(settings).close()
+    It is kept open here: the workers may all die, and its file may be removed meanwhile.
+    """
+    if settings.redis_url is None:
+        counter = attach(settings)
+    else:
+        # Imported here, since most hosts count by themselves.
+        from verve.joining import attach_to_cluster  # noqa: PLC0415
+
+        counter = attach_to_cluster(settings)
+    with counter:
+        try:
+            return counter.keep()
+        except SegmentError as error:
+            if error.reason != "busy":
+                raise
+            # Its lock on the state directory was removed.
+            raise ServeError(
+                f"another `verve serve` has the segment: `{settings.segment}`; hint: end it, or "
+                "give this one `--state-dir` of its own"
+            ) from error
 
 
 def known_flags() -> list[str]:

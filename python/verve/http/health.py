@@ -114,7 +114,9 @@ def examine(worker: Worker) -> Iterator[Part]:
 def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
     stats = counter.stats()
     leader = counter.leader()
-    yield _part("segment", not worker.segment_in_place(), "segment file removed")
+    # Those who start later join the others in it, so the host counts on as one.
+    is_lost = not worker.segment_in_place()
+    yield _part("segment", is_lost, "segment file removed", State.DEGRADED)
     yield _part("arenas", not stats["arenas"]["free"], "no arena free")
     yield _part("leader", leader is None or not leader[-1], "no leader")
     if worker.leader is not None:

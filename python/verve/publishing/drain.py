@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LOG = "log"
 LOG_CURSOR = 0
 LEDGER_CURSOR = 1
+REMOVAL_CURSOR = 2
+"""No sink's: not 0 once the host was told that the file of its segment is gone."""
 # A row and its log delivery go into one transaction when the log is no slower than this.
 _LOG_PATIENCE = 0.3
 _LOSSES_EVERY = 3_600.0
@@ -259,6 +261,8 @@ class Drain:
     def _opened(self) -> ledger.Ledger:
         """The ledger, opened again if its file was removed or replaced."""
         if self._ledger is None or self._ledger.replaced:
+            if self._ledger is not None:
+                self._notices.put(events.LEDGER_REMOVED, path=self._ledger.path)
             self.close()
             self._ledger = ledger.open_ledger(self._settings)
             self._caught_up = False

@@ -24,7 +24,16 @@ from verve.sinks import KAFKA, LogSink, kafka_sink
 from . import ledger
 from .courier import Courier, Delivery
 from .deposed import HolderWatch
-from .drain import LEDGER_CURSOR, LOG, LOG_CURSOR, Deliveries, Drain, Lease, LogSource
+from .drain import (
+    LEDGER_CURSOR,
+    LOG,
+    LOG_CURSOR,
+    REMOVAL_CURSOR,
+    Deliveries,
+    Drain,
+    Lease,
+    LogSource,
+)
 from .feed import ClusterFeed, Feed, RingFeed
 from .outbox import Outbox
 from .standing import Report
@@ -179,6 +188,7 @@ class Leader:
         self._term: Term | None = None
         self._published = 0
         self._populated = 0.0
+        self._looked = 0.0
         self._stumbled = False
         self._parent = multiprocessing.parent_process()
 
@@ -253,6 +263,9 @@ class Leader:
             if self._term is not None and self._counter.published() != self._published:
                 self._published = self._counter.published()
                 self._term.wake()
+        if term is not None and now - self._looked >= IDLE:
+            self._looked = now
+            self._tell_of_removal(term)
         if now - self._populated >= POPULATE_EVERY:
             self._populated = now
             self._counter.populate()
@@ -267,6 +280,14 @@ class Leader:
             self._notices.put(events.LEADER_STARTED, term=term)
             self._announce_kafka()
             self._term = Term(self._counter, self._settings, term, self._notices)
+
+    def _tell_of_removal(self, term: int) -> None:
+        """Say once on the host that the file of the segment is gone."""
+        counter = self._counter
+        if counter.in_place() or counter.cursor(REMOVAL_CURSOR):
+            return
+        if counter.advance_cursor(REMOVAL_CURSOR, counter.current().window_start, term):
+            self._notices.put(events.SEGMENT_REMOVED, path=self._settings.segment)
 
     def _announce_kafka(self) -> None:
         if KAFKA in self._settings.sinks:

@@ -1,5 +1,7 @@
 //! The counter: what a caller opens, uses and drops.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use crate::clock::{Clock, Glance, SECOND};
 use crate::error::Error;
 use crate::layout::Front;
+use crate::locks::Keeper;
 use crate::mix::Mix;
 use crate::platform;
 use crate::seat::Seat;
@@ -67,6 +70,23 @@ impl Counter {
         };
         counter.seat()?;
         Ok(counter)
+    }
+
+    /// Whether the file at `path` is the segment's: it may have been removed, or replaced.
+    #[must_use]
+    pub fn is_at(&self, path: &Path) -> bool {
+        let ours = self.segment.file.metadata().map(|found| (found.dev(), found.ino()));
+        let there = fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
+        ours.is_ok_and(|ours| there.is_ok_and(|there| ours == there))
+    }
+
+    /// Keeps the segment reachable while no process counts in it; None if another one does that.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when its file cannot be opened or locked.
+    pub fn keeper(&self) -> Result<Option<Keeper>, Error> {
+        Keeper::new(&self.segment)
+            .map_err(|error| Error::io("the segment cannot be kept", "segment", &error))
     }
 
     /// This process's seat; a forked child claims one of its own at first use.

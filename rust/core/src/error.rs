@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use crate::table::Shortage;
 
@@ -80,6 +81,17 @@ impl Error {
             reason: Unusable::NoSlot,
             alive: true,
             message: format!("{what}: `{value}`; hint: run fewer processes"),
+        }
+    }
+
+    /// Another process keeps the segment.
+    #[must_use]
+    pub fn kept(path: Option<&Path>) -> Self {
+        let shown = path.map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
+        Self::Segment {
+            reason: Unusable::Busy,
+            alive: true,
+            message: format!("another process keeps the segment: `{shown}`; hint: end it first"),
         }
     }
 

@@ -54,6 +54,8 @@ mod cluster;
 #[cfg(not(loom))]
 mod counter;
 #[cfg(not(loom))]
+mod description;
+#[cfg(not(loom))]
 pub mod endpoint;
 #[cfg(not(loom))]
 mod error;
@@ -67,6 +69,8 @@ pub mod layout;
 #[cfg(not(loom))]
 mod lease;
 mod line;
+#[cfg(not(loom))]
+mod live;
 #[cfg(not(loom))]
 mod locks;
 #[cfg(not(loom))]
@@ -114,13 +118,15 @@ pub use self::{
     clock::{Clock, ManualClock},
     cluster::Noted,
     counter::Counter,
+    description::{Description, describe, remove},
     error::{Error, Unusable},
     figures::Stats,
     lease::Leader,
+    locks::Keeper,
     reading::Record,
     refusal::Refusal,
     retention::{Piece, Retention},
-    segment::{Description, Identity, describe},
+    segment::Identity,
     shard::{Group, SHARDS, shard_of},
     slab::Owner,
 };

@@ -80,7 +80,14 @@ pub fn try_lock_byte(file: &File, byte: u64) -> io::Result<bool> {
     }
 }
 
-/// Lets go of the locks of `length` bytes.
+/// Takes a shared lock of one byte for this open file.
+pub fn share_byte(file: &File, byte: u64) -> io::Result<()> {
+    let request = lock_request(byte, 1, libc::F_RDLCK as libc::c_int);
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) }).map(drop)
+}
+
+/// Lets go of the locks of `length` bytes; of 0, of all that follow.
 pub fn unlock(file: &File, byte: u64, length: u64) -> io::Result<()> {
     let request = lock_request(byte, length, libc::F_UNLCK as libc::c_int);
     // SAFETY: as above.

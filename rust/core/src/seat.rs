@@ -59,8 +59,7 @@ impl Seat {
         let locks = Locks::new(segment)
             .map_err(|error| Error::io("the locks cannot be opened", "segment", &error))?;
         let front = segment.mapping.front();
-        let slot = (0..SLOTS)
-            .find(|&slot| locks.try_lock(slot))
+        let slot = free_slot(&locks)?
             .ok_or_else(|| Error::no_slot("all writer slots of the segment are taken", SLOTS))?;
         bury(&front.slots[slot], &front.arenas);
         front.slots[slot].process.store(u64::from(std::process::id()), Ordering::Relaxed);
@@ -93,7 +92,7 @@ impl Seat {
 
     /// Clears what a dead owner of `slot` left announced; false if the owner lives.
     pub(crate) fn bury(&self, _upkeep: &Upkeep<'_>, segment: &Segment, slot: usize) -> bool {
-        if slot == self.slot || !self.locks.try_lock(slot) {
+        if slot == self.slot || !self.locks.try_lock(slot).unwrap_or(false) {
             return false;
         }
         let front = segment.mapping.front();
@@ -110,6 +109,21 @@ impl Seat {
             slot.process.store(0, Ordering::Relaxed);
         }
     }
+}
+
+/// Takes the lock of the first slot that no live process has.
+fn free_slot(locks: &Locks) -> Result<Option<usize>, Error> {
+    for slot in 0..SLOTS {
+        match locks.try_lock(slot) {
+            Ok(true) => return Ok(Some(slot)),
+            Ok(false) => {}
+            Err(error) => {
+                let what = "the file system of the segment does not lock bytes";
+                return Err(Error::io(what, "segment", &error));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Called with the lock of the slot.

@@ -7,12 +7,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::building::{build, create, failed_build};
 use crate::clock::Clock;
 use crate::error::{Error, Unusable};
 use crate::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, SLOTS};
-use crate::locks::AttachLock;
+use crate::live;
+use crate::locks::{AttachLock, Presence};
 use crate::mapping::{self, Mapping};
 use crate::platform;
 use crate::primitive::{AtomicU64, Ordering};
@@ -22,6 +24,8 @@ pub(crate) const LONGEST_WINDOW: u32 = 86_400;
 /// After a shortage of storage a process asks again after this many nanoseconds, whatever the file
 /// system says: not every limit shows there.
 const PATIENCE: u64 = 10_000_000;
+/// How long a process that ends may be present in the state directory and no more in its segment.
+const ENDING: Duration = Duration::from_secs(2);
 /// Most ids that a window may be meant for: a tebibyte of address space for all arenas.
 pub(crate) const MOST_IDS: u64 = 1 << 31;
 
@@ -54,28 +58,13 @@ impl Default for Identity {
     }
 }
 
-/// What the header of a segment says.
-#[derive(Clone, Debug)]
-pub struct Description {
-    /// Number of its format; of another than [`FORMAT`] only this and `alive` are known.
-    pub format: u32,
-    /// Length of a window in seconds.
-    pub window_seconds: u32,
-    /// The segment's random identity.
-    pub identity: u64,
-    /// The cluster.
-    pub cluster: String,
-    /// The state directory.
-    pub state_directory: String,
-    /// Whether a live process is attached.
-    pub alive: bool,
-}
-
 /// A segment's file and mapping.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) file: File,
     pub(crate) mapping: Mapping,
+    /// Where processes show that they count for the state directory.
+    pub(crate) presence: Option<Presence>,
     /// By the coarse clock: until then this process does not ask for storage that was refused...
     pub(crate) short_until: AtomicU64,
     /// ... unless the file system has more free than it had then.
@@ -106,7 +95,8 @@ impl Segment {
         }
         let _lock = AttachLock::take(path)?;
         remove_unfinished(path);
-        let mut found = open_existing(path)?;
+        let presence = Presence::open(&identity.state_directory);
+        let mut found = existing(path, identity, presence.as_ref())?;
         if found.is_none() {
             create(path, identity, clock).map_err(|error| failed_build(error, &shown))?;
             found = open_existing(path)?;
@@ -116,7 +106,7 @@ impl Segment {
             Error::io("the segment vanished while it was made", &shown, &error)
         })?;
         check(&file, identity, &shown)?;
-        let segment = map(file, &shown)?;
+        let segment = Self { presence, ..map(file, &shown)? };
         follow_boot(&segment, identity, clock);
         attach(segment)
     }
@@ -139,35 +129,45 @@ impl Segment {
     }
 }
 
-/// Reads what the segment at `path` is, without attaching.
-pub fn describe(path: &Path) -> Result<Description, Error> {
-    let shown = path.display().to_string();
-    let file = open_existing(path)?
-        .ok_or_else(|| Error::io("there is no segment", &shown, &io::ErrorKind::NotFound.into()))?;
-    let header = read_header(&file, &shown)?;
-    let alive = is_alive(&file);
-    if header.format != FORMAT {
-        return Ok(Description {
-            format: header.format,
-            window_seconds: 0,
-            identity: 0,
-            cluster: String::new(),
-            state_directory: String::new(),
-            alive,
-        });
-    }
-    Ok(Description {
-        format: header.format,
-        window_seconds: header.window_seconds,
-        identity: header.identity,
-        cluster: layout::name_text(&header.cluster),
-        state_directory: layout::name_text(&header.state_directory),
-        alive,
-    })
+/// Whether a process counts in the segment, or keeps it.
+pub(crate) fn is_alive(file: &File) -> bool {
+    platform::locked_by_another(file, LOCKS_AT, SLOTS as u64 + 1).unwrap_or(true)
 }
 
-fn is_alive(file: &File) -> bool {
-    platform::locked_by_another(file, LOCKS_AT, SLOTS as u64).unwrap_or(true)
+/// The segment that processes live in, whether it still has its name or not; else the file at `path`.
+///
+/// Refused when processes count for the state directory in a segment that is out of reach: another
+/// one would split their windows.
+fn existing(
+    path: &Path,
+    identity: &Identity,
+    presence: Option<&Presence>,
+) -> Result<Option<File>, Error> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let found = open_existing(path)?;
+        if found.as_ref().is_some_and(is_alive) {
+            return Ok(found);
+        }
+        if let Some(file) = live::find(path, &identity.state_directory) {
+            return Ok(Some(file));
+        }
+        if !presence.is_some_and(Presence::is_held) {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Segment {
+                reason: Unusable::Busy,
+                alive: true,
+                message: format!(
+                    "processes count for this state directory in another segment than `{}`, and it \
+                     cannot be reached from here; hint: end all of them, then start again",
+                    path.display()
+                ),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -177,12 +177,12 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Removes what a process left that was killed while it built; called under the attach lock.
-fn remove_unfinished(path: &Path) {
+pub(crate) fn remove_unfinished(path: &Path) {
     let unfinished = with_suffix(path, ".new");
     let _ = fs::remove_file(unfinished);
 }
 
-fn open_existing(path: &Path) -> Result<Option<File>, Error> {
+pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, Error> {
     let shown = path.display().to_string();
     let opened = OpenOptions::new()
         .read(true)
@@ -238,7 +238,7 @@ pub(crate) fn check_owner(file: &File, shown: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn read_header(file: &File, shown: &str) -> Result<Header, Error> {
+pub(crate) fn read_header(file: &File, shown: &str) -> Result<Header, Error> {
     let mut bytes = vec![0; size_of::<Header>()];
     let length = file
         .read_at(&mut bytes, 0)
@@ -305,7 +305,13 @@ fn map(file: File, shown: &str) -> Result<Segment, Error> {
     let header = read_header(&file, shown)?;
     let mapping = Mapping::new(&file, header.arena_bytes)
         .map_err(|error| Error::io("the segment cannot be mapped", shown, &error))?;
-    Ok(Segment { file, mapping, short_until: AtomicU64::new(0), short_at: AtomicU64::new(0) })
+    Ok(Segment {
+        file,
+        mapping,
+        presence: None,
+        short_until: AtomicU64::new(0),
+        short_at: AtomicU64::new(0),
+    })
 }
 
 /// A segment on a disk outlives a boot, the boot clock does not.

@@ -7,13 +7,14 @@ use arc_swap::ArcSwapOption;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use verve_core::{Batch, Clock, Identity, Refusal};
+use verve_core::{Batch, Clock, Error, Identity, Refusal};
 
 use crate::answers::Answers;
 use crate::clock::ManualClock;
 use crate::errors;
 use crate::ids;
 use crate::record::WindowRecord;
+use crate::segment::Keeper;
 
 /// Counts distinct 64-bit ids per window, exactly.
 ///
@@ -202,6 +203,24 @@ impl Counter {
         self.path.as_ref().map(|path| path.display().to_string())
     }
 
+    /// Whether the file at `path` is still the segment's. It may have been removed or replaced: those
+    /// who count in it go on, and who opens the path joins them as long as one of them lives.
+    fn in_place(&self, py: Python<'_>) -> PyResult<bool> {
+        let Some(path) = &self.path else { return Ok(true) };
+        self.detached(py, |counter| Ok(counter.is_at(path)))
+    }
+
+    /// Something that keeps the segment, while no process counts in it, for those who come next,
+    /// even when its file has lost its name.
+    ///
+    /// Raises `SegmentError` if another one keeps it.
+    fn keep(&self, py: Python<'_>) -> PyResult<Keeper> {
+        match self.detached(py, verve_core::Counter::keeper)? {
+            Some(keeper) => Ok(Keeper::new(keeper)),
+            None => Err(errors::to_python(py, &Error::kept(self.path.as_deref()))),
+        }
+    }
+
     /// Length of a window in seconds.
     #[getter]
     fn window(&self, py: Python<'_>) -> PyResult<u32> {
@@ -334,21 +353,4 @@ fn check_sink(sink: usize) -> PyResult<()> {
     } else {
         Err(PyValueError::new_err(format!("sinks have numbers 0 to 7: `{sink}`")))
     }
-}
-
-/// What the segment at `path` is, without attaching: format, window, cluster, state directory,
-/// identity, alive. Of another format only `format` and `alive` are known.
-#[pyfunction]
-#[expect(clippy::needless_pass_by_value, reason = "arguments come by value from Python")]
-pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
-    let found = verve_core::describe(&path).map_err(|error| errors::to_python(py, &error))?;
-    let dict = PyDict::new(py);
-    dict.set_item("format", found.format)?;
-    dict.set_item("ours", found.format == verve_core::layout::FORMAT)?;
-    dict.set_item("window", found.window_seconds)?;
-    dict.set_item("cluster", found.cluster)?;
-    dict.set_item("state_directory", found.state_directory)?;
-    dict.set_item("identity", format!("{:016x}", found.identity))?;
-    dict.set_item("alive", found.alive)?;
-    Ok(dict)
 }

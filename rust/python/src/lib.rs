@@ -11,6 +11,7 @@ mod errors;
 mod fast_path;
 mod ids;
 mod record;
+mod segment;
 mod store;
 
 /// The compiled half of the package `verve`.
@@ -25,11 +26,13 @@ mod _verve {
     #[pymodule_export]
     use crate::clock::{ManualClock, boot_nanoseconds};
     #[pymodule_export]
-    use crate::counter::{Counter, segment_identity};
+    use crate::counter::Counter;
     #[pymodule_export]
     use crate::fast_path::FastPath;
     #[pymodule_export]
     use crate::record::WindowRecord;
+    #[pymodule_export]
+    use crate::segment::{Keeper, remove_segment, segment_identity};
     #[pymodule_export]
     use crate::store::shard_of;
 

@@ -1,0 +1,53 @@
+//! The segment from outside: what it is, what keeps it, and its removal.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors;
+
+/// Keeps a segment; see `Counter.keep`.
+#[pyclass(frozen, module = "verve")]
+pub struct Keeper(Mutex<Option<verve_core::Keeper>>);
+
+impl Keeper {
+    pub fn new(keeper: verve_core::Keeper) -> Self {
+        Self(Mutex::new(Some(keeper)))
+    }
+}
+
+#[pymethods]
+impl Keeper {
+    /// Lets go of the segment.
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Removes the segment at `path` and what lies beside it, unless a process lives in it.
+///
+/// Raises `SegmentError`.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "arguments come by value from Python")]
+pub fn remove_segment(py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    py.detach(|| verve_core::remove(&path)).map_err(|error| errors::to_python(py, &error))
+}
+
+/// What the segment at `path` is, without attaching: format, window, cluster, state directory,
+/// identity, alive. Of another format only `format` and `alive` are known.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "arguments come by value from Python")]
+pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
+    let found = verve_core::describe(&path).map_err(|error| errors::to_python(py, &error))?;
+    let dict = PyDict::new(py);
+    dict.set_item("format", found.format)?;
+    dict.set_item("ours", found.format == verve_core::layout::FORMAT)?;
+    dict.set_item("window", found.window_seconds)?;
+    dict.set_item("cluster", found.cluster)?;
+    dict.set_item("state_directory", found.state_directory)?;
+    dict.set_item("identity", format!("{:016x}", found.identity))?;
+    dict.set_item("alive", found.alive)?;
+    Ok(dict)
+}
