@@ -1,4 +1,4 @@
-"""What a process's limits do to a counter: core dumps."""
+"""What a process's limits do to a counter: core dumps, address space, locks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from verve import Counter
+from verve import Counter, SegmentError
 
 MIB = 1 << 20
 _CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
@@ -28,6 +28,16 @@ counter.add_many(range(100_000))
 if path:
     os.unlink(path)
 os.abort()
+"""
+
+_NO_LOCKS = Path(__file__).parents[1] / "no_locks.c"
+_TELL = """
+import sys
+from verve import Counter, SegmentError
+try:
+    Counter(sys.argv[1])
+except SegmentError as error:
+    print(error)
 """
 
 
@@ -67,3 +77,67 @@ def test_a_core_dump_is_small(segment: Path, tmp_path: Path, where: str) -> None
     (core,) = tmp_path.glob("core*")
     assert 0 < core.stat().st_size < 200 * MIB
     core.unlink()
+
+
+@pytest.mark.parametrize("argument", [None, "file"])
+def test_little_address_space_names_the_way_out(tmp_path: Path, argument: str | None) -> None:
+    script = (
+        "import sys\nfrom verve import Counter, SegmentError\n"
+        "path = sys.argv[1] or None\n"
+        "try:\n    Counter(path)\nexcept SegmentError as error:\n    print(error)\n"
+        "print(Counter(path and path + '2', max_ids=100_000).add(7))\n"
+    )
+    path = "" if argument is None else str(tmp_path / argument)
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -v 4000000; exec "$@"', "-", sys.executable, "-c", script, path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    said, works = done.stdout.splitlines()
+    assert "hint: make it for fewer ids with `max_ids`" in said
+    assert "`VERVE_MAX_IDS_PER_WINDOW`" in said
+    assert "ulimit -v" in said
+    assert works == "True"
+
+
+def test_a_limit_of_file_sizes_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _TELL, str(tmp_path / "segment")]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 1000; exec "$@"', "-", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "File too large" in done.stdout, done
+    assert "`ulimit -f`" in done.stdout
+
+
+def test_few_open_files_are_named(segment: Path) -> None:
+    Counter(segment, max_ids=1_000).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open("/dev/null", os.O_RDONLY)
+    os.close(spare)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 1, hard))
+        with pytest.raises(SegmentError, match=r"Too many open files.*`ulimit -n`"):
+            Counter(segment, max_ids=1_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    Counter(segment, max_ids=1_000).close()
+
+
+def test_locks_that_the_system_refuses_are_not_taken_slots(segment: Path, tmp_path: Path) -> None:
+    library = tmp_path / "no_locks.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, _NO_LOCKS], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _TELL, str(segment)],
+        env={**os.environ, "LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No locks available" in done.stdout, done
+    assert "all writer slots" not in done.stdout
+    assert "hint: choose a `VERVE_SEGMENT` on a tmpfs" in done.stdout

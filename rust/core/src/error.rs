@@ -99,8 +99,25 @@ impl Error {
         Self::Segment {
             reason: Unusable::Io,
             alive: false,
-            message: format!("{what}: {error}: `{path}`"),
+            message: format!("{what}: {error}: `{path}`{}", hint(error)),
         }
+    }
+}
+
+/// What to do about errors that a limit of the process explains.
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => {
+            "; hint: make it for fewer ids with `max_ids` (of the service: \
+             `VERVE_MAX_IDS_PER_WINDOW`), or raise the limit of address space (`ulimit -v`)"
+        }
+        Some(libc::EFBIG) => "; hint: raise the limit of file sizes (`ulimit -f`)",
+        Some(libc::EMFILE) => "; hint: raise the limit of open files (`ulimit -n`)",
+        Some(libc::EDQUOT) => "; hint: raise the user's quota on that file system",
+        Some(libc::EOPNOTSUPP | libc::ENOLCK | libc::ENOSYS) => {
+            "; hint: choose a `VERVE_SEGMENT` on a tmpfs, such as `/dev/shm`"
+        }
+        _ => "",
     }
 }
 

@@ -203,7 +203,10 @@ pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, Error> {
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(refusal(
             Unusable::Owner,
-            format!("the segment may not be opened: `{shown}`; hint: it belongs to another user"),
+            format!(
+                "the segment may not be opened: {error}: `{shown}`; hint: see who owns it, and the \
+                 directory that it is in"
+            ),
         )),
         Err(error) => Err(Error::io("the segment cannot be opened", &shown, &error)),
     }
