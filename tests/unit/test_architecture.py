@@ -242,6 +242,7 @@ PACKAGE = {
             "commands.cli",
             "commands.cluster_view",
             "commands.count_file",
+            "commands.segment_files",
             "commands.segment_view",
             "commands.serve",
             "commands.streams",

@@ -20,7 +20,7 @@ from verve.publishing import ledger
 from verve.sinks import KAFKA
 from verve.window import rfc3339
 
-from . import streams
+from . import segment_files, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -329,6 +329,10 @@ def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_
         return
     for name, value in segment_view.figures(settings.segment).items():
         click.echo(f"{name:<22} {printable(str(value))}")
+
+
+segment.add_command(segment_files.ls)
+segment.add_command(segment_files.rm)
 
 
 @main.group(help="Try a callback, and list those that failed.")
