@@ -45,6 +45,27 @@ pub struct Batch {
     pub stopped: Option<Error>,
 }
 
+impl Batch {
+    /// Adds what became of the ids that followed.
+    pub fn append(&mut self, next: Self) {
+        self.recorded += next.recorded;
+        for share in next.shares {
+            self.add_share(share);
+        }
+        self.stopped = next.stopped;
+    }
+
+    fn add_share(&mut self, next: Share) {
+        match self.shares.last_mut() {
+            Some(share) if share.window_start == next.window_start => {
+                share.new += next.new;
+                share.recorded += next.recorded;
+            }
+            _ => self.shares.push(next),
+        }
+    }
+}
+
 /// How far one stretch of a batch came, inside one announcement.
 struct Stretch {
     recorded: usize,
@@ -139,17 +160,8 @@ impl Counter {
             batch.recorded += stretch.recorded;
             if stretch.recorded > 0 {
                 let window_start = self.start_of(word.window());
-                match batch.shares.last_mut() {
-                    Some(share) if share.window_start == window_start => {
-                        share.new += stretch.new;
-                        share.recorded += stretch.recorded;
-                    }
-                    _ => batch.shares.push(Share {
-                        window_start,
-                        new: stretch.new,
-                        recorded: stretch.recorded,
-                    }),
-                }
+                let Stretch { new, recorded, .. } = stretch;
+                batch.add_share(Share { window_start, new, recorded });
             }
             if let Err(shortage) = stretch.ended {
                 batch.stopped = Some(shortage.into());

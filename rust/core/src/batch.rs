@@ -22,9 +22,11 @@ pub struct BatchError {
     /// Which id is bad, counted from 0; the number of ids before the fault if it is not in an id.
     pub position: usize,
     /// [`Refusal::IdInvalid`] or [`Refusal::IdOutOfRange`] for an id, [`Refusal::BodyInvalid`] for
-    /// what is around them.
+    /// what is around them; [`Refusal::NoSpace`], at position 0, if there is no memory for the ids.
     pub reason: Refusal,
 }
+
+const NO_MEMORY: BatchError = BatchError { position: 0, reason: Refusal::NoSpace };
 
 impl fmt::Display for BatchError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +53,10 @@ fn binary(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     }
     // A copy even of bytes that happen to lie as int64s do: it costs a fraction of counting them,
     // and a view would take `unsafe`.
-    Ok(words.map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default())).collect())
+    let mut ids = Vec::new();
+    ids.try_reserve_exact(words.len()).map_err(|_| NO_MEMORY)?;
+    ids.extend(words.map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default())));
+    Ok(ids)
 }
 
 fn text(body: &[u8]) -> Result<Vec<i64>, BatchError> {
@@ -107,6 +112,10 @@ fn is_blank(byte: u8) -> bool {
 }
 
 fn push(ids: &mut Vec<i64>, id: Result<i64, Refusal>) -> Result<(), BatchError> {
-    ids.push(id.map_err(|reason| BatchError { position: ids.len(), reason })?);
+    let id = id.map_err(|reason| BatchError { position: ids.len(), reason })?;
+    if ids.len() == ids.capacity() {
+        ids.try_reserve(1).map_err(|_| NO_MEMORY)?;
+    }
+    ids.push(id);
     Ok(())
 }

@@ -73,6 +73,8 @@ pub enum Error {
         /// Its start, seconds since the epoch.
         start: u64,
     },
+    /// This process has no memory for the ids that it was asked for.
+    Memory,
 }
 
 impl Error {
@@ -150,6 +152,9 @@ impl fmt::Display for Error {
                 to,
                 "the ids of that window are not kept: `{start}`; hint: only those of the current \
                  window, and of windows that are held or wait for a store, can be listed"
+            ),
+            Self::Memory => to.write_str(
+                "no memory for the ids; hint: raise the limit of this process (`ulimit -v`)",
             ),
         }
     }

@@ -118,7 +118,8 @@ impl Counter {
     /// The ids of the current window, or of a closed one whose arena is still held; in no order.
     ///
     /// # Errors
-    /// [`Error::Window`], when the ids of that window are not kept.
+    /// [`Error::Window`], when the ids of that window are not kept; [`Error::Memory`], when there is no
+    /// memory for them.
     pub fn ids(&self, window_start: Option<u64>) -> Result<Vec<i64>, Error> {
         let seat = self.seat()?;
         let announced = &self.front().slots[seat.slot].announced;
@@ -133,6 +134,7 @@ impl Counter {
         };
         let words = self.table(arena, start).words();
         announced.leave(arena);
+        let words = words.map_err(|_| Error::Memory)?;
         Ok(words.into_iter().map(|word| self.mix().backward(word)).collect())
     }
 

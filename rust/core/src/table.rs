@@ -10,6 +10,8 @@
 //! [`crate::moving`]. Freezing closes all buckets: since a bucket is filled from the front, and closed
 //! in its first empty slot, it cannot change after that.
 
+use std::collections::TryReserveError;
+
 use crate::bucket::Answer;
 pub use crate::bucket::{Bucket, EMPTY, Insert, SEALED, SLOTS};
 pub use crate::extent::{EXTENTS, Extents, WALK};
@@ -222,18 +224,32 @@ impl<'a, S: Storage> Table<'a, S> {
     #[must_use]
     pub fn count(&self) -> u64 {
         let mut count = 0;
-        if self.visit_once(|_| count += 1) { count } else { self.words().len() as u64 }
+        if self.visit_once(|_| count += 1) {
+            return count;
+        }
+        // Without memory, those that moved meanwhile are counted twice.
+        self.words().map_or(count, |words| words.len() as u64)
     }
 
-    /// The mixed words that are present, in no order: a snapshot while others insert.
-    #[must_use]
-    pub fn words(&self) -> Vec<u64> {
+    /// The mixed words that are present, in no order: a snapshot while others insert. Fails where
+    /// there is no memory for them.
+    pub fn words(&self) -> Result<Vec<u64>, TryReserveError> {
         let mut words = Vec::new();
-        if !self.visit_once(|word| words.push(word)) {
+        let mut reserved = Ok(());
+        let is_once = self.visit_once(|word| {
+            if words.len() == words.capacity() && reserved.is_ok() {
+                reserved = words.try_reserve(1);
+            }
+            if reserved.is_ok() {
+                words.push(word);
+            }
+        });
+        reserved?;
+        if !is_once {
             words.sort_unstable();
             words.dedup();
         }
-        words
+        Ok(words)
     }
 
     /// Passes over the words that are present: whether each came once. One that moves meanwhile may

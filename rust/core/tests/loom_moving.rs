@@ -141,7 +141,7 @@ fn a_reader(first: usize) {
     let (moving, reading) = (Arc::clone(&arena), Arc::clone(&arena));
     let threads: Threads<bool> = vec![
         Box::new(move || moving.table().insert(7) == Ok(Insert::New)),
-        Box::new(move || reading.table().words().contains(&1)),
+        Box::new(move || reading.table().words().is_ok_and(|words| words.contains(&1))),
     ];
     assert_eq!(race(first, threads), [true, true]);
 }

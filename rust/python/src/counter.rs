@@ -16,6 +16,9 @@ use crate::ids;
 use crate::record::WindowRecord;
 use crate::segment::Keeper;
 
+/// Ids that are counted between two looks at the signals: some 30 ms.
+const PIECE: usize = 1 << 20;
+
 /// Counts distinct 64-bit ids per window, exactly.
 ///
 /// `Counter()` counts in memory, for the threads of this process and the children that it forks.
@@ -51,11 +54,20 @@ impl Counter {
 
     fn batch(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<Batch> {
         let ids = ids::many(ids)?;
-        let mut batch = self.detached(py, |counter| counter.add_many(&ids))?;
-        match batch.stopped.take() {
-            Some(error) => Err(errors::stopped(py, &batch, &error)),
-            None => Ok(batch),
+        let counter = self.get(py)?;
+        let mut batch = Batch::default();
+        for piece in ids.chunks(PIECE) {
+            py.check_signals()?;
+            let mut part = py
+                .detach(|| counter.add_many(piece))
+                .map_err(|error| errors::to_python(py, &error))?;
+            let stopped = part.stopped.take();
+            batch.append(part);
+            if let Some(error) = stopped {
+                return Err(errors::stopped(py, &batch, &error));
+            }
         }
+        Ok(batch)
     }
 }
 
@@ -117,9 +129,13 @@ impl Counter {
 
     /// Counts many ids and returns how many were new.
     ///
-    /// `ids` is anything with the buffer protocol of int64 (numpy, array, memoryview) or an iterable
-    /// of int. All are read before the first is counted: a bad one raises `IdError` or `TypeError`
-    /// and changes nothing. The GIL is released. `CapacityError` says how many were recorded.
+    /// `ids` is a buffer of int64 (numpy, array, memoryview) or an iterable of int; arrays of other
+    /// integers are counted by value. All are read before the first is counted: a bad one raises
+    /// `IdError` or `TypeError` and changes nothing, and so does what could be read in several ways
+    /// (raw bytes, masked arrays, bool, floats, times). `MemoryError`, if there is no memory for all,
+    /// or if an iterable without a length gives more than 67,108,864, changes nothing either. The
+    /// GIL is released. `CapacityError` says how many were recorded. What a signal's handler raises
+    /// ends the call; what was recorded by then stays.
     #[pyo3(signature = (ids, /))]
     fn add_many(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
         Ok(self.batch(py, ids)?.shares.iter().map(|share| share.new).sum())
@@ -152,11 +168,19 @@ impl Counter {
     /// Raises `SettingError` if the ids of that window are not kept.
     #[pyo3(signature = (window_start=None))]
     fn ids<'py>(&self, py: Python<'py>, window_start: Option<u64>) -> PyResult<Bound<'py, PyAny>> {
-        let bytes = self.detached(py, |counter| {
-            let ids = counter.ids(window_start)?;
-            Ok(ids.iter().flat_map(|id| id.to_ne_bytes()).collect::<Vec<u8>>())
-        })?;
-        py.import("array")?.getattr("array")?.call1(("q", PyBytes::new(py, &bytes)))
+        let ids = self.detached(py, |counter| counter.ids(window_start))?;
+        let array = py.import("array")?.getattr("array")?.call1(("q",))?;
+        for piece in ids.chunks(PIECE) {
+            py.check_signals()?;
+            let bytes = PyBytes::new_with(py, size_of_val(piece), |bytes| {
+                for (place, id) in bytes.chunks_exact_mut(size_of::<i64>()).zip(piece) {
+                    place.copy_from_slice(&id.to_ne_bytes());
+                }
+                Ok(())
+            })?;
+            array.call_method1("frombytes", (bytes,))?;
+        }
+        Ok(array)
     }
 
     /// Keeps the ids of the current window, also when it is closed, until `release`: its start.

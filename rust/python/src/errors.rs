@@ -1,6 +1,6 @@
 //! One place that maps the core's error to the tree of Python exceptions.
 
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -85,6 +85,7 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
                 Ok(exception)
             })
         }
+        Error::Memory => return PyMemoryError::new_err(message),
         Error::Full | Error::Space | Error::NoArena => capacity(py, error, 0, Vec::new()),
     };
     raise(py, exception)

@@ -1,48 +1,199 @@
 //! Ids out of Python objects: all are read before the first is counted.
+//!
+//! What could be read in more than one way is refused. A buffer of native signed 64-bit integers is
+//! copied; every other accepted input gives its items one by one, each an integer by `__index__`.
+
+use std::time::{Duration, Instant};
 
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString};
 
 use crate::errors;
 
+/// Items that an iterable may give beyond the length that it states: 512 MiB of ids.
+const UNSTATED: usize = 1 << 26;
+/// Items between two looks at the signals.
+const STRIDE: usize = 1 << 12;
+/// How long other threads wait for the GIL, as in Python's own loop.
+const SWITCH: Duration = Duration::from_millis(5);
+
 /// One id.
 pub fn one(id: &Bound<'_, PyAny>, position: Option<usize>) -> PyResult<i64> {
-    id.extract().map_err(|error: PyErr| {
-        let py = id.py();
-        if error.is_instance_of::<PyOverflowError>(py) {
-            let shown = id.str().map_or_else(|_| "a huge integer".into(), |s| s.to_string());
-            errors::bad_id(py, &shown.chars().take(60).collect::<String>(), position)
-        } else {
-            error
-        }
+    static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = id.py();
+    let index;
+    let id = if let Ok(id) = id.cast::<PyInt>() {
+        id
+    } else {
+        // Once, and what it raises is the caller's.
+        let found = INDEX.import(py, "operator", "index")?.call1((id,))?;
+        index = found.cast_into::<PyInt>()?;
+        &index
+    };
+    id.extract().map_err(|_| {
+        let shown = id.str().map_or_else(|_| "a huge integer".into(), |shown| shown.to_string());
+        errors::bad_id(py, &shown.chars().take(60).collect::<String>(), position)
     })
 }
 
-/// Many ids: anything with the buffer protocol of int64 (copied, so that nobody changes them under
-/// our hands), or an iterable of integers.
+/// Many ids: a buffer of integers (copied, so that nobody changes them under our hands), or an
+/// iterable of integers.
 pub fn many(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     let py = ids.py();
     if ids.is_instance_of::<PyString>()
         || ids.is_instance_of::<PyBytes>()
         || ids.is_instance_of::<PyByteArray>()
     {
-        return Err(PyTypeError::new_err(
-            "ids come as a buffer of int64 or as an iterable of integers, not as text or bytes; \
-             hint: `memoryview(data).cast(\"q\")`",
-        ));
+        return Err(raw());
     }
-    // PyO3 takes big-endian buffers for native ones; as iterables they give the right numbers.
-    if let Ok(buffer) = PyBuffer::<i64>::get(ids)
-        && !matches!(buffer.format().to_bytes(), [b'>' | b'!', ..])
-    {
-        return buffer.to_vec(py);
+    if ids.hasattr("__dataframe__")? {
+        let kind = ids.get_type().name()?;
+        return Err(wrong("a table is no batch", &kind.to_string(), "pass one of its columns"));
     }
+    let items = declared(ids)?;
+    if items == Declared::Nothing {
+        return Ok(Vec::new());
+    }
+    let view = match PyMemoryView::from(ids) {
+        Ok(view) => view,
+        // Without that method, it is what Python raises for an object that is no buffer.
+        Err(error)
+            if error.is_instance_of::<PyTypeError>(py)
+                && !ids.get_type().hasattr("__buffer__")? =>
+        {
+            return iterated(ids);
+        }
+        Err(error) => return Err(error),
+    };
+    let format: String = view.getattr("format")?.extract()?;
+    let dimensions: usize = view.getattr("ndim")?.extract()?;
+    let item_size: usize = view.getattr("itemsize")?.extract()?;
+    if item_size == 1 && items == Declared::No {
+        return Err(raw());
+    }
+    if view.getattr("nbytes")?.extract::<usize>()? == 0 {
+        return Ok(Vec::new());
+    }
+    if dimensions == 0 {
+        return Err(wrong("a single value is no batch", &format, "`add` counts one id"));
+    }
+    if ids.hasattr("mask")? {
+        return Err(wrong("a masked array hides some of its items", &format, "`.compressed()`"));
+    }
+    let (order, code) = format.split_at(format.len().saturating_sub(1));
+    let is_native = matches!(order, "" | "@" | "=");
+    // Of explicit orders PyO3 takes the wrong one for native.
+    if is_native && let Ok(buffer) = PyBuffer::<i64>::get(&view) {
+        return copied(py, &buffer);
+    }
+    // A memoryview gives its items in the machine's own form only.
+    let is_readable = if ids.is_instance_of::<PyMemoryView>() {
+        matches!(order, "" | "@") && "hHiIlLqQnN".contains(code)
+    } else {
+        (is_native || matches!(order, "<" | ">" | "!")) && "bBhHiIlLqQnNO".contains(code)
+    };
+    if !is_readable || dimensions > 1 {
+        let hint = "cast it to int64, such as by `numpy.asarray(ids).astype(numpy.int64)`";
+        return Err(wrong("a buffer of ids holds integers, in one dimension", &format, hint));
+    }
+    // As long as it is held, an array behind it could not grow.
+    drop(view);
+    iterated(ids)
+}
+
+/// What an object states of the type of its items.
+#[derive(PartialEq)]
+enum Declared {
+    /// Nothing.
+    No,
+    /// They are integers, or objects.
+    Integers,
+    /// They are something else, but there are none.
+    Nothing,
+}
+
+/// Refuses what states another type than integers, as arrays of numpy, pandas and such do.
+fn declared(ids: &Bound<'_, PyAny>) -> PyResult<Declared> {
+    let Some(declared) = ids.getattr_opt("dtype")? else {
+        let is_array = ids.hasattr("typecode")?;
+        return Ok(if is_array { Declared::Integers } else { Declared::No });
+    };
+    let is_integer = if let Some(kind) = declared.getattr_opt("kind")? {
+        kind.extract::<String>().is_ok_and(|kind| matches!(&*kind, "i" | "u" | "O"))
+    } else if let Some(is_integer) = declared.getattr_opt("is_integer")? {
+        // That of polars.
+        is_integer.call0()?.is_truthy()?
+    } else {
+        true
+    };
+    if is_integer {
+        return Ok(Declared::Integers);
+    }
+    // `numpy.array([])` holds floats, and none that could be misread.
+    if ids.len()? == 0 {
+        return Ok(Declared::Nothing);
+    }
+    let hint = "cast it to int64 if its values are ids";
+    Err(wrong("ids are integers", &declared.str()?.to_string(), hint))
+}
+
+fn raw() -> PyErr {
+    PyTypeError::new_err(
+        "ids come as a buffer of int64 or as an iterable of integers, not as text or bytes; hint: \
+         `memoryview(data).cast(\"q\")`",
+    )
+}
+
+fn wrong(problem: &str, format: &str, hint: &str) -> PyErr {
+    PyTypeError::new_err(format!("{problem}: `{format}`; hint: {hint}"))
+}
+
+fn memory(count: usize) -> PyErr {
+    PyMemoryError::new_err(format!("no memory for so many ids: `{count}`; hint: add them in parts"))
+}
+
+fn copied(py: Python<'_>, buffer: &PyBuffer<i64>) -> PyResult<Vec<i64>> {
+    let count = buffer.item_count();
+    let mut found = Vec::new();
+    found.try_reserve_exact(count).map_err(|_| memory(count))?;
+    found.resize(count, 0);
+    buffer.copy_to_slice(py, &mut found)?;
+    Ok(found)
+}
+
+/// The items of an iterable. It may be endless, and may run without Python's own loop: signals are
+/// looked at here, and other threads get the GIL.
+fn iterated(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+    let py = ids.py();
+    let items = ids.try_iter()?;
+    let stated = if ids.get_type().hasattr("__len__")? { ids.len()? } else { 0 };
+    let most = stated.max(UNSTATED);
+    let mut found = Vec::new();
     // A length is a hint, and may be beyond any memory: the vector grows by what really comes.
-    let mut found = Vec::with_capacity(ids.len().unwrap_or(0).min(1 << 16));
-    for (position, id) in ids.try_iter()?.enumerate() {
-        found.push(one(&id?, Some(position))?);
+    found.try_reserve(stated.min(1 << 16)).map_err(|_| memory(stated))?;
+    let mut switched = Instant::now();
+    for (position, id) in items.enumerate() {
+        let id = one(&id?, Some(position))?;
+        if position.is_multiple_of(STRIDE) {
+            if position >= most {
+                return Err(PyMemoryError::new_err(format!(
+                    "an iterable gave more ids than are read at once: `{most}`; hint: add them in \
+                     parts, such as those of `itertools.batched`"
+                )));
+            }
+            py.check_signals()?;
+            if switched.elapsed() >= SWITCH {
+                py.detach(|| ());
+                switched = Instant::now();
+            }
+        }
+        if found.len() == found.capacity() {
+            found.try_reserve(1).map_err(|_| memory(position))?;
+        }
+        found.push(id);
     }
     Ok(found)
 }
