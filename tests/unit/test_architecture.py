@@ -53,6 +53,7 @@ CORE = {
             "reading",
             "reference",
             "retention",
+            "scans",
             "seat",
             "slab",
             "upkeep",

@@ -97,6 +97,8 @@ mod retention;
 #[cfg(not(loom))]
 mod ring;
 #[cfg(not(loom))]
+mod scans;
+#[cfg(not(loom))]
 mod seat;
 #[cfg(not(loom))]
 mod segment;

@@ -1,5 +1,7 @@
 //! Reading what was counted: the current window, its ids, and the records of the closed ones.
 
+use std::time::Instant;
+
 use crate::counter::Counter;
 use crate::error::Error;
 use crate::layout::{REFUSALS, SLOTS};
@@ -68,13 +70,31 @@ impl Counter {
         Ok(self.record_of(word.window(), &figures, self.figures_before(word.window())))
     }
 
-    /// Distinct ids so far of the window that the caller has entered.
+    /// Distinct ids so far of the window that the caller has entered; `counted` was read inside.
     fn unique(&self, seat: &Seat, word: Word, counted: &Counted) -> u64 {
         if self.is_certain(seat, word.arena()) {
-            counted.new
-        } else {
-            self.table(word.arena(), word.start()).count()
+            return counted.new;
         }
+        let scans = || seat.scans.lock().expect("no panic while a count is looked at");
+        let begun = Instant::now();
+        if scans().begin(word, begun) {
+            let found = self.table(word.arena(), word.start()).count();
+            // In this order: whoever has left has counted his ids, by the Acquire in `count`.
+            let alone = self.is_alone(seat, word.arena());
+            let after = self.counted(word.arena()).new;
+            let at_rest = alone && after == counted.new;
+            scans().end(word, begun.elapsed(), found, at_rest.then_some(after));
+        }
+        let sum = self.counted(word.arena()).new;
+        scans().give(word, sum)
+    }
+
+    /// How often this process has counted a table, since the sums were not to be relied upon.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn scans(&self) -> Result<u64, Error> {
+        Ok(self.seat()?.scans.lock().expect("no panic while a count is looked at").scans())
     }
 
     /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
@@ -113,6 +133,15 @@ impl Counter {
         // are read before the flag, by the Acquire in `count`.
         (0..SLOTS).all(|slot| front.slots[slot].announced.count(arena) == 0 || seat.is_alive(slot))
             && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
+    }
+
+    /// Whether no live process is inside of an arena, but for the caller, once.
+    fn is_alone(&self, seat: &Seat, arena: usize) -> bool {
+        (0..SLOTS).all(|slot| match self.front().slots[slot].announced.count(arena) {
+            0 => true,
+            1 if slot == seat.slot => true,
+            _ => !seat.is_alive(slot),
+        })
     }
 
     /// The ids of the current window, or of a closed one whose arena is still held; in no order.

@@ -29,6 +29,8 @@ pub(crate) struct Seat {
     pub(crate) held: Mutex<Vec<(u64, usize)>>,
     /// How far upkeep has moved again what somebody left.
     pub(crate) growth: Mutex<Growth>,
+    /// What this process knows of a count whose sums are not to be relied upon.
+    pub(crate) scans: Mutex<crate::scans::Scans>,
     /// What this process knows of the lease.
     pub(crate) lease: Mutex<crate::lease::View>,
     /// New ids that this process is to send; a forked child has a seat, and so a queue, of its own.
@@ -73,6 +75,7 @@ impl Seat {
             upkeep: AtomicBool::new(false),
             held: Mutex::default(),
             growth: Mutex::default(),
+            scans: Mutex::default(),
             lease: Mutex::default(),
             outgoing: Outgoing::new(),
         })
