@@ -19,7 +19,9 @@ use crate::window::ARENAS;
 
 /// The first eight bytes of every segment of any format: `VERVESEG`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
-/// Number of this format. Counted up with every change of what this file describes.
+/// Number of this format. Counted up with every change of what two builds must agree on: of what this
+/// file describes, of the mix, the walk and the growth of a table, of words and of shared indexes. The tests
+/// `format.rs` of the core and of the callbacks pin a digest of all that.
 pub const FORMAT: u32 = 4;
 /// Processes that may be attached at once.
 pub const SLOTS: usize = 256;
