@@ -7,6 +7,7 @@ Each accept that names an `endpoint` causes a POST there. The attempts come back
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -14,11 +15,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _verve, events
+from . import _verve, events, skipped
 from .config.choices import Callbacks
 from .fields import rendered
 from .notices import Notices
-from .window import moment
+from .window import LATEST_START, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -154,13 +155,20 @@ class CallbackDesk:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    """One write, so that lines of workers do not mix; a long file becomes the one before."""
+    """One write, so that lines of workers do not mix; a long file becomes the one before.
+
+    Whoever renames it holds its lock, and sees that it still has the name: a second one would put
+    a new file in the place of the long one. Nobody waits for the lock.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600)
     try:
         os.write(descriptor, lines)
         if os.fstat(descriptor).st_size > _FILE_BYTES:
-            path.replace(_before(path))
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    path.replace(_before(path))
     finally:
         os.close(descriptor)
 
@@ -182,10 +190,29 @@ def failures(settings: Settings) -> list[Mapping[str, Any]]:
 def _read(path: Path) -> Iterator[Mapping[str, Any]]:
     for one in (_before(path), path):
         try:
-            text = one.read_text(encoding="utf-8")
+            lines = one.read_bytes().splitlines()
         except FileNotFoundError:
             continue
-        for line in text.splitlines():
+        for number, line in enumerate(lines, 1):
             # A full disk may have cut one off.
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
+                found = None
+            if _is_failure(found):
+                yield found
+            else:
+                skipped.tell(f"`{one.name}`", number, line)
+
+
+def _is_failure(found: object) -> bool:
+    """Whether all fields that are shown are there, each of its kind."""
+    if not isinstance(found, dict):
+        return False
+    when, status = found.get("time"), found.get("status")
+    return (
+        (isinstance(when, str) or (isinstance(when, float | int) and 0 <= when <= LATEST_START))
+        and (status is None or type(status) is int)
+        and type(found.get("attempt")) is int
+        and all(isinstance(found.get(name), str) for name in ("outcome", "reason", "endpoint"))
+    )

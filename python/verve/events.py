@@ -61,6 +61,12 @@ WORKER_RESPAWNED = Event(
 WORKER_ORPHANED = Event(
     "worker.orphaned", _W, "The parent process is gone, this worker drains and exits", ()
 )
+ENTRY_SKIPPED = Event(
+    "entry.skipped",
+    _W,
+    "An entry of {place} cannot be read, it is skipped: {entry}: {content}",
+    ("place", "entry", "content"),
+)
 SEGMENT_RETIRED = Event(
     "segment.retired",
     _W,

@@ -7,13 +7,12 @@ file lies in the state directory; that it cannot be written holds up nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from verve._verve import boot_nanoseconds
-from verve.told import write_told
+from verve.told import read_told, remove_left, write_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,10 +102,7 @@ class Membership:
 
 def of(settings: Settings) -> Membership:
     """How the host does, by its leader's last word; what makes no sense is left out."""
-    told: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        read = json.loads(_path(settings).read_text(encoding="utf-8"))
-        told = read if isinstance(read, dict) else {}
+    told = read_told(_path(settings))
     found = {
         field.name: told[field.name]
         for field in fields(Membership)
@@ -128,6 +124,7 @@ class Report:
 
     def __init__(self, settings: Settings) -> None:
         self._path = _path(settings)
+        remove_left(self._path)
         before = of(settings)
         self._totals = {name: getattr(before, name) for name in _TOTALS}
         self._since: float | None = None

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import events
+from . import events, ring
 from ._verve import Counter, SegmentError, VerveError, segment_identity
 from .cluster.ids import ArenaIds
 from .cluster.spill import Spills, leave_behind
@@ -63,7 +63,7 @@ def retire(settings: Settings) -> Unfinished | None:
         is_of_cluster = old.settled() != 0
         unfinished = _seal(old, settings)
         records = old.closed()
-        windows = [_as_stored(old, Window.from_record(record)) for record in records]
+        windows = [_as_stored(old, window) for window in ring.sound(records)]
         if unfinished is not None:
             # To be replaced by what the next segment counts, and not to be told before.
             open_key = unfinished.window.key

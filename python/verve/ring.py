@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import skipped
 from .window import Window
 
 if TYPE_CHECKING:
-    from ._verve import Counter
+    from collections.abc import Iterable
+
+    from ._verve import Counter, WindowRecord
 
 RECORDS = 1_440
 """A record less can be read, so that the oldest is never one that is being replaced."""
@@ -27,4 +30,13 @@ def windows_after(counter: Counter, cursor: int) -> list[Window]:
         if most >= RECORDS or not falls_short:
             break
         most *= 2
-    return [Window.from_record(record) for record in records if record.window_start > cursor]
+    return sound(record for record in records if record.window_start > cursor)
+
+
+def sound(records: Iterable[WindowRecord]) -> list[Window]:
+    """The windows of these records, but those that are damaged."""
+    found = [Window.from_record(record) for record in records]
+    for window in found:
+        if not window.is_sound:
+            skipped.tell("the sealed ring", window.window_start, window)
+    return [window for window in found if window.is_sound]

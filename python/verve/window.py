@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from ._verve import WindowRecord
 
 
+LATEST_START = 253_402_128_000
+"""A day before the last one that a date can be made of."""
+LONGEST_SECONDS = 86_400
+_MOST = 2**63
+
+
 class Key(NamedTuple):
     """What tells one window from another: its start (seconds since the epoch) and its length."""
 
@@ -54,6 +60,26 @@ class Window:
             late=record.late,
             rejected=record.rejected,
             gap=record.gap,
+        )
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the figures can be those of a window: what is damaged, or not ours, is not."""
+        figures = (
+            self.unique,
+            self.requests,
+            self.duplicates,
+            self.late,
+            self.rejected,
+            self.revision,
+            0 if self.host_unique is None else self.host_unique,
+        )
+        return (
+            all(type(figure) is int and 0 <= figure < _MOST for figure in figures)
+            and type(self.window_start) is int
+            and 0 <= self.window_start <= LATEST_START
+            and type(self.window_seconds) is int
+            and 0 < self.window_seconds <= LONGEST_SECONDS
         )
 
     @property

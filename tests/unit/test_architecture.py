@@ -110,11 +110,23 @@ PACKAGE = {
         },
         {"binding", "names"},
     ),
-    "window": Stage({"ring", "window"}, {"binding"}),
+    "window": Stage({"window"}, {"binding"}),
     "log": Stage(
-        {"backoff", "deferred", "events", "fields", "log", "losses", "notices", "output", "told"},
+        {
+            "backoff",
+            "deferred",
+            "events",
+            "fields",
+            "log",
+            "losses",
+            "notices",
+            "output",
+            "skipped",
+            "told",
+        },
         {"names", "settings", "window"},
     ),
+    "ring": Stage({"ring"}, {"binding", "log", "window"}),
     "membership": Stage({"membership"}, {"binding", "log", "settings"}),
     "stores": Stage(
         {
@@ -170,7 +182,7 @@ PACKAGE = {
             "cluster.waits",
             "cluster.windows",
         },
-        {"binding", "log", "membership", "settings", "sinks", "stores", "window"},
+        {"binding", "log", "membership", "ring", "settings", "sinks", "stores", "window"},
     ),
     "ledger": Stage(
         {
@@ -195,7 +207,7 @@ PACKAGE = {
             "publishing.standing",
             "retiring",
         },
-        {"binding", "cluster", "ledger", "log", "settings", "sinks", "stores", "window"},
+        {"binding", "cluster", "ledger", "log", "ring", "settings", "sinks", "stores", "window"},
     ),
     "callbacks": Stage({"callbacks"}, {"binding", "log", "settings", "window"}),
     "app": Stage(

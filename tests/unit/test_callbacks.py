@@ -119,10 +119,15 @@ def test_the_count_is_that_of_the_first_attempt_or_of_the_closed_window(tmp_path
         desk.stop()
 
 
+def _failure(endpoint: str) -> dict[str, object]:
+    fields = {"outcome": "failed", "status": 500, "reason": "status", "attempt": 4}
+    return {"time": 1.0, "endpoint": endpoint, **fields}
+
+
 def test_a_long_file_of_failures_becomes_the_one_before(tmp_path: Path) -> None:
     made = _settings(tmp_path)
     path = callbacks.failures_path(made)
-    line = json.dumps({"time": 1.0, "endpoint": "http://x.example/" + "a" * 1_000})
+    line = json.dumps(_failure("http://x.example/" + "a" * 1_000))
     path.write_text(f"{line}\n" * 1_100)
     with rig.counter_of(made) as counter, Receiver(answer(404)) as receiver:
         desk = CallbackDesk(counter, made, callbacks.options(made))

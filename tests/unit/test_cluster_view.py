@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NOW = 1_800_000_030
 A, B, C = "a" * 16, "b" * 16, "c" * 16
-MARK = "complete 76aa e1"
+MARK = f"complete 76{'aa' * 8} e1"
 
 
 class Redis:

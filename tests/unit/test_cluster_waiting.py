@@ -77,7 +77,6 @@ def test_a_line_of_another_protocol_is_understood_as_far_as_it_goes() -> None:
     ours = Host.read("a", f"17 {PROTOCOL} 60 2 -3 16 1.2.3 a host with spaces")
     assert ours == Host("a", 17, str(PROTOCOL), 60, 2, -3, 16, "1.2.3", "a host with spaces")
     assert Host.read("a", "17 9 of another kind").protocol == "9"
-    assert Host.read("a", "").beat == 0
 
 
 def test_markers_differ_by_host_term_number_and_speaker() -> None:

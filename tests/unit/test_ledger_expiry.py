@@ -14,7 +14,7 @@ from verve.publishing import ledger, ledger_expiry
 from verve.publishing.drain import Losses
 from verve.publishing.ledger import Ledger
 from verve.publishing.ledger_expiry import Dropped
-from verve.window import rfc3339
+from verve.window import LATEST_START, rfc3339
 from verve.worker import Worker
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from verve.window import Window
 
 LONGEST = ledger_expiry.longest(120)
-FUTURE = 253_402_300_740 - 253_402_300_740 % 60
+FUTURE = LATEST_START
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from verve.stores.base import RETENTION_SECONDS
+from verve import skipped
+from verve.stores.base import RETENTION_SECONDS, pairs, understood
 
 if TYPE_CHECKING:
     from .keys import Keys
@@ -25,7 +26,9 @@ return now
 
 # ARGV: milliseconds.
 _SINCE = """
-return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES')
+local time = redis.call('TIME')
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES')
+return {time[1] * 1000 + math.floor(time[2] / 1000), found}
 """
 
 
@@ -46,11 +49,18 @@ class Changes:
     async def news(self) -> list[int]:
         """The windows that were noted since the last call; at first, all of a day."""
         found = await self._client.run(_SINCE, [self._keys.changed], [self._since])
-        notes = {
-            int(window): int(float(at)) for window, at in zip(found[::2], found[1::2], strict=True)
-        }
+        now, fields = understood(lambda: (int(found[0]), pairs(found[1])), found)
+        notes = {}
+        for window, at in fields:
+            try:
+                # A window may be one of another length, which nobody here knows.
+                notes[int(window)] = int(float(at))
+            except (ArithmeticError, ValueError):
+                skipped.tell("the changes in Redis", window, at)
         news = [window for window, at in notes.items() if self._seen.get(window) != at]
         if notes:
-            self._since = max(self._since, max(notes.values()) - OVERLAP_MILLISECONDS)
+            # What claims to be of the future must not hide what comes until then.
+            newest = min(now, max(notes.values()))
+            self._since = max(self._since, newest - OVERLAP_MILLISECONDS)
         self._seen = notes
         return sorted(news)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from verve import skipped
 from verve._verve import VerveError
-from verve.stores.base import RETENTION_SECONDS
+from verve.stores.base import RETENTION_SECONDS, pairs, understood
+
+from .keys import is_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +27,13 @@ FRESH_MILLISECONDS = 2_500
 SILENT_SECONDS = 60
 SILENT_WINDOWS = 3
 _FORGOTTEN_AT_ONCE = 1_000
+# A heartbeat that is further ahead of the time is none. After a failover some are a little.
+_AHEAD = RETENTION_SECONDS * 1_000
+_PLACE = "the hosts in Redis"
+_LINE = re.compile(r"([0-9]{1,15}) ([!-~]{1,50})(?: (.*))?", re.DOTALL)
+_REST = re.compile(
+    r"(-?[0-9]{1,15}) ([0-9]{1,10}) (-?[0-9]{1,15}) ([0-9]{1,15}) ([!-~]{0,100}) (.{0,300})"
+)
 
 # A host of another protocol that lives keeps this one out; what it writes is not understood.
 # ARGV: host, protocol, the rest of the line, milliseconds after which a host is silent, `1` to come
@@ -36,7 +47,9 @@ if known == 0 and ARGV[5] == '0' then
   local lines = redis.call('HGETALL', key)
   for i = 2, #lines, 2 do
     local beat, protocol = string.match(lines[i], '^(%d+) (%S+)')
-    if protocol ~= ARGV[2] and now - tonumber(beat) <= tonumber(ARGV[4]) then
+    -- A line that is none is nobody's.
+    local age = beat and #beat <= 15 and now - tonumber(beat)
+    if age and protocol ~= ARGV[2] and age <= tonumber(ARGV[4]) and -age <= {_AHEAD} then
       return {{-1, now, lines}}
     end
   end
@@ -83,22 +96,21 @@ class Host:
 
     @classmethod
     def read(cls, id: str, line: str) -> Host:
-        """A line as it stands in Redis; of another protocol only its beginning is understood."""
-        beat, protocol, rest = (*line.split(" ", 2), "", "")[:3]
+        """A line as it stands in Redis; of another protocol only its beginning is understood.
+
+        Raises `ValueError` if it is none.
+        """
+        found = _LINE.fullmatch(line)
+        if found is None or not is_id(id):
+            raise ValueError("not the line of a host")
+        beat, protocol, rest = int(found[1]), found[2], found[3] or ""
         if protocol != str(PROTOCOL):
-            return cls(id, int(beat or 0), protocol, 0, 0, 0, 0, "", "")
-        since, still_open, skew, touch, version, name = rest.split(" ", 5)
-        return cls(
-            id,
-            int(beat),
-            protocol,
-            int(since),
-            int(still_open),
-            int(skew),
-            int(touch),
-            version,
-            name,
-        )
+            return cls(id, beat, protocol, 0, 0, 0, 0, "", "")
+        parts = _REST.fullmatch(rest)
+        if parts is None or not parts[6].isprintable():
+            raise ValueError("not the line of a host of this protocol")
+        since, still_open, skew, touch = map(int, parts.groups()[:4])
+        return cls(id, beat, protocol, since, still_open, skew, touch, parts[5], parts[6])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +123,21 @@ class Lines:
 
     @classmethod
     def read(cls, found: tuple[int, int, list[bytes]]) -> Lines:
-        """The answer of a script."""
-        renewed, now, fields = found
-        words = [word.decode() for word in fields]
-        hosts = {id: Host.read(id, line) for id, line in zip(words[::2], words[1::2], strict=True)}
+        """The answer of a script, without lines that cannot be read. Raises `StoreError`."""
+        renewed, now, fields = understood(
+            lambda: (int(found[0]), int(found[1]), pairs(found[2])), found
+        )
+        hosts = {}
+        for id, line in fields:
+            try:
+                host = Host.read(id.decode(), line.decode())
+            except ValueError:
+                skipped.tell(_PLACE, id, line)
+                continue
+            if host.beat - now <= _AHEAD:
+                hosts[host.id] = host
+            else:
+                skipped.tell(_PLACE, id, line)
         return cls(now, hosts, renewed != 0)
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from verve.stores.base import RETENTION_SECONDS
+
+_ID = re.compile(r"[!-~]{1,100}")
+
+
+def is_id(text: str) -> bool:
+    """Whether this can be the id of a host."""
+    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

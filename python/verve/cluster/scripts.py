@@ -12,7 +12,12 @@ local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function get(field) return redis.call('HGET', key, field) end
-local function number(field) return tonumber(get(field) or '0') end
+-- What is not a number is as good as none, and is written anew.
+local function is_number(text) return text and #text <= 15 and string.match(text, '^%d+$') end
+local function number(field)
+  local found = get(field)
+  return is_number(found) and tonumber(found) or 0
+end
 local function set(...) redis.call('HSET', key, ...) end
 -- Whether this is a master that the caller knows of: one that took over may have forgotten a token
 -- that was taken, and remember one that was given up. `known`: replication ids; empty: any.
@@ -124,7 +129,7 @@ if table.concat(hosts) ~= ARGV[9] then complete_now = '0' end
 local revision = number('revision')
 if revision ~= tonumber(ARGV[3]) then return answer('moved') end
 set('published_changes', ARGV[4])
-if revision > 0 then
+if revision > 0 and is_number(get('count')) then
   local count, complete = number('count'), get('complete')
   if tonumber(ARGV[5]) < count then return answer('lower') end
   if tonumber(ARGV[5]) == count and (complete == '1' or complete_now == '0') then
@@ -196,8 +201,9 @@ TAKE_OVER = (
     _HEAD
     + """
 local delivery = get('delivery')
+local since = delivery and string.match(delivery, '%d+$')
 if number('revision') ~= tonumber(ARGV[3]) or delivery ~= ARGV[4] or delivery == 'done'
-    or tonumber(string.match(delivery, '%d+$')) + ARGV[5] > now then
+    or (is_number(since) and tonumber(since) or 0) + ARGV[5] > now then
   return {'moved', now, redis.call('HGETALL', key)}
 end
 set('delivery', ARGV[2] .. ' ' .. milliseconds(now))

@@ -13,7 +13,7 @@ import errno
 import time
 from typing import TYPE_CHECKING
 
-from verve import events
+from verve import events, skipped
 from verve.backoff import Backoff
 from verve.stores.base import RETENTION_SECONDS
 
@@ -58,12 +58,13 @@ class Spills:
 
     def found(self) -> list[SpilledIds]:
         """What is left from before, of other identities too. Damaged ones are set aside."""
-        if not self.directory.exists():
-            return []
         spills = []
-        for path in sorted(self.directory.iterdir()):
+        for path in self._paths():
             try:
-                if path.suffix == ".part":
+                if not path.is_file():
+                    # To open something else might take for ever.
+                    skipped.tell(f"`{self.directory}`", path.name)
+                elif path.suffix == ".part":
                     # Its writer did not come to the end, so the arena was not let go.
                     path.unlink(missing_ok=True)
                 elif path.suffix == _ENDING:
@@ -115,17 +116,14 @@ class Spills:
 
     def used(self) -> int:
         """Bytes that all spills take, those set aside too."""
-        if not self.directory.exists():
-            return 0
-        return sum(path.stat().st_size for path in self.directory.iterdir())
+        return self.usage()[1]
 
     def usage(self) -> tuple[int, int]:
         """How many files there are, those set aside too, and the bytes that they take."""
         sizes = []
-        if self.directory.exists():
-            for path in self.directory.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    sizes.append(path.stat().st_size)
+        for path in self._paths():
+            with contextlib.suppress(OSError):
+                sizes.append(path.stat().st_size)
         return len(sizes), sum(sizes)
 
     def remove(self, spilled: SpilledIds) -> None:
@@ -146,13 +144,21 @@ class Spills:
 
         An hour more, since the windows themselves remove what they use.
         """
-        if not self.directory.exists():
-            return
-        for path in list(self.directory.iterdir()):
+        for path in self._paths():
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < now - RETENTION_SECONDS - 3_600:
                     path.unlink(missing_ok=True)
                     self._notices.put(events.SPILL_DROPPED, path=path)
+
+    def _paths(self) -> list[Path]:
+        """All that is there; nothing where that cannot be looked at."""
+        try:
+            return sorted(self.directory.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            skipped.tell("the state directory", self.directory.name, error)
+            return []
 
     def _tell_full(self, used: int) -> None:
         if not self._full:

@@ -153,7 +153,10 @@ class SpilledIds:
             raise DamagedError("a spill has a damaged head", path)
         if version != VERSION:
             raise DamagedError(f"a spill is of another version, {version}", path)
-        return cls(path, SpillHead(start, seconds, count, identity.rstrip(b"\0").decode()))
+        name = identity.rstrip(b"\0")
+        if not name.isalnum() or seconds == 0 or start < 0:
+            raise DamagedError("a spill has a head that makes no sense", path)
+        return cls(path, SpillHead(start, seconds, count, name.decode("ascii")))
 
     @property
     def count(self) -> int:

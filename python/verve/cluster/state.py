@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from verve import skipped
+from verve.stores.base import MARKER_BYTES, pairs, understood
+
 from . import scripts
+from .keys import is_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +24,10 @@ TOKEN_MILLISECONDS = 3_000
 DELIVERY_MILLISECONDS = 10_000
 """How long a delivery may take before another host takes it over, if the first does not live."""
 DONE = "done"
+_MARKER = rf"[0-9a-f]{{{2 * MARKER_BYTES}}}"
+_COMPLETE = re.compile(rf"(complete|early) (-|{_MARKER}) ([ -~]{{1,100}})")
+_DELIVERY = re.compile(r"([!-~]{1,100}) ([0-9]{1,15})")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class Outcome(StrEnum):
@@ -62,10 +71,11 @@ class Standing:
     @classmethod
     def read(cls, written: str) -> Standing:
         """`registered`, or `complete <marker> <epochs>`; a host without ids has no marker."""
-        word, _, rest = written.partition(" ")
-        if word not in {"complete", "early"}:
+        found = _COMPLETE.fullmatch(written)
+        if found is None:
+            # Damaged or not: one that does not say so is not complete.
             return cls(written)
-        marker, _, epochs = rest.partition(" ")
+        word, marker, epochs = found.groups()
         return cls(
             written,
             complete=True,
@@ -92,13 +102,18 @@ class Record:
 
     @property
     def delivery_since(self) -> int:
-        """Since when, in milliseconds; 0 when it is done."""
-        return int(self.delivery.partition(" ")[2] or 0)
+        """Since when, in milliseconds; 0 when it is done, or cannot be told."""
+        found = _DELIVERY.fullmatch(self.delivery)
+        return 0 if found is None else int(found[2])
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that stands there. `now` is Redis's time in milliseconds; markers are by their bytes."""
+    """All that stands there. `now` is Redis's time in milliseconds; markers are by their bytes.
+
+    `revision` is the number that stands there, whether or not the record can be read. `strangers`
+    are the hosts that cannot.
+    """
 
     now: int
     hosts: Mapping[str, Standing]
@@ -108,6 +123,8 @@ class State:
     token: str | None
     fixed: int
     record: Record | None
+    revision: int = 0
+    strangers: Sequence[bytes] = ()
 
     @property
     def asks_for_revision(self) -> bool:
@@ -115,46 +132,94 @@ class State:
         return self.changes > self.published_changes
 
     @property
-    def standings(self) -> str:
+    def standings(self) -> bytes:
         """How all hosts stand, as the script of a commit writes it."""
-        return "".join(sorted(f"host:{host} {its.written}\n" for host, its in self.hosts.items()))
+        ours = (_bytes(f"host:{host} {its.written}\n") for host, its in self.hosts.items())
+        return b"".join(sorted([*ours, *self.strangers]))
 
     @classmethod
-    def read(cls, now: int, fields: Sequence[bytes]) -> State:
-        """The answer of a script."""
-        found = {
-            name.decode(): value.decode()
-            for name, value in zip(fields[::2], fields[1::2], strict=True)
-        }
+    def read(cls, now: int, fields: Sequence[bytes], place: str = "") -> State:
+        """The answer of a script, without what cannot be read; `place` is where it stands."""
+        return _Fields(dict(pairs(fields)), place).state(now)
 
-        def number(name: str) -> int:
-            return int(found.get(name, 0))
 
-        record = Record(
-            number("revision"),
-            number("count"),
-            found.get("complete") == "1",
-            found.get("publisher", ""),
-            found.get("delivery", DONE),
-        )
-        return cls(
+class _Fields:
+    """The fields of a state, each checked as it is read."""
+
+    def __init__(self, found: Mapping[bytes, bytes], place: str) -> None:
+        self._found = found
+        self._place = f"the state `{place}` in Redis"
+
+    def state(self, now: int) -> State:
+        """All of them."""
+        hosts: dict[str, Standing] = {}
+        markers: dict[bytes, str] = {}
+        strangers: list[bytes] = []
+        for name, value in self._found.items():
+            kind, _, of = _text(name).partition(":")
+            if kind == "host" and is_id(of):
+                hosts[of] = Standing.read(_text(value))
+                if not hosts[of].complete and value != b"registered":
+                    self._skip(name)
+            elif kind == "host":
+                strangers.append(name + b" " + value + b"\n")
+                self._skip(name)
+            elif kind == "mark" and re.fullmatch(_MARKER, of) and is_id(_text(value)):
+                markers[bytes.fromhex(of)] = _text(value)
+            elif kind == "mark":
+                # One that is as long as an id might be an id, which counts.
+                self._skip(name)
+        revision = self._number("revision")
+        return State(
             now=now,
-            hosts={
-                name.removeprefix("host:"): Standing.read(value)
-                for name, value in found.items()
-                if name.startswith("host:")
-            },
-            markers={
-                bytes.fromhex(name.removeprefix("mark:")): value
-                for name, value in found.items()
-                if name.startswith("mark:")
-            },
-            changes=number("changes"),
-            published_changes=number("published_changes"),
-            token=found.get("token"),
-            fixed=number("fixed"),
-            record=record if record.revision else None,
+            hosts=hosts,
+            markers=markers,
+            changes=self._number("changes"),
+            published_changes=self._number("published_changes"),
+            token=self._get("token"),
+            fixed=self._number("fixed"),
+            record=self._record(revision),
+            revision=revision,
+            strangers=strangers,
         )
+
+    def _record(self, revision: int) -> Record | None:
+        """The record; without a count there is none, and it is published again."""
+        count = self._number("count")
+        if not revision or _NUMBER.fullmatch(self._get("count") or "") is None:
+            return None
+        return Record(
+            revision,
+            count,
+            self._get("complete") == "1",
+            self._get("publisher") or "",
+            self._get("delivery") or DONE,
+        )
+
+    def _get(self, name: str) -> str | None:
+        value = self._found.get(name.encode())
+        return None if value is None else _text(value)
+
+    def _number(self, name: str) -> int:
+        text = self._get(name)
+        if text is None:
+            return 0
+        if _NUMBER.fullmatch(text) is None:
+            self._skip(name.encode())
+            return 0
+        return int(text)
+
+    def _skip(self, name: bytes) -> None:
+        skipped.tell(self._place, name, self._found[name])
+
+
+def _text(value: bytes) -> str:
+    """Text that gives the same bytes again, whatever they are."""
+    return value.decode(errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +252,9 @@ class States:
 
     async def read(self, window_start: int) -> State:
         """What stands there."""
-        found = await self._client.run(scripts.READ, [self.keys.state(window_start)], [])
-        return State.read(found[1], found[2])
+        key = self.keys.state(window_start)
+        found = await self._client.run(scripts.READ, [key], [])
+        return understood(lambda: State.read(int(found[1]), found[2], key), found)
 
     async def register(
         self, window_start: int, host: str, markers: Mapping[bytes, str], *, is_open: bool = False
@@ -241,12 +307,11 @@ class States:
         complete: bool,
     ) -> Step:
         """Make the next revision of what was `fixed`: COMMITTED, SAME, LOWER, MOVED or LOST."""
-        seen = 0 if fixed.record is None else fixed.record.revision
         return await self._run(
             scripts.COMMIT,
             window_start,
             str(token),
-            seen,
+            fixed.revision,
             fixed.fixed,
             count,
             int(complete),
@@ -271,8 +336,8 @@ class States:
             record.revision,
             record.count,
             int(record.complete),
-            record.publisher,
-            record.delivery,
+            _bytes(record.publisher),
+            _bytes(record.delivery),
         )
 
     async def delivered(self, window_start: int, revision: int) -> Step:
@@ -286,14 +351,15 @@ class States:
             window_start,
             host,
             record.revision,
-            record.delivery,
+            _bytes(record.delivery),
             DELIVERY_MILLISECONDS,
         )
 
-    async def _run(self, script: str, window_start: int, *args: str | int) -> Step:
-        found = await self._client.run(
-            script,
-            [self.keys.state(window_start)],
-            [self.keys.expiry(window_start), *args],
-        )
-        return Step(Outcome(found[0].decode()), State.read(found[1], found[2]))
+    async def _run(self, script: str, window_start: int, *args: str | bytes | int) -> Step:
+        key = self.keys.state(window_start)
+        found = await self._client.run(script, [key], [self.keys.expiry(window_start), *args])
+
+        def read() -> Step:
+            return Step(Outcome(found[0].decode()), State.read(int(found[1]), found[2], key))
+
+        return understood(read, found)

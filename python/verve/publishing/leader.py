@@ -153,14 +153,18 @@ class Term:
         wake = threading.Event() if wake is None else wake
 
         def body() -> None:
+            told: str | None = None
             while not self._over.is_set():
                 wake.clear()
                 try:
                     pause = run()
+                    told = None
                 except ClosedError:
                     break
                 except Exception as error:  # noqa: BLE001 - the thread must outlive any surprise
-                    self._notices.put(events.LEADER_STUMBLED, error=repr(error))
+                    if repr(error) != told:
+                        told = repr(error)
+                        self._notices.put(events.LEADER_STUMBLED, error=told)
                     pause = IDLE
                 if then is not None:
                     then.set()

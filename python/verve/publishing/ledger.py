@@ -17,6 +17,7 @@ import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from verve import skipped
 from verve.window import Key, Window
 
 from . import ledger_expiry
@@ -107,7 +108,7 @@ def rows(
         found = connection.execute(
             f"{_SELECT} WHERE {_BETWEEN} {_NEWEST_FIRST}", _bounds(limit, since, until)
         )
-        return [_window(row) for row in found]
+        return _windows(found)
 
 
 def undelivered(
@@ -127,7 +128,11 @@ def undelivered(
             f"GROUP BY w.window_start, w.window_seconds {_NEWEST_FIRST}",
             _bounds(limit, since, until),
         )
-        return [(_window(row[:-1]), tuple(sorted(row[-1].split(",")))) for row in found]
+        return [
+            (window, tuple(sorted(row[-1].split(","))))
+            for row in found
+            for window in _windows([row[:-1]])
+        ]
 
 
 def backlog(path: Path, sink: str) -> Backlog:
@@ -136,7 +141,7 @@ def backlog(path: Path, sink: str) -> Backlog:
         if connection is None:
             return Backlog(0, 0, None)
         found = connection.execute(
-            "SELECT count(*), coalesce(sum(window_seconds), 0), min(window_start) "
+            "SELECT count(*), CAST(total(window_seconds) AS INTEGER), min(window_start) "
             "FROM deliveries WHERE sink = ? AND taken_at IS NULL",
             (sink,),
         )
@@ -238,7 +243,7 @@ class Ledger:
                 "ORDER BY d.window_start, d.window_seconds LIMIT ?",
                 (sink, limit),
             )
-            return [_window(row) for row in found]
+            return _windows(found)
 
     def mark(
         self,
@@ -348,7 +353,15 @@ def _bounds(limit: int | None, since: int | None, until: int | None) -> dict[str
     }
 
 
-def _window(row: tuple[int, ...]) -> Window:
-    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    values["gap"], values["degraded"] = bool(values["gap"]), bool(values["degraded"])
-    return Window(**values)
+def _windows(found: Iterable[tuple[Any, ...]]) -> list[Window]:
+    """The windows of these rows; SQLite keeps whatever was put there, so some may be none."""
+    windows = []
+    for row in found:
+        values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+        values["gap"], values["degraded"] = bool(values["gap"]), bool(values["degraded"])
+        window = Window(**values)
+        if window.is_sound:
+            windows.append(window)
+        else:
+            skipped.tell("the ledger", row[:2], row[2:])
+    return windows

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS dropped (
 """
 _WAITING = (
     "FROM deliveries d JOIN windows w USING (window_start, window_seconds) "
-    "WHERE d.sink = ? AND d.taken_at IS NULL"
+    "WHERE d.sink = ? AND d.taken_at IS NULL AND typeof(d.window_start) = 'integer'"
 )
 
 

@@ -7,13 +7,12 @@ cannot be written holds up nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
-from verve.told import write_told
+from verve.told import read_told, remove_left, write_told
 
 from . import ledger
 
@@ -60,10 +59,7 @@ class Standing:
 
 def of(settings: Settings, sink: str) -> Standing:
     """How `sink` does: by the leader's last report, and by the ledger."""
-    told: dict[str, object] = {}
-    with contextlib.suppress(OSError, ValueError):
-        read = json.loads(_path(settings, sink).read_text(encoding="utf-8"))
-        told = cast("dict[str, object]", read) if isinstance(read, dict) else {}
+    told = read_told(_path(settings, sink))
     attempts, error = told.get("attempts"), told.get("error")
     trouble, since = told.get("trouble"), told.get("since")
     waiting = lag = None
@@ -85,6 +81,7 @@ class Report:
 
     def __init__(self, settings: Settings, sink: str) -> None:
         self._path = _path(settings, sink)
+        remove_left(self._path)
         self._since: float | None = None
 
     def __call__(self, delivery: Delivery) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from verve._verve import VerveError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+T = TypeVar("T")
+
+_SHOWN = 100
 SHARDS = 16
 """Parts of a window, so that it can be spread over the nodes of a Redis Cluster."""
 MARKER_BYTES = 9
@@ -39,6 +42,23 @@ class StoreError(VerveError):
     def __init__(self, message: str, trouble: Trouble = Trouble.OTHER) -> None:
         super().__init__(message)
         self.trouble = trouble
+
+
+def understood(read: Callable[[], T], answer: object) -> T:
+    """What `read` makes of an answer. Raises `StoreError` if it is none that could be given."""
+    try:
+        return read()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        shown = ascii(answer)[:_SHOWN]
+        raise StoreError(f"Redis: an answer that makes no sense: `{shown}`") from error
+
+
+def pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Fields and their values, as a hash and a sorted set give them; for `understood`."""
+    found = list(zip(fields[::2], fields[1::2], strict=True))
+    if not all(isinstance(word, bytes) for pair in found for word in pair):
+        raise TypeError
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import Address, Kind
-from .base import Trouble
+from .base import Trouble, understood
 from .errors import error_named, failures, told
 from .opening import CONNECTIONS, opened, tls_files
 
@@ -88,8 +88,8 @@ class RedisClient:
 
     async def time_microseconds(self, key: str = "verve:{time}") -> int:
         """The time of the one primary that has `key`, since the epoch. Raises `StoreError`."""
-        seconds, microseconds = await self.run(_TIME, [key], [])
-        return int(seconds) * 1_000_000 + int(microseconds)
+        found = await self.run(_TIME, [key], [])
+        return understood(lambda: int(found[0]) * 1_000_000 + int(found[1]), found)
 
     async def epochs(self) -> str:
         """A word that is another one after any restart or failover of a primary. `StoreError`.
@@ -170,7 +170,8 @@ class RedisClient:
                 # So that the sentinels are asked again.
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
             raise error_named("ReadOnlyError")("the primary was replaced")
-        return str(server["run_id"]), str(replication["master_replid"])
+        both = server | replication
+        return understood(lambda: (str(both["run_id"]), str(both["master_replid"])), [*both])
 
     async def _primaries(self) -> list[Any]:
         if self.address.kind is not Kind.CLUSTER:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import RETENTION_SECONDS, Tally
+from .base import RETENTION_SECONDS, Tally, understood
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -69,7 +69,7 @@ class RedisKeys:
                 pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
             count, *present = await pipeline.execute()
         there = frozenset(m for m, found in zip(known, present, strict=True) if found)
-        return Tally(int(count or 0), there)
+        return Tally(understood(lambda: int(count or 0), count), there)
 
     async def epochs(self) -> str:
         """A word that changes with every restart and failover of a master that keeps ids."""

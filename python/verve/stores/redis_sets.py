@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .address import Kind
-from .base import RETENTION_SECONDS, SHARDS, StoreError, Tally
+from .base import MARKER_BYTES, RETENTION_SECONDS, SHARDS, StoreError, Tally, understood
 from .client import packed
 
 if TYPE_CHECKING:
@@ -19,18 +19,19 @@ _SHARDS_KNOWN = 1_024
 # As one step, so that a marker is counted if and only if it is told. Markers stand in a set of
 # their own as well: whoever sums may not have heard of one yet.
 # KEYS: ids, marks. ARGV: markers to be told of.
-_TALLY = """
-local known, present, strangers = {}, {}, 0
+_TALLY = f"""
+local known, present, strangers = {{}}, {{}}, 0
 for i, marker in ipairs(ARGV) do
   known[marker] = true
   present[i] = redis.call('SISMEMBER', KEYS[1], marker)
 end
 for _, marker in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  if not known[marker] then
+  -- Anything else might be an id, which counts.
+  if #marker == {MARKER_BYTES} and not known[marker] then
     strangers = strangers + redis.call('SISMEMBER', KEYS[1], marker)
   end
 end
-return {redis.call('SCARD', KEYS[1]) - strangers, present}
+return {{redis.call('SCARD', KEYS[1]) - strangers, present}}
 """
 # KEYS: ids, marks. ARGV: the marker, when the keys expire.
 _MARK = """
@@ -128,7 +129,9 @@ class RedisSets:
         """Count a window's ids. `markers` are all that may be among them."""
         known = list(markers)
         looks = await self._client.run_for_each(_TALLY, self._all_keys(window_start), known)
-        ids = sum(int(members) - sum(present) for members, present in looks)
+        ids = understood(
+            lambda: sum(int(members) - sum(present) for members, present in looks), looks
+        )
         everywhere = (
             marker
             for place, marker in enumerate(known)
