@@ -255,6 +255,8 @@ PACKAGE = {
             "commands.cli",
             "commands.cluster_view",
             "commands.count_file",
+            "commands.granian_options",
+            "commands.listening",
             "commands.segment_files",
             "commands.segment_view",
             "commands.serve",

@@ -14,7 +14,7 @@ from granian.http import HTTP1Settings
 from tests.service import free_port
 from verve import SettingError, callbacks, config
 from verve.cluster import reconciler, shipper
-from verve.commands import serve, timers
+from verve.commands import listening, serve, timers
 from verve.publishing import leader
 from verve.sinks import kafka
 
@@ -52,7 +52,7 @@ def test_each_part_of_a_stop_has_room_in_the_whole() -> None:
     assert callbacks.STOP_SECONDS > callbacks._FLUSH_SECONDS
     assert shipper.STOP_SECONDS > 0
     # The workers of a service that was killed leave the port before its successor gives up.
-    assert serve.PORT_PATIENCE > leader.DRAIN_SECONDS
+    assert listening.PATIENCE > leader.DRAIN_SECONDS
 
 
 def _agree(settings: config.Settings, *arguments: str, **options: Any) -> HTTP1Settings:  # noqa: ANN401

@@ -8,15 +8,14 @@ open files, workers that are started again, and one line that says what serves.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import importlib.util
 import os
-import socket
 import struct
 import sys
-import time
 from typing import TYPE_CHECKING, Any
+
+import click
 
 import verve
 from verve import events, log, output
@@ -26,18 +25,19 @@ from verve.config import limits
 from verve.publishing import ledger
 from verve.worker import check
 
-from . import timers
-from .application import TARGET, installed
+from . import granian_options, timers
+from .application import installed
+from .listening import place_of, wait_until_free
 from .supervisor import can_supervise, supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from verve._verve import Keeper
     from verve.config import Settings
 
-PORT_PATIENCE = 3.0
-"""Seconds that the workers of a service that was killed get to leave the port."""
+    from .listening import Place
+
 _MOST_CONNECTIONS = 16_384
 _RESERVED_FILES = 256
 
@@ -65,38 +65,46 @@ def granian_defaults(settings: Settings, files: int) -> dict[str, Any]:
 def serve(settings: Settings, arguments: Sequence[str]) -> None:
     """Serve until a signal ends it. `arguments` are Granian's own.
 
-    Raises `ServeError`, `SegmentError`, `LedgerError` or `SettingError` when it cannot start.
+    Raises `ListenError`, `ServeError`, `SegmentError`, `LedgerError` or `SettingError` when it
+    cannot start.
     """
     from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
 
     output.take_over()
-    for warning in settings.warnings:
+    files = limits.raise_open_files()
+    context, odd = granian_options.read(settings, arguments, granian_defaults(settings, files))
+    for warning in (*settings.warnings, *odd):
         events.SETTING_ODD.emit(warning=warning)
     given = check(settings)
-    files = limits.raise_open_files()
+    place = place_of(settings.host, settings.port, context.params["uds"])
     with _only_one(settings):
-        if "--uds" not in arguments:
-            _await_port(settings.host, settings.port)
+        wait_until_free(place)
         # Finds out what is wrong once and here, not in each worker.
         _look_at_ledger(settings)
         keeper = _make_segment(settings)
-        _summary(settings, files)
+        _summary(settings, files, place, context.params)
         server: type[Any] = installed(vars(granian)["Server"], given)
         if can_supervise(server):
             server = supervised(server, settings, log.for_granian(settings))
         # The command builds the server from this name; there is no other way to give it one.
         granian.__dict__["Server"] = server
-        status = granian.cli.main(
-            [TARGET, *_bound(settings), *arguments],
-            prog_name="verve serve",
-            auto_envvar_prefix="GRANIAN",
-            default_map=granian_defaults(settings, files),
-            standalone_mode=False,
-        )
+        # Granian knows numbers only.
+        context.params["host"] = place.host or settings.host
+        status = _run(granian.cli, context)
     keeper.close()
     events.SERVICE_STOPPED.emit()
     if status:
         raise SystemExit(status)
+
+
+def _run(command: click.Command, context: click.Context) -> int:
+    """Run Granian's command, and give its exit status."""
+    try:
+        with context:
+            command.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
 
 
 def _make_segment(settings: Settings) -> Keeper:
@@ -136,15 +144,6 @@ def known_flags() -> list[str]:
     ]
 
 
-def _bound(settings: Settings) -> list[str]:
-    return [
-        *("--host", settings.host),
-        *("--port", str(settings.port)),
-        *("--workers", str(settings.workers)),
-        *("--log-level", settings.log_level.value),
-    ]
-
-
 def _look_at_ledger(settings: Settings) -> None:
     """Find out about a ledger that cannot be used.
 
@@ -157,12 +156,21 @@ def _look_at_ledger(settings: Settings) -> None:
             raise
 
 
-def _summary(settings: Settings, files: int) -> None:
+def _summary(settings: Settings, files: int, place: Place, options: Mapping[str, Any]) -> None:
+    """Tell what serves, by what Granian is given."""
+    scheme = "https" if options["ssl_certificate"] else "http"
     events.SERVICE_STARTING.emit(
         version=verve.__version__,
-        host=f"[{settings.host}]" if ":" in settings.host else settings.host,
-        port=settings.port,
-        workers=settings.workers,
+        address=str(place) if place.uds else f"{scheme}://{place}",
+        host=place.host,
+        port=place.port,
+        workers=options["workers"],
+        interface=options["interface"].value,
+        http=options["http"].value,
+        loop=options["loop"].value,
+        backlog=options["backlog"],
+        backpressure=options["backpressure"],
+        kill_timeout=options["workers_kill_timeout"],
         window=settings.window,
         max_ids_per_window=settings.max_ids_per_window,
         segment=settings.segment,
@@ -213,31 +221,3 @@ def _holder(descriptor: int) -> str:
     except (OSError, struct.error):
         process = 0
     return f"process {process}" if process > 0 else "a process that is not visible from here"
-
-
-def _await_port(host: str, port: int) -> None:
-    """See that nobody listens on the port.
-
-    Granian's workers share theirs, so a second service would start without an error and take half
-    of the first one's requests.
-    """
-    deadline = time.monotonic() + PORT_PATIENCE
-    while True:
-        try:
-            family, kind, _, _, address = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-        except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
-            if in_use and time.monotonic() < deadline:
-                time.sleep(0.1)
-                continue
-            problem = "somebody listens there already" if in_use else error.strerror
-            raise ServeError(
-                f"cannot listen: {problem}: `{host}:{port}`; hint: `--host` and `--port` choose"
-            ) from error
-        else:
-            return

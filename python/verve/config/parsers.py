@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, StrEnum
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,6 +69,22 @@ def name(value: str) -> str:
     if not value:
         raise BadValue("is empty", "leave it out")
     return text(value)
+
+
+def host(value: str) -> str:
+    """A name or an address; that of IPv6 with or without brackets, and without them after."""
+    inner = value.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    wrong = BadValue("is no host", "use a name or an address, such as `0.0.0.0` or `::1`")
+    if not re.fullmatch(r"[^\s/\\@\[\]]+", name(inner)):
+        raise wrong
+    if ":" in inner or inner != value.strip():
+        try:
+            IPv6Address(inner)
+        except ValueError:
+            raise wrong from None
+    return inner
 
 
 def token(value: str) -> str:

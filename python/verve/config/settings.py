@@ -39,7 +39,12 @@ class Settings:
     config: Path | None = setting(
         "server", parsers.path, None, "TOML file with settings.", in_file=False
     )
-    host: str = setting("server", parsers.text, "127.0.0.1", "Address to listen on.")
+    host: str = setting(
+        "server",
+        parsers.host,
+        "127.0.0.1",
+        "Address to listen on, or a name: of its addresses the first of IPv4, else of IPv6.",
+    )
     port: int = setting("server", parsers.integer(1, 65_535), "8000", "Port to listen on.")
     workers: int = setting(
         "server",

@@ -1,0 +1,143 @@
+"""What the user asks of Granian beside the settings: read by Granian's own command, then judged.
+
+Its options come as arguments in either spelling or as `GRANIAN_*` variables. One that would have no
+effect under `verve serve`, or that contradicts a setting, is an error; a variable that a setting
+overrides, or that nothing reads, is a warning.
+"""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from click.core import ParameterSource
+
+from verve._verve import SettingError
+
+from .application import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import click
+
+    from verve.config import Settings
+
+_PREFIX = "GRANIAN_"
+_OURS = ("host", "port", "workers", "log_level")
+_WITHOUT_EFFECT = {
+    "factory": ("the application is no factory", "leave it out"),
+    "working_dir": (
+        "the installed application is served, wherever it is",
+        "leave it out; `cd` changes the directory",
+    ),
+    "env_files": (
+        "settings are read before Granian reads it",
+        "set the variables before `verve serve` starts, or use `VERVE_CONFIG`",
+    ),
+}
+
+
+class Read(NamedTuple):
+    """The context of Granian's command, and what is odd about the environment."""
+
+    context: click.Context
+    warnings: list[str]
+
+
+def read(
+    settings: Settings,
+    arguments: Sequence[str],
+    defaults: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+) -> Read:
+    """Have Granian read its options. Raises `SettingError`, and `click.UsageError` as it does."""
+    from granian.cli import cli  # noqa: PLC0415 - heavy, and only `verve serve` needs it
+
+    bound = {
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "log_level": settings.log_level.value,
+    }
+    flags = [part for name in _OURS for part in (_flag(name), str(bound[name]))]
+    context = cli.make_context(
+        "verve serve",
+        [TARGET, *flags, *arguments],
+        auto_envvar_prefix=_PREFIX.rstrip("_"),
+        default_map=dict(defaults),
+    )
+    _refuse(context, bound)
+    names = [parameter.name for parameter in cli.params if parameter.name]
+    warnings = [*_overridden(bound, environ), *_unknown(names, environ)]
+    if context.params["uds"] is not None:
+        given = [name for name in ("host", "port") if settings.origins[name] != "default"]
+        warnings += [
+            f"`{_ours(name)}` is not used: the service listens at `--uds`" for name in given
+        ]
+    return Read(context, warnings)
+
+
+def _refuse(context: click.Context, bound: Mapping[str, Any]) -> None:
+    params = context.params
+    for name, value in bound.items():
+        given = getattr(params[name], "value", params[name])
+        if given != value:
+            raise SettingError(
+                f"Granian is told another `{name}` than the service: `{given}`; "
+                f"hint: set `{_ours(name)}`, or `{_flag(name)}` before `--`"
+            )
+    for name, (why, hint) in _WITHOUT_EFFECT.items():
+        if params[name]:
+            raise _without_effect(context, name, why, hint)
+    interface = params["interface"].value
+    if interface == "wsgi":
+        raise _without_effect(
+            context, "interface", "Verve does not speak `wsgi`", "use `rsgi` or `asgi`"
+        )
+    if interface == "rsgi" and params["url_path_prefix"]:
+        why = "Granian knows no prefix under RSGI"
+        hint = "use `--interface asgi`, or have the proxy take the prefix away"
+        raise _without_effect(context, "url_path_prefix", why, hint)
+    pair = {"ssl_certificate", "ssl_keyfile"}
+    if len(missing := {name for name in pair if params[name] is None}) == 1:
+        (given,) = pair - missing
+        why = f"TLS needs `{_flag(missing.pop())}` too"
+        raise _without_effect(context, given, why, "give both, or none for plain HTTP")
+
+
+def _without_effect(context: click.Context, name: str, why: str, hint: str) -> SettingError:
+    named = _flag(name)
+    if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
+        named = _PREFIX + name.upper()
+    return SettingError(
+        f"an option of Granian would have no effect, {why}: `{named}`; hint: {hint}"
+    )
+
+
+def _overridden(bound: Mapping[str, Any], environ: Mapping[str, str]) -> Iterable[str]:
+    for name, value in [*bound.items(), ("app", TARGET)]:
+        variable = _PREFIX + name.upper()
+        given = environ.get(variable, "")
+        if given and given != str(value):
+            instead = f"; `{_ours(name)}` sets it" if name in bound else ""
+            yield f"variable of Granian that is not used: `{variable}`{instead}"
+
+
+def _unknown(names: Iterable[str], environ: Mapping[str, str]) -> Iterable[str]:
+    known = [_PREFIX + name.upper() for name in names]
+    for variable, value in environ.items():
+        if not variable.startswith(_PREFIX) or not value or variable in known:
+            continue
+        near = get_close_matches(variable, known, n=1)
+        hint = f", did you mean `{near[0]}`?" if near else ""
+        yield f"variable that Granian does not know: `{variable}`{hint}"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _ours(name: str) -> str:
+    return "VERVE_" + name.upper()
