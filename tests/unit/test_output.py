@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import select
 import subprocess
 import sys
+import termios
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -93,6 +95,24 @@ def test_a_line_longer_than_a_pipe_takes_at_once(pipe: Pipe) -> None:
     pipe.output.put(line)
     pipe.output.put(b"end\n")
     assert pipe.read(b"end\n") == line + b"end\n"
+
+
+def test_a_terminal_that_is_halted_holds_up_nobody() -> None:
+    master, slave = pty.openpty()
+    termios.tcflow(slave, termios.TCOOFF)
+    output = Output(slave)
+    output.put(b"waits\n")
+    with pytest.raises(BlockingIOError):
+        output.write(b"must\n", 0.05)
+    termios.tcflow(slave, termios.TCOON)
+    output.write(b"must\n", 5)
+    assert output.flush(5)
+    read = b""
+    while len(read.split()) < 2:
+        read += os.read(master, 100)
+    assert sorted(read.split()) == [b"must", b"waits"]
+    os.close(slave)
+    os.close(master)
 
 
 def test_a_reader_that_is_gone_is_a_loss() -> None:
