@@ -141,8 +141,8 @@ LEDGER_DROPPED = Event(
 KAFKA_CHOSEN = Event(
     "kafka.chosen",
     _I,
-    "Counts go to Kafka, topic {topic}, {place} the log",
-    ("topic", "place", "brokers"),
+    "Counts go to Kafka, topic {topic}, {relation} the log",
+    ("topic", "relation", "brokers"),
 )
 SINK_DELAYED = Event(
     "sink.delayed",

@@ -97,7 +97,10 @@ class Field:
         """A value as JSON has it."""
         match self.kind:
             case Kind.TIME if isinstance(value, int):
-                return rfc3339(value)
+                try:
+                    return rfc3339(value)
+                except (OSError, OverflowError, ValueError):  # of damaged memory, for example
+                    return str(value)
             case Kind.TEXT if value is not None:
                 return str(value)
             case Kind.NAMES if isinstance(value, tuple | frozenset | set):
@@ -175,6 +178,9 @@ FIELDS: Mapping[str, Field] = {
     "what": Field(_K.TEXT, "What Redis lost."),
     "how": Field(_K.TEXT, "How it came about."),
     "number": Field(_K.COUNT, "How many things the event or the row is about."),
+    "place": Field(_K.TEXT, "Where an entry stands that cannot be read."),
+    "entry": Field(_K.TEXT, "Which entry it is."),
+    "content": Field(_K.TEXT, "What stands there, as far as it is shown."),
     "path": Field(_K.TEXT, "File that the event is about."),
     "kept": Field(_K.TEXT, "Where a file was moved that is not used any more."),
     "seconds": Field(_K.SECONDS, "How long it took, or has taken so far."),
@@ -207,7 +213,7 @@ FIELDS: Mapping[str, Field] = {
     "taken_at": Field(_K.SINCE_EPOCH, "When a sink took the window.", null=True),
     "topic": Field(_K.TEXT, "Topic of Kafka."),
     "brokers": Field(_K.NAMES, "Brokers of Kafka."),
-    "place": Field(_K.TEXT, "Whether Kafka is beside the log or in its place."),
+    "relation": Field(_K.TEXT, "Whether Kafka is beside the log or in its place."),
     # Of a cluster.
     "cluster": Field(_K.TEXT, "Name of the cluster."),
     "policy": Field(_K.TEXT, "Setting `maxmemory-policy` of Redis."),

@@ -146,6 +146,10 @@ def test_values_have_one_form(name: str, value: object, shown: object, text: str
     assert f" {name}={text} said" in log.TextFormatter(colour=False).format(record)
 
 
+def test_a_time_that_no_calendar_has_fails_no_log_line() -> None:
+    assert rendered({"window_start": 2**63}) == {"window_start": str(2**63)}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

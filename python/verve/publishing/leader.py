@@ -300,7 +300,7 @@ class Leader:
                 events.KAFKA_CHOSEN,
                 topic=self._settings.kafka_topic,
                 brokers=self._settings.kafka_brokers or (),
-                place="beside" if both else "in the place of",
+                relation="beside" if both else "in the place of",
             )
 
     def _is_orphan(self) -> bool:
