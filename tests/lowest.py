@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -48,9 +50,18 @@ def pip(python: str | Path, *arguments: str) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
 
 
-def beside(directory: Path) -> Path:
-    """A directory that holds them alone, to be put in front of those that are installed."""
-    pip(sys.executable, "--no-deps", "--target", str(directory), *pins())
+def beside() -> Path:
+    """A directory that holds them alone, to be put in front of those that are installed.
+
+    It is kept in the environment, so that they are fetched once.
+    """
+    digest = hashlib.sha256("\n".join(pins()).encode()).hexdigest()[:16]
+    directory = Path(sys.prefix) / "lowest" / digest
+    if not directory.exists():
+        directory.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory.parent) as made:
+            pip(sys.executable, "--no-deps", "--target", f"{made}/packages", *pins())
+            Path(made, "packages").rename(directory)
     return directory
 
 

@@ -7,6 +7,7 @@ file lies in the state directory; that it cannot be written holds up nothing.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ STALE_SECONDS = 5.0
 LATE_WINDOWS = 3
 """So many windows may wait for Redis before the host counts as behind."""
 
+_WORD = re.compile(r"[a-z-]{1,30}")
 _TOTALS = ("revisions", "degraded_windows", "resent_ids", "disturbances")
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "bool": bool,
@@ -108,6 +110,8 @@ def of(settings: Settings) -> Membership:
         for field in fields(Membership)
         if isinstance(told.get(field.name), _KINDS[str(field.type)])
     }
+    if _WORD.fullmatch(found.get("trouble") or "") is None:
+        found.pop("trouble", None)
     return Membership(**found)
 
 

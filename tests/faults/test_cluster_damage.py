@@ -192,6 +192,18 @@ def test_an_id_among_the_markers_still_counts(
     Redis(server.url, "sets").use(tmp_path, cluster)(test)
 
 
+def test_a_key_of_another_kind_is_told_with_a_hint(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    server.command("SET", Keys(cluster, 60).hosts, "mine")
+
+    async def test(of: HookedClient, _store: Store) -> None:
+        with pytest.raises(StoreError, match=r"WRONGTYPE .*; hint: another program wrote one"):
+            await Fleet(of, Keys(cluster, 60), Card(A, "a", "1")).beat(0, 0, 0, 0)
+
+    Redis(server.url, "sets").use(tmp_path, cluster).with_client(test)
+
+
 class Odd:
     """A client whose Redis answers something else than its scripts give."""
 

@@ -40,10 +40,9 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def pinned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def pinned() -> dict[str, str]:
     """An environment in which Python finds the lowest versions first."""
-    found = lowest.beside(tmp_path_factory.mktemp("lowest"))
-    return {**os.environ, "PYTHONPATH": str(found)}
+    return {**os.environ, "PYTHONPATH": str(lowest.beside())}
 
 
 def test_each_has_a_lowest_version() -> None:

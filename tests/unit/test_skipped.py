@@ -89,6 +89,22 @@ def test_a_damaged_file_tells_nothing(tmp_path: Path, content: bytes) -> None:
     json.dumps(membership.of(made).figures(60), allow_nan=False)
 
 
+def test_a_word_for_a_metric_is_one_that_is_known(tmp_path: Path) -> None:
+    made = rig.settings(
+        tmp_path,
+        sinks="kafka",
+        kafka_brokers="host:9092",
+        redis_url="redis://127.0.0.1:1",
+        cluster="test",
+    )
+    made.state_dir.mkdir()
+    for word, is_known in (("timeout", True), ('x"} 1\n', False), ("", False), (7, False)):
+        for name in ("kafka.json", membership.FILE_NAME):
+            (made.state_dir / name).write_text(json.dumps({"trouble": word}))
+        expected = word if is_known else None
+        assert standing.of(made, "kafka").trouble == membership.of(made).trouble == expected
+
+
 def test_what_is_no_file_is_not_waited_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

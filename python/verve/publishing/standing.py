@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
+from verve.sinks import Trouble
 from verve.told import read_told, remove_left, write_told
 
 from . import ledger
@@ -69,7 +70,7 @@ def of(settings: Settings, sink: str) -> Standing:
     return Standing(
         attempts=attempts if isinstance(attempts, int) else 0,
         error=error if isinstance(error, str) else None,
-        trouble=trouble if isinstance(trouble, str) else None,
+        trouble=trouble if isinstance(trouble, str) and trouble in set(Trouble) else None,
         since=since if isinstance(since, float) else None,
         waiting=waiting,
         lag_seconds=lag,

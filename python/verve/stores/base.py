@@ -50,7 +50,10 @@ def understood(read: Callable[[], T], answer: object) -> T:
         return read()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         shown = ascii(answer)[:_SHOWN]
-        raise StoreError(f"Redis: an answer that makes no sense: `{shown}`") from error
+        raise StoreError(
+            f"Redis: an answer that makes no sense: `{shown}`; "
+            "hint: see what answers at `VERVE_REDIS_URL`, or stands between"
+        ) from error
 
 
 def pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:

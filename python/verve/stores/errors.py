@@ -72,6 +72,8 @@ def told(error: BaseException, address: Address) -> StoreError:
         hint = f"give the user these rights by `ACL SETUSER`: `{rights.needed(address)}`"
     if trouble is Trouble.UNREACHABLE and address.tls and _was_ended(error):
         hint = _ENDED_UNDER_TLS
+    if "WRONGTYPE" in str(error):
+        hint = "another program wrote one of the keys `verve:*`: remove it"
     if hint:
         text += f"; hint: {hint}"
     return StoreError(text, trouble)
