@@ -70,7 +70,7 @@ def _told(url: str, token: str | None, timeout: float) -> dict[str, Any]:
             f"{url}/readyz?verbose", headers=headers, timeout=timeout, trust_env=False
         )
         told = answer.json()["service"]
-        return dict(told) if told["host"] == socket.gethostname() else {}
+        return dict(told) if told["hostname"] == socket.gethostname() else {}
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return {}
 

@@ -88,7 +88,7 @@ async def ready(worker: Worker, request: Request) -> Response:
 def identity(settings: Settings) -> dict[str, object]:
     """What `verve check` needs to know of the service that answers, whatever its own settings."""
     return {
-        "host": socket.gethostname(),
+        "hostname": socket.gethostname(),
         "window_seconds": settings.window,
         "state_dir": str(settings.state_dir),
         "segment": str(settings.segment),
