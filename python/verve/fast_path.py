@@ -124,7 +124,7 @@ def _choose(
         reason = "Granian's access log is on" if logs else "another application is around this one"
         FAST_PATH_UNAVAILABLE.emit(reason=reason)
         return stock
-    worker.fast_path = True
+    worker.counter.set_worker_figure("fast_path", 1)
     FAST_PATH_ON.emit()
     sender = None if worker.callbacks is None else worker.callbacks.sender
     # Its thread takes every request: it must not wait for a log line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -71,7 +72,6 @@ class Worker:
         self.counter: Counter | None = None
         self.access = Access(everyone=False, token=None)
         self.bodies = Bodies(0)
-        self.fast_path = False
         self.draining = False
         self.refused = False
         self.leader: Leader | None = None
@@ -115,7 +115,7 @@ class Worker:
             self._users -= 1
             if self._users > 0:
                 return
-            self.draining = True
+            self._drain()
             self._close()
             log.flush(_LAST_LINES)
 
@@ -170,6 +170,12 @@ class Worker:
         counter, self.shipper = join(settings)
         return counter
 
+    def _drain(self) -> None:
+        self.draining = True
+        if self.counter is not None:
+            with contextlib.suppress(VerveError):
+                self.counter.set_worker_figure("draining", 1)
+
     def _close(self) -> None:
         if self.callbacks is not None:
             self.callbacks.stop()
@@ -185,5 +191,3 @@ class Worker:
             self.counter.close()
             self.counter = None
 
-    def _drain(self) -> None:
-        self.draining = True

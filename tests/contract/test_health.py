@@ -110,7 +110,7 @@ def test_the_page_is_in_the_prometheus_text_format(service: Service) -> None:
             kinds[name] = kinds_word
         else:
             sample = re.fullmatch(
-                r'([a-z_]+)(\{[a-z]+="[a-z ]+"\})? (-?[0-9.]+(e[+-]?[0-9]+)?)', line
+                r'([a-z_]+)(\{[a-z]+="[a-z -]+"\})? (-?[0-9.]+(e[+-]?[0-9]+)?)', line
             )
             assert sample, line
             assert helped[-1] == sample[1]

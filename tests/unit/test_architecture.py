@@ -57,6 +57,7 @@ CORE = {
             "seat",
             "slab",
             "upkeep",
+            "worker",
         },
         {"error", "grammar", "primitives", "segment", "table", "window"},
     ),
@@ -84,7 +85,7 @@ PROTOCOL = {
 
 BINDING = {
     "values": Stage({"answers", "clock", "errors", "ids", "record", "segment"}, set()),
-    "counter": Stage({"accepting", "counter", "store"}, {"values"}),
+    "counter": Stage({"accepting", "counter", "store", "worker"}, {"values"}),
     "callbacks": Stage({"callbacks"}, {"counter", "values"}),
     "fast path": Stage({"fast_path"}, {"callbacks", "counter", "values"}),
     "contents": Stage({"lib"}, {"callbacks", "counter", "fast path", "values"}),

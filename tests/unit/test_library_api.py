@@ -145,6 +145,8 @@ EVERY_CALL: dict[str, Callable[[Counter], object]] = {
     "advance_cursor": lambda c: c.advance_cursor(0, NOW, 1),
     "reject": lambda c: c.reject("id missing"),
     "stats": lambda c: c.stats(),
+    "add_to_worker_figure": lambda c: c.add_to_worker_figure("sent", 1),
+    "set_worker_figure": lambda c: c.set_worker_figure("waiting", 1),
     "accept": lambda c: c.accept("id=1"),
     "accept_batch": lambda c: c.accept_batch("text", b"1"),
     "accept_placed": lambda c: c.accept_placed("id=1"),

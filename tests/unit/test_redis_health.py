@@ -16,6 +16,7 @@ from verve.commands import check
 from verve.http import api, health, metrics
 from verve.http.health import State
 from verve.membership import Membership, Report
+from verve.stores.base import Trouble
 from verve.worker import Worker
 
 if TYPE_CHECKING:
@@ -167,17 +168,25 @@ def test_metrics(host: Rig) -> None:
     assert found["verve_cluster_revisions_total"] == "2"
     assert found["verve_cluster_degraded_windows_total"] == "1"
     assert found["verve_cluster_resent_ids_total"] == "9"
-    assert not any("redis_failing" in name for name in found)
+    troubles = {name: value for name, value in found.items() if "redis_failing" in name}
+    assert len(troubles) == len(Trouble)
+    assert set(troubles.values()) == {"0"}
     host.say(AWAY)
     found = host.metrics()
     assert found["verve_redis_up"] == "0"
     assert found['verve_redis_failing{trouble="timeout"}'] == "1"
+    assert sum(value == "1" for name, value in found.items() if "redis_failing" in name) == 1
+    host.say(replace(AWAY, trouble='no "kind"'))
+    found = host.metrics()
+    assert found.keys() >= troubles.keys()
+    assert found['verve_redis_failing{trouble="other"}'] == "1"
+    assert not any("kind" in name for name in found)
     assert found["verve_redis_failed_attempts"] == "4"
 
 
 def test_no_skew_is_told_before_it_was_seen(host: Rig) -> None:
     host.say(Membership(term=1))
-    assert "verve_cluster_skew_seconds" not in host.metrics()
+    assert host.metrics()["verve_cluster_skew_seconds"] == "NaN"
 
 
 def test_the_running_count_is_that_of_the_cluster(

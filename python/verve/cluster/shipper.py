@@ -47,6 +47,7 @@ SOON = 0.01
 """Seconds between two looks for ids, and after one that found as many as go at once."""
 STOP_SECONDS = 1.0
 """That the last ids may take when the service stops, and the connections to be closed after."""
+_TOTALS = ("sent", "left_out", "failed_batches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Shipper:
         self._backoff = Backoff(longest=1.0)
         self._sent = self._batches = self._failures = 0
         self._error: str | None = None
+        self._told = (0, 0, 0)
 
     def start(self) -> None:
         """Have new ids kept, and start the thread."""
@@ -166,10 +168,21 @@ class Shipper:
         while True:
             is_last = self._over.is_set()
             found = await self._turn(store)
+            self._tell()
             if is_last and (not found or self._backoff.attempts):
                 return
             if not is_last:
                 await self._rest(running, LINGER if found < AT_ONCE else SOON)
+
+    def _tell(self) -> None:
+        """Say in the segment how it does: any worker is asked for all of them."""
+        state = self.state()
+        told = (state.sent, state.left_out, state.failures)
+        for name, now, before in zip(_TOTALS, told, self._told, strict=True):
+            if now != before:
+                self._counter.add_to_worker_figure(name, now - before)
+        self._told = told
+        self._counter.set_worker_figure("waiting", state.waiting)
 
     async def _rest(self, running: _Running, pause: float) -> None:
         """Let ids gather; who waits for an answer is not kept waiting, unless Redis is away."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from .metric import Kind, Metric
+from verve.stores.base import Trouble
+
+from .metric import Kind, Metric, by_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +29,10 @@ def _told(read: Callable[[Membership], Value]) -> Callable[[Sample], Value]:
 
 
 def _sending(name: str) -> Callable[[Sample], Value]:
-    """How this worker sends its new ids."""
+    """How all workers send their new ids."""
 
     def find(sample: Sample) -> Value:
-        value: Value = None if sample.sending is None else getattr(sample.sending, name)
-        return value
+        return None if sample.cluster is None else sample.stats["workers"][name]
 
     return find
 
@@ -45,8 +47,8 @@ CLUSTER_METRICS = (
     Metric(
         "verve_redis_failing",
         _GAUGE,
-        "1 for what keeps Redis from answering the leader, in one word; else absent.",
-        _told(lambda told: {told.trouble: 1} if told.trouble else {}),
+        "1 for what keeps Redis from answering the leader, in one word; else 0.",
+        _told(lambda told: by_trouble(Trouble, told.trouble)),
         "trouble",
     ),
     Metric(
@@ -64,8 +66,8 @@ CLUSTER_METRICS = (
     Metric(
         "verve_cluster_skew_seconds",
         _GAUGE,
-        "By how much the wall clock of this host is ahead of Redis's time.",
-        _told(lambda told: told.skew_seconds),
+        "By how much the wall clock of this host is ahead of Redis's time; NaN before it was seen.",
+        _told(lambda told: math.nan if told.skew_seconds is None else told.skew_seconds),
     ),
     Metric(
         "verve_cluster_unsent_windows",
@@ -112,25 +114,25 @@ CLUSTER_METRICS = (
     Metric(
         "verve_worker_sent_ids_total",
         _COUNTER,
-        "New ids of this worker that Redis has acknowledged.",
+        "New ids of all workers that Redis has acknowledged.",
         _sending("sent"),
     ),
     Metric(
         "verve_worker_waiting_ids",
         _GAUGE,
-        "New ids of this worker that wait to be sent to Redis.",
+        "New ids of all workers that wait to be sent to Redis.",
         _sending("waiting"),
     ),
     Metric(
         "verve_worker_left_out_ids_total",
         _COUNTER,
-        "New ids of this worker that wait for the closing of their window, since too many waited.",
+        "New ids of all workers that wait for the closing of their window, since too many waited.",
         _sending("left_out"),
     ),
     Metric(
         "verve_worker_failed_batches_total",
         _COUNTER,
-        "Batches of new ids of this worker that Redis did not acknowledge at once.",
-        _sending("failures"),
+        "Batches of new ids of all workers that Redis did not acknowledge at once.",
+        _sending("failed_batches"),
     ),
 )

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from verve._verve import CallbackFigures, Counter, Stats
-    from verve.cluster.shipper import ShipperState
     from verve.config import Settings
     from verve.membership import Membership
     from verve.publishing.standing import Standing
@@ -43,7 +42,6 @@ class Sample:
     kafka: Standing
     callbacks: CallbackFigures
     cluster: Membership | None
-    sending: ShipperState | None
 
     @classmethod
     def take(cls, worker: Worker, counter: Counter) -> Sample:
@@ -58,7 +56,6 @@ class Sample:
             _standing(settings, KAFKA),
             callback_figures(counter),
             membership.of(settings) if settings and joins else None,
-            None if worker.shipper is None else worker.shipper.state(),
         )
 
 
@@ -87,3 +84,11 @@ def stat(name: str) -> Callable[[Sample], Value]:
         return value
 
     return read
+
+
+def by_trouble(kinds: type[StrEnum], trouble: str | None) -> Value:
+    """1 for the kind of trouble that there is, 0 for the others; an unknown one is `other`."""
+    known = {str(kind): 0 for kind in kinds}
+    if trouble:
+        known[trouble if trouble in known else "other"] = 1
+    return known

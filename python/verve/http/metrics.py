@@ -1,22 +1,25 @@
 """`/metrics` in the Prometheus text format: one table, which also makes its docs.
 
-The figures come from the segment, so any worker answers for the whole host; only what is said to
-be of "this worker" is its own.
+The figures come from the segment and from the leader's files, so that any worker answers for the
+whole host: behind one port, each scrape may reach another one. The values of a label are a closed
+list, and all of them are there in each scrape.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from verve import losses
 from verve._verve import VerveError
 from verve.publishing import ledger
+from verve.sinks.base import Trouble
 
 from .api import unusable
 from .cluster_metrics import CLUSTER_METRICS
 from .exchange import Response
-from .metric import Kind, Metric, Sample, stat
+from .metric import Kind, Metric, Sample, by_trouble, stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,6 +71,10 @@ def _lost_lines(sample: Sample) -> Value:
     return None if settings is None else losses.read(settings.state_dir)
 
 
+def _workers(name: str) -> Callable[[Sample], Value]:
+    return lambda sample: sample.stats["workers"][name]
+
+
 _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
 
 METRICS = (
@@ -92,6 +99,12 @@ METRICS = (
         "Requests answered `failed`, by reason.",
         stat("rejected"),
         "reason",
+    ),
+    Metric(
+        "verve_errors_total",
+        _COUNTER,
+        "Requests of any path answered 500: a fault of the service, which its log tells.",
+        _workers("errors"),
     ),
     Metric("verve_batches_total", _COUNTER, "Batches accepted.", stat("batches_total")),
     Metric(
@@ -140,8 +153,8 @@ METRICS = (
     Metric(
         "verve_log_failing",
         _GAUGE,
-        "1 for what made the last attempt to log a window fail, in one word; else absent.",
-        lambda sample: {sample.log.trouble: 1} if sample.log.trouble else {},
+        "1 for what made the last attempt to log a window fail, in one word; else 0.",
+        lambda sample: by_trouble(Trouble, sample.log.trouble),
         "trouble",
     ),
     Metric(
@@ -172,8 +185,8 @@ METRICS = (
     Metric(
         "verve_kafka_failing",
         _GAUGE,
-        "1 for what made the last attempt to deliver to Kafka fail, in one word; else absent.",
-        lambda sample: {sample.kafka.trouble: 1} if sample.kafka.trouble else {},
+        "1 for what made the last attempt to deliver to Kafka fail, in one word; else 0.",
+        lambda sample: by_trouble(Trouble, sample.kafka.trouble),
         "trouble",
     ),
     *CLUSTER_METRICS,
@@ -250,14 +263,14 @@ METRICS = (
     Metric(
         "verve_fast_path",
         _GAUGE,
-        "1 if this worker answers accepts without the event loop.",
-        lambda sample: sample.worker.fast_path,
+        "Workers that answer accepts without the event loop.",
+        _workers("fast_path"),
     ),
     Metric(
         "verve_draining",
         _GAUGE,
-        "1 if this worker is on its way out.",
-        lambda sample: sample.worker.draining,
+        "Workers that are on their way out.",
+        _workers("draining"),
     ),
 )
 
@@ -291,6 +304,8 @@ def _lines(metric: Metric, sample: Sample) -> Iterator[str]:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,13 +50,24 @@ async def answer(worker: Worker, request: Request) -> Response:
         return await _answer(worker, request, path)
     except VerveError as error:
         if path == ACCEPT:
-            return accept.failed(503, "segment unusable")
+            return _failed(worker, 503, "segment unusable")
         return api.unusable(str(error))
     except Exception:  # noqa: BLE001 - the server would show its own page
         logger.exception("a request could not be answered: `%s`", path)
+        with contextlib.suppress(Exception):
+            if worker.counter is not None:
+                worker.counter.add_to_worker_figure("errors")
         if path == ACCEPT:
-            return accept.failed(500, "internal")
+            return _failed(worker, 500, "internal")
         return json_error(500, "this could not be answered", "the log of the service says why")
+
+
+def _failed(worker: Worker, status: int, reason: str) -> Response:
+    """A refusal that is counted if that can be done."""
+    with contextlib.suppress(Exception):
+        if worker.counter is not None:
+            worker.counter.reject(reason)
+    return accept.failed(status, reason)
 
 
 async def _answer(worker: Worker, request: Request, path: str) -> Response:

@@ -4,11 +4,12 @@ use crate::counter::Counter;
 use crate::layout::SINKS;
 use crate::primitive::Ordering;
 use crate::window::{ARENAS, State};
+use crate::worker::{self, WorkerFigures};
 
 /// The state of a segment and all that was counted in it, over all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
-    /// Accepted ids, duplicates included.
+    /// Accepted ids, duplicates included. Never falls, as the next two.
     pub requests: u64,
     /// New ids.
     pub new: u64,
@@ -36,6 +37,8 @@ pub struct Stats {
     pub max_ids: u64,
     /// The segment's random identity.
     pub identity: u64,
+    /// What the workers of the service told, by [`crate::WorkerFigure`].
+    pub workers: WorkerFigures,
 }
 
 impl Counter {
@@ -79,9 +82,17 @@ impl Counter {
                 stats.late += counts.late.load(Ordering::Relaxed);
             }
             let process = slot.process.load(Ordering::Relaxed) as u32;
-            if process != 0 && seat.is_alive(index) {
+            let alive = process != 0 && seat.is_alive(index);
+            if alive {
                 stats.processes.push(process);
             }
+            worker::add_up(slot, alive, &mut stats.workers);
+        }
+        // Counts on their way from an arena to the totals of before are in neither for a moment.
+        let sums = [&mut stats.requests, &mut stats.new, &mut stats.late];
+        for (sum, total) in sums.into_iter().zip(&header.totals) {
+            // Relaxed: a figure; the largest wins, whoever writes it.
+            *sum = (*sum).max(total.fetch_max(*sum, Ordering::Relaxed));
         }
         debug_assert_eq!(stats.arenas.iter().sum::<usize>(), ARENAS);
         Ok(stats)

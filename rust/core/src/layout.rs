@@ -27,6 +27,10 @@ pub const FORMAT: u32 = 4;
 pub const SLOTS: usize = 256;
 /// Kinds of refusals that are counted.
 pub const REFUSALS: usize = 32;
+/// Totals that never seem to fall.
+pub const TOTALS: usize = 3;
+/// Figures that a worker of the service may tell.
+pub const WORKER_FIGURES: usize = 8;
 /// Sinks that may keep a cursor in the segment.
 pub const SINKS: usize = 8;
 /// Windows whose counts in the whole cluster are kept.
@@ -75,7 +79,10 @@ pub struct Header {
     pub state_directory: [u8; NAME],
     /// The boot that the clock offset belongs to.
     pub boot: AtomicU64,
-    spare: [u64; 8],
+    /// The largest sums that were seen of accepted, new and late ids: a reader that meets an arena
+    /// while it is zeroed sees less.
+    pub totals: [AtomicU64; TOTALS],
+    spare: [u64; 5],
 
     /// The current word; see [`crate::window`].
     pub current: Lone<AtomicU64>,
@@ -152,7 +159,9 @@ pub struct WriterSlot {
     pub new_before: AtomicU64,
     /// Late ids, likewise.
     pub late_before: AtomicU64,
-    spare_after: [u64; 13],
+    /// What the owner tells of itself; see [`crate::WorkerFigure`].
+    pub worker: [AtomicU64; WORKER_FIGURES],
+    spare_after: [u64; 5],
 }
 
 /// All that has storage from the start.

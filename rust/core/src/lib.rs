@@ -111,6 +111,8 @@ pub mod turn;
 #[cfg(not(loom))]
 mod upkeep;
 pub mod window;
+#[cfg(not(loom))]
+mod worker;
 
 #[cfg(not(loom))]
 pub use self::{
@@ -131,4 +133,5 @@ pub use self::{
     segment::Identity,
     shard::{Group, SHARDS, shard_of},
     slab::Owner,
+    worker::{WorkerFigure, WorkerFigures},
 };

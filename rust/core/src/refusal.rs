@@ -95,6 +95,8 @@ refusals! {
     BodyInvalid = 400 "body invalid",
     /// A batch names `id` or `endpoint` in its query.
     QueryInBatch = 400 "query in batch",
+    /// A fault of the service itself.
+    Internal = 500 "internal",
 }
 
 impl fmt::Display for Refusal {
@@ -128,6 +130,6 @@ mod tests {
     #[test]
     fn every_status_is_an_error() {
         let statuses: HashSet<_> = Refusal::ALL.into_iter().map(Refusal::status).collect();
-        assert_eq!(statuses, HashSet::from([400, 405, 408, 413, 415, 503]));
+        assert_eq!(statuses, HashSet::from([400, 405, 408, 413, 415, 500, 503]));
     }
 }

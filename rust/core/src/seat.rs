@@ -11,6 +11,7 @@ use crate::primitive::{AtomicU64, Ordering};
 use crate::segment::Segment;
 use crate::table::{ArenaHeader, UNCERTAIN};
 use crate::window::{ARENAS, Word};
+use crate::worker;
 
 /// One attachment of one process.
 #[derive(Debug)]
@@ -138,5 +139,6 @@ fn bury(slot: &WriterSlot, arenas: &[ArenaHeader]) {
         }
     }
     slot.announced.bury();
+    worker::forget(slot);
     slot.process.store(0, Ordering::Relaxed);
 }

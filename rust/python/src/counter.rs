@@ -15,6 +15,7 @@ use crate::errors;
 use crate::ids;
 use crate::record::WindowRecord;
 use crate::segment::Keeper;
+use crate::worker;
 
 /// Ids that are counted between two looks at the signals: some 30 ms.
 const PIECE: usize = 1 << 20;
@@ -367,6 +368,7 @@ impl Counter {
         dict.set_item("clock_distrusted", u8::from(stats.distrusted))?;
         dict.set_item("max_ids", stats.max_ids)?;
         dict.set_item("identity", format!("{:016x}", stats.identity))?;
+        dict.set_item("workers", worker::figures(py, &stats.workers)?)?;
         Ok(dict)
     }
 }

@@ -13,6 +13,7 @@ mod ids;
 mod record;
 mod segment;
 mod store;
+mod worker;
 
 /// The compiled half of the package `verve`.
 #[pymodule(gil_used = false)]
