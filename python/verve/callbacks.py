@@ -105,15 +105,16 @@ class CallbackDesk:
         """Send what is due, for as long as the settings say; what is left waits in the segment."""
         self.sender.stop(self._patience)
         self._over.set()
+        # What the thread tells last it also notes in a file, which may take any time.
         deadline = time.monotonic() + STOP_SECONDS
         self._thread.join(STOP_SECONDS - _FLUSH_SECONDS)
-        self._tell(last=True)
         self._notices.flush(deadline - time.monotonic())
         self.sender.close()
 
     def _run(self) -> None:
         while not self._over.wait(_EVERY):
             self._tell(last=False)
+        self._tell(last=True)
 
     def _tell(self, *, last: bool) -> None:
         reports, left_out = self.sender.drain()

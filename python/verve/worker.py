@@ -16,6 +16,8 @@ from .callbacks import CallbackDesk
 from .config.choices import Ack
 from .http.access import Access
 from .http.bodies import Bodies
+from .http.disk import DiskThreads
+from .http.facts import Watch
 from .log import Event
 from .publishing.leader import Leader
 from .termination import Termination
@@ -33,6 +35,8 @@ NO_THREAD = "can't start new thread"
 WORKER_REFUSED = Event("worker.refused", logging.ERROR, "Verve cannot start: {error}", ("error",))
 _LAST_LINES = 0.5
 """Seconds that the last lines get to be written."""
+_READERS = 4
+"""Threads that read the history."""
 ACCESS_RULE = Event("access.rule", logging.INFO, "Metrics and history are {rule}", ("rule",))
 
 
@@ -72,6 +76,8 @@ class Worker:
         self.counter: Counter | None = None
         self.access = Access(everyone=False, token=None)
         self.bodies = Bodies(0)
+        self.watch = Watch(self)
+        self.history = DiskThreads("verve-history", most=_READERS)
         self.draining = False
         self.refused = False
         self.leader: Leader | None = None
@@ -190,4 +196,3 @@ class Worker:
         if self.counter is not None:
             self.counter.close()
             self.counter = None
-

@@ -16,7 +16,7 @@ from verve.http import metrics
 if TYPE_CHECKING:
     from tests.conftest import Serve
 
-PARTS = {"process", "segment", "arenas", "leader", "ledger", "log", "clock"}
+PARTS = {"process", "segment", "arenas", "leader", "ledger", "files", "log", "clock"}
 
 
 def test_a_healthy_service(service: Service) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
 from verve.http.access import Access, Rule
+
+if TYPE_CHECKING:
+    from verve.http.exchange import Grow
 
 
 @dataclass
@@ -29,9 +33,9 @@ class Asked:
         """Host headers."""
         return self.host
 
-    async def body(self, limit: int) -> bytes:
+    async def body(self, limit: int, grow: Grow) -> bytes:
         """None."""
-        raise NotImplementedError(limit)
+        raise NotImplementedError(limit, grow)
 
 
 LOOPBACK = Access(everyone=False, token=None)

@@ -9,6 +9,7 @@ import pytest
 
 from verve._verve import names_single
 from verve.http import asgi
+from verve.http.bodies import Bodies
 from verve.http.exchange import BodyTooLargeError, gather
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ class Chunks:
 
 @pytest.mark.parametrize("sizes", [(), (0,), (10,), (3, 0, 7), (1,) * 10])
 def test_a_body_within_the_limit_is_kept(sizes: tuple[int, ...]) -> None:
-    assert asyncio.run(gather(Chunks(*sizes)(), 10)) == bytes(sum(sizes))
+    with Bodies(10).held() as held:
+        assert asyncio.run(gather(Chunks(*sizes)(), 10, held.grow)) == bytes(sum(sizes))
+        assert held.size == held.received == sum(sizes)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +52,10 @@ def test_a_body_within_the_limit_is_kept(sizes: tuple[int, ...]) -> None:
 )
 def test_a_longer_one_is_dropped_and_soon_no_more_read(sizes: tuple[int, ...], given: int) -> None:
     chunks = Chunks(*sizes)
-    with pytest.raises(BodyTooLargeError):
-        asyncio.run(gather(chunks(), 10))
+    with Bodies(10).held() as held:
+        with pytest.raises(BodyTooLargeError):
+            asyncio.run(gather(chunks(), 10, held.grow))
+        assert (held.size, held.received) == (0, given)
     assert chunks.given == given
 
 

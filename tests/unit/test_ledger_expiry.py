@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit import rig
 from tests.unit.test_drain import Office
-from verve.http import metrics
+from verve.http import facts, metrics
 from verve.notices import Notices
 from verve.publishing import ledger, ledger_expiry
 from verve.publishing.drain import Losses
@@ -176,7 +176,7 @@ def test_what_was_dropped_is_told_and_shown(
     total = sum(ledger.dropped(ledger.path_of(office.settings)).values())
     worker = Worker()
     worker.settings = office.settings
-    page = metrics.render(worker, office.counter)
+    page = metrics.render(worker, office.counter, facts.read(worker))
     assert f'verve_ledger_dropped_windows_total{{sink="kafka"}} {total}' in page
     assert 'verve_ledger_dropped_windows_total{sink="log"} 0' in page
     assert total == fields["number"] >= 2

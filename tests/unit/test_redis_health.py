@@ -13,7 +13,7 @@ import pytest
 from tests.unit import rig
 from verve import membership
 from verve.commands import check
-from verve.http import api, health, metrics
+from verve.http import api, facts, health, metrics
 from verve.http.health import State
 from verve.membership import Membership, Report
 from verve.stores.base import Trouble
@@ -50,12 +50,14 @@ class Rig:
 
     def part(self) -> health.Part:
         """Readiness."""
-        (found,) = [part for part in health.examine(self.worker) if part.name == "redis"]
+        parts = health.examine(self.worker, facts.read(self.worker))
+        (found,) = [part for part in parts if part.name == "redis"]
         return found
 
     def metrics(self) -> dict[str, str]:
         """The samples, by name and label."""
-        lines = metrics.render(self.worker, self.counter).splitlines()
+        page = metrics.render(self.worker, self.counter, facts.read(self.worker))
+        lines = page.splitlines()
         return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
     def current(self) -> dict[str, Any]:
@@ -152,7 +154,9 @@ def test_a_leader_that_hangs_is_noticed(host: Rig, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_host_by_itself_says_nothing_of_redis(single: Rig) -> None:
-    assert "redis" not in {part.name for part in health.examine(single.worker)}
+    assert "redis" not in {
+        part.name for part in health.examine(single.worker, facts.read(single.worker))
+    }
     names = {name.partition("{")[0] for name in single.metrics()}
     assert not {name for name in names if "redis" in name or "cluster" in name}
     assert single.current().keys().isdisjoint({"host_unique", "cluster_age_seconds"})

@@ -15,13 +15,14 @@ import pytest
 from verve import Counter
 from verve.config import load
 from verve.http import health, routes
+from verve.http.facts import Facts
 from verve.http.health import State
 from verve.worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from verve.http.exchange import Response
+    from verve.http.exchange import Grow, Response
 
 
 @dataclass
@@ -43,9 +44,10 @@ class Asked:
         """Host headers."""
         return ["localhost"]
 
-    async def body(self, limit: int) -> bytes:
+    async def body(self, limit: int, grow: Grow) -> bytes:
         """The body."""
         assert limit
+        grow(len(self.content))
         return self.content
 
 
@@ -124,7 +126,7 @@ def test_readiness(
     worker = Worker()
     worker.counter = figures  # type: ignore[assignment]
     monkeypatch.setattr(worker, "segment_in_place", lambda: True)
-    states = {part.name: part.state for part in health.examine(worker)}
+    states = {part.name: part.state for part in health.examine(worker, Facts())}
     assert {name: found for name, found in states.items() if found is not State.OK} == (
         {} if bad is None else {bad: state}
     )

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+import time
+from typing import TYPE_CHECKING, TypeVar
 
 from verve._verve import names_single, shard_of
 
 from .bodies import BodiesFullError
-from .exchange import BodyBrokenError, BodyTooLargeError, Response, declared_length
+from .exchange import (
+    BodyBrokenError,
+    BodyTooLargeError,
+    Response,
+    declared_length,
+    in_time,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from verve._verve import Counter
     from verve.worker import Worker
 
+    from .bodies import Held
     from .exchange import Headers, Request
 
     _Answer = tuple[int, Headers, bytes]
@@ -36,6 +44,8 @@ KINDS = {
 """The content types of a batch, with what the counter calls them."""
 BODY_SECONDS = 30.0
 """That a client may take to send a batch."""
+PAUSE_SECONDS = 10.0
+"""That it may send nothing of it meanwhile."""
 CONFIRM_SECONDS = 2.0
 """That the store may take to acknowledge an id."""
 
@@ -147,23 +157,26 @@ async def _body(worker: Worker, request: Request, use: Callable[[bytes], T]) -> 
     # Who waits for leave to send has sent nothing yet, and who sends far too much is cut off.
     if declared is not None and declared > limit and (_waits(request) or declared > limit * 2):
         raise BodyTooLargeError
-    with worker.bodies.room(limit if declared is None else min(declared, limit)):
-        body = await in_time(request.body(limit), BODY_SECONDS)
+    with worker.bodies.held() as held:
+        body = await _received(request, limit, held)
+        # Nothing else that may wait uses this pool.
         return await asyncio.to_thread(use, body)
 
 
-async def in_time(work: Coroutine[Any, Any, T] | asyncio.Future[T], seconds: float) -> T:
-    """What `work` gives. Raises `TimeoutError` if it takes longer.
-
-    A task of its own: `asyncio.timeout` cancels the current one, and under Granian's
-    `--task-impl rust` there is none.
-    """
-    task = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done:
-        task.cancel()
-        raise TimeoutError
-    return task.result()
+async def _received(request: Request, limit: int, held: Held) -> bytes:
+    """The body. Raises `TimeoutError` if it takes too long, or pauses for too long."""
+    reading = asyncio.ensure_future(request.body(limit, held.grow))
+    end = time.monotonic() + BODY_SECONDS
+    while True:
+        before = held.received
+        # In a task of its own, as `in_time`.
+        left = min(PAUSE_SECONDS, end - time.monotonic())
+        done, _ = await asyncio.wait({reading}, timeout=max(0.0, left))
+        if done:
+            return reading.result()
+        if held.received == before or time.monotonic() >= end:
+            reading.cancel()
+            raise TimeoutError
 
 
 def _waits(request: Request) -> bool:

@@ -10,17 +10,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from verve import membership
+from verve.membership import seconds_since
 from verve.publishing import ledger
 from verve.publishing.feed import own_count
 from verve.publishing.ledger import LedgerError
 from verve.window import Window, rfc3339
 
-from .exchange import json_error, json_object
+from .exchange import in_time, json_error, json_object
 
 if TYPE_CHECKING:
     from verve._verve import Counter, WindowRecord
     from verve.config import Settings
+    from verve.membership import Membership
     from verve.worker import Worker
 
     from .exchange import Request, Response
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 60
 LARGEST_LIMIT = 10_080
 """A week of minutes."""
+HISTORY_SECONDS = 10.0
+"""That the ledger may take."""
 
 _PARAMETERS = ("limit", "since", "until")
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -49,18 +52,20 @@ class BadParameterError(Exception):
 
 async def current(worker: Worker, _request: Request) -> Response:
     """The running figures of the current window."""
-    counter, settings = worker.counter, worker.settings
-    if counter is None or settings is None:
+    counter = worker.counter
+    if counter is None or worker.settings is None:
         return unusable("the segment could not be attached")
-    return json_object(200, await asyncio.to_thread(_current, counter, settings))
+    facts = await worker.watch.facts()
+    return json_object(200, await asyncio.to_thread(running, counter, facts.cluster))
 
 
-def _current(counter: Counter, settings: Settings) -> dict[str, object]:
+def running(counter: Counter, cluster: Membership | None) -> dict[str, object]:
+    """The figures of the current window."""
     record = counter.current()
     return {
         "window_start": rfc3339(record.window_start),
         "window_seconds": record.window_seconds,
-        **_unique(counter, settings, record),
+        **_unique(counter, cluster, record),
         "requests": record.requests,
         "duplicates": record.duplicates,
         "late": record.late,
@@ -68,15 +73,17 @@ def _current(counter: Counter, settings: Settings) -> dict[str, object]:
     }
 
 
-def _unique(counter: Counter, settings: Settings, record: WindowRecord) -> dict[str, object]:
+def _unique(
+    counter: Counter, cluster: Membership | None, record: WindowRecord
+) -> dict[str, object]:
     """The count, in a cluster that of all hosts, which the leader reads from Redis twice a second.
 
     `cluster_age_seconds` says how old it is at the most; null when there is none of this window.
     """
-    if settings.redis_url is None:
+    if cluster is None:
         return {"unique": record.unique}
     known = counter.cluster_count(record.window_start)
-    age = membership.seconds_since(membership.of(settings).counted)
+    age = seconds_since(cluster.counted)
     return {
         "unique": max(record.unique, known or 0),
         "host_unique": record.unique,
@@ -93,7 +100,12 @@ async def windows(worker: Worker, request: Request) -> Response:
         limit, since, until = count(given), moment(given, "since"), moment(given, "until")
     except BadParameterError as error:
         return json_error(400, str(error), error.hint)
-    found = await asyncio.to_thread(_windows, worker.counter, worker.settings, limit, since, until)
+    counter, settings = worker.counter, worker.settings
+    look = worker.history.submit(lambda: _windows(counter, settings, limit, since, until))
+    try:
+        found = await in_time(asyncio.wrap_future(look), HISTORY_SECONDS)
+    except TimeoutError:
+        return unusable("the ledger does not answer; hint: look at the disk of `VERVE_STATE_DIR`")
     return json_object(200, found)
 
 

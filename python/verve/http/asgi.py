@@ -10,7 +10,7 @@ from .exchange import BodyBrokenError, declared_length, gather
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 
-    from .exchange import Response
+    from .exchange import Grow, Response
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -48,9 +48,9 @@ class ASGIRequest:
         """Host headers; the server makes one of HTTP/2's authority."""
         return self.header("host")
 
-    async def body(self, limit: int) -> bytes:
+    async def body(self, limit: int, grow: Grow) -> bytes:
         """The whole body."""
-        body = await gather(self._chunks(), limit)
+        body = await gather(self._chunks(), limit, grow)
         declared = declared_length(self)
         if declared is not None and declared != len(body):
             raise BodyBrokenError

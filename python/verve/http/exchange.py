@@ -5,16 +5,25 @@ The routes know nothing but this page; `rsgi.py` and `asgi.py` translate it for 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Mapping
 
+T = TypeVar("T")
 Headers = list[tuple[str, str]]
 """Names in lower case with their values, in order."""
+
+
+class Grow(Protocol):
+    """Hears of the bytes of a body."""
+
+    def __call__(self, size: int, *, keep: bool = True) -> None:
+        """`size` bytes came. Without `keep` they, and all before, are dropped."""
 
 
 class Request(Protocol):
@@ -48,8 +57,8 @@ class Request(Protocol):
         """Every name by which the client called this server: Host headers and the target's."""
         ...
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body.
+    async def body(self, limit: int, grow: Grow) -> bytes:
+        """The whole body; `grow` hears of its bytes as they arrive, and what it raises ends it.
 
         Raises `BodyTooLargeError` when it is longer than `limit` bytes, `BodyBrokenError` when it
         ended before its end.
@@ -102,7 +111,7 @@ def declared_length(request: Request) -> int | None:
     return None
 
 
-async def gather(chunks: AsyncGenerator[bytes, None], limit: int) -> bytes:
+async def gather(chunks: AsyncGenerator[bytes, None], limit: int, grow: Grow) -> bytes:
     """Join the chunks of a body of at most `limit` bytes, and never hold more than that.
 
     Of a longer one, as much again is read and dropped before `BodyTooLargeError` is raised: most
@@ -113,6 +122,7 @@ async def gather(chunks: AsyncGenerator[bytes, None], limit: int) -> bytes:
     async with aclosing(chunks):
         async for chunk in chunks:
             received += len(chunk)
+            grow(len(chunk), keep=received <= limit)
             if received <= limit:
                 kept += chunk
                 continue
@@ -122,6 +132,20 @@ async def gather(chunks: AsyncGenerator[bytes, None], limit: int) -> bytes:
     if received > limit:
         raise BodyTooLargeError
     return bytes(kept)
+
+
+async def in_time(work: Coroutine[Any, Any, T] | asyncio.Future[T], seconds: float) -> T:
+    """What `work` gives. Raises `TimeoutError` if it takes longer.
+
+    A task of its own: `asyncio.timeout` cancels the current one, and under Granian's
+    `--task-impl rust` there is none.
+    """
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        task.cancel()
+        raise TimeoutError
+    return task.result()
 
 
 _TEXT = ("content-type", "text/plain; charset=utf-8")

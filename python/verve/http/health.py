@@ -7,16 +7,13 @@ What only delays reports is named as degraded, and stays ready.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from verve import membership
 from verve._verve import VerveError
-from verve.publishing import standing
 from verve.publishing.drain import LOG
 from verve.sinks import KAFKA
 
@@ -27,10 +24,12 @@ if TYPE_CHECKING:
 
     from verve._verve import Counter
     from verve.config import Settings
+    from verve.membership import Membership
     from verve.publishing.standing import Standing
     from verve.worker import Worker
 
     from .exchange import Request, Response
+    from .facts import Facts
 
 LATE_WINDOWS = 3
 """So many windows may wait for the ledger before it counts as degraded."""
@@ -68,8 +67,7 @@ async def live(_worker: Worker, _request: Request) -> Response:
 
 async def ready(worker: Worker, request: Request) -> Response:
     """`/readyz`, and the parts one by one with `?verbose`."""
-    # In a thread: it may look into files.
-    parts = await asyncio.to_thread(lambda: list(examine(worker)))
+    parts = list(examine(worker, await worker.watch.facts()))
     failed = [part for part in parts if part.state is State.FAILED]
     degraded = [part for part in parts if part.state is State.DEGRADED]
     status = 503 if failed else 200
@@ -98,7 +96,7 @@ def identity(settings: Settings) -> dict[str, object]:
     }
 
 
-def examine(worker: Worker) -> Iterator[Part]:
+def examine(worker: Worker, facts: Facts) -> Iterator[Part]:
     """Look at every part."""
     yield _part("process", worker.draining, "draining")
     counter = worker.counter
@@ -106,16 +104,16 @@ def examine(worker: Worker) -> Iterator[Part]:
         yield Part("segment", State.FAILED, "segment unusable")
         return
     try:
-        yield from _segment(worker, counter)
+        yield from _segment(worker, counter, facts)
     except VerveError:
         yield Part("segment", State.FAILED, "segment unusable")
 
 
-def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
+def _segment(worker: Worker, counter: Counter, facts: Facts) -> Iterator[Part]:
     stats = counter.stats()
     leader = counter.leader()
     # Those who start later join the others in it, so the host counts on as one.
-    is_lost = not worker.segment_in_place()
+    is_lost = not facts.segment_in_place
     yield _part("segment", is_lost, "segment file removed", State.DEGRADED)
     yield _part("arenas", not stats["arenas"]["free"], "no arena free")
     yield _part("leader", leader is None or not leader[-1], "no leader")
@@ -124,42 +122,37 @@ def _segment(worker: Worker, counter: Counter) -> Iterator[Part]:
         late = publishing.ledger_lag > LATE_WINDOWS * counter.window
         behind = late or publishing.ledger_error is not None
         yield _part("ledger", behind, "ledger behind", State.DEGRADED)
-    yield from _log(worker)
-    yield from _kafka(worker)
-    yield from _redis(worker, 0 if leader is None else leader[0])
+    yield _part("files", facts.is_stale, "files do not answer", State.DEGRADED)
+    yield from _log(worker, counter, facts)
+    if (kafka := facts.sinks.get(KAFKA)) is not None:
+        yield _sink(KAFKA, kafka, counter.window)
+    yield from _redis(worker, facts.cluster, 0 if leader is None else leader[0])
     distrusted = bool(stats["clock_distrusted"])
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
 
 
-def _log(worker: Worker) -> Iterator[Part]:
+def _log(worker: Worker, counter: Counter, facts: Facts) -> Iterator[Part]:
     """A log that takes no windows: nobody reads standard error, or its disk is full."""
-    settings = worker.settings
-    if settings is None or worker.leader is None or LOG not in settings.sinks:
+    found = facts.sinks.get(LOG)
+    if found is None or worker.leader is None:
         return
     # The segment tells how far it is, also while the ledger cannot.
     lag = worker.leader.state().log_lag
-    found = replace(standing.of(settings, LOG), lag_seconds=lag, waiting=lag // settings.window)
-    yield _sink(LOG, found, settings)
+    found = replace(found, lag_seconds=lag, waiting=lag // counter.window)
+    yield _sink(LOG, found, counter.window)
 
 
-def _kafka(worker: Worker) -> Iterator[Part]:
-    settings = worker.settings
-    if settings is not None and KAFKA in settings.sinks:
-        yield _sink(KAFKA, standing.of(settings, KAFKA), settings)
-
-
-def _sink(name: str, found: Standing, settings: Settings) -> Part:
-    behind = found.is_behind(settings.window)
+def _sink(name: str, found: Standing, window_seconds: int) -> Part:
+    behind = found.is_behind(window_seconds)
     state, detail = (State.DEGRADED, f"{name} behind") if behind else (State.OK, "")
     return Part(name, state, detail, found.figures(), found.error)
 
 
-def _redis(worker: Worker, term: int) -> Iterator[Part]:
+def _redis(worker: Worker, found: Membership | None, term: int) -> Iterator[Part]:
     """Redis away is no reason to get no requests; a cluster that does not take this host is one."""
     settings = worker.settings
-    if settings is None or settings.redis_url is None:
+    if settings is None or found is None:
         return
-    found = membership.of(settings)
     # What an earlier leader wrote says nothing about this one.
     is_told = found.term == term and not found.is_stale
     state, detail = State.OK, ""

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from verve import membership
 from verve._verve import callback_figures
-from verve.publishing import standing
 from verve.publishing.drain import LOG
+from verve.publishing.standing import Standing
 from verve.sinks import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from verve._verve import CallbackFigures, Counter, Stats
-    from verve.config import Settings
     from verve.membership import Membership
-    from verve.publishing.standing import Standing
     from verve.worker import Worker
+
+    from .facts import Facts
 
     Value = float | Mapping[str, float] | None
 
@@ -42,27 +41,21 @@ class Sample:
     kafka: Standing
     callbacks: CallbackFigures
     cluster: Membership | None
+    facts: Facts
 
     @classmethod
-    def take(cls, worker: Worker, counter: Counter) -> Sample:
-        """Read the segment."""
-        settings = worker.settings
-        joins = settings is not None and settings.redis_url is not None
+    def take(cls, worker: Worker, counter: Counter, facts: Facts) -> Sample:
+        """Read the segment; the facts are those of the files."""
         return cls(
             worker,
             counter,
             counter.stats(),
-            _standing(settings, LOG),
-            _standing(settings, KAFKA),
+            facts.sinks.get(LOG, Standing()),
+            facts.sinks.get(KAFKA, Standing()),
             callback_figures(counter),
-            membership.of(settings) if settings and joins else None,
+            facts.cluster,
+            facts,
         )
-
-
-def _standing(settings: Settings | None, sink: str) -> Standing:
-    if settings is None or sink not in settings.sinks:
-        return standing.Standing()
-    return standing.of(settings, sink)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,6 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from verve import losses
-from verve._verve import VerveError
-from verve.publishing import ledger
 from verve.sinks.base import Trouble
 
 from .api import unusable
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
     from verve.worker import Worker
 
     from .exchange import Request
+    from .facts import Facts
     from .metric import Value
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -52,23 +50,6 @@ def _publishing(name: str) -> Callable[[Sample], Value]:
         return value
 
     return read
-
-
-def _dropped(sample: Sample) -> Value:
-    settings = sample.worker.settings
-    if settings is None:
-        return None
-    try:
-        found = ledger.dropped(ledger.path_of(settings))
-    except VerveError:
-        # Zeros would look like a counter that began anew.
-        return None
-    return {sink: found.get(sink, 0) for sink in settings.sinks}
-
-
-def _lost_lines(sample: Sample) -> Value:
-    settings = sample.worker.settings
-    return None if settings is None else losses.read(settings.state_dir)
 
 
 def _workers(name: str) -> Callable[[Sample], Value]:
@@ -135,7 +116,7 @@ METRICS = (
         "verve_ledger_dropped_windows_total",
         _COUNTER,
         "Windows that were dropped from the ledger, too old, before a sink took them.",
-        _dropped,
+        lambda sample: sample.facts.dropped,
         "sink",
     ),
     Metric(
@@ -161,7 +142,7 @@ METRICS = (
         "verve_log_lost_lines_total",
         _COUNTER,
         "Lines of all processes that could not be written; the count of a window is never one.",
-        _lost_lines,
+        lambda sample: sample.facts.lost_lines,
         "output",
     ),
     Metric(
@@ -279,14 +260,15 @@ async def page(worker: Worker, _request: Request) -> Response:
     """`/metrics`."""
     if worker.counter is None:
         return unusable("the segment could not be attached")
-    text = await asyncio.to_thread(render, worker, worker.counter)
+    facts = await worker.watch.facts()
+    text = await asyncio.to_thread(render, worker, worker.counter, facts)
     headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store")]
     return Response(200, headers, text.encode())
 
 
-def render(worker: Worker, counter: Counter) -> str:
+def render(worker: Worker, counter: Counter, facts: Facts) -> str:
     """The whole page."""
-    sample = Sample.take(worker, counter)
+    sample = Sample.take(worker, counter, facts)
     return "".join(line + "\n" for metric in METRICS for line in _lines(metric, sample))
 
 

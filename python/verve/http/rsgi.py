@@ -10,10 +10,12 @@ from .exchange import BodyBrokenError, declared_length, gather
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from .exchange import Headers, Response
+    from .exchange import Grow, Headers, Response
 
 # A number of the HTTP answer to a handshake that is declined, not of a WebSocket close frame.
 _NOT_FOUND = 404
+# Bytes of a body that is read in one piece, which is quicker; the server itself reads more ahead.
+_AT_ONCE = 16_384
 
 
 class Scope(Protocol):
@@ -71,15 +73,20 @@ class RSGIRequest:
         authority = self._scope.authority
         return [*self.header("host"), *([] if authority is None else [authority])]
 
-    async def body(self, limit: int) -> bytes:
+    async def body(self, limit: int, grow: Grow) -> bytes:
         """The whole body."""
         declared = declared_length(self)
-        if declared is not None and declared <= limit:
+        if declared is not None and declared <= min(limit, _AT_ONCE):
             try:
-                return await self._protocol()
+                body = await self._protocol()
             except Exception as error:
                 raise BodyBrokenError from error
-        return await gather(self._chunks(), limit)
+            grow(len(body))
+            return body
+        body = await gather(self._chunks(), limit, grow)
+        if declared is not None and declared != len(body):
+            raise BodyBrokenError
+        return body
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces.

@@ -1,0 +1,103 @@
+"""Work on a disk that hangs: who waits, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from verve.http import facts
+from verve.http.bodies import AT_ONCE, Bodies, BodiesFullError
+from verve.http.disk import DiskThreads
+from verve.http.facts import Facts, Watch
+from verve.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Disk:
+    """Answers once it is let go, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.goes_on = threading.Event()
+
+    def __call__(self, _worker: Worker, _known: Facts | None) -> Facts:
+        """What the files say."""
+        self.asked += 1
+        self.goes_on.wait()
+        return Facts(segment_in_place=False)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """Give a disk that hangs."""
+    one = Disk()
+    monkeypatch.setattr(facts, "read", one)
+    monkeypatch.setattr(facts, "PATIENCE_SECONDS", 0.1)
+    yield one
+    one.goes_on.set()
+
+
+def test_one_look_serves_all_who_ask_meanwhile(disk: Disk) -> None:
+    watch = Watch(Worker())
+
+    async def ask_often() -> list[Facts]:
+        asked = [asyncio.ensure_future(watch.facts()) for _ in range(50)]
+        await asyncio.sleep(0)
+        disk.goes_on.set()
+        return await asyncio.gather(*asked)
+
+    assert asyncio.run(ask_often()) == [Facts(segment_in_place=False)] * 50
+    assert disk.asked == 1
+    assert asyncio.run(watch.facts()) == Facts(segment_in_place=False)
+    assert disk.asked == 2
+
+
+def test_who_asks_a_disk_that_hangs_gets_what_was_known(disk: Disk) -> None:
+    watch = Watch(Worker())
+    assert asyncio.run(watch.facts()) == Facts(is_stale=True)
+    began = time.monotonic()
+    for _ in range(100):
+        assert asyncio.run(watch.facts()).is_stale
+    # Who comes later waits no more.
+    assert time.monotonic() - began < 5
+    assert disk.asked == 1
+    disk.goes_on.set()
+    while asyncio.run(watch.facts()).is_stale:
+        pass
+    disk.goes_on.clear()
+    assert asyncio.run(watch.facts()) == Facts(segment_in_place=False, is_stale=True)
+
+
+def test_threads_are_bounded_and_work_that_nobody_waits_for_is_left_out() -> None:
+    threads = DiskThreads("test-disk", most=2)
+    let_go = threading.Event()
+    began = [threads.submit(lambda: let_go.wait(10)) for _ in range(5)]
+    assert began[4].cancel()
+    running = [thread for thread in threading.enumerate() if thread.name == "test-disk"]
+    assert len(running) == 2
+    assert all(thread.daemon for thread in running)
+    let_go.set()
+    assert [future.result(10) for future in began[:4]] == [True] * 4
+    failing = threads.submit(lambda: 1 // 0)
+    assert isinstance(failing.exception(10), ZeroDivisionError)
+
+
+def test_room_is_taken_by_what_arrived() -> None:
+    bodies = Bodies(10)
+    with bodies.held() as small, bodies.held() as large:
+        small.grow(1)
+        large.grow(AT_ONCE * 10 - 1)
+        with pytest.raises(BodiesFullError):
+            small.grow(1)
+        assert small.size == 1
+        large.grow(5, keep=False)
+        assert (large.size, large.received) == (0, AT_ONCE * 10 + 4)
+        small.grow(AT_ONCE * 10 - 1)
+    with bodies.held() as again:
+        again.grow(AT_ONCE * 10)
