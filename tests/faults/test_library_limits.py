@@ -30,7 +30,7 @@ if path:
 os.abort()
 """
 
-_NO_LOCKS = Path(__file__).parents[1] / "no_locks.c"
+_REFUSALS = Path(__file__).parents[1] / "refusals.c"
 _TELL = """
 import sys
 from verve import Counter, SegmentError
@@ -128,16 +128,37 @@ def test_few_open_files_are_named(segment: Path) -> None:
     Counter(segment, max_ids=1_000).close()
 
 
-def test_locks_that_the_system_refuses_are_not_taken_slots(segment: Path, tmp_path: Path) -> None:
-    library = tmp_path / "no_locks.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, _NO_LOCKS], check=True)
+def _told(tmp_path: Path, script: str, *arguments: str, **environment: str) -> str:
+    """What a script prints in a process whose system calls are refused."""
+    library = tmp_path / "refusals.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, _REFUSALS], check=True)
     done = subprocess.run(
-        [sys.executable, "-c", _TELL, str(segment)],
-        env={**os.environ, "LD_PRELOAD": str(library)},
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "LD_PRELOAD": str(library), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "No locks available" in done.stdout, done
-    assert "all writer slots" not in done.stdout
-    assert "hint: choose a `VERVE_SEGMENT` on a tmpfs" in done.stdout
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_locks_that_the_system_refuses_are_not_taken_slots(segment: Path, tmp_path: Path) -> None:
+    said = _told(tmp_path, _TELL, str(segment), VERVE_TEST_REFUSE="locks")
+    assert "No locks available" in said
+    assert "all writer slots" not in said
+    assert "hint: choose a `VERVE_SEGMENT` on a tmpfs" in said
+
+
+def test_storage_that_the_system_refuses_is_told_with_the_reason(tmp_path: Path) -> None:
+    script = (
+        "import os\nfrom verve import CapacityError, Counter\n"
+        "counter = Counter(max_ids=10_000_000)\nos.environ['VERVE_TEST_REFUSE'] = 'storage'\n"
+        "for first in range(0, 2_000_000, 1_000_000):\n"
+        "    try:\n        counter.add_many(range(first, first + 1_000_000))\n"
+        "    except CapacityError as error:\n        print(error.reason, error)\n"
+    )
+    first, second = _told(tmp_path, script).splitlines()
+    for said in (first, second):
+        assert said.startswith("space no room for the table to grow: Disk quota exceeded"), said
+        assert "hint: raise the user's quota" in said

@@ -141,6 +141,8 @@ EVERY_CALL: dict[str, Callable[[Counter], object]] = {
     "now": lambda c: c.now(),
     "until_boundary": lambda c: c.until_boundary(),
     "published": lambda c: c.published(),
+    "in_place": lambda c: c.in_place(),
+    "keep": lambda c: c.keep(),
     "cursor": lambda c: c.cursor(0),
     "advance_cursor": lambda c: c.advance_cursor(0, NOW, 1),
     "reject": lambda c: c.reject("id missing"),

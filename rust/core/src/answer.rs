@@ -45,7 +45,7 @@ impl From<&Error> for Refusal {
     fn from(error: &Error) -> Self {
         match error {
             Error::Full => Self::TableFull,
-            Error::Space | Error::Memory => Self::NoSpace,
+            Error::Space(_) | Error::Memory => Self::NoSpace,
             Error::NoArena => Self::NoArena,
             Error::Setting { .. } | Error::Segment { .. } | Error::Window { .. } => {
                 Self::SegmentUnusable

@@ -54,17 +54,20 @@ impl Storage for Arena<'_> {
         // no room would ask.
         let grows = index > 0;
         if grows && self.segment.is_short() {
-            return Err(Shortage::Space);
+            return Err(Shortage::Space(self.segment.shortage()));
         }
         // Several may do this at once and over the same range. One that fails takes back none of
         // what another one was promised: tmpfs settles pages that it is asked for twice.
         let offset = ARENAS_AT + self.arena as u64 * whole;
-        platform::reserve(&self.segment.file, offset + reserved, end - reserved).map_err(|_| {
-            if grows {
-                self.segment.note_shortage();
-            }
-            Shortage::Space
-        })?;
+        platform::reserve(&self.segment.file, offset + reserved, end - reserved).map_err(
+            |error| {
+                let number = error.raw_os_error().unwrap_or(libc::ENOSPC);
+                if grows {
+                    self.segment.note_shortage(number);
+                }
+                Shortage::Space(number)
+            },
+        )?;
         header.reserved.fetch_max(end, Ordering::AcqRel);
         Ok(())
     }

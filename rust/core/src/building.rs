@@ -50,7 +50,9 @@ impl From<io::Error> for BuildError {
 pub(crate) fn failed_build(error: BuildError, shown: &str) -> Error {
     match error {
         BuildError::Setting(message) => Error::Setting { message },
-        BuildError::Io(error) if error.raw_os_error() == Some(libc::ENOSPC) => Error::Space,
+        BuildError::Io(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+            Error::Space(libc::ENOSPC)
+        }
         BuildError::Io(error) => Error::io("the segment cannot be made", shown, &error),
     }
 }

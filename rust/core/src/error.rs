@@ -64,8 +64,8 @@ pub enum Error {
     },
     /// The window has reached the bound of ids that the segment was made for.
     Full,
-    /// The file system or the memory has no room for the table to grow.
-    Space,
+    /// The system has no storage for the table to grow, by the error of this number.
+    Space(i32),
     /// Every arena is still in use: old windows are held, or a stopped process is inside them.
     NoArena,
     /// No such window is kept.
@@ -127,7 +127,7 @@ impl From<Shortage> for Error {
     fn from(shortage: Shortage) -> Self {
         match shortage {
             Shortage::Full => Self::Full,
-            Shortage::Space => Self::Space,
+            Shortage::Space(number) => Self::Space(number),
         }
     }
 }
@@ -140,10 +140,17 @@ impl fmt::Display for Error {
                 "the window holds as many ids as the segment was made for; hint: raise \
                  `VERVE_MAX_IDS_PER_WINDOW` and make the segment anew",
             ),
-            Self::Space => to.write_str(
-                "no room for the table to grow; hint: enlarge the file system that holds the \
-                 segment, or lower `VERVE_MAX_IDS_PER_WINDOW`",
-            ),
+            Self::Space(number) => {
+                let error = io::Error::from_raw_os_error(*number);
+                let hint = match hint(&error) {
+                    "" => {
+                        "; hint: enlarge the file system that holds the segment, or lower \
+                         `VERVE_MAX_IDS_PER_WINDOW`"
+                    }
+                    hint => hint,
+                };
+                write!(to, "no room for the table to grow: {error}{hint}")
+            }
             Self::NoArena => to.write_str(
                 "no arena is free for the new window; hint: a stopped process, a held window or a \
                  store that is away keeps the old ones",

@@ -25,7 +25,7 @@ pub(crate) const LONGEST_WINDOW: u32 = 86_400;
 /// system says: not every limit shows there.
 const PATIENCE: u64 = 10_000_000;
 /// How long a process that ends may be present in the state directory and no more in its segment.
-const ENDING: Duration = Duration::from_secs(2);
+const ENDING: Duration = Duration::from_secs(3);
 /// Most ids that a window may be meant for: a tebibyte of address space for all arenas.
 pub(crate) const MOST_IDS: u64 = 1 << 31;
 
@@ -69,6 +69,8 @@ pub(crate) struct Segment {
     pub(crate) short_until: AtomicU64,
     /// ... unless the file system has more free than it had then.
     pub(crate) short_at: AtomicU64,
+    /// By the error of this number.
+    pub(crate) short_by: AtomicU64,
 }
 
 impl Segment {
@@ -121,8 +123,14 @@ impl Segment {
             && platform::free_storage(&self.file) <= self.short_at.load(Ordering::Relaxed)
     }
 
-    /// Notes that storage was refused.
-    pub(crate) fn note_shortage(&self) {
+    /// The number of the error by which storage was refused last.
+    pub(crate) fn shortage(&self) -> i32 {
+        self.short_by.load(Ordering::Relaxed) as i32
+    }
+
+    /// Notes that storage was refused, by the error of this number.
+    pub(crate) fn note_shortage(&self, number: i32) {
+        self.short_by.store(number as u64, Ordering::Relaxed);
         self.short_at.store(platform::free_storage(&self.file), Ordering::Relaxed);
         let until = platform::coarse_nanoseconds() + PATIENCE;
         self.short_until.store(until, Ordering::Relaxed);
@@ -314,6 +322,7 @@ fn map(file: File, shown: &str) -> Result<Segment, Error> {
         presence: None,
         short_until: AtomicU64::new(0),
         short_at: AtomicU64::new(0),
+        short_by: AtomicU64::new(0),
     })
 }
 

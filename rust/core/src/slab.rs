@@ -62,11 +62,13 @@ impl Counter {
         let count = count.min(CALLBACK_CELLS);
         let segment = self.segment();
         if segment.is_short() {
-            return Err(Error::Space);
+            return Err(Error::Space(segment.shortage()));
         }
-        if platform::reserve(&segment.file, FRONT, (count * CALLBACK_CELL) as u64).is_err() {
-            segment.note_shortage();
-            return Err(Error::Space);
+        let bytes = (count * CALLBACK_CELL) as u64;
+        if let Err(error) = platform::reserve(&segment.file, FRONT, bytes) {
+            let number = error.raw_os_error().unwrap_or(libc::ENOSPC);
+            segment.note_shortage(number);
+            return Err(Error::Space(number));
         }
         // Release: the storage is there before the mark says so.
         self.callbacks().reserved.0.fetch_max(count as u64, Ordering::Release);

@@ -78,8 +78,8 @@ pub trait Storage {
 pub enum Shortage {
     /// The arena's last extent is full.
     Full,
-    /// The file system or the memory has no room.
-    Space,
+    /// The system refused storage, by the error of this number.
+    Space(i32),
 }
 
 /// One arena's table: header, storage and the number of buckets of its first extent.

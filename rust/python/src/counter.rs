@@ -231,8 +231,7 @@ impl Counter {
     /// Whether the file at `path` is still the segment's. It may have been removed or replaced: those
     /// who count in it go on, and who opens the path joins them as long as one of them lives.
     fn in_place(&self, py: Python<'_>) -> PyResult<bool> {
-        let Some(path) = &self.path else { return Ok(true) };
-        self.detached(py, |counter| Ok(counter.is_at(path)))
+        self.detached(py, |counter| Ok(self.path.as_ref().is_none_or(|path| counter.is_at(path))))
     }
 
     /// Something that keeps the segment, while no process counts in it, for those who come next,

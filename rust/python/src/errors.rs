@@ -86,7 +86,7 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
             })
         }
         Error::Memory => return PyMemoryError::new_err(message),
-        Error::Full | Error::Space | Error::NoArena => capacity(py, error, 0, Vec::new()),
+        Error::Full | Error::Space(_) | Error::NoArena => capacity(py, error, 0, Vec::new()),
     };
     raise(py, exception)
 }
