@@ -268,6 +268,7 @@ class CallbackProbe(TypedDict):
     refusal: str | None
     resolver_error: str | None
     addresses: list[tuple[str, bool]]
+    authorities: int
     status: int | None
     failure: str | None
     seconds: float
@@ -278,6 +279,7 @@ class CallbackFigures(TypedDict):
 
     pending: int
     ended: dict[str, int]
+    failures: dict[str, int]
     retried: int
     taken_over: int
 
@@ -303,8 +305,8 @@ def boot_nanoseconds() -> int:
 def callback_figures(counter: Counter) -> CallbackFigures:
     """What is counted of callbacks since the segment was made, over all processes."""
 
-def check_callback_options(**options: object) -> None:
-    """Read options as `probe_callback` takes them. Raises `SettingError`."""
+def check_callback_options(**options: object) -> int:
+    """Read options as `probe_callback` takes them: the number of trusted authorities."""
 
 def probe_callback(url: str, count: int, **options: object) -> CallbackProbe:
     """Send one callback that reports `count`. Raises `SettingError`."""

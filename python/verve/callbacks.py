@@ -72,7 +72,8 @@ def checked(settings: Settings) -> dict[str, Any] | None:
     if settings.callbacks is Callbacks.OFF:
         return None
     found = options(settings)
-    _verve.check_callback_options(**found)
+    if _verve.check_callback_options(**found) == 0:
+        events.CALLBACK_AUTHORITIES_MISSING.emit()
     return found
 
 

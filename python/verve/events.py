@@ -266,6 +266,13 @@ SPILL_FAILED = Event(
     "A window that waits for Redis could not be written to disk, will try again: {error}",
     ("window_start", "error", "disk_full"),
 )
+CALLBACK_AUTHORITIES_MISSING = Event(
+    "callback.authorities_missing",
+    _W,
+    "This host trusts no authority, callbacks to https will fail; hint: install its list of "
+    "certificates (`ca-certificates`), or set `VERVE_CALLBACK_CA`",
+    (),
+)
 CALLBACK_DELIVERED = Event(
     "callback.delivered",
     _I,

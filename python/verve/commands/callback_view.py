@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
 _SUCCESS = range(200, 300)
+_HINTS = {
+    "address refused": "VERVE_CALLBACK_ALLOW opens internal destinations",
+    "TLS: the certificate is of an unknown authority": (
+        "VERVE_CALLBACK_CA names a file with that authority"
+    ),
+    "TLS: the receiver refuses our certificate": (
+        "VERVE_CALLBACK_CERTIFICATE names the one to show"
+    ),
+    "TLS: the receiver does not speak it": "the URL of such a receiver begins with http://",
+    "proxy not reached": "VERVE_CALLBACK_PROXY names it",
+    "proxy answered 407: it wants a user and a password": (
+        "VERVE_CALLBACK_PROXY=http://user:password@host:port"
+    ),
+}
+"""What to do about some failures, by their words."""
 
 
 def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool]:
@@ -31,11 +46,13 @@ def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool
         shown[f"address {number}"] = f"{address} {'permitted' if permitted else 'refused'}"
     if settings.callback_proxy is not None:
         shown["proxy"] = "connects in the place of this host, whatever the addresses are"
+    if url.lower().startswith("https:"):
+        shown["trusted authorities"] = str(found["authorities"])
     milliseconds = found["seconds"] * 1000
     if found["status"] is None:
         shown["answer"] = f"none after {milliseconds:.0f} ms: {found['failure']}"
-        if found["failure"] == "address refused":
-            shown["hint"] = "VERVE_CALLBACK_ALLOW opens internal destinations"
+        if found["failure"] in _HINTS:
+            shown["hint"] = _HINTS[found["failure"]]
         return shown, False
     shown["answer"] = f"{found['status']} after {milliseconds:.0f} ms"
     return shown, found["status"] in _SUCCESS

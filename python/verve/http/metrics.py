@@ -191,6 +191,13 @@ METRICS = (
         lambda sample: sample.callbacks["retried"],
     ),
     Metric(
+        "verve_callback_failures_total",
+        _COUNTER,
+        "Attempts at callbacks that failed, by cause.",
+        lambda sample: sample.callbacks["failures"],
+        "cause",
+    ),
+    Metric(
         "verve_callbacks_taken_over_total",
         _COUNTER,
         "Callbacks that were taken over from a process that is gone.",

@@ -67,8 +67,8 @@ impl Default for Settings {
     }
 }
 
-/// Whether callbacks could be sent with these settings: reads all files that they name.
-pub fn check(settings: &Settings) -> Result<(), Error> {
+/// Whether callbacks could be sent with these settings, and how many authorities they would trust.
+pub fn check(settings: &Settings) -> Result<usize, Error> {
     let guard = Arc::new(Guard {
         proxied: settings.wire.proxy.is_some(),
         mode: settings.mode,
@@ -76,7 +76,7 @@ pub fn check(settings: &Settings) -> Result<(), Error> {
     });
     let (lookup, signer) = (settings.lookup.clone(), settings.signer.clone());
     Transport::new(guard, lookup, signer, &settings.wire)
-        .map(drop)
+        .map(|transport| transport.authorities)
         .map_err(|message| Error::Setting { message })
 }
 

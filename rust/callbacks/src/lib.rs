@@ -13,6 +13,7 @@
 //! the same `webhook-id`. The body is the same for all attempts of a callback.
 
 pub mod destination;
+pub mod failure;
 mod front;
 pub mod guard;
 pub mod limits;

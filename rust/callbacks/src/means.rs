@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use verve_core::Counter;
 
+use crate::failure::Cause;
 use crate::guard::Guard;
 use crate::limits::{Circuits, Rate};
-use crate::report::{Figure, Report, Reports, told};
+use crate::report::{Figure, Report, Reports, count_cause, told};
 use crate::slab::{Content, Slab};
 use crate::transport::{End, Transport};
 
@@ -52,6 +53,9 @@ impl Means {
         reason: &'static str,
     ) {
         figure.count(&self.counter, 1);
+        if let Some(cause) = attempt.and_then(|(end, _)| cause(end)) {
+            count_cause(cause, &self.counter);
+        }
         self.reports.put(figure, |logged| Report {
             endpoint: told(&content.url).to_owned(),
             figure,
@@ -67,6 +71,15 @@ impl Means {
             id: self.id(index, content),
             logged,
         });
+    }
+}
+
+/// Why an attempt was no success; `None` if it was one.
+fn cause(end: End) -> Option<Cause> {
+    match end {
+        End::Answered { status: 200..=299, .. } => None,
+        End::Answered { .. } => Some(Cause::Status),
+        End::Failed(failure) => Some(failure.cause()),
     }
 }
 

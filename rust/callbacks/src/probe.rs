@@ -23,6 +23,8 @@ pub struct Probe {
     pub endpoint: Result<String, Refusal>,
     /// Its addresses, and whether the guard permits them; or why there are none.
     pub addresses: Result<Vec<(IpAddr, bool)>, String>,
+    /// Authorities that are trusted for https.
+    pub authorities: usize,
     /// What came of the post.
     pub end: Option<End>,
     /// How long it took.
@@ -44,6 +46,7 @@ pub fn probe(url: &str, count: u64, settings: Settings) -> Result<Probe, Error> 
     let mut found = Probe {
         endpoint: checked.clone(),
         addresses: Ok(Vec::new()),
+        authorities: transport.authorities,
         end: None,
         took: Duration::ZERO,
     };

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use verve_core::Counter;
 use verve_core::layout::CALLBACK_FIGURES;
 
+use crate::failure::Cause;
+
 /// What is counted. The first are the ways in which a callback ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -76,10 +78,24 @@ impl Figure {
     /// All figures, since the segment was made, of all processes.
     #[must_use]
     pub fn all(counter: &Counter) -> [u64; Self::ALL.len()] {
-        const { assert!(Figure::ALL.len() <= CALLBACK_FIGURES) };
+        const { assert!(Figure::ALL.len() + Cause::ALL.len() <= CALLBACK_FIGURES) };
         let figures = &counter.callbacks().figures;
         std::array::from_fn(|index| figures[index].load(Ordering::Relaxed))
     }
+}
+
+/// Counts an attempt that failed. The causes follow on the figures.
+pub fn count_cause(cause: Cause, counter: &Counter) {
+    let index = Figure::ALL.len() + cause as usize;
+    // Relaxed: a figure.
+    counter.callbacks().figures[index].fetch_add(1, Ordering::Relaxed);
+}
+
+/// Attempts that failed since the segment was made, of all processes, by cause.
+#[must_use]
+pub fn causes(counter: &Counter) -> [u64; Cause::ALL.len()] {
+    let figures = &counter.callbacks().figures[Figure::ALL.len()..];
+    std::array::from_fn(|index| figures[index].load(Ordering::Relaxed))
 }
 
 /// What came of one attempt.

@@ -3,8 +3,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use crate::failure::Failure;
 use crate::report::Figure;
-use crate::transport::{End, Failure};
+use crate::transport::End;
 
 /// Pauses before the second attempt, the third, and so on: about three quarters of a minute in all.
 const PAUSES: [Duration; 5] = [
@@ -64,8 +65,9 @@ fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{LIFE, PAUSES, Verdict, judge, pause};
+    use crate::failure::Failure;
     use crate::report::Figure;
-    use crate::transport::{End, Failure};
+    use crate::transport::End;
     use std::time::Duration;
 
     #[test]

@@ -14,9 +14,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
+use crate::failure::Failure;
 use crate::guard::Guard;
 use crate::limits::WINDOW;
-use crate::resolver::{Crowded, Lookup, NotPermitted, NotResolved, Resolver};
+use crate::resolver::{Lookup, Resolver};
 use crate::signature::Signer;
 
 /// How long a connection may take to be made.
@@ -26,6 +27,8 @@ const IDLE: Duration = Duration::from_secs(15);
 /// Unused connections to a host: as many as may be used at once, since one that is closed for the
 /// moment costs several posts' time to make again.
 const IDLE_CONNECTIONS: usize = WINDOW.1;
+/// Fields that an answer may have: more than fit into the longest head that is read.
+const FIELDS: usize = 16_384;
 /// Bytes of an answer that are read, so that its connection can be used again.
 const ANSWER: usize = 64 << 10;
 /// How long these may take; what counts is the status, which has come before.
@@ -60,38 +63,6 @@ pub struct Wire {
     pub key: Option<Pem>,
     /// URL of the egress proxy.
     pub proxy: Option<String>,
-}
-
-/// Why an attempt got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The guard refused the address or the host.
-    Refused,
-    /// The name could not be resolved.
-    Resolve,
-    /// The name did not come to its turn to be resolved.
-    Crowded,
-    /// No connection could be made, TLS included.
-    Connect,
-    /// The deadline passed.
-    Deadline,
-    /// The connection broke, or what came was no HTTP.
-    Broken,
-}
-
-impl Failure {
-    /// In a few words.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "address refused",
-            Self::Resolve => "name not resolved",
-            Self::Crowded => "too many look-ups",
-            Self::Connect => "no connection",
-            Self::Deadline => "deadline passed",
-            Self::Broken => "connection broken",
-        }
-    }
 }
 
 /// What came of an attempt.
@@ -131,6 +102,8 @@ pub struct Transport {
     signer: Signer,
     /// The resolver that the client uses.
     pub resolver: Resolver,
+    /// Authorities that are trusted: those of the host and of the settings.
+    pub authorities: usize,
 }
 
 impl Transport {
@@ -144,13 +117,19 @@ impl Transport {
         let proxy = wire.proxy.as_deref().map(proxy_of).transpose()?;
         let host = proxy.as_ref().and_then(|(_, url)| url.host_str().map(Arc::from));
         let resolver = Resolver::new(guard.clone(), lookup, host);
+        let (config, authorities) = tls(wire)?;
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls(wire)?)
+            .tls_backend_preconfigured(config)
             .dns_resolver(resolver.clone())
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
             .http1_only()
+            // Of an answer its status counts: what else its head holds is not judged.
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_max_headers(FIELDS)
             .no_proxy()
             .connect_timeout(CONNECT)
             .pool_idle_timeout(IDLE)
@@ -160,7 +139,7 @@ impl Transport {
             builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|error| chain(&error))?;
-        Ok(Self { client, guard, signer, resolver })
+        Ok(Self { client, guard, signer, resolver, authorities })
     }
 
     /// One attempt.
@@ -172,7 +151,7 @@ impl Transport {
         let request = self.client.post(url).headers(self.headers(post)).body(post.body.clone());
         match tokio::time::timeout(post.deadline, request.send()).await {
             Err(_) => End::Failed(Failure::Deadline),
-            Ok(Err(error)) => End::Failed(failure(&error)),
+            Ok(Err(error)) => End::Failed(Failure::of(&error, self.guard.proxied)),
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
                 let pause = pause(response.headers());
@@ -245,29 +224,6 @@ fn pause(headers: &HeaderMap) -> Option<Duration> {
     Some(pause.min(LONGEST_PAUSE))
 }
 
-fn failure(error: &reqwest::Error) -> Failure {
-    let mut source: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(cause) = source {
-        if cause.is::<NotPermitted>() {
-            return Failure::Refused;
-        }
-        if cause.is::<NotResolved>() {
-            return Failure::Resolve;
-        }
-        if cause.is::<Crowded>() {
-            return Failure::Crowded;
-        }
-        source = cause.source();
-    }
-    if error.is_timeout() {
-        Failure::Deadline
-    } else if error.is_connect() {
-        Failure::Connect
-    } else {
-        Failure::Broken
-    }
-}
-
 fn chain(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
@@ -286,7 +242,8 @@ fn proxy_of(text: &str) -> Result<(Proxy, Url), String> {
     Ok((proxy, url))
 }
 
-fn tls(wire: &Wire) -> Result<ClientConfig, String> {
+/// The TLS of connections, and how many authorities it trusts.
+fn tls(wire: &Wire) -> Result<(ClientConfig, usize), String> {
     let mut roots = RootCertStore::empty();
     // Some of a host's certificates may be odd; the others do.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -295,16 +252,20 @@ fn tls(wire: &Wire) -> Result<ClientConfig, String> {
             roots.add(certificate).map_err(|error| wrong(pem, &error))?;
         }
     }
+    let authorities = roots.len();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| chain(&error))?
         .with_root_certificates(roots);
-    let Some(pem) = &wire.certificate else { return Ok(builder.with_no_client_auth()) };
+    let Some(pem) = &wire.certificate else {
+        return Ok((builder.with_no_client_auth(), authorities));
+    };
     let key_pem = wire.key.as_ref().unwrap_or(pem);
     let key =
         PrivateKeyDer::from_pem_slice(&key_pem.content).map_err(|error| wrong(key_pem, &error))?;
-    builder.with_client_auth_cert(certificates(pem)?, key).map_err(|error| wrong(pem, &error))
+    let config = builder.with_client_auth_cert(certificates(pem)?, key);
+    config.map(|config| (config, authorities)).map_err(|error| wrong(pem, &error))
 }
 
 fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -8,8 +8,9 @@ use arc_swap::ArcSwapOption;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use verve_callbacks::failure::Cause;
 use verve_callbacks::guard::{Allowed, Mode};
-use verve_callbacks::report::{Figure, Lines, Report};
+use verve_callbacks::report::{Figure, Lines, Report, causes};
 use verve_callbacks::signature::Signer;
 use verve_callbacks::slab::Slab;
 use verve_callbacks::transport::{End, Pem, Wire};
@@ -146,13 +147,22 @@ pub fn callback_figures<'py>(
         target.set_item(figure.name().replace(' ', "_"), count)?;
     }
     dict.set_item("ended", ends)?;
+    let failures = PyDict::new(py);
+    for (cause, count) in Cause::ALL.into_iter().zip(causes(&counter)) {
+        failures.set_item(cause.name(), count)?;
+    }
+    dict.set_item("failures", failures)?;
     Ok(dict)
 }
 
-/// Reads options as `probe_callback` takes them. Raises `SettingError`.
+/// Reads options as `probe_callback` takes them: how many authorities they trust. Raises
+/// `SettingError`.
 #[pyfunction]
 #[pyo3(signature = (**options))]
-pub fn check_callback_options(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+pub fn check_callback_options(
+    py: Python<'_>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<usize> {
     let settings = settings(py, options)?;
     verve_callbacks::check(&settings).map_err(|error| errors::to_python(py, &error))
 }
@@ -180,6 +190,7 @@ pub fn probe_callback<'py>(
     let shown: Vec<_> =
         addresses.iter().map(|(address, permitted)| (address.to_string(), *permitted)).collect();
     dict.set_item("addresses", shown)?;
+    dict.set_item("authorities", found.authorities)?;
     let (status, failure) = match found.end {
         None => (None, None),
         Some(End::Answered { status, .. }) => (Some(status), None),
