@@ -245,6 +245,7 @@ FIELDS: Mapping[str, Field] = {
     "status": Field(_K.NUMBER, "HTTP status that was answered.", null=True),
     "attempt": Field(_K.COUNT, "Which attempt at a callback, from 1."),
     "outcome": Field(_K.TEXT, "What became of a callback."),
+    "cause": Field(_K.TEXT, "Why an attempt at a callback failed, in one word of a closed list."),
     "outcomes": Field(_K.TEXT, "How many attempts had which outcome."),
     "failed": Field(_K.FLAG, "Whether a callback was given up."),
     "logged": Field(_K.FLAG, "Whether the attempt has a line of its own in the log."),
