@@ -271,6 +271,7 @@ class CallbackProbe(TypedDict):
     authorities: int
     status: int | None
     failure: str | None
+    proxy_status: int | None
     seconds: float
 
 @type_check_only

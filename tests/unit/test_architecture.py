@@ -68,7 +68,7 @@ CORE = {
 CALLBACKS = {
     "cells": Stage({"slab", "word"}, set()),
     "rules": Stage({"guard", "limits", "signature"}, set()),
-    "wire": Stage({"failure", "resolver", "transport"}, {"rules"}),
+    "wire": Stage({"failure", "resolver", "transport", "tunnel"}, {"rules"}),
     "judgement": Stage({"destination", "report", "retry"}, {"rules", "wire"}),
     "sender": Stage({"means", "sender"}, {"cells", "judgement", "rules", "wire"}),
     "front": Stage({"front", "probe"}, {"cells", "judgement", "rules", "sender", "wire"}),

@@ -17,6 +17,7 @@ from tests.service import free_port
 from tests.unit import rig
 from verve import callbacks
 from verve._verve import Callbacks, callback_figures, check_callback_options, probe_callback
+from verve.commands import callback_view
 from verve.commands.cli import main
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from verve import Counter
+    from verve._verve import CallbackReport
 
 OK = STATUS + END
 CAUSES = {"address", "name", "connection", "tls", "proxy", "deadline", "broken", "status"}
@@ -48,6 +50,20 @@ def _wait(met: Callable[[], object]) -> None:
 
 def _failure(url: str, **options: Any) -> str | None:  # noqa: ANN401 - those of the sender
     return probe_callback(url, 1, **{"allow": ["127.0.0.1"], **options})["failure"]
+
+
+def _report(sender: Callbacks) -> CallbackReport:
+    """The first report, after which nothing is sent any more."""
+    reports: list[CallbackReport] = []
+
+    def arrived() -> list[CallbackReport]:
+        reports.extend(sender.drain()[0])
+        return reports
+
+    _wait(arrived)
+    sender.stop(0)
+    sender.close()
+    return reports[0]
 
 
 @pytest.mark.parametrize(
@@ -107,18 +123,25 @@ def test_what_is_no_connection_is_told() -> None:
         assert _failure(replier.url) == "connection broken"
 
 
-@pytest.mark.parametrize(
-    ("status", "failure"),
-    [
-        (407, "proxy answered 407: it wants a user and a password"),
-        (403, "proxy refused the tunnel"),
-        (502, "proxy refused the tunnel"),
-    ],
-)
-def test_a_proxy_that_makes_no_tunnel_is_told(status: int, failure: str) -> None:
+@pytest.mark.parametrize("status", [407, 403, 502])
+def test_a_proxy_that_makes_no_tunnel_is_told_with_its_status(status: int, tmp_path: Path) -> None:
+    words = "proxy wants a user and a password" if status == 407 else "proxy refused the tunnel"
     answer = b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status
     with Replier(answer, until=b"\r\n\r\n") as replier:
-        assert _failure("https://hooks.example/", proxy=replier.url) == failure
+        proxy = replier.url.replace("://", "://user:p%40ss@")
+        found = probe_callback("https://hooks.example/", 1, proxy=proxy)
+        assert (found["status"], found["failure"]) == (None, words)
+        assert found["proxy_status"] == status
+        made = rig.settings(tmp_path, callback_proxy=proxy)
+        shown, taken = callback_view.test(made, "https://hooks.example/", 1)
+        assert not taken
+        assert f"{words} ({status})" in shown["answer"]
+        with rig.counter_of(made) as counter:
+            sender = Callbacks(counter, proxy=proxy)
+            assert sender.accept("id=7&endpoint=https://hooks.example/")[0] == 200
+            report = _report(sender)
+            assert callback_figures(counter)["failures"]["proxy"] > 0
+        assert (report["reason"], report["status"]) == (words, status)
 
 
 def test_a_proxy_that_is_away_is_told() -> None:
@@ -139,17 +162,9 @@ def test_attempts_are_counted_by_cause(counter: Counter, tmp_path: Path) -> None
     assert callback_figures(counter)["failures"] == dict.fromkeys(CAUSES, 0)
     sender = Callbacks(counter, allow=["127.0.0.1"])
     with Receiver(tls=_context(certificate(tmp_path, "receiver"))) as receiver:
-        reports: list[Any] = []
         assert sender.accept(f"id=7&endpoint={receiver.url()}")[0] == 200
-
-        def arrived() -> list[Any]:
-            reports.extend(sender.drain()[0])
-            return reports
-
-        _wait(arrived)
-    sender.stop(0)
-    sender.close()
-    assert reports[0]["reason"] == "TLS: the certificate is of an unknown authority"
+        report = _report(sender)
+    assert report["reason"] == "TLS: the certificate is of an unknown authority"
     failures = callback_figures(counter)["failures"]
     assert failures.pop("tls") > 0
     assert sum(failures.values()) == 0

@@ -23,9 +23,7 @@ _HINTS = {
     ),
     "TLS: the receiver does not speak it": "the URL of such a receiver begins with http://",
     "proxy not reached": "VERVE_CALLBACK_PROXY names it",
-    "proxy answered 407: it wants a user and a password": (
-        "VERVE_CALLBACK_PROXY=http://user:password@host:port"
-    ),
+    "proxy wants a user and a password": ("VERVE_CALLBACK_PROXY=http://user:password@host:port"),
 }
 """What to do about some failures, by their words."""
 
@@ -50,7 +48,8 @@ def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool
         shown["trusted authorities"] = str(found["authorities"])
     milliseconds = found["seconds"] * 1000
     if found["status"] is None:
-        shown["answer"] = f"none after {milliseconds:.0f} ms: {found['failure']}"
+        proxy_status = "" if found["proxy_status"] is None else f" ({found['proxy_status']})"
+        shown["answer"] = f"none after {milliseconds:.0f} ms: {found['failure']}{proxy_status}"
         if found["failure"] in _HINTS:
             shown["hint"] = _HINTS[found["failure"]]
         return shown, False

@@ -125,7 +125,7 @@ failures! {
     /// The proxy could not be connected to.
     ProxyAway = Proxy "proxy not reached",
     /// The proxy answered 407.
-    ProxyAuthentication = Proxy "proxy answered 407: it wants a user and a password",
+    ProxyAuthentication = Proxy "proxy wants a user and a password",
     /// The proxy made no tunnel.
     ProxyRefused = Proxy "proxy refused the tunnel",
     /// No connection was made in time.

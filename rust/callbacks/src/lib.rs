@@ -26,6 +26,7 @@ pub mod sender;
 pub mod signature;
 pub mod slab;
 pub mod transport;
+mod tunnel;
 pub mod word;
 
 pub use self::{

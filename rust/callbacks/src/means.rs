@@ -61,6 +61,7 @@ impl Means {
             figure,
             status: match attempt {
                 Some((End::Answered { status, .. }, _)) => Some(status),
+                Some((End::Untunneled { status, .. }, _)) => status,
                 _ => None,
             },
             reason,
@@ -79,7 +80,7 @@ fn cause(end: End) -> Option<Cause> {
     match end {
         End::Answered { status: 200..=299, .. } => None,
         End::Answered { .. } => Some(Cause::Status),
-        End::Failed(failure) => Some(failure.cause()),
+        End::Failed(failure) | End::Untunneled { failure, .. } => Some(failure.cause()),
     }
 }
 
@@ -90,6 +91,6 @@ pub fn reason(end: End) -> &'static str {
         End::Answered { status: 200..=299, .. } => "",
         End::Answered { status: 300..=399, .. } => "redirects are not followed",
         End::Answered { .. } => "refused by the receiver",
-        End::Failed(failure) => failure.name(),
+        End::Failed(failure) | End::Untunneled { failure, .. } => failure.name(),
     }
 }

@@ -36,7 +36,7 @@ pub fn judge(end: End) -> Verdict {
         End::Answered { status: 408 | 429 | 500..=599, pause } => Verdict::Again(pause),
         End::Answered { .. } => Verdict::Ended(Figure::Rejected),
         End::Failed(Failure::Refused) => Verdict::Ended(Figure::Refused),
-        End::Failed(_) => Verdict::Again(None),
+        End::Failed(_) | End::Untunneled { .. } => Verdict::Again(None),
     }
 }
 
@@ -46,6 +46,7 @@ pub fn is_trouble(end: End) -> bool {
     match end {
         End::Answered { status, .. } => status >= 500,
         End::Failed(failure) => !matches!(failure, Failure::Refused | Failure::Crowded),
+        End::Untunneled { .. } => true,
     }
 }
 

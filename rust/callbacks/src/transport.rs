@@ -19,6 +19,7 @@ use crate::guard::Guard;
 use crate::limits::WINDOW;
 use crate::resolver::{Lookup, Resolver};
 use crate::signature::Signer;
+use crate::tunnel;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -77,6 +78,13 @@ pub enum End {
     },
     /// None.
     Failed(Failure),
+    /// None, since the proxy made no tunnel.
+    Untunneled {
+        /// Why.
+        failure: Failure,
+        /// The status with which it refused.
+        status: Option<u16>,
+    },
 }
 
 /// What is sent.
@@ -100,6 +108,7 @@ pub struct Transport {
     client: Client,
     guard: Arc<Guard>,
     signer: Signer,
+    proxy: Option<Url>,
     /// The resolver that the client uses.
     pub resolver: Resolver,
     /// Authorities that are trusted: those of the host and of the settings.
@@ -135,11 +144,12 @@ impl Transport {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .user_agent(concat!("Verve/", env!("CARGO_PKG_VERSION")));
-        if let Some((proxy, _)) = proxy {
+        let (proxy, proxy_url) = proxy.unzip();
+        if let Some(proxy) = proxy {
             builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|error| chain(&error))?;
-        Ok(Self { client, guard, signer, resolver, authorities })
+        Ok(Self { client, guard, signer, proxy: proxy_url, resolver, authorities })
     }
 
     /// One attempt.
@@ -148,10 +158,11 @@ impl Transport {
         if !self.permits(&url) {
             return End::Failed(Failure::Refused);
         }
-        let request = self.client.post(url).headers(self.headers(post)).body(post.body.clone());
+        let request =
+            self.client.post(url.clone()).headers(self.headers(post)).body(post.body.clone());
         match tokio::time::timeout(post.deadline, request.send()).await {
             Err(_) => End::Failed(Failure::Deadline),
-            Ok(Err(error)) => End::Failed(Failure::of(&error, self.guard.proxied)),
+            Ok(Err(error)) => self.failed(&error, &url).await,
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
                 let pause = pause(response.headers());
@@ -161,6 +172,16 @@ impl Transport {
                 End::Answered { status, pause }
             }
         }
+    }
+
+    async fn failed(&self, error: &reqwest::Error, url: &Url) -> End {
+        let failure = Failure::of(error, self.guard.proxied);
+        let status = match (failure, &self.proxy) {
+            (Failure::ProxyAuthentication, _) => Some(407),
+            (Failure::ProxyRefused, Some(proxy)) => tunnel::refusal(proxy, url).await,
+            _ => return End::Failed(failure),
+        };
+        End::Untunneled { failure, status }
     }
 
     /// What the resolver is not asked: addresses in the URL itself, and the host where a proxy

@@ -191,11 +191,13 @@ pub fn probe_callback<'py>(
         addresses.iter().map(|(address, permitted)| (address.to_string(), *permitted)).collect();
     dict.set_item("addresses", shown)?;
     dict.set_item("authorities", found.authorities)?;
-    let (status, failure) = match found.end {
-        None => (None, None),
-        Some(End::Answered { status, .. }) => (Some(status), None),
-        Some(End::Failed(failure)) => (None, Some(failure.name())),
+    let (status, failure, proxy_status) = match found.end {
+        None => (None, None, None),
+        Some(End::Answered { status, .. }) => (Some(status), None, None),
+        Some(End::Failed(failure)) => (None, Some(failure.name()), None),
+        Some(End::Untunneled { failure, status }) => (None, Some(failure.name()), status),
     };
+    dict.set_item("proxy_status", proxy_status)?;
     dict.set_item("status", status)?;
     dict.set_item("failure", failure)?;
     dict.set_item("seconds", found.took.as_secs_f64())?;
