@@ -37,8 +37,8 @@ class Serve(Protocol):
 class StartLoad(Protocol):
     """Starts load on a service that ends with the test."""
 
-    def __call__(self, service: Service, *arguments: str) -> Load:
-        """`arguments` are those of `verve-load`."""
+    def __call__(self, service: Service, *arguments: str, port: int | None = None) -> Load:
+        """`arguments` are those of `verve-load`; `port` is that of a proxy before the service."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -126,8 +126,8 @@ def start_load(load_binary: Path, tmp_path: Path) -> Iterator[StartLoad]:
     with contextlib.ExitStack() as loads:
         numbers = itertools.count()
 
-        def begin(service: Service, *arguments: str) -> Load:
+        def begin(service: Service, *arguments: str, port: int | None = None) -> Load:
             out = tmp_path / f"load-{next(numbers)}"
-            return loads.enter_context(Load(load_binary, service, out, *arguments))
+            return loads.enter_context(Load(load_binary, service, out, *arguments, port=port))
 
         yield begin

@@ -48,11 +48,14 @@ class Result:
 class Load:
     """One run of the generator, from its making to `stop` or `wait`."""
 
-    def __init__(self, binary: Path, service: Service, out: Path, *arguments: str) -> None:
+    def __init__(
+        self, binary: Path, service: Service, out: Path, *arguments: str, port: int | None = None
+    ) -> None:
+        """`port` is that of a proxy before the service."""
         self.out = out
         command: list[str | Path] = [
             binary,
-            f"127.0.0.1:{service.port}",
+            f"127.0.0.1:{port or service.port}",
             *("--window", str(service.window)),
             *("--out", out),
             "--verdict",

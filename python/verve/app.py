@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import fast_path
 from .http import asgi, routes, rsgi
+from .http.exchange import ended
 from .scheduling import schedule_in_batches
 from .worker import Worker
 
@@ -52,7 +53,8 @@ class App:
         await asgi.serve(scope, receive, send, self._answer)
 
     async def _answer(self, request: Request) -> Response:
-        return await routes.answer(self.worker, request)
+        response = await routes.answer(self.worker, request)
+        return ended(response) if self.worker.retiring else response
 
 
 app = App()

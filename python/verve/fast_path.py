@@ -133,7 +133,12 @@ def _choose(
     def failed(error: BaseException) -> None:
         notices.put(FAST_PATH_FAILED, error=f"{type(error).__name__}: {error}")
 
-    return FastPath(worker.counter, sender, stock, failed).schedule
+    path = FastPath(worker.counter, sender, stock, failed)
+    # What ends a connection is in Python, and a worker that retires has few requests left.
+    worker.at_retirement = path.step_aside
+    if worker.retiring:
+        path.step_aside()
+    return path.schedule
 
 
 def _target(watched: Callable[..., object]) -> object:

@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+RETIRE = signal.SIGURG
+"""Tells a worker that a successor takes its place. One that does not listen for it ignores it."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Termination:
     """The first signal to end calls `drain`, before the server has ended the requests in flight.
 
+    The one to retire calls `retire`.
+
     Servers take the signal from the event loop's wake-up descriptor, which goes on beside a
     handler, or with a handler of their own, which is called from here.
     """
 
-    def __init__(self, drain: Callable[[], None]) -> None:
+    def __init__(self, drain: Callable[[], None], retire: Callable[[], None]) -> None:
         self._drain = drain
         self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
         # uvicorn takes a second SIGINT as the wish to end without its requests.
@@ -41,6 +45,8 @@ class Termination:
                 if callable(before):
                     self._before[number] = before
                     self._listen(number)
+            if signal.getsignal(RETIRE) is signal.SIG_DFL:
+                signal.signal(RETIRE, lambda *_: retire())
 
     def repeat(self) -> None:
         """Tell a loop that has begun to run of a signal before: uvloop would forget it."""

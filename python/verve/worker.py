@@ -23,7 +23,7 @@ from .publishing.leader import Leader
 from .termination import Termination
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ._verve import Callbacks as Sender
     from ._verve import Counter
@@ -79,6 +79,9 @@ class Worker:
         self.watch = Watch(self)
         self.history = DiskThreads("verve-history", most=_READERS)
         self.draining = False
+        self.retiring = False
+        """Whether each answer ends its connection, so that the next request goes elsewhere."""
+        self.at_retirement: Callable[[], None] = lambda: None
         self.refused = False
         self.leader: Leader | None = None
         self.callbacks: CallbackDesk | None = None
@@ -148,7 +151,7 @@ class Worker:
 
     def _open(self) -> None:
         # First, so that no signal falls between the server's readiness for it and this one's.
-        self._termination = Termination(self._drain)
+        self._termination = Termination(self._drain, self._retire)
         self.started_at = time.monotonic()
         self.settings, options = self.given or _read()
         if config.SUPERVISOR in os.environ:
@@ -178,6 +181,7 @@ class Worker:
 
     def _drain(self) -> None:
         self.draining = True
+        self._retire()
         if self.counter is not None:
             with contextlib.suppress(VerveError):
                 self.counter.set_worker_figure("draining", 1)
@@ -196,3 +200,7 @@ class Worker:
         if self.counter is not None:
             self.counter.close()
             self.counter = None
+
+    def _retire(self) -> None:
+        self.retiring = True
+        self.at_retirement()

@@ -97,6 +97,6 @@ def test_workers_that_abort_at_their_start_are_given_up(serve: Serve, tmp_path: 
     # Both paused for 1.5 s in all, whatever the other did.
     assert time.monotonic() - begun > 1.5
     (failed,) = service.events("worker.failed")
-    assert failed["status"] == "signal 6"
+    assert failed["exit_status"] == "signal 6"
     assert 4 <= len(service.events("worker.respawned")) <= 9
     assert service.processes() == []

@@ -266,6 +266,7 @@ PACKAGE = {
             "commands.streams",
             "commands.supervisor",
             "commands.timers",
+            "commands.worker_sockets",
         },
         {
             "app",

@@ -20,26 +20,31 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from verve import events, log
 from verve._verve import VerveError
 from verve.config import SUPERVISOR
+from verve.termination import RETIRE
 from verve.worker import NO_THREAD
 
-from . import timers
+from . import timers, worker_sockets
+from .worker_sockets import Listeners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from verve.config import Settings
 
 LEANS_ON = (
+    "_drop_shared_socket",
     "_respawn_workers",
     "_serve_loop",
     "_spawn_worker",
@@ -114,6 +119,10 @@ class _Supervision:
     reload_signal: bool
     main_loop_interrupt: threading.Event
     respawn_failed_workers: bool
+    runtime_threads: int
+    _ssp: Any
+    _shd: Any
+    _sso: Any
     settings: Settings
     log_configuration: Mapping[str, Any]
 
@@ -124,6 +133,7 @@ class _Supervision:
         super().__init__(*args, **kwargs)
         self.respawned_wrks = _NeverSoon()
         self.deaths = Deaths()
+        self.listeners = Listeners()
 
     def startup(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
         if self.respawn_failed_workers:
@@ -131,9 +141,32 @@ class _Supervision:
         super().startup(*args)  # type: ignore[misc]
 
     def _spawn_worker(self, *, idx: int, callback_loader: Callable[[], Any], **extra: Any) -> Any:  # noqa: ANN401 - Granian's own
-        """Have the worker know its number, which Granian tells it in a variable of its own only."""
-        loader = functools.partial(_numbered, idx + 1, callback_loader)
-        return super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
+        """Have the worker know its number, which Granian tells it in a variable of its own only.
+
+        And have it inherit the socket of the worker whose place it takes.
+        """
+        if self._keeps_sockets():
+            self._shd, self._sso = self.listeners.of(idx, self._ssp.build)
+        beside = self.listeners.beside(idx)
+        loader = functools.partial(_begun, idx + 1, beside, callback_loader)
+        worker = super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
+        if isinstance(worker.inner, BaseProcess):
+            worker.join = functools.partial(_join, worker.inner)
+        return worker
+
+    def _keeps_sockets(self) -> bool:
+        """Whether a socket per worker is bound here.
+
+        Not where workers or their runtimes are threads, which would close one another's, nor where
+        Granian has all of them share one: for a Unix socket, and on macOS.
+        """
+        alone = hasattr(self, "_sso") and self.runtime_threads == 1
+        return sys.platform == "linux" and alone and self._ssp is not None
+
+    def _drop_shared_socket(self) -> None:
+        if self._keeps_sockets():
+            self.listeners.drop_all()
+        super()._drop_shared_socket()  # type: ignore[misc]
 
     def _serve_loop(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
         try:
@@ -179,10 +212,23 @@ class _Supervision:
         target_loader: Callable[..., Any],
         delay: float = 0,
     ) -> None:
-        respawn = super()._respawn_workers  # type: ignore[misc]
-        if delay:  # a reload, or a worker that lived long enough: nobody died
-            respawn(workers, spawn_target, target_loader, delay)
+        replace = super()._respawn_workers  # type: ignore[misc]
+
+        def respawn(indices: list[int]) -> None:
+            replace(indices, spawn_target, target_loader, delay)
+
+        if not delay:
+            self._replace_dead(workers, respawn)
             return
+        # A reload, or a worker that lived long enough: nobody died.
+        for worker in workers:
+            if self.interrupt_signal:  # a stop does not wait for the rest of a reload
+                return
+            with _retiring(self.wrks[worker], delay):
+                respawn([worker])
+
+    def _replace_dead(self, workers: Iterable[int], respawn: Callable[[list[int]], None]) -> None:
+        """Start those again that are dead, each after its own pause, until none is."""
         # One whose death was seen and answered before it was told of lives by now.
         dead = [worker for worker in workers if not self.wrks[worker].is_alive()]
         due: dict[int, float] = {}
@@ -192,7 +238,7 @@ class _Supervision:
                     due[worker] = self._due(worker)
             now = time.monotonic()
             for worker in [worker for worker, moment in due.items() if moment <= now]:
-                respawn([worker], spawn_target, target_loader)
+                respawn([worker])
                 del due[worker]
             dead = []
             if not due and not self._dead():
@@ -228,6 +274,7 @@ class _Supervision:
             self.main_loop_interrupt.set()
             return math.inf
         events.WORKER_RESPAWNED.emit(worker=index + 1, exit_status=status)
+        self.listeners.drop(index)
         return time.monotonic() + pause
 
 
@@ -245,8 +292,42 @@ def _end_all(error: BaseException) -> None:
         ) from error
 
 
-def _numbered(worker: int, loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
+@contextlib.contextmanager
+def _retiring(worker: Any, delay: float) -> Iterator[None]:  # noqa: ANN401 - Granian's own
+    """Have the worker end the connections that are in use, halfway before it is told to end.
+
+    When Granian ends, it closes those that it takes for idle, and cuts requests that are on their
+    way. Each answer closes its connection until then, which proxies and clients understand.
+    """
+
+    def retire() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.inner.pid, RETIRE)
+
+    timer = threading.Timer(delay / 2, retire)
+    if isinstance(worker.inner, BaseProcess):
+        with contextlib.suppress(RuntimeError):  # without a thread it ends as Granian has it
+            timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _join(process: BaseProcess, timeout: float | None = None) -> None:
+    """`Process.join`, after which the process is not alive.
+
+    A thread of Granian waits for it too. Whoever of the two comes second takes one that has ended
+    for alive, until the first has noted its status, and Granian warns that it kills it.
+    """
+    if multiprocessing.connection.wait([process.sentinel], timeout):
+        while process.is_alive():
+            time.sleep(0.001)
+
+
+def _begun(worker: int, beside: list[int], loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
     """Runs in the worker: loads the application."""
+    worker_sockets.close(beside)
     if multiprocessing.parent_process() is not None:  # else it is a thread among others
         log.number_worker(worker)
     return loader()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -81,6 +81,11 @@ class BodyTooLargeError(Exception):
 
 class BodyBrokenError(Exception):
     """The body ended before its end: the client went away, or broke the framing."""
+
+
+def ended(response: Response) -> Response:
+    """The answer, with which the server ends the connection."""
+    return replace(response, headers=[*response.headers, ("connection", "close")])
 
 
 def plain(status: int, body: str, *headers: tuple[str, str]) -> Response:

@@ -1,6 +1,8 @@
 //! Answers on the thread on which Granian hands a request to Python, without the event loop.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -24,6 +26,7 @@ pub struct FastPath {
     answers: Answers,
     stock: Py<PyAny>,
     failed: Py<PyAny>,
+    aside: AtomicBool,
 }
 
 /// An accept that the fast path is to answer: its query, and the method that answers it.
@@ -44,13 +47,22 @@ impl FastPath {
     ) -> PyResult<Self> {
         let callbacks = callbacks.and_then(|callbacks| callbacks.get().get());
         let counter = counter.get().get(py)?;
-        Ok(Self { counter, callbacks, answers: Answers::new(py)?, stock, failed })
+        let (answers, aside) = (Answers::new(py)?, AtomicBool::new(false));
+        Ok(Self { counter, callbacks, answers, stock, failed, aside })
+    }
+
+    /// Hands every request to `stock` from now on.
+    fn step_aside(&self) {
+        // Relaxed: nothing else is read by it, and a request more may come by here.
+        self.aside.store(true, Relaxed);
     }
 
     /// Schedules a request.
     #[pyo3(signature = (watcher, /))]
     fn schedule(&self, py: Python<'_>, watcher: &Bound<'_, PyAny>) {
-        let done = match Self::asked(py, watcher) {
+        // Relaxed: as in `step_aside`.
+        let asked = if self.aside.load(Relaxed) { Ok(None) } else { Self::asked(py, watcher) };
+        let done = match asked {
             // The request is counted in here: the stock path would count it once more.
             Ok(Some(asked)) => self.answer(py, &asked),
             // What failed has counted nothing: the stock path answers the request.

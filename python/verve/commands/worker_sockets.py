@@ -1,0 +1,64 @@
+"""The sockets that the workers listen on, of which the supervisor keeps a copy.
+
+Granian's workers each bind a socket of their own, and the kernel resets the connections that wait
+in the queue of a socket that is closed. A worker that takes the place of another one inherits its
+socket, and with it the queue.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Listener(NamedTuple):
+    """A socket as Granian hands it to a worker."""
+
+    holder: Any
+    socket: socket.socket
+
+
+class Listeners:
+    """One socket per worker number."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Listener] = {}
+
+    def of(self, worker: int, build: Callable[[], Any]) -> Listener:
+        """The socket of a worker; `build` binds one, on which the worker will listen."""
+        if worker not in self._kept:
+            holder = build()
+            owned = socket.socket(fileno=holder.get_fd())
+            owned.set_inheritable(True)
+            # A connection comes to a worker with its first bytes: Granian closes those without any
+            # when it ends, also when they are on their way.
+            owned.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+            self._kept[worker] = Listener(holder, owned)
+        return self._kept[worker]
+
+    def beside(self, worker: int) -> list[int]:
+        """The sockets that a fork inherits and must close: nobody would empty their queues."""
+        if multiprocessing.get_start_method() != "fork":
+            return []
+        return [one.socket.fileno() for other, one in self._kept.items() if other != worker]
+
+    def drop(self, worker: int) -> None:
+        """Leave the connections to the other workers, since nobody takes them for now."""
+        if (one := self._kept.pop(worker, None)) is not None:
+            one.socket.close()
+
+    def drop_all(self) -> None:
+        """Keep no socket beyond the worker that listens on it."""
+        for worker in list(self._kept):
+            self.drop(worker)
+
+
+def close(descriptors: list[int]) -> None:
+    """Close what a worker inherited of others."""
+    for descriptor in descriptors:
+        os.close(descriptor)
