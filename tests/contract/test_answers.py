@@ -17,7 +17,6 @@ from tests.contract.hostile import QUERIES
 from tests.contract.hostile_batches import BATCHES
 from tests.contract.raw import Answer, ask, chunked, connect, parse, request
 from tests.service import ACCEPT, Service
-from verve.http.accept import PAUSE_SECONDS
 from verve.http.bodies import AT_ONCE
 from verve.window import rfc3339
 
@@ -322,7 +321,7 @@ def test_a_client_that_sends_no_more_is_given_up(service: Service) -> None:
         connection.sendall(head + b"7\n")
         answer = parse(connection.recv(65_536))
     assert (answer.status, answer.error) == (408, "body too slow")
-    assert PAUSE_SECONDS - 1 < time.monotonic() - begin < PAUSE_SECONDS + 10
+    assert 29 < time.monotonic() - begin < 40
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])

@@ -11,7 +11,7 @@ import pytest
 from verve.http.access import Access, Rule
 
 if TYPE_CHECKING:
-    from verve.http.exchange import Grow
+    from verve.http.bodies import Held
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Asked:
         """Host headers."""
         return self.host
 
-    async def body(self, limit: int, grow: Grow) -> bytes:
+    async def body(self, limit: int, held: Held) -> bytes:
         """None."""
-        raise NotImplementedError(limit, grow)
+        raise NotImplementedError(limit, held)
 
 
 LOOPBACK = Access(everyone=False, token=None)

@@ -96,8 +96,20 @@ def test_room_is_taken_by_what_arrived() -> None:
         with pytest.raises(BodiesFullError):
             small.grow(1)
         assert small.size == 1
-        large.grow(5, keep=False)
-        assert (large.size, large.received) == (0, AT_ONCE * 10 + 4)
+        large.drop()
+        assert large.size == 0
         small.grow(AT_ONCE * 10 - 1)
     with bodies.held() as again:
         again.grow(AT_ONCE * 10)
+
+
+def test_what_is_to_come_takes_half_of_the_room_at_the_most() -> None:
+    bodies = Bodies(10)
+    with bodies.held() as one, bodies.held() as other:
+        assert one.expect(AT_ONCE * 5)
+        assert not other.expect(1)
+        other.grow(AT_ONCE * 5)
+        with pytest.raises(BodiesFullError):
+            other.grow(1)
+    with bodies.held() as again:
+        assert again.expect(AT_ONCE * 5)

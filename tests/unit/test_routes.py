@@ -22,7 +22,8 @@ from verve.worker import Worker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from verve.http.exchange import Grow, Response
+    from verve.http.bodies import Held
+    from verve.http.exchange import Response
 
 
 @dataclass
@@ -44,10 +45,10 @@ class Asked:
         """Host headers."""
         return ["localhost"]
 
-    async def body(self, limit: int, grow: Grow) -> bytes:
+    async def body(self, limit: int, held: Held) -> bytes:
         """The body."""
         assert limit
-        grow(len(self.content))
+        held.grow(len(self.content))
         return self.content
 
 

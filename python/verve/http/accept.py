@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from verve._verve import names_single, shard_of
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from verve._verve import Counter
     from verve.worker import Worker
 
-    from .bodies import Held
     from .exchange import Headers, Request
 
     _Answer = tuple[int, Headers, bytes]
@@ -44,8 +42,6 @@ KINDS = {
 """The content types of a batch, with what the counter calls them."""
 BODY_SECONDS = 30.0
 """That a client may take to send a batch."""
-PAUSE_SECONDS = 10.0
-"""That it may send nothing of it meanwhile."""
 CONFIRM_SECONDS = 2.0
 """That the store may take to acknowledge an id."""
 
@@ -158,25 +154,9 @@ async def _body(worker: Worker, request: Request, use: Callable[[bytes], T]) -> 
     if declared is not None and declared > limit and (_waits(request) or declared > limit * 2):
         raise BodyTooLargeError
     with worker.bodies.held() as held:
-        body = await _received(request, limit, held)
+        body = await in_time(request.body(limit, held), BODY_SECONDS)
         # Nothing else that may wait uses this pool.
         return await asyncio.to_thread(use, body)
-
-
-async def _received(request: Request, limit: int, held: Held) -> bytes:
-    """The body. Raises `TimeoutError` if it takes too long, or pauses for too long."""
-    reading = asyncio.ensure_future(request.body(limit, held.grow))
-    end = time.monotonic() + BODY_SECONDS
-    while True:
-        before = held.received
-        # In a task of its own, as `in_time`.
-        left = min(PAUSE_SECONDS, end - time.monotonic())
-        done, _ = await asyncio.wait({reading}, timeout=max(0.0, left))
-        if done:
-            return reading.result()
-        if held.received == before or time.monotonic() >= end:
-            reading.cancel()
-            raise TimeoutError
 
 
 def _waits(request: Request) -> bool:

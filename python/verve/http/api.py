@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 60
 LARGEST_LIMIT = 10_080
 """A week of minutes."""
-HISTORY_SECONDS = 10.0
+HISTORY_SECONDS = 5.0
 """That the ledger may take."""
 
 _PARAMETERS = ("limit", "since", "until")

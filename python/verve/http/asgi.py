@@ -10,7 +10,8 @@ from .exchange import BodyBrokenError, declared_length, gather
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 
-    from .exchange import Grow, Response
+    from .bodies import Held
+    from .exchange import Response
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -48,9 +49,9 @@ class ASGIRequest:
         """Host headers; the server makes one of HTTP/2's authority."""
         return self.header("host")
 
-    async def body(self, limit: int, grow: Grow) -> bytes:
+    async def body(self, limit: int, held: Held) -> bytes:
         """The whole body."""
-        body = await gather(self._chunks(), limit, grow)
+        body = await gather(self._chunks(), limit, held)
         declared = declared_length(self)
         if declared is not None and declared != len(body):
             raise BodyBrokenError

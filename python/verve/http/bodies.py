@@ -1,6 +1,7 @@
 """How many bytes of bodies a worker holds at once.
 
-Room is taken by what has arrived, never by what a client says that it will send.
+Room is taken by what has arrived. What a client says that it will send takes room only where more
+than half of it is then left: that body can be read in one piece, which is quicker.
 """
 
 from __future__ import annotations
@@ -37,10 +38,13 @@ class Bodies:
         finally:
             self.take(-one.size)
 
-    def take(self, size: int) -> None:
-        """Take room for `size` bytes, or give it back. Raises `BodiesFullError` at once."""
+    def take(self, size: int, *, of: float = 1) -> None:
+        """Take room for `size` bytes, or give it back. Raises `BodiesFullError` at once.
+
+        `of` is the part of the room that may be taken in all.
+        """
         with self._lock:
-            if size > 0 and self._held + size > self._room:
+            if size > 0 and self._held + size > self._room * of:
                 raise BodiesFullError
             self._held += size
 
@@ -51,13 +55,23 @@ class Held:
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
         self.size = 0
-        """Bytes that are held."""
-        self.received = 0
-        """Bytes that came, those that were dropped too."""
+        """Bytes that it has room for."""
 
-    def grow(self, size: int, *, keep: bool = True) -> None:
-        """`size` bytes came. Without `keep` they, and all before, are dropped."""
-        self.received += size
-        change = size if keep else -self.size
-        self._bodies.take(change)
-        self.size += change
+    def grow(self, size: int) -> None:
+        """`size` more bytes came. Raises `BodiesFullError`."""
+        self._bodies.take(size)
+        self.size += size
+
+    def expect(self, size: int) -> bool:
+        """Take room for `size` bytes that are to come; False if they have to come one by one."""
+        try:
+            self._bodies.take(size, of=0.5)
+        except BodiesFullError:
+            return False
+        self.size += size
+        return True
+
+    def drop(self) -> None:
+        """What came is not kept."""
+        self._bodies.take(-self.size)
+        self.size = 0

@@ -14,16 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Mapping
 
+    from .bodies import Held
+
 T = TypeVar("T")
 Headers = list[tuple[str, str]]
 """Names in lower case with their values, in order."""
-
-
-class Grow(Protocol):
-    """Hears of the bytes of a body."""
-
-    def __call__(self, size: int, *, keep: bool = True) -> None:
-        """`size` bytes came. Without `keep` they, and all before, are dropped."""
 
 
 class Request(Protocol):
@@ -57,11 +52,11 @@ class Request(Protocol):
         """Every name by which the client called this server: Host headers and the target's."""
         ...
 
-    async def body(self, limit: int, grow: Grow) -> bytes:
-        """The whole body; `grow` hears of its bytes as they arrive, and what it raises ends it.
+    async def body(self, limit: int, held: Held) -> bytes:
+        """The whole body, which takes room in `held`.
 
         Raises `BodyTooLargeError` when it is longer than `limit` bytes, `BodyBrokenError` when it
-        ended before its end.
+        ended before its end, `BodiesFullError` when there is no room for it.
         """
         ...
 
@@ -116,7 +111,7 @@ def declared_length(request: Request) -> int | None:
     return None
 
 
-async def gather(chunks: AsyncGenerator[bytes, None], limit: int, grow: Grow) -> bytes:
+async def gather(chunks: AsyncGenerator[bytes, None], limit: int, held: Held) -> bytes:
     """Join the chunks of a body of at most `limit` bytes, and never hold more than that.
 
     Of a longer one, as much again is read and dropped before `BodyTooLargeError` is raised: most
@@ -127,10 +122,11 @@ async def gather(chunks: AsyncGenerator[bytes, None], limit: int, grow: Grow) ->
     async with aclosing(chunks):
         async for chunk in chunks:
             received += len(chunk)
-            grow(len(chunk), keep=received <= limit)
             if received <= limit:
+                held.grow(len(chunk))
                 kept += chunk
                 continue
+            held.drop()
             kept.clear()
             if received > limit * 2:
                 break

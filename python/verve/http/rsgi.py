@@ -10,12 +10,11 @@ from .exchange import BodyBrokenError, declared_length, gather
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from .exchange import Grow, Headers, Response
+    from .bodies import Held
+    from .exchange import Headers, Response
 
 # A number of the HTTP answer to a handshake that is declined, not of a WebSocket close frame.
 _NOT_FOUND = 404
-# Bytes of a body that is read in one piece, which is quicker; the server itself reads more ahead.
-_AT_ONCE = 16_384
 
 
 class Scope(Protocol):
@@ -73,17 +72,15 @@ class RSGIRequest:
         authority = self._scope.authority
         return [*self.header("host"), *([] if authority is None else [authority])]
 
-    async def body(self, limit: int, grow: Grow) -> bytes:
+    async def body(self, limit: int, held: Held) -> bytes:
         """The whole body."""
         declared = declared_length(self)
-        if declared is not None and declared <= min(limit, _AT_ONCE):
+        if declared is not None and declared <= limit and held.expect(declared):
             try:
-                body = await self._protocol()
+                return await self._protocol()
             except Exception as error:
                 raise BodyBrokenError from error
-            grow(len(body))
-            return body
-        body = await gather(self._chunks(), limit, grow)
+        body = await gather(self._chunks(), limit, held)
         if declared is not None and declared != len(body):
             raise BodyBrokenError
         return body
