@@ -77,6 +77,9 @@ def _ask(worker: Worker, path: str, method: str = "GET") -> Response:
 
 
 def _failed(response: Response) -> tuple[int, str, bytes]:
+    headers = dict(response.headers)
+    assert headers["content-type"] == "text/plain"
+    assert headers["x-content-type-options"] == "nosniff"
     return response.status, dict(response.headers)["verve-error"], response.body
 
 
@@ -107,6 +110,7 @@ def test_a_bug_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
     assert _failed(_ask(worker, routes.ACCEPT)) == (500, "internal", b"failed")
     answer = _ask(worker, "/metrics")
     assert answer.status == 500
+    assert dict(answer.headers)["x-content-type-options"] == "nosniff"
     assert json.loads(answer.body)["error"]
     assert len(caplog.records) == 2
     assert all(record.exc_info for record in caplog.records)

@@ -19,6 +19,7 @@ from .exchange import (
     Response,
     declared_length,
     in_time,
+    plain,
 )
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ def refuse(counter: Counter, status: int, reason: str, *headers: tuple[str, str]
 
 def failed(status: int, reason: str, *headers: tuple[str, str]) -> Response:
     """The answer to an accept that was not counted."""
-    known = [("cache-control", "no-store"), ("verve-error", reason)]
-    return Response(status, [*known, *headers], b"failed")
+    return plain(status, "failed", ("verve-error", reason), *headers)
 
 
 def _kind(values: list[str]) -> str | None:

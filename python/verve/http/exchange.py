@@ -21,6 +21,11 @@ Headers = list[tuple[str, str]]
 """Names in lower case with their values, in order."""
 
 
+TEXT = ("content-type", "text/plain")
+SHARED: Headers = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+"""What every answer carries: no cache may keep it, and no browser take it for another type."""
+
+
 class Request(Protocol):
     """What a route may ask of a request."""
 
@@ -85,12 +90,12 @@ def ended(response: Response) -> Response:
 
 def plain(status: int, body: str, *headers: tuple[str, str]) -> Response:
     """An answer of text that no cache may keep."""
-    return Response(status, [_TEXT, _NO_STORE, *headers], body.encode())
+    return Response(status, [TEXT, *SHARED, *headers], body.encode())
 
 
 def json_object(status: int, value: Mapping[str, object], *headers: tuple[str, str]) -> Response:
     """An answer of one JSON object that no cache may keep."""
-    return Response(status, [_JSON, _NO_STORE, *headers], json.dumps(value).encode() + b"\n")
+    return Response(status, [_JSON, *SHARED, *headers], json.dumps(value).encode() + b"\n")
 
 
 def json_error(status: int, error: str, hint: str, *headers: tuple[str, str]) -> Response:
@@ -149,8 +154,6 @@ async def in_time(work: Coroutine[Any, Any, T] | asyncio.Future[T], seconds: flo
     return task.result()
 
 
-_TEXT = ("content-type", "text/plain; charset=utf-8")
 _JSON = ("content-type", "application/json")
-_NO_STORE = ("cache-control", "no-store")
 # More digits than any body has bytes: `int` of a very long text is slow.
 _DIGITS = 18

@@ -15,7 +15,7 @@ from verve.sinks.base import Trouble
 
 from .api import unusable
 from .cluster_metrics import CLUSTER_METRICS
-from .exchange import Response
+from .exchange import SHARED, Response
 from .metric import Kind, Metric, Sample, by_trouble, stat
 
 if TYPE_CHECKING:
@@ -269,8 +269,7 @@ async def page(worker: Worker, _request: Request) -> Response:
         return unusable("the segment could not be attached")
     facts = await worker.watch.facts()
     text = await asyncio.to_thread(render, worker, worker.counter, facts)
-    headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store")]
-    return Response(200, headers, text.encode())
+    return Response(200, [("content-type", CONTENT_TYPE), *SHARED], text.encode())
 
 
 def render(worker: Worker, counter: Counter, facts: Facts) -> str:

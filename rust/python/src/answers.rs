@@ -5,6 +5,9 @@ use pyo3::types::{PyBytes, PyList};
 use verve_core::{Answer, BatchAnswer, Refusal};
 
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+const NO_SNIFF: (&str, &str) = ("x-content-type-options", "nosniff");
+const TEXT: (&str, &str) = ("content-type", "text/plain");
+const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// For endpoints that the list of destinations would open.
 const LISTED: (&str, &str) = ("verve-hint", "VERVE_CALLBACK_ALLOW opens internal destinations");
@@ -30,17 +33,17 @@ impl Answers {
             .into_iter()
             .map(|refusal| {
                 let error = ("verve-error", refusal.name());
-                let pairs = [NO_STORE, error, LISTED];
+                let pairs = [TEXT, NO_STORE, NO_SNIFF, error, LISTED];
                 // Everyone's first try is a receiver on the own machine.
                 let opened =
                     matches!(refusal, Refusal::EndpointAddress | Refusal::EndpointNotListed);
-                headers(py, &pairs[..2 + usize::from(opened)]).map(Bound::unbind)
+                headers(py, &pairs[..4 + usize::from(opened)]).map(Bound::unbind)
             })
             .collect::<PyResult<_>>()?;
         Ok(Self {
             ok: PyBytes::new(py, b"ok").unbind(),
             failed: PyBytes::new(py, b"failed").unbind(),
-            ok_headers: headers(py, &[NO_STORE])?.unbind(),
+            ok_headers: headers(py, &[TEXT, NO_STORE, NO_SNIFF])?.unbind(),
             failed_headers,
         })
     }
@@ -52,7 +55,8 @@ impl Answers {
             Answer::Verdict(placement) => {
                 let seen = if placement.new { "new" } else { "duplicate" };
                 let window = placement.window_start.to_string();
-                let pairs = [NO_STORE, ("verve-seen", seen), ("verve-window", &window)];
+                let (seen, window) = (("verve-seen", seen), ("verve-window", window.as_str()));
+                let pairs = [TEXT, NO_STORE, NO_SNIFF, seen, window];
                 (200, headers(py, &pairs)?, self.ok.bind(py).clone())
             }
             Answer::Failed(refusal) => (
@@ -68,12 +72,12 @@ impl Answers {
         let body = PyBytes::new(py, answer.body.as_bytes());
         let position = answer.position.map(|position| position.to_string());
         let Some(refusal) = answer.refusal else {
-            let json = ("content-type", "application/json");
-            return Ok((200, headers(py, &[NO_STORE, json])?, body));
+            return Ok((200, headers(py, &[JSON, NO_STORE, NO_SNIFF])?, body));
         };
         let place = if refusal.status() == 503 { "verve-recorded" } else { "verve-position" };
         let position = position.unwrap_or_default();
-        let pairs = [NO_STORE, ("verve-error", refusal.name()), (place, &position)];
+        let error = ("verve-error", refusal.name());
+        let pairs = [TEXT, NO_STORE, NO_SNIFF, error, (place, &position)];
         Ok((refusal.status(), headers(py, &pairs)?, body))
     }
 }
