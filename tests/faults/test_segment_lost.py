@@ -55,12 +55,22 @@ def _remove_with_state(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "lose", [_remove_segment, _remove_all, _replace, _rename, _remove_with_state]
+    ("server", "lose"),
+    [
+        (Server.VERVE, _remove_segment),
+        (Server.VERVE, _remove_all),
+        (Server.VERVE, _replace),
+        (Server.VERVE, _rename),
+        (Server.VERVE, _remove_with_state),
+        (Server.GRANIAN, _remove_all),
+        (Server.UVICORN, _remove_all),
+    ],
 )
 def test_a_lost_segment_does_not_split_a_window(
-    serve: Serve, lose: Callable[[Service], None]
+    serve: Serve, server: Server, lose: Callable[[Service], None]
 ) -> None:
-    service = serve(Server.VERVE, workers=2, window=WINDOW)
+    respawns = ["--respawn-failed-workers"] if server is Server.GRANIAN else []
+    service = serve(server, workers=2, window=WINDOW, arguments=respawns)
     lose(service)
     victim = service.leader()
     os.kill(victim, signal.SIGKILL)
