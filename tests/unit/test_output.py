@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import select
+import socket
 import subprocess
 import sys
 import termios
@@ -113,6 +114,25 @@ def test_a_terminal_that_is_halted_holds_up_nobody() -> None:
     assert sorted(read.split()) == [b"must", b"waits"]
     os.close(slave)
     os.close(master)
+
+
+def test_a_socket_that_nobody_reads_holds_up_nobody() -> None:
+    # As that of a journal that hangs; it cannot be opened once more.
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                writer.send(b"." * 4096)
+        writer.setblocking(True)
+        code = "from verve.output import take_over; take_over(); print('x' * 100_000)"
+        with subprocess.Popen([sys.executable, "-c", code], stdout=writer.fileno()) as stuck:
+            assert stuck.wait(20) == 0
+        output = Output(writer.fileno())
+        with pytest.raises(BlockingIOError):
+            output.write(b"must\n", 0.05)
+        reader.recv(1 << 20)
+        output.write(b"must\n", 5)
 
 
 def test_a_reader_that_is_gone_is_a_loss() -> None:
