@@ -13,7 +13,7 @@ import os
 import resource
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from . import _verve, events, skipped
 from .config.choices import Callbacks
@@ -207,7 +207,7 @@ def _read(path: Path) -> Iterator[Mapping[str, Any]]:
                 skipped.tell(f"`{one.name}`", number, line)
 
 
-def _is_failure(found: object) -> bool:
+def _is_failure(found: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether all fields that are shown are there, each of its kind."""
     if not isinstance(found, dict):
         return False

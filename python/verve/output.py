@@ -193,7 +193,7 @@ class Stream(io.TextIOBase):
         return os.isatty(self._output.descriptor)
 
     def _put(self, text: str) -> None:
-        self._output.put(text.encode(self.encoding, self.errors))
+        self._output.put(text.encode(errors="backslashreplace"))
 
 
 STANDARD = {1: Output(1), 2: Output(2)}
