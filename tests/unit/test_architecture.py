@@ -31,7 +31,7 @@ class Stage(NamedTuple):
 
 CORE = {
     "primitives": Stage({"mix", "platform", "primitive", "shard"}, set()),
-    "table": Stage({"bucket", "extent", "line", "moving", "table"}, {"primitives"}),
+    "table": Stage({"bucket", "extent", "freezing", "line", "moving", "table"}, {"primitives"}),
     "error": Stage({"error"}, {"table"}),
     "window": Stage({"announcements", "ring", "turn", "window"}, {"primitives", "table"}),
     "segment": Stage(

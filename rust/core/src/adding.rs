@@ -82,6 +82,27 @@ impl Counter {
     /// [`Error::Full`], [`Error::Space`], [`Error::NoArena`]: the id is not counted then.
     #[inline]
     pub fn add(&self, id: i64) -> Result<Placement, Error> {
+        loop {
+            if let Some(placement) = self.place::<true>(id)? {
+                return Ok(placement);
+            }
+        }
+    }
+
+    /// As [`Counter::add`], unless the window has to be turned or other upkeep is due, which may take
+    /// some milliseconds, and more where storage has to be put behind a table: `None` then, for a caller
+    /// who holds a lock to let go of it and call [`Counter::add`].
+    ///
+    /// # Errors
+    /// As for [`Counter::add`].
+    #[inline]
+    pub fn add_at_once(&self, id: i64) -> Result<Option<Placement>, Error> {
+        self.place::<false>(id)
+    }
+
+    /// `UPKEEP`: the caller does what upkeep is due; otherwise, `None` says that some is.
+    #[inline]
+    fn place<const UPKEEP: bool>(&self, id: i64) -> Result<Option<Placement>, Error> {
         let seat = self.seat()?;
         let slot = &self.front().slots[seat.slot];
         let mixed = self.mix().forward(id);
@@ -92,7 +113,11 @@ impl Counter {
         view.prefetch(mixed);
         let mut late = false;
         loop {
-            let word = self.enter(seat, self.now_window())?;
+            let (window, looked) = self.look();
+            if looked && seat.due.load(Ordering::Relaxed) && !self.tend_on::<UPKEEP>(seat) {
+                return Ok(None);
+            }
+            let Some(word) = self.enter_if::<UPKEEP>(seat, window)? else { return Ok(None) };
             let counts = &slot.counts[word.arena()];
             // Relaxed throughout: figures. Counted before the insert, so that requests are never
             // fewer than ids.
@@ -120,7 +145,8 @@ impl Counter {
                     if new {
                         seat.outgoing.push(word.window(), id);
                     }
-                    return Ok(Placement { new, window_start: self.start_of(word.window()) });
+                    let window_start = self.start_of(word.window());
+                    return Ok(Some(Placement { new, window_start }));
                 }
             }
         }
@@ -142,7 +168,11 @@ impl Counter {
         let mut late = false;
         while batch.recorded < ids.len() {
             let rest = &ids[batch.recorded..];
-            let word = match self.enter(seat, self.now_window()) {
+            let (window, looked) = self.look();
+            if looked && seat.due.load(Ordering::Relaxed) {
+                self.tend_on::<true>(seat);
+            }
+            let word = match self.enter(seat, window) {
                 Ok(word) => word,
                 Err(error) => {
                     batch.stopped = Some(error);
@@ -234,16 +264,29 @@ impl Counter {
     /// Enters the current arena, whose window is `window` or a later one.
     #[inline]
     pub(crate) fn enter(&self, seat: &Seat, window: u64) -> Result<Word, Error> {
+        loop {
+            if let Some(word) = self.enter_if::<true>(seat, window)? {
+                return Ok(word);
+            }
+        }
+    }
+
+    /// As `enter`; `None` where the window has to be turned and `TURNS` says not to.
+    #[inline]
+    fn enter_if<const TURNS: bool>(&self, seat: &Seat, window: u64) -> Result<Option<Word>, Error> {
         let turn = self.turn();
         let announced = &self.front().slots[seat.slot].announced;
         let mut word = turn.current();
         loop {
             if word.window() < window {
+                if !TURNS {
+                    return Ok(None);
+                }
                 self.turn_as_writer(seat, window)?;
                 word = turn.current();
             }
             match turn.enter(announced, word) {
-                Ok(()) => return Ok(word),
+                Ok(()) => return Ok(Some(word)),
                 Err(now) => word = now,
             }
         }
@@ -253,8 +296,20 @@ impl Counter {
     fn turn_as_writer(&self, seat: &Seat, window: u64) -> Result<(), Error> {
         self.turn_to(seat, window)?;
         if !self.leader().is_some_and(|leader| leader.alive) {
-            self.tend()?;
+            return self.tend_as_writer(seat);
         }
         Ok(())
+    }
+
+    /// Goes on with the upkeep that writers do while nobody leads; false if it is left to do.
+    #[cold]
+    fn tend_on<const UPKEEP: bool>(&self, seat: &Seat) -> bool {
+        if UPKEEP {
+            // An error is met again by whoever enters.
+            let _ = self.tend_as_writer(seat);
+        } else {
+            self.glance().look_after(0);
+        }
+        UPKEEP
     }
 }

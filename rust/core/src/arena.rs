@@ -4,6 +4,7 @@ use crate::counter::Counter;
 use crate::layout::ARENAS_AT;
 use crate::platform;
 use crate::primitive::Ordering;
+use crate::seat::Seat;
 use crate::segment::Segment;
 use crate::table::{Bucket, EXTENTS, Shortage, Storage, Table};
 use crate::window::buckets_of_step;
@@ -14,6 +15,9 @@ pub(crate) struct Arena<'a> {
     segment: &'a Segment,
     arena: usize,
 }
+
+/// Bytes that storage is put behind by one call: about a millisecond.
+const PIECE: u64 = 2 << 20;
 
 /// First bucket and number of buckets of extent `index`, where the first extent has `first`: the
 /// extents follow each other, so that a table always uses the same pages from the arena's start.
@@ -35,6 +39,18 @@ impl Storage for Arena<'_> {
     }
 
     fn reserve(&self, first: usize, index: usize) -> Result<(), Shortage> {
+        self.reserve_some(first, index, u64::MAX).map(drop)
+    }
+}
+
+impl Arena<'_> {
+    /// As `reserve`, for about `most` bytes at the most: whether that was all.
+    pub(crate) fn reserve_some(
+        &self,
+        first: usize,
+        index: usize,
+        most: u64,
+    ) -> Result<bool, Shortage> {
         let front = self.segment.mapping.front();
         let header = &front.arenas[self.arena];
         let (at, count) = extent_range(first, index);
@@ -46,9 +62,9 @@ impl Storage for Arena<'_> {
         let end = at.saturating_add(count).saturating_mul(size_of::<Bucket>()) as u64;
         let end = end.min(whole).next_multiple_of(platform::page_size()).min(whole);
         // Acquire and AcqRel: who sees the mark may touch what it covers.
-        let reserved = header.reserved.load(Ordering::Acquire);
+        let mut reserved = header.reserved.load(Ordering::Acquire);
         if reserved >= end {
-            return Ok(());
+            return Ok(true);
         }
         // Asking a full file system costs it more than an insert costs us, and every id that finds
         // no room would ask.
@@ -56,20 +72,31 @@ impl Storage for Arena<'_> {
         if grows && self.segment.is_short() {
             return Err(Shortage::Space(self.segment.shortage()));
         }
+        // In pieces, so that signals, each of which takes a call back, cannot hold it up for ever. But at
+        // once where there may not be room for all: what is too large then takes nothing from others.
+        let fits =
+            platform::free_storage(&self.segment.file).is_none_or(|free| free > end - reserved);
+        let (piece, most) =
+            if fits { (PIECE, most.max(PIECE) / PIECE * PIECE) } else { (end, end) };
+        let target = end.min(reserved.saturating_add(most));
         // Several may do this at once and over the same range. One that fails takes back none of
         // what another one was promised: tmpfs settles pages that it is asked for twice.
         let offset = ARENAS_AT + self.arena as u64 * whole;
-        platform::reserve(&self.segment.file, offset + reserved, end - reserved).map_err(
-            |error| {
-                let number = error.raw_os_error().unwrap_or(libc::ENOSPC);
-                if grows {
-                    self.segment.note_shortage(number);
-                }
-                Shortage::Space(number)
-            },
-        )?;
-        header.reserved.fetch_max(end, Ordering::AcqRel);
-        Ok(())
+        while reserved < target {
+            let next = target.min(reserved.saturating_add(piece));
+            platform::reserve(&self.segment.file, offset + reserved, next - reserved).map_err(
+                |error| {
+                    let number = error.raw_os_error().unwrap_or(libc::ENOSPC);
+                    if grows {
+                        self.segment.note_shortage(number);
+                    }
+                    Shortage::Space(number)
+                },
+            )?;
+            header.reserved.fetch_max(next, Ordering::AcqRel);
+            reserved = next;
+        }
+        Ok(target == end)
     }
 }
 
@@ -108,11 +135,22 @@ impl Counter {
         (at.saturating_mul(size_of::<Bucket>()) as u64).min(self.front().header.arena_bytes)
     }
 
-    /// Makes `arena` as new, for a caller who has it alone; false if that has to be tried again.
+    /// Makes `arena` as new, for a caller who has it alone; false if that has to be tried again, or to go
+    /// on: `most` buckets are zeroed at the most, which are counted down.
     ///
     /// It may be killed anywhere in between, and is begun anew then by the next one: nothing is
     /// forgotten of what has to be zeroed before it is zero.
-    pub(crate) fn zero(&self, arena: usize, start: u8, wanted: u64) -> bool {
+    pub(crate) fn zero(
+        &self,
+        seat: &Seat,
+        arena: usize,
+        start: u8,
+        wanted: u64,
+        most: &mut usize,
+    ) -> bool {
+        if *most == 0 {
+            return false;
+        }
         let front = self.front();
         let header = &front.arenas[arena];
         let file = &self.segment().file;
@@ -135,7 +173,17 @@ impl Counter {
                 kept = end;
             }
         }
-        self.segment().mapping.zero(arena, used.min(kept) as usize);
+        // Nobody is inside while the arena is in this state, which names its window: what is zero stays so.
+        let clearing = (arena, self.turn().state(arena));
+        let all = used.min(kept) as usize;
+        let from = seat.progress().zeroed(clearing).min(all);
+        let to = all.min(from.saturating_add(most.saturating_mul(size_of::<Bucket>())));
+        self.segment().mapping.zero(arena, from, to);
+        *most -= (to - from).div_ceil(size_of::<Bucket>()).min(*most);
+        seat.progress().keep_zeroed(clearing, to);
+        if to < all {
+            return false;
+        }
         for slot in &front.slots {
             let counts = &slot.counts[arena];
             for (count, before) in [

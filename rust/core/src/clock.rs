@@ -40,6 +40,13 @@ pub(crate) struct Glance {
     until: StdAtomicU64,
 }
 
+impl Glance {
+    /// Lets the clock be looked at again after `pause` nanoseconds at the latest.
+    pub(crate) fn look_after(&self, pause: u64) {
+        self.until.fetch_min(platform::coarse_nanoseconds() + pause, StdOrdering::Relaxed);
+    }
+}
+
 /// Where time comes from.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
@@ -128,18 +135,18 @@ impl Clock {
     }
 
     /// The number of the window that the segment's time is in, windows being `length` nanoseconds
-    /// long. `glance` keeps the answer for as long as it is certain.
+    /// long, and whether the clock was looked at. `glance` keeps the answer for as long as it is certain.
     #[inline]
-    pub(crate) fn window(&self, words: &ClockWords, length: u64, glance: &Glance) -> u64 {
+    pub(crate) fn window(&self, words: &ClockWords, length: u64, glance: &Glance) -> (u64, bool) {
         if let Self::Manual(_) = self {
-            return self.now(words) / length;
+            return (self.now(words) / length, true);
         }
         let coarse = platform::coarse_nanoseconds();
         let offset = words.offset.load(Ordering::Relaxed);
         if coarse < glance.until.load(StdOrdering::Relaxed)
             && offset == glance.offset.load(StdOrdering::Relaxed)
         {
-            return glance.window.load(StdOrdering::Relaxed);
+            return (glance.window.load(StdOrdering::Relaxed), false);
         }
         let now = self.now(words);
         let window = now / length;
@@ -149,7 +156,7 @@ impl Clock {
         glance.window.store(window, StdOrdering::Relaxed);
         glance.offset.store(offset, StdOrdering::Relaxed);
         glance.until.store(coarse + certain, StdOrdering::Relaxed);
-        window
+        (window, true)
     }
 
     /// Looks at the wall clock and follows it where the rules allow. For the leader.

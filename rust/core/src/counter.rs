@@ -126,9 +126,20 @@ impl Counter {
 
     #[inline]
     pub(crate) fn now_window(&self) -> u64 {
-        // There is no window 0: in the ring it stands for none.
+        self.look().0
+    }
+
+    /// The window that the clock is in, and whether the clock was looked at: now and then.
+    #[inline]
+    pub(crate) fn look(&self) -> (u64, bool) {
         let words = &self.front().header.clock.0;
-        self.clock.window(words, self.window_length, &self.glance).max(1)
+        let (window, looked) = self.clock.window(words, self.window_length, &self.glance);
+        // There is no window 0: in the ring it stands for none.
+        (window.max(1), looked)
+    }
+
+    pub(crate) fn glance(&self) -> &Glance {
+        &self.glance
     }
 
     pub(crate) fn start_of(&self, window: u64) -> u64 {

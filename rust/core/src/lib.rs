@@ -62,6 +62,7 @@ mod error;
 mod extent;
 #[cfg(not(loom))]
 mod figures;
+pub mod freezing;
 #[cfg(not(loom))]
 mod id;
 #[cfg(not(loom))]

@@ -101,15 +101,17 @@ impl Mapping {
         }
     }
 
-    /// Zeroes the first `bytes` of `arena`. Only for whoever has the arena alone.
-    pub fn zero(&self, arena: usize, bytes: usize) {
-        let offset = self.arena_offset(arena);
+    /// Zeroes the bytes of `arena` from `first` up to `end`. Only for whoever has the arena alone.
+    pub fn zero(&self, arena: usize, first: usize, end: usize) {
+        let first = first.min(self.arena_bytes);
+        let bytes = end.min(self.arena_bytes).saturating_sub(first);
+        let offset = self.arena_offset(arena) + first;
         // SAFETY: inside the mapping, and nobody else reads or writes there: the arena's state is
         // `Clearing`, the caller announces it, and no other thread or live process does. Whoever
         // comes now sees the state, or the current word that has moved on, before he touches a
         // bucket; see `turn::Turn::clear`.
         unsafe {
-            std::ptr::write_bytes(self.base.add(offset).as_ptr(), 0, bytes.min(self.arena_bytes));
+            std::ptr::write_bytes(self.base.add(offset).as_ptr(), 0, bytes);
         }
     }
 

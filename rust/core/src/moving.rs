@@ -9,7 +9,7 @@
 //! are looked at, and counted, until upkeep copies all of them again, which changes nothing else. A
 //! sealer closes all buckets before it counts: what has not been copied by then never will be.
 
-use crate::bucket::{Found, Insert};
+use crate::bucket::{Bucket, Found, Insert};
 use crate::primitive::{Ordering, Site, ordering, strong};
 use crate::table::{Extents, Storage, Table};
 
@@ -129,10 +129,10 @@ impl<S: Storage> Table<'_, S> {
         }
     }
 
-    /// Ids of the oldest of `extents` that are in none after it, once all buckets are closed.
-    pub(crate) fn count_left(&self, extents: Extents) -> u64 {
+    /// Ids of `buckets` of the oldest of `extents` that are in none after it, once all are closed.
+    pub(crate) fn count_left(&self, extents: Extents, buckets: &[Bucket]) -> u64 {
         let mut count = 0;
-        for bucket in self.extent(extents.oldest()).buckets {
+        for bucket in buckets {
             bucket.for_each(|word| count += u64::from(!self.is_beyond(extents, word)));
         }
         count

@@ -147,15 +147,17 @@ pub fn release(file: &File, offset: u64, length: u64) -> io::Result<()> {
     }
 }
 
-/// Blocks that the file system of `file` has free, 0 where it does not say.
+/// Bytes that the file system of `file` has free; `None` where it has no bound, or does not say.
 #[must_use]
-pub fn free_storage(file: &File) -> u64 {
+pub fn free_storage(file: &File) -> Option<u64> {
     // SAFETY: all-zero is a valid `statvfs`: it is plain data.
     let mut status: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open, and `status` is a valid place for the answer.
     match check(unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut status) }) {
-        Ok(_) => status.f_bavail as u64,
-        Err(_) => 0,
+        Ok(_) if status.f_blocks > 0 => {
+            Some((status.f_bavail as u64).saturating_mul(status.f_frsize))
+        }
+        _ => None,
     }
 }
 

@@ -14,17 +14,31 @@ const GAPS: u64 = 60;
 impl Counter {
     /// Freezes and publishes all windows before the current one, in their order.
     pub(crate) fn publish(&self, seat: &Seat) {
+        while !self.publish_some(seat, &mut { usize::MAX }) {}
+    }
+
+    /// As `publish`, passing over `most` buckets at the most, which are counted down: whether all are
+    /// published. Goes on where this process stopped.
+    pub(crate) fn publish_some(&self, seat: &Seat, most: &mut usize) -> bool {
         let published = &self.front().header.published.0;
         loop {
             // Acquire: pairs with the AcqRel below; what was published before is complete.
             let before = published.load(Ordering::Acquire);
             let current = self.turn().current().window();
-            let Some(window) = self.next_to_publish(before, current) else { return };
-            if self.seal_window(seat, window) {
-                // AcqRel: Release pairs with the Acquire of every reader of the ring. A failure
-                // means that somebody else published the window.
-                let _ =
-                    published.compare_exchange(before, window, Ordering::AcqRel, Ordering::Relaxed);
+            let Some(window) = self.next_to_publish(before, current) else { return true };
+            match self.seal_window(seat, window, most) {
+                Sealing::Again => {}
+                Sealing::Unfinished => return false,
+                Sealing::Done | Sealing::NoArena => {
+                    // AcqRel: Release pairs with the Acquire of every reader of the ring. A failure
+                    // means that somebody else published the window.
+                    let _ = published.compare_exchange(
+                        before,
+                        window,
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    );
+                }
             }
         }
     }
@@ -49,8 +63,8 @@ impl Counter {
         (window < current).then_some(window)
     }
 
-    /// Writes the record of `window`; false if it has to be looked at again.
-    fn seal_window(&self, seat: &Seat, window: u64) -> bool {
+    /// Writes the record of `window`, once all of its ids are counted.
+    fn seal_window(&self, seat: &Seat, window: u64, most: &mut usize) -> Sealing {
         let front = self.front();
         let place = ring::place(&front.ring, window);
         let figures = Figures {
@@ -60,17 +74,23 @@ impl Counter {
         };
         let sealing =
             self.turn().seal(&front.slots[seat.slot].announced, window, |arena, start| {
-                let unique = self.table(arena, start).freeze();
+                let closed = (arena, State::Closed { window, start });
+                let mut freezing = seat.progress().take_freezing(closed);
+                let Some(unique) = self.table(arena, start).freeze_some(&mut freezing, most) else {
+                    seat.progress().keep_freezing(closed, freezing);
+                    return false;
+                };
                 let counts = self.counted(arena);
                 let requests = counts.requests.max(unique);
                 place.write(window, &Figures { unique, requests, late: counts.late, ..figures });
+                true
             });
         if sealing == Sealing::NoArena {
             // Nobody can publish a window, free its arena and leave no record: it is complete by
             // then, and this write changes nothing.
             place.write(window, &Figures { gap: true, ..figures });
         }
-        sealing != Sealing::Again
+        sealing
     }
 
     /// Number of the newest window up to which all are in the ring.

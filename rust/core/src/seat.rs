@@ -1,16 +1,17 @@
 //! A process's seat in a segment: its writer slot, and the lock that says that it lives.
 
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard};
 
 use crate::error::Error;
+use crate::freezing::Freezing;
 use crate::layout::{SLOTS, WriterSlot};
 use crate::locks::Locks;
 use crate::outgoing::Outgoing;
 use crate::primitive::{AtomicU64, Ordering};
 use crate::segment::Segment;
 use crate::table::{ArenaHeader, UNCERTAIN};
-use crate::window::{ARENAS, Word};
+use crate::window::{ARENAS, State, Word};
 use crate::worker;
 
 /// One attachment of one process.
@@ -28,6 +29,9 @@ pub(crate) struct Seat {
     upkeep: AtomicBool,
     /// Windows whose ids are kept for a reader, with their arenas.
     pub(crate) held: Mutex<Vec<(u64, usize)>>,
+    /// Upkeep is due that this process's writers have begun, since nobody leads.
+    pub(crate) due: AtomicBool,
+    progress: Mutex<Progress>,
     /// How far upkeep has moved again what somebody left.
     pub(crate) growth: Mutex<Growth>,
     /// What this process knows of a count whose sums are not to be relied upon.
@@ -43,6 +47,38 @@ pub(crate) struct Seat {
 pub(crate) struct Growth {
     pub(crate) at: Option<(Word, usize)>,
     pub(crate) chunk: usize,
+}
+
+/// How far this process has come with what is done in pieces: each in an arena as long as that is in one
+/// state, which names a window and so never comes again.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    freezing: Option<((usize, State), Freezing)>,
+    zeroing: Option<((usize, State), usize)>,
+}
+
+impl Progress {
+    /// What was kept of freezing the table of `arena`, or a beginning.
+    pub(crate) fn take_freezing(&mut self, arena: (usize, State)) -> Freezing {
+        self.freezing.take_if(|kept| kept.0 == arena).map(|kept| kept.1).unwrap_or_default()
+    }
+
+    /// Keeps how far the caller came, unless another thread came further.
+    pub(crate) fn keep_freezing(&mut self, arena: (usize, State), freezing: Freezing) {
+        let further = |kept: &Freezing| kept.is_beyond(&freezing);
+        if !self.freezing.as_ref().is_some_and(|(of, kept)| *of == arena && further(kept)) {
+            self.freezing = Some((arena, freezing));
+        }
+    }
+
+    /// Bytes of `arena` that were zeroed.
+    pub(crate) fn zeroed(&self, arena: (usize, State)) -> usize {
+        self.zeroing.filter(|kept| kept.0 == arena).map_or(0, |kept| kept.1)
+    }
+
+    pub(crate) fn keep_zeroed(&mut self, arena: (usize, State), bytes: usize) {
+        self.zeroing = Some((arena, bytes));
+    }
 }
 
 /// The right to do upkeep, for one thread of the process.
@@ -75,6 +111,8 @@ impl Seat {
             populated: Default::default(),
             upkeep: AtomicBool::new(false),
             held: Mutex::default(),
+            due: AtomicBool::new(false),
+            progress: Mutex::default(),
             growth: Mutex::default(),
             scans: Mutex::default(),
             lease: Mutex::default(),
@@ -87,6 +125,11 @@ impl Seat {
         // Acquire: pairs with the Release in the drop.
         let taken = self.upkeep.swap(true, Ordering::Acquire);
         (!taken).then(|| Upkeep(&self.upkeep))
+    }
+
+    /// How far this process has come.
+    pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no panic while progress is looked at")
     }
 
     /// Whether a live process has `slot`; one's own is alive.

@@ -120,7 +120,8 @@ impl Segment {
     pub(crate) fn is_short(&self) -> bool {
         // Relaxed, here and below: notes of this process to itself.
         platform::coarse_nanoseconds() < self.short_until.load(Ordering::Relaxed)
-            && platform::free_storage(&self.file) <= self.short_at.load(Ordering::Relaxed)
+            && platform::free_storage(&self.file).unwrap_or(0)
+                <= self.short_at.load(Ordering::Relaxed)
     }
 
     /// The number of the error by which storage was refused last.
@@ -131,7 +132,8 @@ impl Segment {
     /// Notes that storage was refused, by the error of this number.
     pub(crate) fn note_shortage(&self, number: i32) {
         self.short_by.store(number as u64, Ordering::Relaxed);
-        self.short_at.store(platform::free_storage(&self.file), Ordering::Relaxed);
+        let free = platform::free_storage(&self.file).unwrap_or(0);
+        self.short_at.store(free, Ordering::Relaxed);
         let until = platform::coarse_nanoseconds() + PATIENCE;
         self.short_until.store(until, Ordering::Relaxed);
     }

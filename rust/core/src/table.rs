@@ -16,16 +16,12 @@ use crate::bucket::Answer;
 pub use crate::bucket::{Bucket, EMPTY, Insert, SEALED, SLOTS};
 pub use crate::extent::{EXTENTS, Extents, WALK};
 use crate::extent::{Extent, SEALED_BIT};
-use crate::line;
-use crate::primitive::{AtomicU64, Ordering, Site, fence, ordering, strong};
-
-/// Buckets between the one that is being closed and the one that is asked for.
-const CLOSE_AHEAD: usize = 32;
+use crate::primitive::{AtomicU64, Ordering, Site, fence, ordering};
 
 /// Set in [`ArenaHeader::flags`] when the id whose mixed word is `EMPTY` is present.
-const HAS_EMPTY: u64 = 1;
+pub(crate) const HAS_EMPTY: u64 = 1;
 /// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`SEALED`] is present.
-const HAS_SEALED: u64 = 2;
+pub(crate) const HAS_SEALED: u64 = 2;
 /// Set in [`ArenaHeader::flags`] when a process died inside: its counts may be behind the table.
 pub const UNCERTAIN: u64 = 4;
 
@@ -179,47 +175,6 @@ impl<'a, S: Storage> Table<'a, S> {
         }
     }
 
-    /// Freezes the table and counts its ids. Any number of threads may do so at once, while
-    /// others insert: all of them get the same count, and no id comes in behind it.
-    pub fn freeze(&self) -> u64 {
-        // AcqRel: Acquire pairs with the Release in `open_behind`, so that every extent that was opened
-        // before is passed over; after this no further one can be opened.
-        let extents = Extents::of(if strong(Site::FreezeExtents) {
-            self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel)
-        } else {
-            self.header.extents.load(Ordering::Acquire)
-        });
-        let flags = self.header.flags.fetch_or(SEALED_BIT, Ordering::Relaxed);
-        let mut count = u64::from((flags & (HAS_EMPTY | HAS_SEALED)).count_ones());
-        let is_moving = self.is_moving(extents);
-        for index in extents.oldest()..=extents.newest() {
-            let closed = self.close(index);
-            count += if is_moving && index == extents.oldest() { 0 } else { closed };
-        }
-        if is_moving {
-            // Behind the closing of all: what has not been copied by now never will be.
-            count += self.count_left(extents);
-        }
-        if !strong(Site::FreezeExtents) {
-            self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel);
-        }
-        count
-    }
-
-    /// Closes the buckets of an extent: the ids in them.
-    fn close(&self, index: usize) -> u64 {
-        let buckets = self.extent(index).buckets;
-        let mut count = 0;
-        for (at, bucket) in buckets.iter().enumerate() {
-            // The processor's own look-ahead ends with each page.
-            if let Some(ahead) = buckets.get(at + CLOSE_AHEAD) {
-                line::prefetch(ahead.slots());
-            }
-            count += bucket.close();
-        }
-        count
-    }
-
     /// The number of words that are present: a snapshot while others insert.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -303,14 +258,6 @@ impl<'a, S: Storage> Table<'a, S> {
             passed += buckets.len() as u64;
         }
         None
-    }
-
-    /// Closes all buckets, since somebody has begun to: the sealed bit is set first, and until the last
-    /// bucket is closed a mover may copy an id behind a reader.
-    fn finish_freezing(&self) {
-        if strong(Site::FreezeBeforeRead) {
-            self.freeze();
-        }
     }
 
     /// Extents that are in use now.

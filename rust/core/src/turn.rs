@@ -27,6 +27,8 @@ pub enum Sealing {
     Done,
     /// Its state changed under the caller's hands: look again.
     Again,
+    /// `seal` has not come to its end.
+    Unfinished,
     /// It has no arena: it never had one, or was sealed, published and cleared.
     NoArena,
 }
@@ -107,9 +109,15 @@ impl Turn<'_> {
         }
     }
 
-    /// Runs `seal`, which freezes and writes the record, in the arena of `window`, a window that the
-    /// current word has passed; unless that was done before.
-    pub fn seal(&self, own: &Announcements, window: u64, seal: impl FnOnce(usize, u8)) -> Sealing {
+    /// Runs `seal`, which freezes, writes the record and says whether it came to its end, in the arena of
+    /// `window`, a window that the current word has passed; unless that was done before. While the window
+    /// is not sealed, its arena is not cleared: `seal` may go on at the next call.
+    pub fn seal(
+        &self,
+        own: &Announcements,
+        window: u64,
+        seal: impl FnOnce(usize, u8) -> bool,
+    ) -> Sealing {
         let found = self.states().find_map(|(arena, state)| match state {
             State::Closed { window: its, start } if its == window => {
                 Some((arena, start, Sealing::Again))
@@ -129,10 +137,12 @@ impl Turn<'_> {
                 if !self.enter_in(own, arena, closed) {
                     return Sealing::Again;
                 }
-                seal(arena, start);
-                self.step(arena, closed, State::Sealed { window, start });
+                let is_done = seal(arena, start);
+                if is_done {
+                    self.step(arena, closed, State::Sealed { window, start });
+                }
                 own.leave(arena);
-                Sealing::Done
+                if is_done { Sealing::Done } else { Sealing::Unfinished }
             }
         }
     }

@@ -21,23 +21,46 @@ const KEPT: u64 = 4;
 const SHORT: usize = 4;
 /// Bytes that one call of `populate` faults in at the most: some milliseconds.
 const POPULATED_AT_ONCE: u64 = 16 << 20;
+/// Buckets that a round of the leader closes, zeroes or puts storage behind at the most: some tens of
+/// milliseconds, so that its heart goes on beating.
+const OF_LEADER: usize = 1 << 21;
+/// Those of a writer, who has a caller waiting: about a millisecond.
+const OF_WRITER: usize = 1 << 15;
+/// Nanoseconds between two rounds of the writers of a process.
+const PAUSE: u64 = 2_000_000;
 /// Chunks of 16 buckets that one round of upkeep moves at the most: some milliseconds.
 const MOVED_AT_ONCE: usize = 1_024;
 
 impl Counter {
     /// One round of upkeep: clock, turn of the window, publishing, the dead, arenas, storage
-    /// ahead of need. The leader calls it about twenty times a second.
+    /// ahead of need. The leader calls it about twenty times a second. A round is bounded: large tables
+    /// are sealed and zeroed in several.
     ///
     /// # Errors
     /// As for [`Counter::add`], when the window could not be turned; the rest was done.
     pub fn tend(&self) -> Result<(), Error> {
-        let seat = self.seat()?;
+        self.tend_some(self.seat()?, OF_LEADER).map(drop)
+    }
+
+    /// A round of a writer while nobody leads. Some later call goes on if anything is left to do.
+    pub(crate) fn tend_as_writer(&self, seat: &Seat) -> Result<(), Error> {
+        let is_done = self.tend_some(seat, OF_WRITER)?;
+        // Relaxed: a note of this process to itself.
+        seat.due.store(!is_done, Ordering::Relaxed);
+        if !is_done {
+            self.glance().look_after(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// A round that passes over `most` buckets at the most: whether nothing is left to do.
+    fn tend_some(&self, seat: &Seat, mut most: usize) -> Result<bool, Error> {
         // Relaxed: as in `follow_reference`.
         if !self.by_reference().load(Ordering::Relaxed) {
             self.clock().discipline(&self.front().header.clock.0);
         }
         let turned = self.turn_to(seat, self.now_window());
-        self.publish(seat);
+        let mut is_done = self.publish_some(seat, &mut most);
         if let Some(upkeep) = seat.try_upkeep() {
             for slot in 0..SLOTS {
                 if self.front().slots[slot].process.load(Ordering::Relaxed) != 0
@@ -46,11 +69,11 @@ impl Counter {
                     seat.bury(&upkeep, self.segment(), slot);
                 }
             }
-            self.free(seat, &upkeep);
+            is_done &= self.free(seat, &upkeep, &mut most);
             self.grow_on(seat);
         }
-        self.reserve_ahead(seat);
-        turned
+        is_done &= self.reserve_ahead(seat, most);
+        turned.map(|()| is_done)
     }
 
     /// Moves the current word to `window`, unless it is there or beyond.
@@ -64,7 +87,7 @@ impl Counter {
         }
         self.publish(seat);
         if let Some(upkeep) = seat.try_upkeep() {
-            self.free(seat, &upkeep);
+            self.free(seat, &upkeep, &mut { usize::MAX });
         }
         if turn.open(announced, window, reserve)? { Ok(()) } else { Err(Error::NoArena) }
     }
@@ -84,8 +107,9 @@ impl Counter {
     }
 
     /// Zeroes and frees the arenas of published windows that nobody is inside of, and that need not
-    /// be kept for a store.
-    fn free(&self, seat: &Seat, upkeep: &Upkeep<'_>) {
+    /// be kept for a store. Zeroes `most` buckets at the most, which are counted down: whether that was all.
+    fn free(&self, seat: &Seat, upkeep: &Upkeep<'_>, most: &mut usize) -> bool {
+        let mut is_done = true;
         let front = self.front();
         let turn = self.turn();
         let clearable = self.clearable();
@@ -98,9 +122,14 @@ impl Counter {
                         && !seat.bury(upkeep, self.segment(), slot)
                 })
             };
-            let zero = |start| self.zero(arena, start, self.bytes_to_keep());
+            let zero = |start| {
+                let is_zero = self.zero(seat, arena, start, self.bytes_to_keep(), most);
+                is_done &= is_zero;
+                is_zero
+            };
             turn.clear(&front.slots[seat.slot].announced, arena, clearable, others, zero);
         }
+        is_done
     }
 
     /// Bytes of storage that a freed arena keeps at the most.
@@ -138,8 +167,10 @@ impl Counter {
         }
     }
 
-    /// Reserves the next extent of a table that is nearly full, and the start of the next window's.
-    fn reserve_ahead(&self, seat: &Seat) {
+    /// Reserves the next extent of a table that is nearly full, and the start of the next window's: storage
+    /// for `most` buckets at the most for the latter. Whether that was all.
+    fn reserve_ahead(&self, seat: &Seat, most: usize) -> bool {
+        let mut is_done = true;
         let turn = self.turn();
         let word = turn.current();
         let announced = &self.front().slots[seat.slot].announced;
@@ -157,9 +188,16 @@ impl Counter {
             && let Some(arena) = turn.next_free()
             && turn.enter_in(announced, arena, State::Free)
         {
-            let _ = reserve_start(self.storage(arena), self.next_step(word));
+            let start = buckets_of_step(self.next_step(word));
+            let bytes = (most * size_of::<Bucket>()) as u64;
+            // Of what does not fit there is less, and the window's start is made smaller.
+            match self.storage(arena).reserve_some(start, 0, bytes) {
+                Ok(is_all) => is_done = is_all,
+                Err(_) => drop(reserve_start(self.storage(arena), self.next_step(word))),
+            }
             announced.leave(arena);
         }
+        is_done
     }
 
     /// Faults in pages that this process will soon write to, a bounded number at a call: a fresh

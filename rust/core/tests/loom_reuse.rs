@@ -7,6 +7,7 @@ mod loom_support;
 use loom::sync::Arc;
 
 use loom_support::{Segment, Threads, fails_without, holds, race, with, words};
+use verve_core::freezing::Freezing;
 use verve_core::primitive::Site;
 use verve_core::table::Insert;
 use verve_core::turn::Sealing;
@@ -20,6 +21,7 @@ fn seal(segment: &Segment, writer: usize, window: u64) -> u64 {
     let mut count = None;
     let sealing = segment.turn().seal(&segment.writers[writer], window, |arena, _| {
         count = Some(segment.table(arena).freeze());
+        true
     });
     assert_eq!(sealing, Sealing::Done);
     count.expect("nobody else seals it")
@@ -54,6 +56,45 @@ fn a_writer_and_the_reuse_of_its_arena(first: usize) {
     let second = words(&segment.table(1)).len() as u64;
     let third = if reused == 1 { words(&segment.table(0)).len() as u64 } else { 0 };
     assert_eq!([count, second, third], expected);
+}
+
+/// Seals window 1, passing over so many buckets.
+fn seal_some(it: &Segment, writer: usize, freezing: &mut Freezing, mut most: usize) -> Sealing {
+    it.turn().seal(&it.writers[writer], 1, |arena, _| {
+        let count = it.table(arena).freeze_some(freezing, &mut most);
+        assert!(count.is_none_or(|count| count == 1));
+        count.is_some()
+    })
+}
+
+/// One seals window 1 in two pieces, outside of its arena in between, while another one seals it, zeroes
+/// its arena and takes that into use for window 3.
+fn a_sealer_in_pieces_and_the_reuse_of_the_arena(first: usize) {
+    let segment = Arc::new(Segment::new(2));
+    assert_eq!(segment.add(0, 5), (Insert::New, 1));
+    assert!(segment.open(0, 2));
+    let threads: Threads<bool> = vec![
+        with(&segment, |it| {
+            let mut freezing = Freezing::default();
+            seal_some(it, 1, &mut freezing, 0);
+            seal_some(it, 1, &mut freezing, 9) == Sealing::Unfinished
+        }),
+        with(&segment, |it| {
+            while seal_some(it, 2, &mut Freezing::default(), 9) == Sealing::Again {}
+            it.clear(2, 0, 1);
+            let reused = it.open(2, 3);
+            if reused {
+                assert_eq!(it.add(2, 5), (Insert::New, 3));
+            }
+            reused
+        }),
+    ];
+    let [unfinished, reused] = race(first, threads)[..] else { unreachable!() };
+    assert!(!unfinished);
+    if reused {
+        assert_eq!(words(&segment.table(0)), [5]);
+        assert_eq!(segment.add(0, 6), (Insert::New, 3));
+    }
 }
 
 /// Window 1 is sealed and published, in arena 0; window 2 is current, in arena 1.
@@ -157,6 +198,11 @@ fn one_clears_and_another_one_counts(first: usize) {
     if race(first, threads)[1] {
         assert_eq!(words(&segment.table(0)), [5, 7]);
     }
+}
+
+#[test]
+fn a_sealer_in_pieces_touches_no_arena_that_is_in_use_again() {
+    holds(2, Some(2), a_sealer_in_pieces_and_the_reuse_of_the_arena);
 }
 
 #[test]

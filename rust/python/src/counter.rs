@@ -124,7 +124,13 @@ impl Counter {
         let id = ids::one(id, None)?;
         let counter = self.inner.load();
         let counter = counter.as_ref().ok_or_else(|| errors::closed(py))?;
-        let placement = counter.add(id).map_err(|error| errors::to_python(py, &error))?;
+        let placement = match counter.add_at_once(id) {
+            // The window is to be turned, or other upkeep is due: others may go on meanwhile.
+            Ok(None) => py.detach(|| counter.add(id)),
+            Ok(Some(placement)) => Ok(placement),
+            Err(error) => Err(error),
+        };
+        let placement = placement.map_err(|error| errors::to_python(py, &error))?;
         Ok((placement.new, placement.window_start))
     }
 
