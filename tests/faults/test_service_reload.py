@@ -33,10 +33,11 @@ defaults
   timeout connect 5s
   timeout client 30s
   timeout server 30s
+  option redispatch 1
 listen verve
   bind 127.0.0.1:{port}
   option {option}
-  server one 127.0.0.1:{service}
+  {servers}
 """
 
 
@@ -45,12 +46,7 @@ def test_a_reload_behind_a_proxy(
     option: str, serve: Serve, start_load: StartLoad, tmp_path: Path, proxies: ExitStack
 ) -> None:
     service = serve(Server.VERVE, workers=2, window=60, arguments=["--respawn-interval", OVERLAP])
-    port = free_port()
-    configuration = tmp_path / "haproxy.cfg"
-    configuration.write_text(_PROXY.format(port=port, option=option, service=service.port))
-    proxy = subprocess.Popen(["haproxy", "-db", "-f", configuration])
-    proxies.callback(proxy.wait)
-    proxies.callback(proxy.terminate)
+    port = _proxy(proxies, tmp_path, option, service)
     load = start_load(service, "--connections", "64", "--rate", "2000", port=port)
     before = service.workers()
     time.sleep(0.5)
@@ -61,6 +57,18 @@ def test_a_reload_behind_a_proxy(
     assert result.records.placed()
     assert not set(before) & set(service.workers())
     assert "refused to gracefully stop" not in service.output()
+
+
+def test_a_stop_of_one_of_two_services_behind_a_proxy(
+    serve: Serve, start_load: StartLoad, tmp_path: Path, proxies: ExitStack
+) -> None:
+    stays, goes = (serve(Server.VERVE, workers=1, window=60) for _ in range(2))
+    port = _proxy(proxies, tmp_path, "http-keep-alive", stays, goes)
+    load = start_load(stays, "--connections", "32", "--rate", "2000", port=port)
+    goes.wait_until(lambda: goes.metrics()["verve_requests_total"] > 500, 10, "in use")
+    assert goes.stop() == 0
+    time.sleep(0.2)
+    assert load.stop().faults == {}
 
 
 def test_a_successor_takes_the_queue_of_a_worker_that_takes_none(serve: Serve) -> None:
@@ -153,6 +161,18 @@ def proxies() -> Iterator[ExitStack]:
         pytest.skip("haproxy is missing; hint: scripts/setup installs it")
     with ExitStack() as stack:
         yield stack
+
+
+def _proxy(proxies: ExitStack, directory: Path, option: str, *services: Service) -> int:
+    """Start HAProxy before these services; its port."""
+    port = free_port()
+    servers = "\n  ".join(f"server s{one.port} 127.0.0.1:{one.port}" for one in services)
+    configuration = directory / "haproxy.cfg"
+    configuration.write_text(_PROXY.format(port=port, option=option, servers=servers))
+    proxy = subprocess.Popen(["haproxy", "-db", "-f", configuration])
+    proxies.callback(proxy.wait)
+    proxies.callback(proxy.terminate)
+    return port
 
 
 def _reload(service: Service, workers: int) -> None:

@@ -241,6 +241,22 @@ def test_a_stop_does_not_wait_for_a_pause_nor_end_as_a_failure(
     assert fleet.interrupt_children == []
 
 
+def test_connections_end_with_their_answers_before_a_stop(
+    fleet: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "TOLD_AGAIN_EVERY", 0.01)
+    retired: list[int] = []
+
+    def retire(worker: Worker) -> None:
+        assert not worker.told.acquire(blocking=False)
+        retired.append(worker.idx)
+
+    monkeypatch.setattr(supervisor, "_retire", retire)
+    fleet._stop_workers()
+    assert retired == [0, 1]
+
+
 def test_one_that_does_not_hear_is_told_again(
     fleet: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,

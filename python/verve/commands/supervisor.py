@@ -69,6 +69,8 @@ OWN_SIGNALS = {
 }
 """What a process raises in itself; the others come from outside."""
 TOLD_AGAIN_EVERY = 0.5
+RETIRED_BEFORE_A_STOP = 0.05
+"""Seconds in which connections that are in use end with an answer, instead of with Granian."""
 
 
 class Deaths:
@@ -186,6 +188,9 @@ class _Supervision:
             raise
 
     def _stop_workers(self) -> None:
+        for worker in self.wrks:
+            _retire(worker)
+        time.sleep(RETIRED_BEFORE_A_STOP)
         stopped = threading.Event()
 
         def tell_again() -> None:
@@ -292,22 +297,24 @@ def _end_all(error: BaseException) -> None:
         ) from error
 
 
-@contextlib.contextmanager
-def _retiring(worker: Any, delay: float) -> Iterator[None]:  # noqa: ANN401 - Granian's own
-    """Have the worker end the connections that are in use, halfway before it is told to end.
+def _retire(worker: Any) -> None:  # noqa: ANN401 - Granian's own
+    """Have the worker end each connection with its answer, which proxies and clients understand.
 
     When Granian ends, it closes those that it takes for idle, and cuts requests that are on their
-    way. Each answer closes its connection until then, which proxies and clients understand.
+    way. A worker that is a thread ends so.
     """
-
-    def retire() -> None:
+    process = worker.inner
+    if isinstance(process, BaseProcess) and process.pid is not None and process.is_alive():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.inner.pid, RETIRE)
+            os.kill(process.pid, RETIRE)
 
-    timer = threading.Timer(delay / 2, retire)
-    if isinstance(worker.inner, BaseProcess):
-        with contextlib.suppress(RuntimeError):  # without a thread it ends as Granian has it
-            timer.start()
+
+@contextlib.contextmanager
+def _retiring(worker: Any, delay: float) -> Iterator[None]:  # noqa: ANN401 - Granian's own
+    """Have the worker retire when half of the time is over until it is told to end."""
+    timer = threading.Timer(delay / 2, _retire, [worker])
+    with contextlib.suppress(RuntimeError):  # without a thread it ends as Granian has it
+        timer.start()
     try:
         yield
     finally:
