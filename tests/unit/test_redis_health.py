@@ -180,11 +180,14 @@ def test_metrics(host: Rig) -> None:
     assert found["verve_redis_up"] == "0"
     assert found['verve_redis_failing{trouble="timeout"}'] == "1"
     assert sum(value == "1" for name, value in found.items() if "redis_failing" in name) == 1
-    host.say(replace(AWAY, trouble='no "kind"'))
+    # Of a leader that knows more kinds.
+    host.say(replace(AWAY, trouble="newer-kind"))
     found = host.metrics()
     assert found.keys() >= troubles.keys()
     assert found['verve_redis_failing{trouble="other"}'] == "1"
     assert not any("kind" in name for name in found)
+    host.say(replace(AWAY, trouble='no "kind"'))
+    assert host.metrics().keys() == found.keys()
     assert found["verve_redis_failed_attempts"] == "4"
 
 
