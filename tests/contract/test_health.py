@@ -21,8 +21,10 @@ PARTS = {"process", "segment", "arenas", "leader", "ledger", "files", "log", "cl
 
 def test_a_healthy_service(service: Service) -> None:
     assert service.get("/livez").text == "live"
+    # On a busy machine the files may answer too late, which readiness says, once.
+    service.wait_until(lambda: service.get("/readyz").text == "ready", 20, "ready")
     ready = service.get("/readyz")
-    assert (ready.status_code, ready.text) == (200, "ready")
+    assert ready.status_code == 200
     assert ready.headers["cache-control"] == "no-store"
     told = service.get("/readyz?verbose").json()
     assert told["ready"] is True
