@@ -187,6 +187,22 @@ def test_integers_are_read_by_value(form: str) -> None:
         assert sorted(counter.ids()) == [1, 2, 3]
 
 
+BIG = np.arange((1 << 21) + 7)
+"""More than is copied at once."""
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [BIG, BIG[::-1], np.repeat(BIG, 2)[::2], BIG[:-7].reshape(2, -1), BIG[: 1 << 20], view(BIG)],
+    ids=["plain", "backwards", "strided", "rows", "one piece", "view"],
+)
+def test_a_large_buffer_is_copied_whole(ids: Any) -> None:  # noqa: ANN401
+    wanted = np.asarray(ids).ravel()
+    with Counter(max_ids=len(BIG)) as counter:
+        assert counter.add_many(ids) == len(wanted)
+        assert np.array_equal(np.sort(counter.ids()), np.sort(wanted))
+
+
 NOTHING = [
     *(np.zeros(0, kind) for kind in (np.int64, np.float64, np.int32, bool, "M8[s]", ">i8")),
     np.zeros((0, 2), np.int64),

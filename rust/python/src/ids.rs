@@ -9,12 +9,14 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PySlice, PyString};
 
 use crate::errors;
 
 /// Items that an iterable may give beyond the length that it states: 512 MiB of ids.
 const UNSTATED: usize = 1 << 26;
+/// Ids of a buffer that are copied between two looks at the signals: a few milliseconds.
+const PIECE: usize = 1 << 20;
 /// Items between two looks at the signals.
 const STRIDE: usize = 1 << 12;
 /// How long other threads wait for the GIL, as in Python's own loop.
@@ -87,7 +89,7 @@ pub fn many(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     let is_native = matches!(order, "" | "@" | "=");
     // Of explicit orders PyO3 takes the wrong one for native.
     if is_native && let Ok(buffer) = PyBuffer::<i64>::get(&view) {
-        return copied(py, &buffer);
+        return copied(&view, &buffer);
     }
     // A memoryview gives its items in the machine's own form only.
     let is_readable = if ids.is_instance_of::<PyMemoryView>() {
@@ -155,12 +157,26 @@ fn memory(count: usize) -> PyErr {
     PyMemoryError::new_err(format!("no memory for so many ids: `{count}`; hint: add them in parts"))
 }
 
-fn copied(py: Python<'_>, buffer: &PyBuffer<i64>) -> PyResult<Vec<i64>> {
+fn copied(view: &Bound<'_, PyAny>, buffer: &PyBuffer<i64>) -> PyResult<Vec<i64>> {
+    let py = view.py();
     let count = buffer.item_count();
     let mut found = Vec::new();
     found.try_reserve_exact(count).map_err(|_| memory(count))?;
-    found.resize(count, 0);
-    buffer.copy_to_slice(py, &mut found)?;
+    // Only the items of one dimension can be had in parts.
+    let piece = if buffer.dimensions() == 1 { PIECE } else { count.max(1) };
+    for start in (0..count).step_by(piece) {
+        let end = count.min(start + piece);
+        found.resize(end, 0);
+        if piece == count {
+            buffer.copy_to_slice(py, &mut found)?;
+        } else {
+            let part = view.get_item(PySlice::new(py, start as isize, end as isize, 1))?;
+            PyBuffer::get(&part)?.copy_to_slice(py, &mut found[start..end])?;
+        }
+        // Others may have the GIL: the buffer stays as long as it is held here.
+        py.detach(|| ());
+        py.check_signals()?;
+    }
     Ok(found)
 }
 
