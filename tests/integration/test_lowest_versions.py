@@ -72,7 +72,7 @@ def test_a_service(pinned: dict[str, str], serve: Serve) -> None:
     environment = {"PYTHONPATH": pinned["PYTHONPATH"]}
     service = serve(Server.VERVE, workers=2, window=1, environment=environment)
     assert service.get(f"{ACCEPT}?id=7").text == "ok"
-    assert service.metrics()["verve_fast_path"] == 1
+    assert service.metrics()["verve_fast_path"] == 2
     batch = service.post(ACCEPT, content=b"[1, 2, 7]", headers={"content-type": "application/json"})
     assert batch.json()["accepted"] == 3
     service.wait_until(lambda: sum(m.unique for m in service.minutes()) >= 3, 10, "published")
