@@ -35,7 +35,7 @@ CORE = {
     "error": Stage({"error"}, {"table"}),
     "window": Stage({"announcements", "ring", "turn", "window"}, {"primitives", "table"}),
     "segment": Stage(
-        {"building", "clock", "description", "layout", "live", "locks", "mapping", "segment"},
+        {"building", "clock", "damage", "description", "layout", "live", "locks", "mapping", "segment"},
         {"error", "primitives", "table", "window"},
     ),
     "grammar": Stage({"address", "batch", "endpoint", "id", "query", "refusal"}, set()),

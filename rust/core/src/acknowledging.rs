@@ -20,9 +20,9 @@ impl Counter {
         let slot = &self.front().slots[seat.slot];
         // Inside, so that the arena is not given to another window meanwhile.
         let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(false) };
+        let _inside = slot.announced.inside(arena);
         // Release: pairs with the Acquire in `acknowledged`; the ids were counted before.
         slot.counts[arena].acknowledged.fetch_add(count, Ordering::Release);
-        slot.announced.leave(arena);
         Ok(true)
     }
 
@@ -36,11 +36,11 @@ impl Counter {
         let seat = self.seat()?;
         let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(None) };
         let slots = &self.front().slots;
+        let _inside = slots[seat.slot].announced.inside(arena);
         // Acquire: pairs with the Release in `acknowledge`. A count of ids that is read after this
         // is no smaller.
         let sum =
             slots.iter().map(|slot| slot.counts[arena].acknowledged.load(Ordering::Acquire)).sum();
-        slots[seat.slot].announced.leave(arena);
         Ok(Some(sum))
     }
 }

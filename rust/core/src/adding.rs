@@ -118,6 +118,7 @@ impl Counter {
                 return Ok(None);
             }
             let Some(word) = self.enter_if::<UPKEEP>(seat, window)? else { return Ok(None) };
+            let inside = slot.announced.inside(word.arena());
             let counts = &slot.counts[word.arena()];
             // Relaxed throughout: figures. Counted before the insert, so that requests are never
             // fewer than ids.
@@ -137,7 +138,7 @@ impl Counter {
                     counts.requests.fetch_sub(1, Ordering::Relaxed);
                 }
             }
-            slot.announced.leave(word.arena());
+            drop(inside);
             match inserted? {
                 Insert::Sealed => late = true,
                 insert => {
@@ -213,6 +214,7 @@ impl Counter {
         found: &mut [i64],
     ) -> Stretch {
         let slot = &self.front().slots[seat.slot];
+        let _inside = slot.announced.inside(word.arena());
         let counts = &slot.counts[word.arena()];
         let table = self.table(word.arena(), word.start());
         // Relaxed throughout: figures.
@@ -257,7 +259,6 @@ impl Counter {
         counts.new.fetch_add(stretch.new % BEHIND, Ordering::Relaxed);
         counts.late.fetch_add(u64::from(late && stretch.recorded > 0), Ordering::Relaxed);
         slot.batches.fetch_add(1, Ordering::Relaxed);
-        slot.announced.leave(word.arena());
         stretch
     }
 

@@ -62,6 +62,12 @@ impl Announcements {
         stays
     }
 
+    /// For one who has entered `arena`: leaves it when the answer is dropped, on a panic too.
+    #[inline]
+    pub fn inside(&self, arena: usize) -> Inside<'_> {
+        Inside { own: self, arena }
+    }
+
     /// Threads of the process that announce `arena`.
     #[must_use]
     pub fn count(&self, arena: usize) -> u32 {
@@ -85,6 +91,43 @@ impl Announcements {
         for count in &self.counts {
             // Release: pairs with the Acquire in `count`, as a `leave` of the dead would.
             count.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// One's being inside of an arena.
+#[derive(Debug)]
+pub struct Inside<'a> {
+    own: &'a Announcements,
+    arena: usize,
+}
+
+impl Drop for Inside<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.own.leave(self.arena);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Announcements;
+
+    #[test]
+    fn an_arena_is_left_on_a_panic_too() {
+        let own = Announcements::default();
+        for panics in [false, true] {
+            let act = || {
+                own.announce(3);
+                let _inside = own.inside(3);
+                assert_eq!(own.count(3), 1);
+                assert!(!panics, "a fault");
+            };
+            assert_eq!(
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err(),
+                panics
+            );
+            assert_eq!(own.count(3), 0);
         }
     }
 }

@@ -54,6 +54,8 @@ mod cluster;
 #[cfg(not(loom))]
 mod counter;
 #[cfg(not(loom))]
+mod damage;
+#[cfg(not(loom))]
 mod description;
 #[cfg(not(loom))]
 pub mod endpoint;

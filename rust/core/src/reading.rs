@@ -57,9 +57,10 @@ impl Counter {
     pub fn current(&self) -> Result<Record, Error> {
         let seat = self.seat()?;
         let word = self.enter(seat, self.now_window())?;
+        let inside = self.front().slots[seat.slot].announced.inside(word.arena());
         let counted = self.counted(word.arena());
         let unique = self.unique(seat, word, &counted);
-        self.front().slots[seat.slot].announced.leave(word.arena());
+        drop(inside);
         let figures = ring::Figures {
             unique,
             requests: counted.requests.max(unique),
@@ -111,8 +112,9 @@ impl Counter {
         if self.start_of(word.window()) == window_start
             && self.turn().enter(announced, word).is_ok()
         {
+            let inside = announced.inside(word.arena());
             let unique = self.unique(seat, word, &self.counted(word.arena()));
-            announced.leave(word.arena());
+            drop(inside);
             return Ok(Some(self.of_cluster(window_start, unique)));
         }
         if sealing {
@@ -161,8 +163,9 @@ impl Counter {
                 self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?
             }
         };
+        let inside = announced.inside(arena);
         let words = self.table(arena, start).words();
-        announced.leave(arena);
+        drop(inside);
         let words = words.map_err(|_| Error::Memory)?;
         Ok(words.into_iter().map(|word| self.mix().backward(word)).collect())
     }

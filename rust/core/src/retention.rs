@@ -119,11 +119,11 @@ impl Counter {
         let seat = self.seat()?;
         let (arena, start) =
             self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?;
+        let _inside = self.front().slots[seat.slot].announced.inside(arena);
         let mut sorted = Sorted::new(window_start);
         let next = self.table(arena, start).visit_from(position, most, |word| {
             sorted.push(self.mix().backward(word));
         });
-        self.front().slots[seat.slot].announced.leave(arena);
         Ok(Piece { groups: sorted.groups().collect(), next })
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::building::{build, create, failed_build};
 use crate::clock::Clock;
+use crate::damage::damage;
 use crate::error::{Error, Unusable};
 use crate::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, SLOTS};
 use crate::live;
@@ -109,6 +110,15 @@ impl Segment {
         })?;
         check(&file, identity, &shown)?;
         let segment = Self { presence, ..map(file, &shown)? };
+        if let Some(what) = damage(segment.mapping.front()) {
+            return Err(Error::Segment {
+                reason: Unusable::Format,
+                alive: is_alive(&segment.file),
+                message: format!(
+                    "the segment is damaged, {what}: `{shown}`; hint: stop all that use it, and remove it"
+                ),
+            });
+        }
         follow_boot(&segment, identity, clock);
         attach(segment)
     }

@@ -99,9 +99,10 @@ impl Turn<'_> {
             if !self.enter_in(own, arena, State::Tentative { window }) {
                 continue;
             }
+            let inside = own.inside(arena);
             let moved = reserve(arena, word)
                 .map(|start| self.advance(word, Word::new(window, start, arena)));
-            own.leave(arena);
+            drop(inside);
             if moved? {
                 return Ok(true);
             }
@@ -137,11 +138,11 @@ impl Turn<'_> {
                 if !self.enter_in(own, arena, closed) {
                     return Sealing::Again;
                 }
+                let _inside = own.inside(arena);
                 let is_done = seal(arena, start);
                 if is_done {
                     self.step(arena, closed, State::Sealed { window, start });
                 }
-                own.leave(arena);
                 if is_done { Sealing::Done } else { Sealing::Unfinished }
             }
         }
@@ -180,6 +181,7 @@ impl Turn<'_> {
         }
         let clearing = State::Clearing { window, start };
         own.announce(arena);
+        let _inside = own.inside(arena);
         // Also before the step: a reader who holds the window may go in and out as he likes.
         let mut ours = own.alone(arena, &mut others);
         if ours && state == clearing {
@@ -196,7 +198,6 @@ impl Turn<'_> {
             let from = if strong(Site::ClearBeforeZero) { clearing } else { state };
             self.step(arena, from, State::Free);
         }
-        own.leave(arena);
     }
 
     /// Takes an arena from one state to the next; false if it was not in `from`.

@@ -154,6 +154,7 @@ impl Counter {
         let word = turn.current();
         let announced = &self.front().slots[seat.slot].announced;
         if turn.enter(announced, word).is_ok() {
+            let _inside = announced.inside(word.arena());
             let table = self.table(word.arena(), word.start());
             if let Some(extent) = table.waiting() {
                 let mut growth = seat.growth.lock().expect("no panic while ids move");
@@ -163,7 +164,6 @@ impl Counter {
                     *growth = Growth { at: Some((word, extent)), chunk: 0 };
                 }
             }
-            announced.leave(word.arena());
         }
     }
 
@@ -175,6 +175,7 @@ impl Counter {
         let word = turn.current();
         let announced = &self.front().slots[seat.slot].announced;
         if turn.enter(announced, word).is_ok() {
+            let _inside = announced.inside(word.arena());
             let table = self.table(word.arena(), word.start());
             // Beyond what a table is made for, and before it grows.
             if self.counted(word.arena()).new * 16 > self.slots(word.arena(), word.start()) * 9 {
@@ -182,12 +183,12 @@ impl Counter {
                 // A shortage is told to the writer who meets it.
                 let _ = self.storage(word.arena()).reserve(buckets_of_step(word.start()), next);
             }
-            announced.leave(word.arena());
         }
         if !self.is_short(word)
             && let Some(arena) = turn.next_free()
             && turn.enter_in(announced, arena, State::Free)
         {
+            let _inside = announced.inside(arena);
             let start = buckets_of_step(self.next_step(word));
             let bytes = (most * size_of::<Bucket>()) as u64;
             // Of what does not fit there is less, and the window's start is made smaller.
@@ -195,7 +196,6 @@ impl Counter {
                 Ok(is_all) => is_done = is_all,
                 Err(_) => drop(reserve_start(self.storage(arena), self.next_step(word))),
             }
-            announced.leave(arena);
         }
         is_done
     }

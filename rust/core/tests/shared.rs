@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::{EPOCH, Path, SECOND, identity, in_memory, sorted};
+use verve_core::layout::Header;
 use verve_core::{Clock, Counter, Error, Identity, ManualClock, Unusable, describe};
 
 fn clock() -> Arc<ManualClock> {
@@ -184,6 +186,22 @@ fn other_settings_are_refused() {
     assert_eq!(attached.window_seconds(), 60);
     assert_eq!(attached.stats().expect("figures").max_ids, 100_000);
     drop(counter);
+}
+
+#[test]
+fn a_segment_with_a_damaged_word_is_refused() {
+    let (path, clock) = (Path::new(), clock());
+    drop(path.open(60, &clock));
+    let file = std::fs::File::options().read(true).write(true).open(&path.0).expect("a segment");
+    let current = offset_of!(Header, current) as u64;
+    let mut sound = [0; 8];
+    file.read_exact_at(&mut sound, current).expect("a word");
+    for damaged in [[0; 8], [0xff; 8], [0xff, sound[1], sound[2], sound[3], 0, 0, 0, 0]] {
+        file.write_all_at(&damaged, current).expect("a segment");
+        assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::Format);
+    }
+    file.write_all_at(&sound, current).expect("a segment");
+    assert!(path.open(60, &clock).add(7).expect("room").new);
 }
 
 #[test]

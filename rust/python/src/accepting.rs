@@ -7,6 +7,7 @@ use verve_core::Kind;
 
 use crate::answers::{Answers, Response};
 use crate::counter::Counter;
+use crate::errors;
 use crate::store::{WindowGroup, window_groups};
 
 #[pymethods]
@@ -18,7 +19,8 @@ impl Counter {
         py: Python<'py>,
         query: &Bound<'py, PyString>,
     ) -> PyResult<Response<'py>> {
-        let answer = self.get(py)?.accept(query_bytes(query));
+        let counter = self.get(py)?;
+        let answer = errors::caught(py, || counter.accept(query_bytes(query)))?;
         self.answers.response(py, answer)
     }
 
@@ -32,7 +34,7 @@ impl Counter {
     ) -> PyResult<Response<'py>> {
         let kind = batch_kind(kind)?;
         let counter = self.get(py)?;
-        let answer = py.detach(|| counter.accept_batch(kind, body));
+        let answer = errors::caught(py, || py.detach(|| counter.accept_batch(kind, body)))?;
         Answers::batch_response(py, &answer)
     }
 
@@ -43,7 +45,8 @@ impl Counter {
         py: Python<'py>,
         query: &Bound<'py, PyString>,
     ) -> PyResult<(Response<'py>, Option<(u64, i64)>)> {
-        let (answer, placed) = self.get(py)?.accept_placed(query_bytes(query));
+        let counter = self.get(py)?;
+        let (answer, placed) = errors::caught(py, || counter.accept_placed(query_bytes(query)))?;
         let placed = placed.map(|its| (its.window_start, its.id));
         Ok((self.answers.response(py, answer)?, placed))
     }
@@ -58,7 +61,8 @@ impl Counter {
     ) -> PyResult<(Response<'py>, Vec<WindowGroup<'py>>)> {
         let kind = batch_kind(kind)?;
         let counter = self.get(py)?;
-        let (answer, groups) = py.detach(|| counter.accept_batch_placed(kind, body));
+        let (answer, groups) =
+            errors::caught(py, || py.detach(|| counter.accept_batch_placed(kind, body)))?;
         Ok((Answers::batch_response(py, &answer)?, window_groups(py, &groups)))
     }
 }

@@ -48,8 +48,8 @@ impl Callbacks {
     ) -> PyResult<(Answer, Option<Placed>)> {
         let query = query_bytes(query);
         match (&*self.inner.load(), &*self.counter.load()) {
-            (Some(callbacks), _) => Ok(callbacks.accept_placed(query)),
-            (None, Some(counter)) => Ok(counter.accept_placed(query)),
+            (Some(callbacks), _) => errors::caught(py, || callbacks.accept_placed(query)),
+            (None, Some(counter)) => errors::caught(py, || counter.accept_placed(query)),
             (None, None) => Err(errors::closed(py)),
         }
     }

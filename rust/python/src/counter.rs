@@ -50,7 +50,8 @@ impl Counter {
         work: impl FnOnce(&verve_core::Counter) -> Result<T, verve_core::Error> + Send,
     ) -> PyResult<T> {
         let counter = self.get(py)?;
-        py.detach(|| work(&counter)).map_err(|error| errors::to_python(py, &error))
+        errors::caught(py, || py.detach(|| work(&counter)))?
+            .map_err(|error| errors::to_python(py, &error))
     }
 
     fn batch(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<Batch> {
@@ -59,8 +60,7 @@ impl Counter {
         let mut batch = Batch::default();
         for piece in ids.chunks(PIECE) {
             py.check_signals()?;
-            let mut part = py
-                .detach(|| counter.add_many(piece))
+            let mut part = errors::caught(py, || py.detach(|| counter.add_many(piece)))?
                 .map_err(|error| errors::to_python(py, &error))?;
             let stopped = part.stopped.take();
             batch.append(part);
@@ -100,11 +100,11 @@ impl Counter {
             clock_offset,
         };
         let clock = clock.map_or(Clock::System, |clock| Clock::Manual(clock.get().0.clone()));
-        let counter = py
-            .detach(|| match &path {
-                Some(path) => verve_core::Counter::open(path, &identity, clock),
-                None => verve_core::Counter::in_memory(&identity, clock),
-            })
+        let open = || match &path {
+            Some(path) => verve_core::Counter::open(path, &identity, clock),
+            None => verve_core::Counter::in_memory(&identity, clock),
+        };
+        let counter = errors::caught(py, || py.detach(open))?
             .map_err(|error| errors::to_python(py, &error))?;
         Ok(Self { inner: ArcSwapOption::from_pointee(counter), answers: Answers::new(py)?, path })
     }
@@ -124,12 +124,12 @@ impl Counter {
         let id = ids::one(id, None)?;
         let counter = self.inner.load();
         let counter = counter.as_ref().ok_or_else(|| errors::closed(py))?;
-        let placement = match counter.add_at_once(id) {
+        let placement = errors::caught(py, || match counter.add_at_once(id) {
             // The window is to be turned, or other upkeep is due: others may go on meanwhile.
             Ok(None) => py.detach(|| counter.add(id)),
             Ok(Some(placement)) => Ok(placement),
             Err(error) => Err(error),
-        };
+        })?;
         let placement = placement.map_err(|error| errors::to_python(py, &error))?;
         Ok((placement.new, placement.window_start))
     }
@@ -282,7 +282,7 @@ impl Counter {
 
     /// Who leads: (term, slot, process id, whether it lives), or None.
     fn leader(&self, py: Python<'_>) -> PyResult<Option<(u32, usize, u32, bool)>> {
-        let leader = self.get(py)?.leader();
+        let leader = self.detached(py, |counter| Ok(counter.leader()))?;
         Ok(leader.map(|leader| (leader.term, leader.slot, leader.process, leader.alive)))
     }
 

@@ -1,5 +1,8 @@
 //! One place that maps the core's error to the tree of Python exceptions.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -7,6 +10,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use verve_core::{Batch, Error, Refusal};
 
 struct Tree {
+    base: Py<PyType>,
     id: Py<PyType>,
     setting: Py<PyType>,
     segment: Py<PyType>,
@@ -33,6 +37,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let plain = PyTuple::new(py, [base.bind(py)])?;
     let also_value = PyTuple::new(py, [base.bind(py), &py.get_type::<PyValueError>()])?;
     let tree = Tree {
+        base: base.clone_ref(py),
         id: new(
             "IdError",
             "An id is no integer of 64 bits. `position` is its index in a batch, or None.",
@@ -70,6 +75,25 @@ fn raise(py: Python<'_>, exception: PyResult<Py<PyAny>>) -> PyErr {
         Ok(exception) => PyErr::from_value(exception.into_bound(py)),
         Err(error) => error,
     }
+}
+
+/// Runs `work` of the core; a panic, which is a fault of ours or of a damaged segment, is a `VerveError`,
+/// since Python's `PanicException` is none that `except Exception` would meet.
+#[inline]
+pub fn caught<T>(py: Python<'_>, work: impl FnOnce() -> T) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(py, &*panic))
+}
+
+#[cold]
+fn panicked(py: Python<'_>, panic: &(dyn Any + Send)) -> PyErr {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = format!(
+        "the counter failed where it never should: `{}`; hint: restart all processes of this segment, \
+         and report it",
+        text.unwrap_or("no message")
+    );
+    raise(py, instance(&tree(py).base, py, &message))
 }
 
 /// The exception for an error of the core.

@@ -11,6 +11,7 @@ use crate::accepting::query_bytes;
 use crate::answers::Answers;
 use crate::callbacks::Callbacks;
 use crate::counter::Counter;
+use crate::errors;
 
 /// The path that the fast path answers.
 const ACCEPT: &str = "/api/verve/accept";
@@ -99,10 +100,10 @@ impl FastPath {
     /// Counts and answers.
     fn answer(&self, py: Python<'_>, asked: &Asked<'_>) -> PyResult<()> {
         let query = query_bytes(&asked.query);
-        let answer = match &self.callbacks {
+        let answer = errors::caught(py, || match &self.callbacks {
             Some(callbacks) => callbacks.accept(query),
             None => self.counter.accept(query),
-        };
+        })?;
         asked.respond.call1(self.answers.response(py, answer)?).map(drop)
     }
 }
