@@ -163,7 +163,8 @@ fn read_behind_a_dead_sealer(first: usize, read: fn(&Arena) -> Vec<u64>) -> (Vec
 }
 
 fn a_reader_behind_a_dead_sealer(first: usize) {
-    let (mut words, new) = read_behind_a_dead_sealer(first, |arena| arena.table().words());
+    let (mut words, new) =
+        read_behind_a_dead_sealer(first, |arena| arena.table().words().expect("room"));
     words.sort_unstable();
     assert!(words == [1] || new == 1 && words == [1, 7], "{words:?}");
 }
