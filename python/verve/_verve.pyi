@@ -296,6 +296,7 @@ class Callbacks:
     def stop(self, patience: float) -> None: ...
     def close(self) -> None: ...
 
+@final
 class Keeper:
     """Keeps a segment that no process counts in; see `Counter.keep`."""
 
