@@ -13,9 +13,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from verve import Counter, config
-from verve.cluster.keys import Keys
-from verve.cluster.reconciler import Reconciler
-from verve.notices import Notices
+from verve.cluster.coordinator.coordinator import Reconciler
+from verve.cluster.redis_state.keys import Keys
+from verve.log.background import Notices
 from verve.stores import RedisClient, RedisSets
 from verve.stores.address import Address
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 class HookedClient(RedisClient):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tests.fleet import Feed, Fence, Told, link
 from tests.unit.rig import counter_of, settings
 from verve import CapacityError, ManualClock
-from verve.cluster.parts import assemble
-from verve.cluster.reconciler import Reconciler, _Turns
-from verve.cluster.tasks import cancel_all
+from verve.cluster.coordinator.coordinator import Reconciler, _Turns
+from verve.cluster.coordinator.parts import assemble
+from verve.cluster.runtime.tasks import cancel_all
 from verve.stores.base import StoreError
 
 if TYPE_CHECKING:

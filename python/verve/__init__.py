@@ -13,9 +13,11 @@ As a library, `Counter` counts in memory or in a file that many processes share:
 As a service, `verve serve` answers `GET /api/verve/accept?id=7` from as many worker processes as it
 is told to, and logs `Unique requests in the last minute: <count>` every minute.
 
-Where to read on: `_verve` holds the counter (`rust/core` says what is exact), `app` the service,
-`config` the settings, `publishing` how a minute is closed and where it is kept, `sinks` where it
-goes, `cluster` how hosts count as one, `commands` the command line.
+Where to read on: the folders are the stages that a closed window passes. `_verve` holds the
+counter (`rust/core` says what is exact), `config` the settings, `startup` how a worker gets its
+counter, `service` what a worker holds, `http` what it answers, `publishing` how a minute is closed,
+`ledger` where it is kept, `sinks` where it goes, `cluster` how hosts count as one, `serving` the
+processes of `verve serve`, `commands` the command line. `docs/architecture.md` is the map.
 """
 
 from __future__ import annotations

@@ -8,16 +8,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import fast_path
 from .http import asgi, routes, rsgi
-from .http.exchange import ended
-from .scheduling import schedule_in_batches
-from .worker import Worker
+from .request.exchange import ended
+from .service import fast_path
+from .service.batch_scheduling import schedule_in_batches
+from .service.worker import Worker
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from .http.exchange import Request, Response
+    from .request.exchange import Request, Response
 
 
 class App:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from .window import rfc3339
+from verve.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

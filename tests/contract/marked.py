@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from granian import _futures
 
-from verve import fast_path
 from verve.app import app
+from verve.service import fast_path
 
 if TYPE_CHECKING:
-    from verve.http.exchange import Request, Response
+    from verve.request.exchange import Request, Response
 
 HEADER = ("x-through", "event loop")
 _answer = app._answer

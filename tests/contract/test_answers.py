@@ -17,8 +17,8 @@ from tests.contract.hostile import QUERIES
 from tests.contract.hostile_batches import BATCHES
 from tests.contract.raw import Answer, ask, chunked, connect, parse, request
 from tests.service import ACCEPT, Service
-from verve.http.bodies import AT_ONCE
-from verve.window import rfc3339
+from verve.request.body_budget import AT_ONCE
+from verve.timestamps import rfc3339
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain")

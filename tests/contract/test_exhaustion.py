@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _HANGING = """
 import os
 import threading
-from verve import membership, worker
-from verve.publishing import ledger, standing
+from verve.status import cluster_status as membership; from verve.service import worker
+from verve.ledger import ledger; from verve.publishing import sink_status as standing
 
 def hanging(real):
     def call(*arguments, **options):

@@ -17,7 +17,7 @@ from granian import _futures
 
 from tests.contract.raw import Answer, ask, request
 from tests.service import ACCEPT, Server, Service
-from verve import fast_path
+from verve.service import fast_path
 
 if TYPE_CHECKING:
     from tests.conftest import Serve

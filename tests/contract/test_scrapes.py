@@ -85,7 +85,7 @@ import sys
 import uvicorn
 from verve import app
 from verve.http import accept
-from verve.worker import Worker
+from verve.service.worker import Worker
 
 def broken(*_):
     raise RuntimeError("injected")

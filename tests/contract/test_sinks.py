@@ -12,7 +12,7 @@ import pytest
 
 from tests.kafka import Reader
 from tests.unit import rig
-from verve import log
+from verve.log import event_log
 from verve.sinks import LogSink, Sink, SinkError
 from verve.sinks.kafka import KafkaSink
 from verve.sinks.kafka_settings import KafkaSettings
@@ -32,8 +32,8 @@ class InLog:
         self.sink: Sink = LogSink()
         self._stream = path.open("w", encoding="utf-8")
         self._handler = _Strict(self._stream)
-        self._handler.setFormatter(log.JsonFormatter())
-        log.logger.addHandler(self._handler)
+        self._handler.setFormatter(event_log.JsonFormatter())
+        event_log.logger.addHandler(self._handler)
 
     def taken(self, count: int) -> list[tuple[str, int]]:
         """The windows that arrived, once there are `count`."""
@@ -48,7 +48,7 @@ class InLog:
 
     def end(self) -> None:
         """Remove what was set up."""
-        log.logger.removeHandler(self._handler)
+        event_log.logger.removeHandler(self._handler)
         self._stream.close()
 
 

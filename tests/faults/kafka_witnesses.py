@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.kafka import assert_ordered, counts
 from tests.witnesses import assert_unbroken, ledger_path
-from verve.publishing import ledger
+from verve.ledger import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

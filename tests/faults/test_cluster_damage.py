@@ -11,12 +11,12 @@ import pytest
 from tests.contract.store_use import MARKS, MINUTE, Redis, grouped
 from tests.faults.test_cluster_state import A, B, W, committed, completed, with_states
 from tests.fleet import HookedClient, Peer, run
-from verve import log
-from verve.cluster.changes import Changes
-from verve.cluster.hosts import PROTOCOL, Card, Fleet
-from verve.cluster.keys import Keys
-from verve.cluster.state import Outcome, States
-from verve.skipped import OF_A_PLACE
+from verve.cluster.redis_state.changes import Changes
+from verve.cluster.redis_state.hosts import PROTOCOL, Card, Fleet
+from verve.cluster.redis_state.keys import Keys
+from verve.cluster.redis_state.window_state import Outcome, States
+from verve.log import event_log
+from verve.log.skipped import OF_A_PLACE
 from verve.stores import StoreError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.redis import RedisServer
-    from verve.cluster.ports import Client
+    from verve.cluster.interfaces import Client
     from verve.stores import Store
 
 NOW_MS = int(time.time() * 1_000)
@@ -48,7 +48,7 @@ LINES: dict[bytes, bytes] = {
 
 
 def _skipped(caplog: pytest.LogCaptureFixture, place: str) -> list[str]:
-    assert log.flush(5)
+    assert event_log.flush(5)
     told = [r for r in caplog.records if r.__dict__.get("verve_event") == "entry.skipped"]
     fields = [record.__dict__["verve_fields"] for record in told]
     return [each["entry"] for each in fields if place in each["place"]]

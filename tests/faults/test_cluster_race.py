@@ -8,13 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.fleet import Told, ids_key, link, run
-from verve.cluster.changes import Changes
-from verve.cluster.hosts import Card, Fleet
-from verve.cluster.keys import Keys
-from verve.cluster.loss import Watch
-from verve.cluster.markers import Markers, Trust, mark
-from verve.cluster.publisher import Attempt, Publisher
-from verve.cluster.state import Record, States
+from verve.cluster.protocol.loss_detector import Watch
+from verve.cluster.protocol.markers import Markers, Trust, mark
+from verve.cluster.protocol.record_publisher import Attempt, Publisher
+from verve.cluster.redis_state.changes import Changes
+from verve.cluster.redis_state.hosts import Card, Fleet
+from verve.cluster.redis_state.keys import Keys
+from verve.cluster.redis_state.window_state import Record, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fleet import HookedClient, run
-from verve.cluster.keys import Keys
-from verve.cluster.state import DONE, Outcome, Record, States, Token
+from verve.cluster.redis_state.keys import Keys
+from verve.cluster.redis_state.window_state import DONE, Outcome, Record, States, Token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,8 +11,8 @@ import pytest
 
 from tests.fleet import run
 from tests.still import SECONDS, Still
-from verve.cluster.keys import Keys
-from verve.cluster.tasks import cancel_all
+from verve.cluster.redis_state.keys import Keys
+from verve.cluster.runtime.tasks import cancel_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

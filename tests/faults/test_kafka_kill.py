@@ -21,7 +21,7 @@ from tests.faults.kafka_witnesses import (
 from tests.kafka import Reader, repeats
 from tests.service import ACCEPT, Server
 from tests.witnesses import ledger_path
-from verve.publishing import ledger
+from verve.ledger import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from tests.service import ACCEPT, Server
 from tests.small_disk import SmallDisk
 from tests.timing import sleep_into_window, window_at
 from tests.witnesses import assert_exact, delay, in_history, settled
-from verve.window import rfc3339
+from verve.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from pathlib import Path

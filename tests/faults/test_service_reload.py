@@ -15,8 +15,8 @@ import pytest
 
 from tests.contract import raw
 from tests.service import ACCEPT, Server, free_port
-from verve.commands.worker_sockets import Listeners
-from verve.termination import RETIRE
+from verve.service.termination import RETIRE
+from verve.serving.worker_sockets import Listeners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import pytest
 from tests.hosts import Fleet
 from tests.redis import RedisServer
 from tests.service import ACCEPT, free_port
-from verve.cluster.keys import Keys
+from verve.cluster.redis_state.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verve import log
+from verve.log import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,4 +16,4 @@ if TYPE_CHECKING:
 def _all_events_logged() -> Iterator[None]:
     """A thread logs events some time later: not into the log of the next test."""
     yield
-    assert log.flush(60)
+    assert event_log.flush(60)

@@ -19,7 +19,7 @@ _NO_CODE = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-_TREE = re.compile(r"\b(?:crate|self)::(\w+|\{)")
+_PATH = re.compile(r"\bcrate::((?:\w+::)*)(?:(\w+)|\{)")
 _PIECE = re.compile(r"::|[{},;]|\w+")
 
 
@@ -28,60 +28,67 @@ def rust_code(source: str) -> str:
     return _NO_CODE.sub(" ", source)
 
 
-def _branches(tree: str) -> Iterator[tuple[str, str]]:
-    """First and last name of each path in `{a, b::{c, d as e}, f}...`: (a, a), (b, c), (b, e)."""
-    depth, first, last, open_paths = 0, "", "", 0
-    for piece in _PIECE.findall(tree):
+def _group(pieces: Iterator[str], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Each path of `a, b::{c, d as e}, f}...`, up to the end: (a,), (b, c), (b, d), (f,)."""
+    path = prefix
+    for piece in pieces:
         if piece == "{":
-            depth += 1
-            open_paths += 1
-            last = ""
+            yield from _group(pieces, path)
+            path = prefix
         elif piece in {"}", ",", ";"}:
-            if last:
-                yield first, last
-            last = ""
-            depth -= piece == "}"
-            if depth <= 1:
-                first = ""
-            if depth == 0:
+            if path != prefix:
+                yield path
+            path = prefix
+            if piece != ",":
                 return
-        elif piece not in {"::", "as"}:
-            first = first or piece
-            last = piece
+        elif piece == "as":
+            next(pieces)
+        elif piece != "::":
+            path = (*path, piece)
 
 
-def rust_names(code: str) -> set[str]:
-    """The names behind `crate::` in `code`."""
-    names: set[str] = set()
-    for found in _TREE.finditer(code):
-        if found.group().startswith("self"):
-            continue
-        if found[1] == "{":
-            names |= {first for first, _ in _branches(code[found.end() - 1 :])}
+def rust_paths(code: str) -> set[tuple[str, ...]]:
+    """The paths behind `crate::` in `code`."""
+    paths: set[tuple[str, ...]] = set()
+    for found in _PATH.finditer(code):
+        prefix = tuple(found[1].split("::")[:-1])
+        if found[2]:
+            paths.add((*prefix, found[2]))
         else:
-            names.add(found[1])
-    return names
+            paths |= set(_group(iter(_PIECE.findall(code[found.end() :])), prefix))
+    return paths
 
 
-def rust_exports(library: str) -> dict[str, str]:
-    """Of what `lib.rs` re-exports, the module that each name stands in."""
-    return {
-        last: first
-        for tree in re.findall(
-            r"\bpub use (?:self|crate)::(\{.*?\});", rust_code(library), re.DOTALL
-        )
-        for first, last in _branches(tree)
-    }
+def _rust_module(root: Path, path: Path) -> tuple[str, ...]:
+    parts = path.relative_to(root).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "mod" else parts
+
+
+def rust_exports(library: str) -> dict[str, tuple[str, ...]]:
+    """Of what `lib.rs` re-exports, the path of each name."""
+    trees = re.findall(r"\bpub use (?:self|crate)::\{(.*?\});", rust_code(library), re.DOTALL)
+    return {path[-1]: path for tree in trees for path in _group(iter(_PIECE.findall(tree)))}
 
 
 def rust_imports(root: Path) -> dict[str, set[str]]:
-    """The modules under `root`, a crate's `src`, and the modules of the crate that each imports."""
+    """The modules under `root`, a crate's `src`, and the modules of the crate that each imports.
+
+    A module is named by its path, such as `table::bucket`; the contents of a folder by the folder.
+    """
     exports = rust_exports((root / "lib.rs").read_text())
-    imports: dict[str, set[str]] = {}
-    for path in sorted(root.rglob("*.rs")):
-        module = path.relative_to(root).with_suffix("").parts[0]
-        names = rust_names(rust_code(path.read_text()))
-        imports.setdefault(module, set()).update(exports.get(name, name) for name in names)
+    files = {_rust_module(root, path): path for path in sorted(root.rglob("*.rs"))}
+
+    def module_of(path: tuple[str, ...]) -> str:
+        whole = exports.get(path[0], path) if path[:1] not in files else path
+        ends = (whole[:end] for end in range(len(whole), 0, -1))
+        return "::".join(next((end for end in ends if end in files), whole[:1]))
+
+    imports = {
+        "::".join(module): {module_of(path) for path in rust_paths(rust_code(file.read_text()))}
+        for module, file in files.items()
+        # The table of contents names every module.
+        if module != ("lib",)
+    }
     return without_self(imports)
 
 

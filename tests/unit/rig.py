@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from verve import Counter, ManualClock, config
-from verve.window import Window
+from verve.windows.window import Window
 
 if TYPE_CHECKING:
     from pathlib import Path

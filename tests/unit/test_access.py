@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verve.http.access import Access, Rule
+from verve.request.access import Access, Rule
 
 if TYPE_CHECKING:
-    from verve.http.bodies import Held
+    from verve.request.body_budget import Held
 
 
 @dataclass

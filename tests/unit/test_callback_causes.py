@@ -15,10 +15,10 @@ from tests.replies import END, Replier
 from tests.replies import OK as STATUS
 from tests.service import free_port
 from tests.unit import rig
-from verve import callbacks
 from verve._verve import Callbacks, callback_figures, check_callback_options, probe_callback
 from verve.commands import callback_view
 from verve.commands.cli import main
+from verve.service import callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from tests.receivers import Receiver, answer
 from tests.unit import rig
-from verve import SettingError, _verve, callbacks
-from verve.callbacks import CallbackDesk
+from verve import SettingError, _verve
 from verve.commands.cli import main
+from verve.service import callbacks
+from verve.service.callbacks import CallbackDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from tests.unit import rig
 from verve import config
 from verve.commands.cli import main
 from verve.config.moments import moment
-from verve.publishing import ledger
+from verve.ledger import ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from verve import Counter, ManualClock
-from verve.cluster.clock import LONGEST_TRIP, Sample, sample, skew_ns
+from verve.cluster.protocol.clock import LONGEST_TRIP, Sample, sample, skew_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from verve.cluster.loop import run_on_loop
+from verve.cluster.runtime.event_loop import run_on_loop
 
 
 def test_a_thread_that_hangs_holds_nobody_up() -> None:

@@ -11,17 +11,17 @@ import pytest
 
 from tests.fleet import Told
 from tests.unit.rig import MINUTE, clock_in_minute, counter_of, settings
-from verve.cluster import spill_file
-from verve.cluster.ids import PIECE, ArenaIds, GoneError
-from verve.cluster.spill import Spills
-from verve.cluster.spill_file import DamagedError, SpilledIds, SpillHead
+from verve.cluster.spill import spill_file
+from verve.cluster.spill.arena_ids import PIECE, ArenaIds, GoneError
+from verve.cluster.spill.spill_file import DamagedError, SpilledIds, SpillHead
+from verve.cluster.spill.spills import Spills
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from verve import Counter
-    from verve.cluster.ids import Ids
+    from verve.cluster.spill.arena_ids import Ids
 
 IDENTITY = "0123456789abcdef"
 

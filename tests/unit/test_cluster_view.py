@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from verve import config
-from verve.cluster.hosts import PROTOCOL
+from verve.cluster.redis_state.hosts import PROTOCOL
 from verve.commands import cluster_view
 from verve.commands.cli import main
 from verve.stores import StoreError
-from verve.window import rfc3339
+from verve.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

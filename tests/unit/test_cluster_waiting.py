@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.fleet import Told
-from verve.cluster.hosts import PROTOCOL, Host, Lines, lives, waited_for
-from verve.cluster.loss import QUIET_SECONDS, Records, Watch
-from verve.cluster.markers import Markers, Trust, marker_of
-from verve.cluster.state import Record, Standing, State
+from verve.cluster.protocol.loss_detector import QUIET_SECONDS, Records, Watch
+from verve.cluster.protocol.markers import Markers, Trust, marker_of
+from verve.cluster.redis_state.hosts import PROTOCOL, Host, Lines, lives, waited_for
+from verve.cluster.redis_state.window_state import Record, Standing, State
 from verve.stores.base import MARKER_BYTES
 
 W = 1_800_000_000

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from tests.unit import rig
 from verve.backoff import Backoff
-from verve.notices import Notices
-from verve.publishing.courier import Courier
+from verve.log.background import Notices
+from verve.publishing.sink_worker import Courier
 from verve.sinks import SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 class Moody:

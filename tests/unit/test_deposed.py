@@ -14,8 +14,8 @@ import pytest
 
 from tests.unit import rig
 from verve.config import SUPERVISOR
-from verve.publishing import deposed, ledger
-from verve.publishing.deposed import HolderWatch, holders, parent_and_state
+from verve.ledger import ledger, lock_holder
+from verve.ledger.lock_holder import HolderWatch, holders, parent_and_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_a_stopped_sibling_is_killed_after_a_moment(path: Path, holder: BaseProc
     # The holder's parent is this process; seen from a sibling it would be the supervisor.
     watch = HolderWatch(path, os.getpid())
     assert watch.evict() is None
-    time.sleep(deposed.STOPPED_SECONDS)
+    time.sleep(lock_holder.STOPPED_SECONDS)
     assert watch.evict() == pid
     holder.join(10)
     assert holder.exitcode == -signal.SIGKILL
@@ -100,9 +100,9 @@ def test_a_stopped_sibling_is_killed_after_a_moment(path: Path, holder: BaseProc
 def test_one_that_runs_is_given_time(path: Path, holder: BaseProcess) -> None:
     watch = HolderWatch(path, os.getpid())
     assert watch.evict() is None
-    time.sleep(deposed.STOPPED_SECONDS)
+    time.sleep(lock_holder.STOPPED_SECONDS)
     assert watch.evict() is None
-    watch._since -= deposed.BUSY_SECONDS
+    watch._since -= lock_holder.BUSY_SECONDS
     assert watch.evict() == holder.pid
 
 
@@ -111,7 +111,7 @@ def test_nobody_else_is_killed(path: Path, holder: BaseProcess, supervisor: int 
     _stop(holder)
     watch = HolderWatch(path, supervisor)
     watch.evict()
-    time.sleep(deposed.STOPPED_SECONDS)
+    time.sleep(lock_holder.STOPPED_SECONDS)
     assert watch.evict() is None
     assert holder.is_alive()
 

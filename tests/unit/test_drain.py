@@ -8,11 +8,10 @@ import pytest
 
 from tests.unit import rig
 from verve.backoff import Backoff
-from verve.notices import Notices
-from verve.publishing import ledger
-from verve.publishing.courier import Courier
-from verve.publishing.deposed import HolderWatch
-from verve.publishing.drain import (
+from verve.ledger import ledger
+from verve.ledger.lock_holder import HolderWatch
+from verve.log.background import Notices
+from verve.publishing.ledger_writer import (
     LEDGER_CURSOR,
     LOG_CURSOR,
     Deliveries,
@@ -20,10 +19,11 @@ from verve.publishing.drain import (
     Lease,
     LogSource,
 )
-from verve.publishing.feed import RingFeed
-from verve.ring import windows_after
+from verve.publishing.sink_worker import Courier
+from verve.publishing.window_source import RingFeed
 from verve.sinks import SinkError
-from verve.window import rfc3339
+from verve.timestamps import rfc3339
+from verve.windows.ring import windows_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from verve import Counter, ManualClock
     from verve.config import Settings
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 class Paper:

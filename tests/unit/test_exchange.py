@@ -9,8 +9,8 @@ import pytest
 
 from verve._verve import names_single
 from verve.http import asgi
-from verve.http.bodies import Bodies
-from verve.http.exchange import BodyTooLargeError, gather
+from verve.request.body_budget import Bodies
+from verve.request.exchange import BodyTooLargeError, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verve.http import facts
-from verve.http.bodies import AT_ONCE, Bodies, BodiesFullError
-from verve.http.disk import DiskThreads
-from verve.http.facts import Facts, Watch
-from verve.worker import Worker
+from verve.request.body_budget import AT_ONCE, Bodies, BodiesFullError
+from verve.service import host_facts
+from verve.service.disk_threads import DiskThreads
+from verve.service.host_facts import Facts, Watch
+from verve.service.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +37,8 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     """Give a disk that hangs."""
     one = Disk()
-    monkeypatch.setattr(facts, "read", one)
-    monkeypatch.setattr(facts, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(host_facts, "read", one)
+    monkeypatch.setattr(host_facts, "PATIENCE_SECONDS", 0.1)
     yield one
     one.goes_on.set()
 

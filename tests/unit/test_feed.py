@@ -9,13 +9,20 @@ import pytest
 from tests.unit import rig
 from verve.backoff import Backoff
 from verve.cluster.counted import Counted
-from verve.notices import Notices
-from verve.publishing import ledger
-from verve.publishing.courier import Courier
-from verve.publishing.deposed import HolderWatch
-from verve.publishing.drain import LEDGER_CURSOR, LOG_CURSOR, Deliveries, Drain, Lease, LogSource
-from verve.publishing.feed import ClusterFeed, Feed, RingFeed
+from verve.ledger import ledger
+from verve.ledger.lock_holder import HolderWatch
+from verve.log.background import Notices
+from verve.publishing.ledger_writer import (
+    LEDGER_CURSOR,
+    LOG_CURSOR,
+    Deliveries,
+    Drain,
+    Lease,
+    LogSource,
+)
 from verve.publishing.outbox import Outbox
+from verve.publishing.sink_worker import Courier
+from verve.publishing.window_source import ClusterFeed, Feed, RingFeed
 from verve.sinks import SinkError
 
 if TYPE_CHECKING:
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.config import Settings
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 class Shelf:

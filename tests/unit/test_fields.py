@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import verve.fast_path
-import verve.worker  # noqa: F401 - both have events of their own
 from tests.unit import rig
-from verve import log, membership
 from verve.commands.cluster_view import ClusterView, HostRow, WindowRow
 from verve.fields import FIELDS, FORMS, Field, Kind, markdown, misfits, rendered
 from verve.http.metrics import METRICS
-from verve.publishing import ledger, ledger_expiry
-from verve.publishing.standing import Standing
+from verve.ledger import expiry, ledger
+from verve.log import event_log
+from verve.publishing.sink_status import Standing
 from verve.sinks import Trouble
 from verve.sinks.kafka_message import message
+from verve.status import cluster_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +46,8 @@ REPORT: CallbackReport = {
 }
 
 
-@pytest.mark.parametrize("event", log.EVENTS.values(), ids=list(log.EVENTS))
-def test_the_fields_of_each_event(event: log.Event) -> None:
+@pytest.mark.parametrize("event", event_log.EVENTS.values(), ids=list(event_log.EVENTS))
+def test_the_fields_of_each_event(event: event_log.Event) -> None:
     assert set(event.fields) <= FIELDS.keys()
     assert event.shown <= set(event.fields)
     # Those of the line itself.
@@ -61,7 +60,7 @@ def test_the_fields_of_each_event(event: log.Event) -> None:
         WINDOW.as_json(),
         Standing(1, "no", Trouble.TIMEOUT, 1.5, 2, 120).figures() | {"last_error": "no"},
         Standing().figures(),
-        membership.Membership(skew_seconds=0.5, trouble="timeout").figures(60),
+        cluster_status.Membership(skew_seconds=0.5, trouble="timeout").figures(60),
         json.loads(message(WINDOW, "web-1").value),
         rendered(REPORT),
     ],
@@ -93,7 +92,7 @@ def test_the_columns_of_the_ledger(tmp_path: Path) -> None:
     opened.close()
     forms = {Kind.TEXT: "TEXT", Kind.SINCE_EPOCH: "REAL"}
     with closing(sqlite3.connect(ledger.path_of(made))) as connection:
-        connection.execute(ledger_expiry.TABLE)
+        connection.execute(expiry.TABLE)
         for table in ("windows", "deliveries", "dropped"):
             columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
             assert columns
@@ -105,7 +104,7 @@ def test_the_columns_of_the_ledger(tmp_path: Path) -> None:
 
 def test_the_files_of_the_cluster_and_of_the_sinks() -> None:
     # Of what only Verve reads: what has a name of the table has its type.
-    told = asdict(membership.Membership()) | {"error": "no", "since": 1.5, "live_hosts": 2}
+    told = asdict(cluster_status.Membership()) | {"error": "no", "since": 1.5, "live_hosts": 2}
     assert misfits({name: value for name, value in told.items() if name in FIELDS}) == []
     assert misfits({"attempts": 1, "error": None, "trouble": None, "since": None}) == []
 
@@ -140,10 +139,10 @@ def test_the_labels_and_units_of_the_metrics() -> None:
 def test_values_have_one_form(name: str, value: object, shown: object, text: str) -> None:
     assert rendered({name: value}) == {name: shown}
     assert misfits({name: shown}) == []
-    record = log.logger.makeRecord(
+    record = event_log.logger.makeRecord(
         "verve", 20, "", 0, "said", (), None, extra={"verve_fields": rendered({name: value})}
     )
-    assert f" {name}={text} said" in log.TextFormatter(colour=False).format(record)
+    assert f" {name}={text} said" in event_log.TextFormatter(colour=False).format(record)
 
 
 def test_a_time_that_no_calendar_has_fails_no_log_line() -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve.publishing import ledger
-from verve.publishing.deposed import parent_and_state
+from verve.ledger import ledger
+from verve.ledger.lock_holder import parent_and_state
 from verve.publishing.leader import Leader
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ STUCK = """
 import os, sys, time
 from pathlib import Path
 from tests.unit import rig
-from verve import log
+from verve.log import event_log as log
 from verve.publishing.leader import Leader
 settings = rig.settings(Path(sys.argv[1]), window="1")
 log.configure(settings)

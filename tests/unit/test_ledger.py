@@ -13,9 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.unit import rig
-from verve.publishing import ledger
-from verve.publishing.ledger import Ledger, LedgerError, LedgerTrouble, Taken
-from verve.window import Window
+from verve.ledger import ledger
+from verve.ledger.ledger import Ledger, LedgerError, LedgerTrouble, Taken
+from verve.windows.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

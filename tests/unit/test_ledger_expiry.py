@@ -8,21 +8,23 @@ import pytest
 
 from tests.unit import rig
 from tests.unit.test_drain import Office
-from verve.http import facts, metrics
-from verve.notices import Notices
-from verve.publishing import ledger, ledger_expiry
-from verve.publishing.drain import Losses
-from verve.publishing.ledger import Ledger
-from verve.publishing.ledger_expiry import Dropped
-from verve.window import LATEST_START, rfc3339
-from verve.worker import Worker
+from verve.http import metrics
+from verve.ledger import expiry, ledger
+from verve.ledger.expiry import Dropped
+from verve.ledger.ledger import Ledger
+from verve.log.background import Notices
+from verve.publishing.ledger_writer import Losses
+from verve.service import host_facts
+from verve.service.worker import Worker
+from verve.timestamps import rfc3339
+from verve.windows.window import LATEST_START
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from verve.window import Window
+    from verve.windows.window import Window
 
-LONGEST = ledger_expiry.longest(120)
+LONGEST = expiry.longest(120)
 FUTURE = LATEST_START
 
 
@@ -102,8 +104,8 @@ def test_no_more_than_some_thousand_go_at_once(path: Path) -> None:
 
 
 def test_the_bound_is_stated() -> None:
-    assert ledger_expiry.longest(365 * 86_400) == 3_650 * 86_400
-    assert ledger_expiry.longest(60) == 30 * 86_400
+    assert expiry.longest(365 * 86_400) == 3_650 * 86_400
+    assert expiry.longest(60) == 30 * 86_400
 
 
 class Odd:
@@ -165,7 +167,7 @@ def test_what_was_dropped_is_told_and_shown(
     _turn(office)
     # Days later, and the broker was away all the time.
     wall.says = FUTURE
-    office.clock.advance(ledger_expiry.longest(60) - 60)
+    office.clock.advance(expiry.longest(60) - 60)
     with caplog.at_level("INFO", logger="verve"):
         assert 0 not in _turn(office)
         assert office.drain._notices.flush(5)
@@ -176,7 +178,7 @@ def test_what_was_dropped_is_told_and_shown(
     total = sum(ledger.dropped(ledger.path_of(office.settings)).values())
     worker = Worker()
     worker.settings = office.settings
-    page = metrics.render(worker, office.counter, facts.read(worker))
+    page = metrics.render(worker, office.counter, host_facts.read(worker))
     assert f'verve_ledger_dropped_windows_total{{sink="kafka"}} {total}' in page
     assert 'verve_ledger_dropped_windows_total{sink="log"} 0' in page
     assert total == fields["number"] >= 2

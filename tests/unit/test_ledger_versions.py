@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve.publishing import ledger
-from verve.publishing.ledger import Ledger, LedgerError, LedgerTrouble
+from verve.ledger import ledger
+from verve.ledger.ledger import Ledger, LedgerError, LedgerTrouble
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ import pytest
 
 from tests.service import Server
 from verve import SettingError, config
-from verve.commands import granian_options, listening
-from verve.commands.listening import ListenError, Place, place_of, wait_until_free
+from verve.serving import granian_options, listening
+from verve.serving.listening import ListenError, Place, place_of, wait_until_free
 
 if TYPE_CHECKING:
     from tests.conftest import Serve

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import verve
 from tests.unit import rig
-from verve import events, log
+from verve.log import event_log, events
 from verve.sinks import LogSink, SinkError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ PUBLISH = """
 import sys
 from tests.unit import rig
 from pathlib import Path
-from verve import log
+from verve.log import event_log
 from verve.sinks import LogSink
-log.configure(rig.settings(Path("/nowhere"), **dict(a.split("=") for a in sys.argv[1:])))
+event_log.configure(rig.settings(Path("/nowhere"), **dict(a.split("=") for a in sys.argv[1:])))
 LogSink().take(rig.window(unique=5))
 """
 
@@ -58,9 +58,9 @@ def records() -> Iterator[list[logging.LogRecord]]:
             found.append(record)
 
     keep = Keep()
-    log.logger.addHandler(keep)
+    event_log.logger.addHandler(keep)
     yield found
-    log.logger.removeHandler(keep)
+    event_log.logger.removeHandler(keep)
 
 
 def test_the_text_line_ends_with_the_message() -> None:
@@ -87,11 +87,11 @@ def test_the_level_does_not_hide_the_count() -> None:
 
 def test_a_line_names_its_process_and_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     record = logging.LogRecord("granian", logging.INFO, "", 0, "up", None, None)
-    text, lines = log.TextFormatter(colour=False), log.JsonFormatter()
+    text, lines = event_log.TextFormatter(colour=False), event_log.JsonFormatter()
     assert text.format(record).endswith(f"INFO granian process={os.getpid()} up")
     assert json.loads(lines.format(record))["process"] == os.getpid()
     assert "worker" not in json.loads(lines.format(record))
-    monkeypatch.setattr(log, "_worker", 2)
+    monkeypatch.setattr(event_log, "_worker", 2)
     assert text.format(record).endswith(f"INFO granian process={os.getpid()} worker=2 up")
     assert json.loads(lines.format(record))["worker"] == 2
 
@@ -108,15 +108,15 @@ def test_what_a_handler_of_the_user_raises_is_told_to_the_sink(where: str) -> No
     def refuse(_record: logging.LogRecord) -> bool:
         raise LookupError("of the user")
 
-    handler = Raises() if where == "handler" else log.Handler()
+    handler = Raises() if where == "handler" else event_log.Handler()
     if where == "filter":
         handler.addFilter(refuse)
-    log.logger.addHandler(handler)
+    event_log.logger.addHandler(handler)
     try:
         with pytest.raises(SinkError, match="of the user"):
             LogSink().take(rig.window())
     finally:
-        log.logger.removeHandler(handler)
+        event_log.logger.removeHandler(handler)
 
 
 def test_no_colour_where_nobody_looks() -> None:
@@ -125,19 +125,19 @@ def test_no_colour_where_nobody_looks() -> None:
 
 def test_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert not log.wants_colour()
+    assert not event_log.wants_colour()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert log.wants_colour()
+    assert event_log.wants_colour()
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not log.wants_colour()
+    assert not event_log.wants_colour()
 
 
 def test_the_level_is_coloured() -> None:
     record = logging.LogRecord("verve", logging.WARNING, "", 0, "slow", None, None)
-    assert "\x1b[33mWARNING\x1b[0m" in log.TextFormatter(colour=True).format(record)
-    assert "\x1b" not in log.TextFormatter(colour=False).format(record)
+    assert "\x1b[33mWARNING\x1b[0m" in event_log.TextFormatter(colour=True).format(record)
+    assert "\x1b" not in event_log.TextFormatter(colour=False).format(record)
 
 
 def test_a_handler_of_the_user_is_left_alone() -> None:
@@ -146,44 +146,48 @@ def test_a_handler_of_the_user_is_left_alone() -> None:
 
 
 def test_configuring_twice_logs_once() -> None:
-    before = "from tests.unit import rig; from pathlib import Path; from verve import log\n"
-    before += "log.configure(rig.settings(Path('/nowhere')))\n"
+    before = (
+        "from tests.unit import rig; from pathlib import Path; from verve.log import event_log\n"
+    )
+    before += "event_log.configure(rig.settings(Path('/nowhere')))\n"
     assert len(_published(before=before).splitlines()) == 1
 
 
 @given(st.text())
 def test_a_line_stays_one_line(text: str) -> None:
     record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (text,), None)
-    for formatter in (log.TextFormatter(colour=False), log.JsonFormatter()):
+    for formatter in (event_log.TextFormatter(colour=False), event_log.JsonFormatter()):
         line = formatter.format(record)
         assert len(line.splitlines()) == 1
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e\u2028]", line)
 
 
 def test_fields_with_spaces_are_quoted(records: list[logging.LogRecord]) -> None:
-    with log.strict():
-        log.Event("test.quoted", logging.INFO, "said", ("a", "b")).emit(a='x "y"', b="\x1b[31m")
-    line = log.TextFormatter(colour=False).format(records[0])
+    with event_log.strict():
+        event_log.Event("test.quoted", logging.INFO, "said", ("a", "b")).emit(
+            a='x "y"', b="\x1b[31m"
+        )
+    line = event_log.TextFormatter(colour=False).format(records[0])
     assert line.endswith(rf'INFO test.quoted process={os.getpid()} a="x \"y\"" b=\x1b[31m said')
 
 
 def test_exceptions(records: list[logging.LogRecord]) -> None:
-    with log.strict():
-        event = log.Event("test.failed", logging.ERROR, "failed", ())
+    with event_log.strict():
+        event = event_log.Event("test.failed", logging.ERROR, "failed", ())
         event.emit(exc_info=ValueError("bad\x1b"))
-    text = log.TextFormatter(colour=False).format(records[0])
+    text = event_log.TextFormatter(colour=False).format(records[0])
     assert text.splitlines()[0].endswith("failed")
     assert r"ValueError: bad\x1b" in text
-    assert "ValueError" in json.loads(log.JsonFormatter().format(records[0]))["exception"]
+    assert "ValueError" in json.loads(event_log.JsonFormatter().format(records[0]))["exception"]
 
 
 def test_a_quiet_level_makes_no_record(records: list[logging.LogRecord]) -> None:
-    level = log.logger.level
-    log.logger.setLevel(logging.WARNING)
+    level = event_log.logger.level
+    event_log.logger.setLevel(logging.WARNING)
     try:
         events.SERVICE_STOPPED.emit()
     finally:
-        log.logger.setLevel(level)
+        event_log.logger.setLevel(level)
     assert records == []
 
 
@@ -197,9 +201,9 @@ def test_a_line_that_cannot_be_written_is_told_to_the_sink_only() -> None:
     code = """
 from pathlib import Path
 from tests.unit import rig
-from verve import events, log
+from verve.log import event_log, events
 from verve.sinks import LogSink, SinkError
-log.configure(rig.settings(Path("/nowhere")))
+event_log.configure(rig.settings(Path("/nowhere")))
 events.SERVICE_STOPPED.emit()
 try:
     LogSink().take(rig.window())
@@ -218,16 +222,16 @@ def test_a_full_pipe_that_does_not_block_is_waited_for(monkeypatch: pytest.Monke
     os.set_blocking(write, False)
     with os.fdopen(write, "w") as stream, os.fdopen(read, "rb") as reader:
         monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(log, "_PATIENCE", 0.05)
-        handler = log.Handler()
-        log.logger.addHandler(handler)
+        monkeypatch.setattr(event_log, "_PATIENCE", 0.05)
+        handler = event_log.Handler()
+        event_log.logger.addHandler(handler)
         try:
             with pytest.raises(SinkError):
                 _take_many(100_000)
             reader.read1(65_536)
             LogSink().take(rig.window(unique=7))
         finally:
-            log.logger.removeHandler(handler)
+            event_log.logger.removeHandler(handler)
         stream.close()
         assert reader.read().endswith(b"Unique requests in the last minute: 7\n")
 
@@ -235,18 +239,18 @@ def test_a_full_pipe_that_does_not_block_is_waited_for(monkeypatch: pytest.Monke
 def test_a_stream_that_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    handler = log.Handler()
-    log.logger.addHandler(handler)
+    handler = event_log.Handler()
+    event_log.logger.addHandler(handler)
     try:
         LogSink().take(rig.window(unique=3))
     finally:
-        log.logger.removeHandler(handler)
+        event_log.logger.removeHandler(handler)
     assert stream.getvalue() == "Unique requests in the last minute: 3\n"
 
 
 def test_each_event_is_emitted_with_its_fields() -> None:
     # Every `EVENT.emit(...)` and `put(EVENT, ...)` in the package names the fields of the table.
-    declared = {name: e for name, e in vars(events).items() if isinstance(e, log.Event)}
+    declared = {name: e for name, e in vars(events).items() if isinstance(e, event_log.Event)}
     seen = set()
     for path in Path(verve.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -273,4 +277,4 @@ def test_the_table_of_events() -> None:
     page = events.markdown()
     assert "| `window.published` | info | Unique requests in the last minute: {unique} |" in page
     with pytest.raises(ValueError, match="of this name"):
-        log.Event("window.published", logging.INFO, "", ())
+        event_log.Event("window.published", logging.INFO, "", ())

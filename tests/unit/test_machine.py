@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit import rig
 from verve import SettingError
-from verve.attach import attach
 from verve.config import machine
+from verve.startup.attachment import attach
 
 
 def test_this_machine_will_do(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verve import events, log
-from verve.notices import Notices
+from verve.log import event_log, events
+from verve.log.background import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def added(handler: logging.Handler) -> Iterator[None]:
     """A handler of the user on the logger of the service."""
-    level = log.logger.level
-    log.logger.addHandler(handler)
-    log.logger.setLevel(logging.INFO)
+    level = event_log.logger.level
+    event_log.logger.addHandler(handler)
+    event_log.logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        log.flush(5)
-        log.logger.removeHandler(handler)
-        log.logger.setLevel(level)
+        event_log.flush(5)
+        event_log.logger.removeHandler(handler)
+        event_log.logger.setLevel(level)
 
 
 def test_they_are_logged_in_order(caplog: pytest.LogCaptureFixture) -> None:
@@ -56,13 +56,13 @@ def test_nobody_waits_for_a_log_that_is_stuck(way: str) -> None:
                 Notices().put(events.LEADER_STARTED, term=term)
             else:
                 events.LEADER_STARTED.emit(term=term)
-        assert not log.flush(0.05)
+        assert not event_log.flush(0.05)
         # It has not moved for longer than this, so it costs no further wait.
         again = time.monotonic()
-        assert not log.flush(0.05)
+        assert not event_log.flush(0.05)
         assert time.monotonic() - again < 0.05
         assert time.monotonic() - start < 5
-        assert log._events.waiting() <= 2_000
+        assert event_log._events.waiting() <= 2_000
         stuck.set()
 
 
@@ -89,5 +89,5 @@ def test_a_filter_or_handler_that_raises_ends_no_later_line() -> None:
     with added(handler):
         for term in range(8):
             Notices().put(events.LEADER_STARTED, term=term)
-        assert log.flush(5)
+        assert event_log.flush(5)
     assert found == [0, 2, 6]

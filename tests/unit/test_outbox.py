@@ -8,19 +8,19 @@ import pytest
 
 from tests.unit import rig
 from verve.backoff import Backoff
-from verve.notices import Notices
-from verve.publishing import ledger
-from verve.publishing.courier import Courier
-from verve.publishing.drain import Lease
-from verve.publishing.ledger import LedgerError, LedgerTrouble
+from verve.ledger import ledger
+from verve.ledger.ledger import LedgerError, LedgerTrouble
+from verve.log.background import Notices
+from verve.publishing.ledger_writer import Lease
 from verve.publishing.outbox import Outbox
+from verve.publishing.sink_worker import Courier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from verve.config import Settings
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 class AnyLease(Lease):

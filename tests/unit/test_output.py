@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verve import losses
-from verve.deferred import Deferred
-from verve.output import MOST_LINES, Output
+from verve.log import losses
+from verve.log.deferred import Deferred
+from verve.log.stream_writer import MOST_LINES, Output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +125,7 @@ def test_a_socket_that_nobody_reads_holds_up_nobody() -> None:
             while True:
                 writer.send(b"." * 4096)
         writer.setblocking(True)
-        code = "from verve.output import take_over; take_over(); print('x' * 100_000)"
+        code = "from verve.log.stream_writer import take_over; take_over(); print('x' * 100_000)"
         with subprocess.Popen([sys.executable, "-c", code], stdout=writer.fileno()) as stuck:
             assert stuck.wait(20) == 0
         output = Output(writer.fileno())
@@ -161,7 +161,7 @@ def test_the_end_of_the_process_waits_a_moment_only(pipe: Pipe) -> None:
 def test_a_fork_writes_nothing_of_its_parent() -> None:
     code = """
 import os
-from verve.output import STANDARD, take_over
+from verve.log.stream_writer import STANDARD, take_over
 take_over()
 for number in range(100):
     print("parent", number)
@@ -197,7 +197,7 @@ os.waitpid(child, 0)
     ids=["print", "begun", "warning", "exception", "logging", "click", "thread", "worker"],
 )
 def test_every_writer_of_python_is_heard_and_waits_for_nobody(code: str) -> None:
-    program = f"import sys\nfrom verve.output import take_over\ntake_over()\n{code}"
+    program = f"import sys\nfrom verve.log.stream_writer import take_over\ntake_over()\n{code}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert "last words" in done.stderr
@@ -210,7 +210,7 @@ def test_every_writer_of_python_is_heard_and_waits_for_nobody(code: str) -> None
 
 
 def test_the_last_words_of_a_crash_wait_for_nobody() -> None:
-    code = "import os, faulthandler; from verve.output import take_over; take_over()\n"
+    code = "import os, faulthandler; from verve.log.stream_writer import take_over; take_over()\n"
     code += "faulthandler.enable(); os.kill(os.getpid(), 11)"
     pipe = Pipe()
     with subprocess.Popen([sys.executable, "-c", code], stderr=pipe.output.descriptor) as crashes:
@@ -224,7 +224,7 @@ def test_the_last_words_of_a_crash_wait_for_nobody() -> None:
 def test_losses_are_added_up_over_processes(tmp_path: Path) -> None:
     assert losses.read(tmp_path) == {"stdout": 0, "stderr": 0}
     add = (
-        "import sys; from pathlib import Path; from verve import losses\n"
+        "import sys; from pathlib import Path; from verve.log import losses\n"
         "for _ in range(50): losses.add(Path(sys.argv[1]), sys.argv[2], 2)"
     )
     adding = [

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.unit import rig
-from verve import membership
 from verve.commands import check
-from verve.http import api, facts, health, metrics
+from verve.http import api, health, metrics
 from verve.http.health import State
-from verve.membership import Membership, Report
+from verve.service import host_facts
+from verve.service.worker import Worker
+from verve.status import cluster_status
+from verve.status.cluster_status import Membership, Report
 from verve.stores.base import Trouble
-from verve.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,13 +51,13 @@ class Rig:
 
     def part(self) -> health.Part:
         """Readiness."""
-        parts = health.examine(self.worker, facts.read(self.worker))
+        parts = health.examine(self.worker, host_facts.read(self.worker))
         (found,) = [part for part in parts if part.name == "redis"]
         return found
 
     def metrics(self) -> dict[str, str]:
         """The samples, by name and label."""
-        page = metrics.render(self.worker, self.counter, facts.read(self.worker))
+        page = metrics.render(self.worker, self.counter, host_facts.read(self.worker))
         lines = page.splitlines()
         return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
@@ -139,7 +140,7 @@ def test_a_host_that_is_refused_is_not_ready(host: Rig) -> None:
 
 
 def test_windows_that_wait_degrade(host: Rig) -> None:
-    host.say(replace(UP, unsent_windows=membership.LATE_WINDOWS + 1))
+    host.say(replace(UP, unsent_windows=cluster_status.LATE_WINDOWS + 1))
     part = host.part()
     assert (part.state, part.detail) == (State.DEGRADED, "redis behind")
     assert part.figures["lag_seconds"] == 240
@@ -148,14 +149,14 @@ def test_windows_that_wait_degrade(host: Rig) -> None:
 def test_a_leader_that_hangs_is_noticed(host: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     host.say(UP)
     assert host.part().state is State.OK
-    monkeypatch.setattr(membership, "STALE_SECONDS", -1.0)
+    monkeypatch.setattr(cluster_status, "STALE_SECONDS", -1.0)
     assert host.part().state is State.DEGRADED
     assert host.metrics()["verve_redis_up"] == "0"
 
 
 def test_a_host_by_itself_says_nothing_of_redis(single: Rig) -> None:
     assert "redis" not in {
-        part.name for part in health.examine(single.worker, facts.read(single.worker))
+        part.name for part in health.examine(single.worker, host_facts.read(single.worker))
     }
     names = {name.partition("{")[0] for name in single.metrics()}
     assert not {name for name in names if "redis" in name or "cluster" in name}
@@ -204,7 +205,7 @@ def test_the_running_count_is_that_of_the_cluster(
     assert (found["unique"], found["host_unique"], found["cluster_age_seconds"]) == (3, 3, None)
     host.counter.note_cluster_count(rig.MINUTE, 5)
     host.say(replace(UP, counted=10**9))
-    monkeypatch.setattr("verve.membership.boot_nanoseconds", lambda: 3 * 10**9 + 10**8)
+    monkeypatch.setattr("verve.status.cluster_status.boot_nanoseconds", lambda: 3 * 10**9 + 10**8)
     found = host.current()
     assert (found["unique"], found["host_unique"], found["cluster_age_seconds"]) == (5, 3, 2.1)
     # Ids that Redis does not have yet are counted all the same.

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve import Counter, SegmentError, attach, retiring
-from verve.cluster.spill import Spills
-from verve.notices import Notices
-from verve.publishing import ledger
+from verve import Counter, SegmentError
+from verve.cluster.spill.spills import Spills
+from verve.ledger import ledger
+from verve.log.background import Notices
+from verve.startup import attachment, migration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,15 +56,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     def opened(settings: Settings, _clock_offset: int | None) -> Counter:
         return rig.counter_of(settings, made)
 
-    monkeypatch.setattr(attach, "_open", opened)
-    monkeypatch.setattr(retiring, "Counter", functools.partial(Counter, clock=made))
+    monkeypatch.setattr(attachment, "_open", opened)
+    monkeypatch.setattr(migration, "Counter", functools.partial(Counter, clock=made))
     return made
 
 
 def test_a_host_that_counted_alone_joins_a_cluster(tmp_path: Path, clock: ManualClock) -> None:
     closed_minutes(rig.settings(tmp_path, **KAFKA), clock, 3, 4)
     after = rig.settings(tmp_path, cluster="c", **KAFKA, **REDIS)
-    attach.attach(after).close()
+    attachment.attach(after).close()
     assert stored(after) == [(0, 1, 3), (1, 1, 4)]
     assert waiting(after, "log") == [0, 1]
     # Under the name of the cluster goes only what the cluster counted.
@@ -79,7 +80,7 @@ def test_a_host_of_another_cluster_keeps_what_it_counted_itself(
     with closing(ledger.open_ledger(before)) as opened:
         opened.record([of_cluster], sinks=["log"])
     after = rig.settings(tmp_path, cluster="b", **KAFKA, **REDIS)
-    attach.attach(after).close()
+    attachment.attach(after).close()
     assert stored(after) == [(0, 1, 30), (1, 0, 4)]
     newest, oldest = ledger.rows(ledger.path_of(after))
     assert oldest == of_cluster
@@ -90,7 +91,7 @@ def test_a_host_of_another_cluster_keeps_what_it_counted_itself(
 def test_a_host_that_leaves_its_cluster(tmp_path: Path, clock: ManualClock) -> None:
     closed_minutes(rig.settings(tmp_path, cluster="a", **REDIS), clock, 3, of_cluster=True)
     after = rig.settings(tmp_path, **KAFKA)
-    attach.attach(after).close()
+    attachment.attach(after).close()
     assert stored(after) == [(0, 0, 3)]
     assert waiting(after, "kafka") == []
 
@@ -100,7 +101,7 @@ def test_another_name_alone_changes_nothing_of_the_minutes(
 ) -> None:
     closed_minutes(rig.settings(tmp_path, cluster="a", **KAFKA), clock, 3)
     after = rig.settings(tmp_path, cluster="b", **KAFKA)
-    attach.attach(after).close()
+    attachment.attach(after).close()
     assert stored(after) == [(0, 1, 3)]
     assert waiting(after, "log") == waiting(after, "kafka") == [0]
 
@@ -111,7 +112,7 @@ def test_the_open_minute_goes_on(tmp_path: Path, clock: ManualClock, redis: dict
     with rig.counter_of(before, clock) as counter:
         counter.add_many(range(5))
     after = rig.settings(tmp_path, cluster="c", **KAFKA, **redis)
-    with attach.attach(after) as counter:
+    with attachment.attach(after) as counter:
         assert counter.count() == 5
         assert counter.add_many(range(4, 8)) == 3
         # It is told once it is over.
@@ -133,13 +134,13 @@ def test_the_open_minute_ended_in_between(
         counter.add_many(range(5))
 
     def slowly(settings: Settings) -> object:
-        left = retiring.retire(settings)
+        left = migration.retire(settings)
         clock.advance(60)
         return left
 
-    monkeypatch.setattr(attach, "retire", slowly)
+    monkeypatch.setattr(attachment, "retire", slowly)
     after = rig.settings(tmp_path, cluster="c", **KAFKA)
-    with attach.attach(after) as counter:
+    with attachment.attach(after) as counter:
         assert counter.count() == 0
     assert stored(after) == [(0, 1, 5)]
     assert waiting(after, "log") == waiting(after, "kafka") == [0]
@@ -151,7 +152,7 @@ def test_ids_that_do_not_fit_any_more_leave_the_minute_degraded(
     with rig.counter_of(rig.settings(tmp_path, max_ids_per_window="1000000"), clock) as counter:
         counter.add_many(range(200_000))
     after = rig.settings(tmp_path, cluster="c", max_ids_per_window="1000")
-    attach.attach(after).close()
+    attachment.attach(after).close()
     assert stored(after) == [(0, 0, 200_000)]
     assert waiting(after, "log") == [0]
 
@@ -164,9 +165,9 @@ def test_spills_of_the_cluster_that_was_left_stay_out_of_the_next(
     spills = before.state_dir / "spill"
     spills.mkdir(parents=True)
     (spills / "60-60-abc.ids").write_bytes(b"ids")
-    attach.attach(rig.settings(tmp_path, cluster="a", window="2", **REDIS)).close()
+    attachment.attach(rig.settings(tmp_path, cluster="a", window="2", **REDIS)).close()
     assert "60-60-abc.ids" in [path.name for path in spills.iterdir()]
-    attach.attach(rig.settings(tmp_path, cluster="b", window="2", **REDIS)).close()
+    attachment.attach(rig.settings(tmp_path, cluster="b", window="2", **REDIS)).close()
     assert {path.suffix for path in spills.iterdir()} == {".left"}
 
 
@@ -175,7 +176,7 @@ def test_ids_that_wait_for_redis_outlive_another_window_length(
 ) -> None:
     before = rig.settings(tmp_path, **REDIS)
     closed_minutes(before, clock, 3, 0, 5, of_cluster=True)
-    attach.attach(rig.settings(tmp_path, window="2", **REDIS)).close()
+    attachment.attach(rig.settings(tmp_path, window="2", **REDIS)).close()
     found = Spills(before, "", Notices()).found()
     heads = [(one.head.window_start, one.head.window_seconds) for one in found]
     assert heads == [(rig.MINUTE, 60), (rig.MINUTE + 120, 60)]
@@ -188,7 +189,7 @@ def test_a_segment_stays_while_its_ids_have_no_room(tmp_path: Path, clock: Manua
     closed_minutes(before, clock, 200, of_cluster=True)
     after = rig.settings(tmp_path, window="2", spill_max="1024", **REDIS)
     with pytest.raises(SegmentError, match="VERVE_SPILL_MAX"):
-        attach.attach(after)
+        attachment.attach(after)
     with rig.counter_of(before, clock) as counter:
         assert counter.closed()[0].unique == 200
 

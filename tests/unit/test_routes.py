@@ -15,15 +15,15 @@ import pytest
 from verve import Counter
 from verve.config import load
 from verve.http import health, routes
-from verve.http.facts import Facts
 from verve.http.health import State
-from verve.worker import Worker
+from verve.service.host_facts import Facts
+from verve.service.worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from verve.http.bodies import Held
-    from verve.http.exchange import Response
+    from verve.request.body_budget import Held
+    from verve.request.exchange import Response
 
 
 @dataclass
@@ -145,7 +145,7 @@ def test_readiness(
 _PROGRAM = """
 import asyncio, os, signal
 from verve.http import routes
-from verve.worker import Worker
+from verve.service.worker import Worker
 
 async def main():
     ended = asyncio.Event()

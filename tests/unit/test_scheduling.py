@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 
 # The policies of a thread from before, of the main thread, and of one from after.
 PROGRAM = """
 import json, os, sys, threading
-from verve.scheduling import schedule_in_batches
+from verve.service.batch_scheduling import schedule_in_batches
 
 def run(chosen):
     if chosen != "none":

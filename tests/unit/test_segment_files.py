@@ -14,7 +14,7 @@ from tests.unit import rig
 from verve import config, segment_identity
 from verve.commands import segment_files
 from verve.commands.cli import main
-from verve.publishing.drain import LEDGER_CURSOR
+from verve.publishing.ledger_writer import LEDGER_CURSOR
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.service import ACCEPT, Server, free_port
-from verve.publishing.deposed import holders, parent_and_state
+from verve.ledger.lock_holder import holders, parent_and_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,7 +170,7 @@ def test_workers_that_cannot_start_end_it(tmp_path: Path) -> None:
     segment = tmp_path / "segment"
     code = f"""
 import os
-from verve.commands import serve, supervisor
+from verve.serving import serve, supervisor
 # However slow the machine is.
 supervisor.SOON = 60
 # The parent finds a segment, its workers do not.

@@ -13,8 +13,8 @@ from tests.redis import wait_until
 from tests.unit import rig
 from verve import Counter
 from verve._verve import SHARDS
-from verve.cluster import shipper as module
-from verve.cluster.shipper import Shipper
+from verve.cluster.replication import sender as module
+from verve.cluster.replication.sender import Shipper
 from verve.stores import Store, StoreError, Tally, Trouble
 
 if TYPE_CHECKING:

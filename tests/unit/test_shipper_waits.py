@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit import rig
-from verve import events
 from verve._verve import shard_of
-from verve.cluster import shipper
-from verve.cluster.shipper import Shipper
-from verve.cluster.waits import Group, Waits
-from verve.notices import Notices
+from verve.cluster.replication import sender
+from verve.cluster.replication.pending_acks import Group, Waits
+from verve.cluster.replication.sender import Shipper
+from verve.log import events
+from verve.log.background import Notices
 from verve.stores.base import StoreError, Tally, Trouble
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def test_an_unexpected_error_ends_nothing(one: Rig, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_stop_sends_what_there_is(one: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipper, "STOP_SECONDS", 10.0)
+    monkeypatch.setattr(sender, "STOP_SECONDS", 10.0)
     one.store.always = 0.05
     one.start()
     wait_until(lambda: one.shipper._running)

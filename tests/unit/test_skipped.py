@@ -16,12 +16,16 @@ import pytest
 
 from tests.fleet import Told
 from tests.unit import rig
-from verve import callbacks, log, membership, ring, skipped
-from verve.callbacks import _append
-from verve.cluster.spill import Spills
-from verve.publishing import ledger, standing
-from verve.publishing.ledger import Ledger
-from verve.told import read_told, remove_left, write_told
+from verve.cluster.spill.spills import Spills
+from verve.ledger import ledger
+from verve.ledger.ledger import Ledger
+from verve.log import event_log, skipped
+from verve.publishing import sink_status
+from verve.service import callbacks
+from verve.service.callbacks import _append
+from verve.status import cluster_status
+from verve.status.status_file import read_told, remove_left, write_told
+from verve.windows import ring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +36,7 @@ YEAR = 365 * 86_400
 
 
 def _events(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
-    assert log.flush(5)
+    assert event_log.flush(5)
     told = [r for r in caplog.records if r.__dict__.get("verve_event") == "entry.skipped"]
     return [record.__dict__["verve_fields"] for record in told]
 
@@ -82,11 +86,11 @@ def test_a_damaged_file_tells_nothing(tmp_path: Path, content: bytes) -> None:
         cluster="test",
     )
     made.state_dir.mkdir()
-    for name in ("kafka.json", membership.FILE_NAME):
+    for name in ("kafka.json", cluster_status.FILE_NAME):
         (made.state_dir / name).write_bytes(content)
-    assert standing.of(made, "kafka") == standing.Standing(waiting=0, lag_seconds=0)
-    assert membership.of(made) == membership.Membership()
-    json.dumps(membership.of(made).figures(60), allow_nan=False)
+    assert sink_status.of(made, "kafka") == sink_status.Standing(waiting=0, lag_seconds=0)
+    assert cluster_status.of(made) == cluster_status.Membership()
+    json.dumps(cluster_status.of(made).figures(60), allow_nan=False)
 
 
 def test_a_word_for_a_metric_is_one_that_is_known(tmp_path: Path) -> None:
@@ -99,10 +103,10 @@ def test_a_word_for_a_metric_is_one_that_is_known(tmp_path: Path) -> None:
     )
     made.state_dir.mkdir()
     for word, is_known in (("timeout", True), ('x"} 1\n', False), ("", False), (7, False)):
-        for name in ("kafka.json", membership.FILE_NAME):
+        for name in ("kafka.json", cluster_status.FILE_NAME):
             (made.state_dir / name).write_text(json.dumps({"trouble": word}))
         expected = word if is_known else None
-        assert standing.of(made, "kafka").trouble == membership.of(made).trouble == expected
+        assert sink_status.of(made, "kafka").trouble == cluster_status.of(made).trouble == expected
 
 
 def test_what_is_no_file_is_not_waited_for(
@@ -120,7 +124,7 @@ def test_a_full_disk_leaves_no_file_behind(tmp_path: Path) -> None:
     path = tmp_path / "kafka.json"
     write_told(path, {"attempts": 1})
     program = (
-        "import sys; from pathlib import Path; from verve.told import write_told\n"
+        "import sys; from pathlib import Path; from verve.status.status_file import write_told\n"
         "try: write_told(Path(sys.argv[1]), {'attempts': 2})\n"
         "except OSError as error: print(error.strerror)"
     )

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import rig
-from verve.publishing import ledger, standing
-from verve.publishing.courier import Delivery
-from verve.publishing.standing import Report, Standing
+from verve.ledger import ledger
+from verve.publishing import sink_status
+from verve.publishing.sink_status import Report, Standing
+from verve.publishing.sink_worker import Delivery
 from verve.sinks import Trouble
 
 if TYPE_CHECKING:
@@ -28,22 +29,22 @@ def made(tmp_path: Path) -> Settings:
 
 
 def test_nothing_is_known_at_first(made: Settings) -> None:
-    assert standing.of(made, "kafka") == Standing(waiting=0, lag_seconds=0)
-    assert not standing.of(made, "kafka").is_behind(60)
+    assert sink_status.of(made, "kafka") == Standing(waiting=0, lag_seconds=0)
+    assert not sink_status.of(made, "kafka").is_behind(60)
 
 
 def test_what_was_reported_is_read(made: Settings) -> None:
     report = Report(made, "kafka")
     report(FAILED)
-    found = standing.of(made, "kafka")
+    found = sink_status.of(made, "kafka")
     assert (found.attempts, found.error, found.trouble) == (3, FAILED.error, "timeout")
     assert found.since is not None
     assert found.is_behind(60)
     assert FAILED.error not in found.figures().values()
     report(Delivery("kafka", 4, FAILED.error, Trouble.TIMEOUT))
-    assert standing.of(made, "kafka").since == found.since
+    assert sink_status.of(made, "kafka").since == found.since
     report(FINE)
-    assert standing.of(made, "kafka") == Standing(waiting=0, lag_seconds=0)
+    assert sink_status.of(made, "kafka") == Standing(waiting=0, lag_seconds=0)
     (file,) = made.state_dir.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -51,7 +52,7 @@ def test_what_was_reported_is_read(made: Settings) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"attempts": "x", "error": 7, "since": "now"}'])
 def test_an_odd_file_says_nothing(made: Settings, text: str) -> None:
     (made.state_dir / "kafka.json").write_text(text)
-    assert standing.of(made, "kafka").attempts == 0
+    assert sink_status.of(made, "kafka").attempts == 0
 
 
 def test_a_directory_that_cannot_be_written_harms_nothing(made: Settings) -> None:
@@ -63,7 +64,7 @@ def test_windows_that_wait(made: Settings) -> None:
     opened = ledger.open_ledger(made)
     opened.record([rig.window(n) for n in range(4)], sinks=["kafka"])
     opened.close()
-    found = standing.of(made, "kafka")
+    found = sink_status.of(made, "kafka")
     assert (found.waiting, found.lag_seconds) == (4, 240)
     assert found.is_behind(60)
     assert not found.is_behind(120)
@@ -71,6 +72,6 @@ def test_windows_that_wait(made: Settings) -> None:
 
 def test_a_ledger_that_cannot_be_read(made: Settings) -> None:
     ledger.path_of(made).write_bytes(b"no database" * 1000)
-    found = standing.of(made, "kafka")
+    found = sink_status.of(made, "kafka")
     assert found.lag_seconds is None
     assert found.is_behind(60)

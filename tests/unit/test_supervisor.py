@@ -10,9 +10,9 @@ import pytest
 from granian.server import Server
 
 from verve import VerveError, config
-from verve.commands import supervisor
-from verve.commands.supervisor import Deaths, can_supervise, supervised
 from verve.config import SUPERVISOR
+from verve.serving import supervisor
+from verve.serving.supervisor import Deaths, can_supervise, supervised
 
 
 def test_this_granian_can_be_supervised() -> None:

@@ -12,10 +12,12 @@ import pytest
 from granian.http import HTTP1Settings
 
 from tests.service import free_port
-from verve import SettingError, callbacks, config
-from verve.cluster import reconciler, shipper
-from verve.commands import listening, serve, timers
+from verve import SettingError, config
+from verve.cluster.coordinator import coordinator
+from verve.cluster.replication import sender
 from verve.publishing import leader
+from verve.service import callbacks
+from verve.serving import listening, serve, timers
 from verve.sinks import kafka
 
 if TYPE_CHECKING:
@@ -47,10 +49,10 @@ def test_a_worker_is_killed_after_all_that_a_stop_may_take(
 
 
 def test_each_part_of_a_stop_has_room_in_the_whole() -> None:
-    assert leader.STOP_SECONDS > leader._FLUSH_SECONDS + reconciler._LEAVE_SECONDS
+    assert leader.STOP_SECONDS > leader._FLUSH_SECONDS + coordinator._LEAVE_SECONDS
     assert leader.STOP_SECONDS > leader._FLUSH_SECONDS + 2 * kafka.CLOSE_SECONDS
     assert callbacks.STOP_SECONDS > callbacks._FLUSH_SECONDS
-    assert shipper.STOP_SECONDS > 0
+    assert sender.STOP_SECONDS > 0
     # The workers of a service that was killed leave the port before its successor gives up.
     assert listening.PATIENCE > leader.DRAIN_SECONDS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from verve.window import Window
+from verve.windows.window import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from verve import callbacks
 from verve._verve import VerveError, probe_callback
+from verve.service import callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verve import membership
 from verve._verve import VerveError, segment_identity
-from verve.publishing import ledger, standing
-from verve.publishing.drain import LOG
+from verve.ledger import ledger
+from verve.publishing import sink_status
+from verve.publishing.ledger_writer import LOG
 from verve.sinks import KAFKA
+from verve.status import cluster_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,7 +196,7 @@ def _kafka(settings: Settings) -> Finding:
 
 
 def _sink(name: str, settings: Settings, where: str) -> Finding:
-    found = standing.of(settings, name)
+    found = sink_status.of(settings, name)
     if found.lag_seconds is None:
         return Finding(name, ok=False, detail="the ledger does not tell what waits for it")
     if not found.is_behind(settings.window):
@@ -206,7 +207,7 @@ def _sink(name: str, settings: Settings, where: str) -> Finding:
 
 
 def _redis(settings: Settings) -> Finding:
-    found = membership.of(settings)
+    found = cluster_status.of(settings)
     where = f"cluster `{settings.cluster}`"
     if found.is_stale:
         return Finding("redis", ok=False, detail=f"no leader tells how Redis is: {where}")

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from verve import config, log
+from verve import config
 from verve._verve import VerveError
 from verve.config import table as config_table
 from verve.config.moments import moment, span
+from verve.ledger import ledger
+from verve.log import event_log
 from verve.printable import printable, shortened
-from verve.publishing import ledger
 from verve.sinks import KAFKA
-from verve.window import rfc3339
+from verve.timestamps import rfc3339
 
 from . import segment_files, streams
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve.config import Settings
-    from verve.window import Key, Window
+    from verve.windows.window import Key, Window
 
 _LONGEST_MESSAGE = 2_000
 _COLUMNS = ("unique", "requests", "duplicates", "late", "rejected")
@@ -80,7 +81,7 @@ def fail(message: str) -> NoReturn:
 
 
 def _colour() -> bool:
-    return log.wants_colour()
+    return event_log.wants_colour()
 
 
 def with_settings_but(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -138,7 +139,7 @@ def main() -> None:
 @click.argument("granian", nargs=-1, type=click.UNPROCESSED)
 def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - see with_settings
     """Serve `GET /api/verve/accept` with Granian."""
-    from . import serve as service  # noqa: PLC0415 - needs Granian, the other commands do not
+    from verve.serving import serve as service  # noqa: PLC0415 - needs Granian, the other commands do not
 
     known = service.known_flags()
     for argument in granian:
@@ -153,7 +154,7 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
             if value is not None
         }
     )
-    log.configure(settings)
+    event_log.configure(settings)
     service.serve(settings, granian)
 
 

@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from verve._verve import SettingError, VerveError
-from verve.cluster.hosts import PROTOCOL, Card, Fleet, lives
-from verve.cluster.keys import Keys
-from verve.cluster.state import States
+from verve.cluster.redis_state.hosts import PROTOCOL, Card, Fleet, lives
+from verve.cluster.redis_state.keys import Keys
+from verve.cluster.redis_state.window_state import States
 from verve.stores import check, connect
-from verve.window import rfc3339
+from verve.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from verve.cluster.hosts import Host, Lines
-    from verve.cluster.state import State
+    from verve.cluster.redis_state.hosts import Host, Lines
+    from verve.cluster.redis_state.window_state import State
     from verve.config import Settings
 
 SHOWN_WINDOWS = 10

@@ -18,7 +18,7 @@ import click
 
 from verve._verve import Counter, SegmentError, VerveError, remove_segment, segment_identity
 from verve.printable import printable
-from verve.publishing.drain import LEDGER_CURSOR
+from verve.publishing.ledger_writer import LEDGER_CURSOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

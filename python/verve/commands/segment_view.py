@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from verve._verve import Counter, segment_identity
-from verve.window import rfc3339
+from verve.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,8 @@ import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from verve._verve import names_single, shard_of
-
-from .bodies import BodiesFullError
-from .exchange import (
+from verve.request.body_budget import BodiesFullError
+from verve.request.exchange import (
     BodyBrokenError,
     BodyTooLargeError,
     Response,
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Counter
-    from verve.worker import Worker
-
-    from .exchange import Headers, Request
+    from verve.request.exchange import Headers, Request
+    from verve.service.worker import Worker
 
     _Answer = tuple[int, Headers, bytes]
     _Group = tuple[int, int, list[bytes]]

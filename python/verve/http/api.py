@@ -10,21 +10,20 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from verve.membership import seconds_since
-from verve.publishing import ledger
-from verve.publishing.feed import own_count
-from verve.publishing.ledger import LedgerError
-from verve.window import Window, rfc3339
-
-from .exchange import in_time, json_error, json_object
+from verve.ledger import ledger
+from verve.ledger.ledger import LedgerError
+from verve.publishing.window_source import own_count
+from verve.request.exchange import in_time, json_error, json_object
+from verve.status.cluster_status import seconds_since
+from verve.timestamps import rfc3339
+from verve.windows.window import Window
 
 if TYPE_CHECKING:
     from verve._verve import Counter, WindowRecord
     from verve.config import Settings
-    from verve.membership import Membership
-    from verve.worker import Worker
-
-    from .exchange import Request, Response
+    from verve.request.exchange import Request, Response
+    from verve.service.worker import Worker
+    from verve.status.cluster_status import Membership
 
 DEFAULT_LIMIT = 60
 LARGEST_LIMIT = 10_080

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .exchange import BodyBrokenError, declared_length, gather
+from verve.request.exchange import BodyBrokenError, declared_length, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 
-    from .bodies import Held
-    from .exchange import Response
+    from verve.request.body_budget import Held
+    from verve.request.exchange import Response
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]

@@ -12,7 +12,7 @@ from .metric import Kind, Metric, by_trouble
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from verve.membership import Membership
+    from verve.status.cluster_status import Membership
 
     from .metric import Sample, Value
 

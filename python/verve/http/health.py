@@ -14,22 +14,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
-from verve.publishing.drain import LOG
+from verve.publishing.ledger_writer import LOG
+from verve.request.exchange import json_object, plain
 from verve.sinks import KAFKA
-
-from .exchange import json_object, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from verve._verve import Counter
     from verve.config import Settings
-    from verve.membership import Membership
-    from verve.publishing.standing import Standing
-    from verve.worker import Worker
-
-    from .exchange import Request, Response
-    from .facts import Facts
+    from verve.publishing.sink_status import Standing
+    from verve.request.exchange import Request, Response
+    from verve.service.host_facts import Facts
+    from verve.service.worker import Worker
+    from verve.status.cluster_status import Membership
 
 LATE_WINDOWS = 3
 """So many windows may wait for the ledger before it counts as degraded."""

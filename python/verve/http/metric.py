@@ -7,18 +7,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from verve._verve import callback_figures
-from verve.publishing.drain import LOG
-from verve.publishing.standing import Standing
+from verve.publishing.ledger_writer import LOG
+from verve.publishing.sink_status import Standing
 from verve.sinks import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from verve._verve import CallbackFigures, Counter, Stats
-    from verve.membership import Membership
-    from verve.worker import Worker
-
-    from .facts import Facts
+    from verve.service.host_facts import Facts
+    from verve.service.worker import Worker
+    from verve.status.cluster_status import Membership
 
     Value = float | Mapping[str, float] | None
 

@@ -11,21 +11,21 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+from verve.request.exchange import SHARED, Response
 from verve.sinks.base import Trouble
 
 from .api import unusable
 from .cluster_metrics import CLUSTER_METRICS
-from .exchange import SHARED, Response
 from .metric import Kind, Metric, Sample, by_trouble, stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from verve._verve import Counter
-    from verve.worker import Worker
+    from verve.request.exchange import Request
+    from verve.service.host_facts import Facts
+    from verve.service.worker import Worker
 
-    from .exchange import Request
-    from .facts import Facts
     from .metric import Value
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

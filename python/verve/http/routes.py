@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
-from verve.log import logger
+from verve.log.event_log import logger
+from verve.request.exchange import json_error
 
 from . import accept, api, health, metrics
-from .exchange import json_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from verve.worker import Worker
-
-    from .exchange import Request, Response
+    from verve.request.exchange import Request, Response
+    from verve.service.worker import Worker
 
     Handler = Callable[[Worker, Request], Awaitable[Response]]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .exchange import BodyBrokenError, declared_length, gather
+from verve.request.exchange import BodyBrokenError, declared_length, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from .bodies import Held
-    from .exchange import Headers, Response
+    from verve.request.body_budget import Held
+    from verve.request.exchange import Headers, Response
 
 # A number of the HTTP answer to a handshake that is declined, not of a WebSocket close frame.
 _NOT_FOUND = 404

@@ -16,15 +16,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from verve import events
 from verve._verve import ClosedError, VerveError
-from verve.notices import Notices
+from verve.ledger import ledger
+from verve.ledger.lock_holder import HolderWatch
+from verve.log import events
+from verve.log.background import Notices
 from verve.sinks import KAFKA, LogSink, kafka_sink
 
-from . import ledger
-from .courier import Courier, Delivery
-from .deposed import HolderWatch
-from .drain import (
+from .ledger_writer import (
     LEDGER_CURSOR,
     LOG,
     LOG_CURSOR,
@@ -34,15 +33,16 @@ from .drain import (
     Lease,
     LogSource,
 )
-from .feed import ClusterFeed, Feed, RingFeed
 from .outbox import Outbox
-from .standing import Report
+from .sink_status import Report
+from .sink_worker import Courier, Delivery
+from .window_source import ClusterFeed, Feed, RingFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Counter
-    from verve.cluster.reconciler import Reconciler
+    from verve.cluster.coordinator.coordinator import Reconciler
     from verve.config import Settings
 
 TICK = 0.05
@@ -123,7 +123,7 @@ class Term:
     ) -> tuple[ClusterFeed, Reconciler]:
         """What the hosts of the cluster counted together."""
         # Imported here, since most hosts count by themselves.
-        from verve.cluster.reconciler import Reconciler  # noqa: PLC0415
+        from verve.cluster.coordinator.coordinator import Reconciler  # noqa: PLC0415
         from verve.stores import connect  # noqa: PLC0415
 
         feed = ClusterFeed(counter, settings, self.wake)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from . import ledger
-from .ledger import LedgerError, LedgerTrouble
+from verve.ledger import ledger
+from verve.ledger.ledger import LedgerError, LedgerTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from verve.config import Settings
-    from verve.window import Window
+    from verve.windows.window import Window
 
-    from .drain import Lease
+    from .ledger_writer import Lease
 
 
 class Outbox:

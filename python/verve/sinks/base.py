@@ -1,4 +1,4 @@
-"""The port of a sink: what `courier` asks of whatever takes closed windows."""
+"""The port of a sink: what `sink_worker` asks of whatever takes closed windows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from verve._verve import VerveError
 
 if TYPE_CHECKING:
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 class Trouble(StrEnum):

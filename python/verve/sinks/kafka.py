@@ -20,7 +20,7 @@ from .kafka_settings import KAFKA
 from .kafka_wire import Complaints, Wire, trouble
 
 if TYPE_CHECKING:
-    from verve.window import Window
+    from verve.windows.window import Window
 
     from .kafka_settings import KafkaSettings
 

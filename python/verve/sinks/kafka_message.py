@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from verve.window import rfc3339
+from verve.timestamps import rfc3339
 
 if TYPE_CHECKING:
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 class Message(NamedTuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from verve import events, log
+from verve.log import event_log, events
 
 from .base import SinkError, Trouble
 
 if TYPE_CHECKING:
-    from verve.window import Window
+    from verve.windows.window import Window
 
 
 _UNWRITTEN = "the log line could not be written: `{}`"
@@ -23,7 +23,7 @@ class LogSink:
     def take(self, window: Window) -> None:
         """Write the line. Raises `SinkError` when it cannot be written, or its handler fails."""
         try:
-            with log.strict():
+            with event_log.strict():
                 events.WINDOW_PUBLISHED.emit(**window.as_json())
         except BlockingIOError as error:
             raise SinkError(_UNWRITTEN.format(error.strerror), Trouble.TIMEOUT) from error

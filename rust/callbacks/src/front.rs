@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use verve_core::query::{self, Accept};
+use verve_core::request::query::{self, Accept};
 use verve_core::{Answer, Counter, Error, Placed, Placement, Refusal};
 
 use crate::destination::{host, number, origin};

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::Host;
 use verve_core::Refusal;
-use verve_core::address::refused;
+use verve_core::request::address::refused;
 
 /// Where callbacks may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

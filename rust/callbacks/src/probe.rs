@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use url::Host;
 use verve_core::platform::boot_nanoseconds;
-use verve_core::{Error, Refusal, endpoint};
+use verve_core::request::endpoint;
+use verve_core::{Error, Refusal};
 
 use crate::destination::{host, origin};
 use crate::front::Settings;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use verve_core::Counter;
-use verve_core::layout::CALLBACK_FIGURES;
+use verve_core::segment::layout::CALLBACK_FIGURES;
 
 use crate::failure::Cause;
 

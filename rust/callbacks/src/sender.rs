@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use verve_core::layout::CALLBACK_RATES;
 use verve_core::platform::boot_nanoseconds;
+use verve_core::segment::layout::CALLBACK_RATES;
 
 use crate::destination::{Destination, host, number, origin};
 use crate::means::{Means, reason};

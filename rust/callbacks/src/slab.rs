@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use verve_core::layout::{CALLBACK_CELLS, CallbackCell};
+use verve_core::segment::layout::{CALLBACK_CELLS, CallbackCell};
 use verve_core::{Counter, Error, Owner, Refusal};
 
 use crate::word::{State, Word};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use verve_callbacks::report::Figure;
 use verve_callbacks::slab::Slab;
 use verve_callbacks::word::{State, Word};
-use verve_core::layout::FORMAT;
+use verve_core::segment::layout::FORMAT;
 use verve_core::{Clock, Counter, Identity, ManualClock, Owner};
 
 /// The digest of what builds of this format share, as in the core's `tests/format.rs`.

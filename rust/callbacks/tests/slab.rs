@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use verve_callbacks::slab::Slab;
-use verve_core::layout::CALLBACK_CELLS;
+use verve_core::segment::layout::CALLBACK_CELLS;
 use verve_core::{Clock, Counter, Identity, Refusal};
 
 const URL: &str = "http://x.example/hook";

@@ -31,110 +31,34 @@
 //!   equal, each id was acknowledged.
 //! * The segment lives in memory: it outlives all processes, not the host.
 
-#[cfg(not(loom))]
-mod acknowledging;
-#[cfg(not(loom))]
-mod adding;
-#[cfg(not(loom))]
-pub mod address;
-pub mod announcements;
-#[cfg(not(loom))]
-mod answer;
-#[cfg(not(loom))]
-mod arena;
-#[cfg(not(loom))]
-pub mod batch;
-mod bucket;
-#[cfg(not(loom))]
-mod building;
-#[cfg(not(loom))]
-pub mod clock;
-#[cfg(not(loom))]
-mod cluster;
-#[cfg(not(loom))]
 mod counter;
-#[cfg(not(loom))]
-mod damage;
-#[cfg(not(loom))]
-mod description;
-#[cfg(not(loom))]
-pub mod endpoint;
-#[cfg(not(loom))]
 mod error;
-mod extent;
-#[cfg(not(loom))]
-mod figures;
-pub mod freezing;
-#[cfg(not(loom))]
-mod id;
-#[cfg(not(loom))]
-pub mod layout;
-#[cfg(not(loom))]
-mod lease;
-mod line;
-#[cfg(not(loom))]
-mod live;
-#[cfg(not(loom))]
-mod locks;
-#[cfg(not(loom))]
-mod mapping;
-pub mod mix;
-mod moving;
-#[cfg(not(loom))]
-mod outgoing;
-#[cfg(not(loom))]
 pub mod platform;
-pub mod primitive;
-#[cfg(not(loom))]
-mod publishing;
-#[cfg(not(loom))]
-pub mod query;
-#[cfg(not(loom))]
-mod reading;
-#[cfg(not(loom))]
-mod reference;
-#[cfg(not(loom))]
-pub mod refusal;
-#[cfg(not(loom))]
-mod retention;
-#[cfg(not(loom))]
-mod ring;
-#[cfg(not(loom))]
-mod scans;
-#[cfg(not(loom))]
-mod seat;
-#[cfg(not(loom))]
-mod segment;
-#[cfg(not(loom))]
+mod replication;
+pub mod request;
+pub mod segment;
 pub mod shard;
-#[cfg(not(loom))]
-mod slab;
+pub mod sync;
 pub mod table;
-pub mod turn;
-#[cfg(not(loom))]
-mod upkeep;
 pub mod window;
-#[cfg(not(loom))]
-mod worker;
 
-#[cfg(not(loom))]
 pub use self::{
-    adding::{Batch, Placement, Share},
-    answer::{Answer, BatchAnswer, Placed},
-    batch::Kind,
-    clock::{Clock, ManualClock},
-    cluster::Noted,
-    counter::Counter,
-    description::{Description, describe, remove},
+    counter::answer::{Answer, BatchAnswer, Placed},
+    counter::callback_cells::Owner,
+    counter::handle::Counter,
+    counter::insertion::{Batch, Placement, Share},
+    counter::lease::Leader,
+    counter::reading::Record,
+    counter::stats::Stats,
+    counter::worker_figures::{WorkerFigure, WorkerFigures},
     error::{Error, Unusable},
-    figures::Stats,
-    lease::Leader,
-    locks::Keeper,
-    reading::Record,
-    refusal::Refusal,
-    retention::{Piece, Retention},
-    segment::Identity,
+    replication::cluster_count::Noted,
+    replication::retention::{Piece, Retention},
+    request::batch::Kind,
+    request::rejection::Refusal,
+    segment::attachment::Identity,
+    segment::clock::{Clock, ManualClock},
+    segment::description::{Description, describe, remove},
+    segment::locks::Keeper,
     shard::{Group, SHARDS, shard_of},
-    slab::Owner,
-    worker::{WorkerFigure, WorkerFigures},
 };

@@ -1,8 +1,8 @@
 //! The bodies of batches: examples, and random bodies against naive readings of them.
 
 use proptest::prelude::*;
-use verve_core::batch::{BatchError, Kind, parse};
-use verve_core::refusal::Refusal;
+use verve_core::request::batch::{BatchError, Kind, parse};
+use verve_core::request::rejection::Refusal;
 
 fn refused(position: usize, reason: Refusal) -> Result<Vec<i64>, BatchError> {
     Err(BatchError { position, reason })

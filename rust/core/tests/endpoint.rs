@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use verve_core::address::refused;
-use verve_core::endpoint::{LIMIT, normal_form};
-use verve_core::refusal::Refusal;
+use verve_core::request::address::refused;
+use verve_core::request::endpoint::{LIMIT, normal_form};
+use verve_core::request::rejection::Refusal;
 
 /// Texts that look like endpoints, with what makes parsers disagree strewn in.
 fn endpoints() -> impl Strategy<Value = String> {

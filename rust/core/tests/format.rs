@@ -12,10 +12,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use support::{EPOCH, Path, SECOND};
-use verve_core::layout::{self, ARENAS_AT, FORMAT, FRONT, Front, Header, WriterSlot};
-use verve_core::mix::Mix;
+use verve_core::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, Front, Header, WriterSlot};
+use verve_core::table::mix::Mix;
 use verve_core::table::{EXTENTS, SLOTS, WALK};
-use verve_core::window::ARENAS;
+use verve_core::window::word::ARENAS;
 use verve_core::{ManualClock, Noted, Refusal, Retention, SHARDS, shard_of};
 
 /// The digest of what builds of this format share. When it changes, raise `FORMAT`, so that no two builds
@@ -124,7 +124,7 @@ fn what_builds_of_one_format_share_does_not_change() {
         offset_of!(layout::CallbackFront, rates),
         offset_of!(layout::CallbackCell, url),
     ];
-    let steps = (0..180).map(verve_core::window::buckets_of_step);
+    let steps = (0..180).map(verve_core::window::word::buckets_of_step);
     let refusals = Refusal::ALL.iter().take(REFUSALS).flat_map(|refusal| refusal.name().bytes());
     let shards = [0, 1, -1, i64::MIN, i64::MAX].map(shard_of);
     let found = [

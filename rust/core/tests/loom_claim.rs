@@ -6,7 +6,7 @@ mod loom_support;
 use loom::sync::Arc;
 
 use loom_support::{Arena, Threads, fails_without, holds, race, words};
-use verve_core::primitive::Site;
+use verve_core::sync::Site;
 use verve_core::table::{EMPTY, Insert, SEALED};
 
 /// Each thread inserts its ids in turn into a table that has `present` already.

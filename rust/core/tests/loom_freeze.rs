@@ -7,7 +7,7 @@ mod loom_support;
 use loom::sync::Arc;
 
 use loom_support::{Arena, Threads, fails_without, holds, race, words};
-use verve_core::primitive::Site;
+use verve_core::sync::Site;
 use verve_core::table::{EMPTY, Insert};
 
 /// A writer who inserts `late` and then a duplicate of it, and sealers, in a table that has

@@ -6,7 +6,7 @@ mod loom_support;
 use loom::sync::Arc;
 
 use loom_support::{Arena, Threads, fails_without, holds, race, words};
-use verve_core::primitive::{Ordering, Site};
+use verve_core::sync::{Ordering, Site};
 use verve_core::table::Insert;
 
 /// A word whose walk begins in the last bucket.

@@ -7,8 +7,8 @@ mod loom_support;
 use loom::sync::Arc;
 
 use loom_support::{Segment, Threads, fails_without, holds, race, with};
-use verve_core::primitive::Site;
-use verve_core::window::State;
+use verve_core::sync::Site;
+use verve_core::window::word::State;
 
 const FIRST: State = State::Closed { window: 1, start: 0 };
 

@@ -7,11 +7,11 @@ mod loom_support;
 use loom::sync::Arc;
 
 use loom_support::{Segment, Threads, fails_without, holds, race, with, words};
-use verve_core::freezing::Freezing;
-use verve_core::primitive::Site;
+use verve_core::sync::Site;
 use verve_core::table::Insert;
-use verve_core::turn::Sealing;
-use verve_core::window::State;
+use verve_core::table::freezing::Freezing;
+use verve_core::window::rollover::Sealing;
+use verve_core::window::word::State;
 
 const SEALED: State = State::Sealed { window: 1, start: 0 };
 const CLEARING: State = State::Clearing { window: 1, start: 0 };

@@ -1,8 +1,8 @@
 //! The grammar of accept queries: examples, and random queries against a naive reading of them.
 
 use proptest::prelude::*;
-use verve_core::query::{Accept, check_batch, parse_accept};
-use verve_core::refusal::Refusal;
+use verve_core::request::query::{Accept, check_batch, parse_accept};
+use verve_core::request::rejection::Refusal;
 
 fn plain(id: i64) -> Accept {
     Accept { id, verdict: false, endpoint: None }

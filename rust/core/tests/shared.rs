@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::{EPOCH, Path, SECOND, identity, in_memory, sorted};
-use verve_core::layout::Header;
+use verve_core::segment::layout::Header;
 use verve_core::{Clock, Counter, Error, Identity, ManualClock, Unusable, describe};
 
 fn clock() -> Arc<ManualClock> {
@@ -227,7 +227,7 @@ fn what_is_no_segment_of_ours_is_refused() {
     change(8, &99_u32.to_le_bytes());
     assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::Format);
     assert_eq!(describe(&path.0).expect("a header").format, 99);
-    change(8, &verve_core::layout::FORMAT.to_le_bytes());
+    change(8, &verve_core::segment::layout::FORMAT.to_le_bytes());
     change(12, &0_u32.to_le_bytes());
     assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::Format);
     change(12, &60_u32.to_le_bytes());

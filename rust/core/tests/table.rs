@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use support::{EPOCH, Path, SECOND, in_memory, sorted};
-use verve_core::mix::Mix;
+use verve_core::table::mix::Mix;
 use verve_core::{Counter, ManualClock};
 
 #[derive(Clone, Debug)]

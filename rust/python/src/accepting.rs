@@ -87,5 +87,7 @@ pub fn batch_kind(kind: &str) -> PyResult<Kind> {
 #[pyo3(signature = (query, /))]
 pub fn names_single(query: &Bound<'_, PyString>) -> bool {
     // What has no bytes may name anything; it is refused.
-    query.to_str().map_or(true, |query| verve_core::query::check_batch(query.as_bytes()).is_err())
+    query
+        .to_str()
+        .map_or(true, |query| verve_core::request::query::check_batch(query.as_bytes()).is_err())
 }

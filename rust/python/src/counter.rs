@@ -15,7 +15,7 @@ use crate::errors;
 use crate::ids;
 use crate::record::WindowRecord;
 use crate::segment::Keeper;
-use crate::worker;
+use crate::worker_figures;
 
 /// Ids that are counted between two looks at the signals: some 30 ms.
 const PIECE: usize = 1 << 20;
@@ -373,13 +373,13 @@ impl Counter {
         dict.set_item("clock_distrusted", u8::from(stats.distrusted))?;
         dict.set_item("max_ids", stats.max_ids)?;
         dict.set_item("identity", format!("{:016x}", stats.identity))?;
-        dict.set_item("workers", worker::figures(py, &stats.workers)?)?;
+        dict.set_item("workers", worker_figures::figures(py, &stats.workers)?)?;
         Ok(dict)
     }
 }
 
 fn check_sink(sink: usize) -> PyResult<()> {
-    if sink < verve_core::layout::SINKS {
+    if sink < verve_core::segment::layout::SINKS {
         Ok(())
     } else {
         Err(PyValueError::new_err(format!("sinks have numbers 0 to 7: `{sink}`")))

@@ -14,6 +14,7 @@ mod record;
 mod segment;
 mod store;
 mod worker;
+mod worker_figures;
 
 /// The compiled half of the package `verve`.
 #[pymodule(gil_used = false)]

@@ -43,7 +43,7 @@ pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyD
     let found = verve_core::describe(&path).map_err(|error| errors::to_python(py, &error))?;
     let dict = PyDict::new(py);
     dict.set_item("format", found.format)?;
-    dict.set_item("ours", found.format == verve_core::layout::FORMAT)?;
+    dict.set_item("ours", found.format == verve_core::segment::layout::FORMAT)?;
     dict.set_item("window", found.window_seconds)?;
     dict.set_item("cluster", found.cluster)?;
     dict.set_item("state_directory", found.state_directory)?;

@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use loom::sync::Arc;
-use verve_core::announcements::Announcements;
-use verve_core::primitive::{AtomicU64, Ordering, Site, weaken};
+use verve_core::sync::{AtomicU64, Ordering, Site, weaken};
 use verve_core::table::{ArenaHeader, Bucket, Insert, Shortage, Storage, Table};
-use verve_core::turn::Turn;
-use verve_core::window::{ARENAS, State, Word};
+use verve_core::window::pins::Announcements;
+use verve_core::window::rollover::Turn;
+use verve_core::window::word::{ARENAS, State, Word};
 
 /// What is weakened holds for the whole process, so one model runs at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -1,0 +1,67 @@
+"""Windows whose record changed, for the hosts that have done with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from verve.log import skipped
+from verve.stores.base import RETENTION_SECONDS, pairs, understood
+
+if TYPE_CHECKING:
+    from verve.cluster.interfaces import Client
+
+    from .keys import Keys
+
+# Clocks of masters differ, and a note comes a little after what it tells of.
+OVERLAP_MILLISECONDS = 10_000
+
+# ARGV: window, seconds that notes are kept.
+_NOTE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2] * 1000))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return now
+"""
+
+# ARGV: milliseconds.
+_SINCE = """
+local time = redis.call('TIME')
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES')
+return {time[1] * 1000 + math.floor(time[2] / 1000), found}
+"""
+
+
+class Changes:
+    """The sorted set `changed`. Each call is one script; raises `StoreError`."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._seen: dict[int, int] = {}
+        self._since = 0
+
+    async def note(self, window_start: int) -> None:
+        """Tell all hosts to look at a window."""
+        args = [window_start, RETENTION_SECONDS]
+        await self._client.run(_NOTE, [self._keys.changed], args)
+
+    async def news(self) -> list[int]:
+        """The windows that were noted since the last call; at first, all of a day."""
+        found = await self._client.run(_SINCE, [self._keys.changed], [self._since])
+        now, fields = understood(lambda: (int(found[0]), pairs(found[1])), found)
+        notes = {}
+        for window, at in fields:
+            try:
+                # A window may be one of another length, which nobody here knows.
+                notes[int(window)] = int(float(at))
+            except (ArithmeticError, ValueError):
+                skipped.tell("the changes in Redis", window, at)
+        news = [window for window, at in notes.items() if self._seen.get(window) != at]
+        if notes:
+            # What claims to be of the future must not hide what comes until then.
+            newest = min(now, max(notes.values()))
+            self._since = max(self._since, newest - OVERLAP_MILLISECONDS)
+        self._seen = notes
+        return sorted(news)

@@ -1,0 +1,239 @@
+"""The fleet: a line a host, renewed twice a second, and who is waited for (rule 4)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from verve._verve import VerveError
+from verve.log import skipped
+from verve.stores.base import RETENTION_SECONDS, pairs, understood
+
+from .keys import is_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from verve.cluster.interfaces import Client
+
+    from .keys import Keys
+    from .window_state import State
+
+PROTOCOL = 1
+"""Number of this protocol. Hosts of another one cannot count along."""
+BEAT_SECONDS = 0.5
+FRESH_MILLISECONDS = 2_500
+"""A line that is older was not renewed when it should have been."""
+SILENT_SECONDS = 60
+SILENT_WINDOWS = 3
+_FORGOTTEN_AT_ONCE = 1_000
+# A heartbeat that is further ahead of the time is none. After a failover some are a little.
+_AHEAD = RETENTION_SECONDS * 1_000
+_PLACE = "the hosts in Redis"
+_LINE = re.compile(r"([0-9]{1,15}) ([!-~]{1,50})(?: (.*))?", re.DOTALL)
+_REST = re.compile(
+    r"(-?[0-9]{1,15}) ([0-9]{1,10}) (-?[0-9]{1,15}) ([0-9]{1,15}) ([!-~]{0,100}) (.{0,300})"
+)
+
+# A host of another protocol that lives keeps this one out; what it writes is not understood.
+# ARGV: host, protocol, the rest of the line, milliseconds after which a host is silent, `1` to come
+# back in any case.
+_BEAT = f"""
+local key = KEYS[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local known = redis.call('HEXISTS', key, ARGV[1])
+if known == 0 and ARGV[5] == '0' then
+  local lines = redis.call('HGETALL', key)
+  for i = 2, #lines, 2 do
+    local beat, protocol = string.match(lines[i], '^(%d+) (%S+)')
+    -- A line that is none is nobody's.
+    local age = beat and #beat <= 15 and now - tonumber(beat)
+    if age and protocol ~= ARGV[2] and age <= tonumber(ARGV[4]) and -age <= {_AHEAD} then
+      return {{-1, now, lines}}
+    end
+  end
+end
+redis.call('HSET', key, ARGV[1], string.format('%.0f ', now) .. ARGV[2] .. ' ' .. ARGV[3])
+redis.call('EXPIRE', key, {RETENTION_SECONDS})
+return {{known, now, redis.call('HGETALL', key)}}
+"""
+
+_READ = """
+local time = redis.call('TIME')
+return {1, time[1] * 1000 + math.floor(time[2] / 1000), redis.call('HGETALL', KEYS[1])}
+"""
+
+# ARGV: hosts.
+_FORGET = """
+return redis.call('HDEL', KEYS[1], unpack(ARGV))
+"""
+
+
+class ClusterError(VerveError):
+    """This host cannot be one of the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A line: who it is, and how it does.
+
+    `beat` is the time of the last heartbeat in milliseconds. `since` is the start of the first
+    window that it may have ids of: of those before, nobody waits for it. `open` counts the windows
+    of which it has not sent all ids. `skew` is how far its wall clock is ahead, in milliseconds.
+    `touch` is since when it has been in touch with Redis without a break; 0 if it cannot tell yet.
+    """
+
+    id: str
+    beat: int
+    protocol: str
+    since: int
+    open: int
+    skew: int
+    touch: int
+    version: str
+    name: str
+
+    @classmethod
+    def read(cls, id: str, line: str) -> Host:
+        """A line as it stands in Redis; of another protocol only its beginning is understood.
+
+        Raises `ValueError` if it is none.
+        """
+        found = _LINE.fullmatch(line)
+        if found is None or not is_id(id):
+            raise ValueError("not the line of a host")
+        beat, protocol, rest = int(found[1]), found[2], found[3] or ""
+        if protocol != str(PROTOCOL):
+            return cls(id, beat, protocol, 0, 0, 0, 0, "", "")
+        parts = _REST.fullmatch(rest)
+        if parts is None or not parts[6].isprintable():
+            raise ValueError("not the line of a host of this protocol")
+        since, still_open, skew, touch = map(int, parts.groups()[:4])
+        return cls(id, beat, protocol, since, still_open, skew, touch, parts[5], parts[6])
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """All lines, at Redis's time `now` in milliseconds. `renewed`: our own was there before."""
+
+    now: int
+    hosts: Mapping[str, Host]
+    renewed: bool = True
+
+    @classmethod
+    def read(cls, found: tuple[int, int, list[bytes]]) -> Lines:
+        """The answer of a script, without lines that cannot be read. Raises `StoreError`."""
+        renewed, now, fields = understood(
+            lambda: (int(found[0]), int(found[1]), pairs(found[2])), found
+        )
+        hosts = {}
+        for id, line in fields:
+            try:
+                host = Host.read(id.decode(), line.decode())
+            except ValueError:
+                skipped.tell(_PLACE, id, line)
+                continue
+            if host.beat - now <= _AHEAD:
+                hosts[host.id] = host
+            else:
+                skipped.tell(_PLACE, id, line)
+        return cls(now, hosts, renewed != 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a host says of itself that does not change."""
+
+    id: str
+    name: str
+    version: str
+
+
+class Fleet:
+    """The lines of a cluster. Each call is one script; raises `StoreError`."""
+
+    def __init__(self, client: Client, keys: Keys, card: Card) -> None:
+        self._client = client
+        self._keys = keys
+        self._joined = False
+        self.card = card
+        self.silent_ms = 1_000 * max(SILENT_SECONDS, SILENT_WINDOWS * keys.seconds)
+
+    async def beat(self, since: int, still_open: int, skew_ms: int, touch_ms: int) -> Lines:
+        """Renew our line. Raises `ClusterError` if hosts of another protocol live."""
+        line = f"{since} {still_open} {skew_ms} {touch_ms} {self.card.version} {self.card.name}"
+        found = await self._client.run(
+            _BEAT,
+            [self._keys.hosts],
+            [self.card.id, PROTOCOL, line, self.silent_ms, int(self._joined)],
+        )
+        lines = Lines.read(found)
+        if found[0] < 0:
+            others = sorted(
+                f"{host.id} ({host.protocol})"
+                for host in lines.hosts.values()
+                if host.protocol != str(PROTOCOL) and lines.now - host.beat <= self.silent_ms
+            )
+            raise ClusterError(
+                f"hosts of the cluster speak another protocol than {PROTOCOL}: "
+                f"`{', '.join(others)}`\nhint: stop them first, or give these hosts another "
+                "VERVE_CLUSTER until all are of one version"
+            )
+        self._joined = True
+        return lines
+
+    async def read(self) -> Lines:
+        """All lines as they are."""
+        return Lines.read(await self._client.run(_READ, [self._keys.hosts], []))
+
+    async def leave(self) -> None:
+        """Take our line away: this host stops."""
+        self._joined = False
+        await self.forget(self.card.id)
+
+    async def forget(self, *hosts: str) -> int:
+        """Take lines away: how many there were. A host that lives comes back by itself."""
+        return int(await self._client.run(_FORGET, [self._keys.hosts], list(hosts)))
+
+    async def forget_old(self, lines: Lines) -> None:
+        """Take the lines away of hosts that were silent for as long as ids are kept."""
+        before = lines.now - RETENTION_SECONDS * 1_000
+        if old := [host.id for host in lines.hosts.values() if host.beat < before]:
+            await self.forget(*old[:_FORGOTTEN_AT_ONCE])
+
+
+def waited_for(
+    window_start: int, state: State, lines: Lines, silent_ms: int, in_touch_since: int
+) -> set[str]:
+    """The hosts that the record of a window waits for (rule 4).
+
+    `in_touch_since` is since when the caller itself is in touch with Redis without a break, in
+    Redis's milliseconds. Who is silent only those know that were in touch all the time: the first
+    host that is back after an outage must not take all others for dead.
+    """
+    known_since = min(
+        [in_touch_since]
+        + [
+            host.touch
+            for host in lines.hosts.values()
+            if host.touch and lines.now - host.beat <= FRESH_MILLISECONDS
+        ]
+    )
+
+    def silent(host: Host) -> bool:
+        return lines.now - max(host.beat, known_since) > silent_ms
+
+    alive = {
+        host.id for host in lines.hosts.values() if host.since <= window_start and not silent(host)
+    }
+    # One that registered and took its line away may have left ids behind that nobody sent.
+    registered = {id for id in state.hosts if id not in lines.hosts or not silent(lines.hosts[id])}
+    return alive | registered
+
+
+def lives(host: str, lines: Lines, silent_ms: int) -> bool:
+    """Whether a host does something still: its line was renewed of late."""
+    line = lines.hosts.get(host)
+    return line is not None and lines.now - line.beat <= silent_ms

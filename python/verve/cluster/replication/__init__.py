@@ -1,0 +1,1 @@
+"""New ids on their way to Redis, and the requests that wait until Redis acknowledges theirs."""

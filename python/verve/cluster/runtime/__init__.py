@@ -1,0 +1,1 @@
+"""The event loop of a thread that runs cluster work, and the end of its tasks."""

@@ -1,0 +1,367 @@
+"""The ledger: every closed window of this host, for a year, in SQLite.
+
+It is also the outbox. When a window is recorded, one delivery is opened for each sink; a delivery
+is closed when its sink has taken the window. So a sink that is switched on today starts with the
+next window and not with last year's. `ledger_expiry` says how long a window stays.
+
+Writing takes one connection, held by the leader. Reading opens the file for each question, so any
+worker and the command line may read at any time. Nothing here waits longer than `BUSY_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from verve.log import skipped
+from verve.windows.window import Key, Window
+
+from . import expiry
+from .errors import LedgerError, LedgerTrouble, mapped
+from .schema import BUSY_SECONDS, SCHEMA_VERSION, identity_of, open_for_writing, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from verve.config import Settings
+
+    from .expiry import Dropped
+
+__all__ = [
+    "BUSY_SECONDS",
+    "SCHEMA_VERSION",
+    "Backlog",
+    "Ledger",
+    "LedgerError",
+    "LedgerTrouble",
+    "Taken",
+    "backlog",
+    "dropped",
+    "has_taken",
+    "open_ledger",
+    "path_of",
+    "reading",
+    "rows",
+    "set_aside",
+    "undelivered",
+]
+
+FILE_NAME = "ledger.sqlite3"
+# Of two that write in one process the second would fail after `BUSY_SECONDS`; here it waits.
+_LOCK = threading.Lock()
+
+_COLUMNS = tuple(column.name for column in fields(Window))
+_KEY = ", ".join(Key._fields)
+_VALUES = ", ".join(f":{name}" for name in _COLUMNS)
+# `unique` is a word of SQL too.
+_REPLACED = ", ".join(
+    f'"{name}" = excluded."{name}"' for name in _COLUMNS if name not in Key._fields
+)
+# A cluster counts revisions by itself: its first is news to a host that counted alone before.
+_IS_NEWS = (
+    "(excluded.revision, excluded.host_unique IS NOT NULL) > (revision, host_unique IS NOT NULL)"
+)
+_QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
+_SELECT = f"SELECT {_QUALIFIED} FROM windows w"  # noqa: S608 - the names are ours
+_BETWEEN = "w.window_start >= :since AND w.window_start < :until"
+_NEWEST_FIRST = "ORDER BY w.window_start DESC, w.window_seconds DESC LIMIT :limit"
+
+
+class Backlog(NamedTuple):
+    """What a sink has not taken: how many windows, of how many seconds, since which start."""
+
+    windows: int
+    seconds: int
+    oldest: int | None
+
+
+class Taken(NamedTuple):
+    """That a sink took a window: when, in seconds since the epoch, and which revision of it."""
+
+    at: float
+    revision: int
+
+
+def path_of(settings: Settings) -> Path:
+    """Where the ledger of these settings is."""
+    return settings.state_dir / FILE_NAME
+
+
+def rows(
+    path: Path,
+    limit: int | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> list[Window]:
+    """The windows that start in `since..until` (seconds since the epoch), newest first.
+
+    No ledger yet means no windows.
+    """
+    with reading(path) as connection:
+        if connection is None:
+            return []
+        found = connection.execute(
+            f"{_SELECT} WHERE {_BETWEEN} {_NEWEST_FIRST}", _bounds(limit, since, until)
+        )
+        return _windows(found)
+
+
+def undelivered(
+    path: Path,
+    limit: int | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> list[tuple[Window, tuple[str, ...]]]:
+    """The windows of `rows` that some sink has not taken, with the names of those sinks."""
+    with reading(path) as connection:
+        if connection is None:
+            return []
+        found = connection.execute(
+            f"SELECT {_QUALIFIED}, group_concat(d.sink) FROM windows w "  # noqa: S608 - ours
+            "JOIN deliveries d USING (window_start, window_seconds) "
+            f"WHERE d.taken_at IS NULL AND {_BETWEEN} "
+            f"GROUP BY w.window_start, w.window_seconds {_NEWEST_FIRST}",
+            _bounds(limit, since, until),
+        )
+        return [
+            (window, tuple(sorted(row[-1].split(","))))
+            for row in found
+            for window in _windows([row[:-1]])
+        ]
+
+
+def backlog(path: Path, sink: str) -> Backlog:
+    """How much `sink` has not taken of what the ledger holds."""
+    with reading(path) as connection:
+        if connection is None:
+            return Backlog(0, 0, None)
+        found = connection.execute(
+            "SELECT count(*), CAST(total(window_seconds) AS INTEGER), min(window_start) "
+            "FROM deliveries WHERE sink = ? AND taken_at IS NULL",
+            (sink,),
+        )
+        return Backlog(*found.fetchone())
+
+
+def has_taken(path: Path, sink: str, key: Key, revision: int) -> bool:
+    """Whether `sink` has taken this revision of a window, or a higher one."""
+    with reading(path) as connection:
+        if connection is None:
+            return False
+        found = connection.execute(
+            "SELECT 1 FROM deliveries JOIN windows USING (window_start, window_seconds) "
+            "WHERE sink = ? AND taken_at IS NOT NULL AND revision >= ? "
+            "AND (window_start, window_seconds) = (?, ?)",
+            (sink, revision, *key),
+        )
+        return found.fetchone() is not None
+
+
+def dropped(path: Path) -> dict[str, int]:
+    """How many windows left the ledger that a sink had not taken, by sink, over all time."""
+    with reading(path) as connection:
+        return {} if connection is None else expiry.dropped(connection)
+
+
+class Ledger:
+    """The one connection that writes, made by `open_ledger`. Any thread may call its methods."""
+
+    def __init__(self, path: Path, keep: int, sinks: Collection[str] = ()) -> None:
+        """`keep`: seconds that a window stays, and longer while one of `sinks` has not taken it."""
+        self.path = path
+        self._keep = keep
+        self._sinks = tuple(sinks)
+        with _LOCK, mapped(path):
+            self._connection = open_for_writing(path)
+        self._identity = identity_of(path)
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the file was removed or replaced since it was opened, or while it was."""
+        return self._identity is None or identity_of(self.path) != self._identity
+
+    def record(
+        self,
+        windows: Collection[Window],
+        *,
+        sinks: Iterable[str] | Callable[[Window], Iterable[str]] = (),
+        taken: Mapping[tuple[str, Key], Taken] | None = None,
+        fence: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Store windows, open a delivery of each to `sinks`, and close those that `taken` tells of.
+
+        Storing a window again changes nothing, unless its revision is higher, or it is a cluster's
+        and the other is not: then it replaces that, and what was taken of it counts no more. Where
+        `sinks` chooses for each window, one that is named later gets the revision that is there.
+        What was taken of a lower revision leaves the higher one open. `fence` is asked inside the
+        transaction, so a leader that lost its lease while it waited writes nothing.
+        """
+        taken = taken or {}
+        with self._transaction(fence) as connection:
+            for window in windows:
+                stored = connection.execute(
+                    f"INSERT INTO windows VALUES ({_VALUES}) "  # noqa: S608 - the names are ours
+                    f"ON CONFLICT ({_KEY}) DO UPDATE SET {_REPLACED} WHERE {_IS_NEWS}",
+                    {name: getattr(window, name) for name in _COLUMNS},
+                )
+                is_news = stored.rowcount > 0
+                if is_news:
+                    # Also of sinks that get this revision from another host: should that one die,
+                    # and this one deliver in its place, then not because of the lower revision.
+                    connection.execute(
+                        "DELETE FROM deliveries WHERE taken_at IS NOT NULL "
+                        "AND (window_start, window_seconds) = (?, ?)",
+                        window.key,
+                    )
+                if is_news or callable(sinks):
+                    its = sinks(window) if callable(sinks) else sinks
+                    connection.executemany(
+                        "INSERT INTO deliveries (window_start, window_seconds, sink) "
+                        "SELECT window_start, window_seconds, ? FROM windows WHERE "
+                        "(window_start, window_seconds, revision) = (?, ?, ?) "
+                        "ON CONFLICT DO NOTHING",
+                        [(sink, *window.key, window.revision) for sink in its],
+                    )
+            _close_deliveries(connection, taken)
+
+    def expire(self, now: int, *, fence: Callable[[], bool] = lambda: True) -> list[Dropped]:
+        """Drop what is too old at `now` (seconds since the epoch); what a sink had not taken."""
+        with self._transaction(fence) as connection:
+            return expiry.expire(connection, self._keep, self._sinks, now)
+
+    def undelivered(self, sink: str, limit: int = 1_440) -> list[Window]:
+        """The windows that `sink` has not taken, oldest first."""
+        with _LOCK, mapped(self.path):
+            found = self._connection.execute(
+                f"{_SELECT} JOIN deliveries d USING (window_start, window_seconds) "
+                "WHERE d.sink = ? AND d.taken_at IS NULL "
+                "ORDER BY d.window_start, d.window_seconds LIMIT ?",
+                (sink, limit),
+            )
+            return _windows(found)
+
+    def mark(
+        self,
+        sink: str,
+        keys: Iterable[Key],
+        taken_at: float,
+        *,
+        fence: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Note that `sink` took these windows at `taken_at` (seconds since the epoch)."""
+        with self._transaction(fence) as connection:
+            connection.executemany(
+                "UPDATE deliveries SET taken_at = ? WHERE taken_at IS NULL "
+                "AND (sink, window_start, window_seconds) = (?, ?, ?)",
+                [(taken_at, sink, *key) for key in keys],
+            )
+
+    def deliver(
+        self, sink: str, window: Window, taken_at: float, *, fence: Callable[[], bool]
+    ) -> None:
+        """Note that `sink` took this revision of a window; a higher one stays to be delivered."""
+        with self._transaction(fence) as connection:
+            connection.execute(
+                "UPDATE deliveries SET taken_at = ? WHERE sink = ? AND taken_at IS NULL "
+                "AND (window_start, window_seconds) IN (SELECT window_start, window_seconds "
+                "FROM windows WHERE (window_start, window_seconds, revision) = (?, ?, ?))",
+                (taken_at, sink, *window.key, window.revision),
+            )
+
+    def reopen(self, sink: str, since: int, until: int) -> int:
+        """Have `sink` take the windows that start in `since..until` again; how many there are."""
+        with self._transaction(lambda: True) as connection:
+            return connection.execute(
+                "INSERT INTO deliveries (window_start, window_seconds, sink) "
+                "SELECT window_start, window_seconds, ? FROM windows "
+                "WHERE window_start >= ? AND window_start < ? AND revision > 0 "
+                "ON CONFLICT (window_start, window_seconds, sink) DO UPDATE SET taken_at = NULL",
+                (sink, since, until),
+            ).rowcount
+
+    def taken_at(self, sink: str, key: Key) -> float | None:
+        """When `sink` took this window, or None."""
+        with _LOCK, mapped(self.path):
+            found = self._connection.execute(
+                "SELECT taken_at FROM deliveries "
+                "WHERE (sink, window_start, window_seconds) = (?, ?, ?)",
+                (sink, *key),
+            ).fetchone()
+            return None if found is None else found[0]
+
+    def close(self) -> None:
+        """Close the connection."""
+        with _LOCK, contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _transaction(self, fence: Callable[[], bool]) -> Iterator[sqlite3.Connection]:
+        with _LOCK, mapped(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                # The lease may have passed on while this process waited for the lock, or while it
+                # was stopped inside the transaction.
+                self._pass(fence)
+                yield self._connection
+                self._pass(fence)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _pass(self, fence: Callable[[], bool]) -> None:
+        if not fence():
+            raise LedgerError(LedgerTrouble.DEPOSED, "the lease passed on", self.path)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger for writing and make it if need be. Raises `LedgerError`."""
+    return Ledger(path_of(settings), settings.keep, settings.sinks)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged ledger, so that a new one can be made, and tell its new name."""
+    kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
+    return kept
+
+
+def _close_deliveries(
+    connection: sqlite3.Connection, taken: Mapping[tuple[str, Key], Taken]
+) -> None:
+    connection.executemany(
+        "UPDATE deliveries SET taken_at = ? WHERE taken_at IS NULL "
+        "AND (sink, window_start, window_seconds) = (?, ?, ?) AND (SELECT revision FROM windows w "
+        "WHERE (w.window_start, w.window_seconds) = (?, ?)) <= ?",
+        [(at, sink, *key, *key, revision) for (sink, key), (at, revision) in taken.items()],
+    )
+
+
+def _bounds(limit: int | None, since: int | None, until: int | None) -> dict[str, int]:
+    return {
+        "since": -(2**63) if since is None else since,
+        "until": 2**63 - 1 if until is None else until,
+        "limit": -1 if limit is None else limit,
+    }
+
+
+def _windows(found: Iterable[tuple[Any, ...]]) -> list[Window]:
+    """The windows of these rows; SQLite keeps whatever was put there, so some may be none."""
+    windows = []
+    for row in found:
+        values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+        values["gap"], values["degraded"] = bool(values["gap"]), bool(values["degraded"])
+        window = Window(**values)
+        if window.is_sound:
+            windows.append(window)
+        else:
+            skipped.tell("the ledger", row[:2], row[2:])
+    return windows

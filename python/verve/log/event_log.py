@@ -1,0 +1,381 @@
+"""The logger `verve`: what an event is, its two line formats and its handler.
+
+The events themselves stand in `events`. A line holds the time, the level, the event, the fields,
+and at its end the message:
+
+    2026-11-22T21:58:00.004Z INFO window.published process=71 worker=1 ... Unique requests in ...
+
+or, with `VERVE_LOG_FORMAT=json`, one JSON object a line with the same parts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import functools
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from contextvars import ContextVar
+from dataclasses import dataclass
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+from verve.config.choices import LogFormat
+from verve.fields import rendered
+from verve.printable import printable
+from verve.timestamps import moment
+
+from . import losses, stream_writer
+from .deferred import Deferred
+from .stream_writer import STANDARD, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from verve.config import Settings
+
+logger = logging.getLogger("verve")
+
+# How long a line that must be written waits for room.
+_PATIENCE = 1.0
+_MOST_EVENTS = 1_000
+_EXIT_SECONDS = 0.5
+
+EVENTS: dict[str, Event] = {}
+"""Every event by its name, in the order of the docs."""
+
+
+_strict: ContextVar[bool] = ContextVar("verve_log_strict", default=False)
+
+
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    """Inside it each event is logged at once, whatever the level, and raises if it cannot be.
+
+    Elsewhere logging neither fails its caller nor has it wait. The count of a window is the
+    product, not a remark: `VERVE_LOG_LEVEL` does not hide it.
+    """
+    token = _strict.set(True)
+    try:
+        yield
+    finally:
+        _strict.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that is logged. `message` is a template over the fields that `emit` is given."""
+
+    name: str
+    level: int
+    message: str
+    fields: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Enter it into the table."""
+        if self.name in EVENTS:
+            raise ValueError(f"there is an event of this name: `{self.name}`")
+        EVENTS[self.name] = self
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The fields that the message shows."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.message) if name)
+
+    def emit(self, *, exc_info: BaseException | None = None, **values: object) -> None:
+        """Have it logged soon with these values, which are named by `fields`."""
+        if not logger.isEnabledFor(self.level) and not _strict.get():
+            return
+        told = rendered(values)
+        error = None if exc_info is None else (type(exc_info), exc_info, exc_info.__traceback__)
+        record = logger.makeRecord(
+            logger.name,
+            self.level,
+            self.name,
+            0,
+            "%s",
+            (_Message(self.message, told),),
+            error,
+            extra={
+                "verve_event": self.name,
+                "verve_fields": told,
+                "verve_shown": self.shown,
+            },
+        )
+        if _strict.get():
+            logger.handle(record)
+        else:
+            _events.put(record)
+
+
+def _handle(records: list[logging.LogRecord]) -> None:
+    """Give them to the handlers, those of a user too, which may wait and may raise."""
+    for record in records:
+        try:
+            logger.handle(record)
+        except Exception:  # noqa: BLE001 - what is wrong with one line must not end all others
+            _print_once(traceback.format_exc())
+
+
+@functools.lru_cache(maxsize=16)
+def _print_once(trace: str) -> None:
+    STANDARD[2].put(f"a filter or handler of the logger `verve` failed:\n{trace}".encode())
+
+
+_events = Deferred[logging.LogRecord]("verve-events", _handle, _MOST_EVENTS)
+atexit.register(lambda: _events.close(_EXIT_SECONDS))
+
+
+def flush(timeout: float) -> bool:
+    """Wait until all events are logged, at most `timeout` seconds; whether they are."""
+    deadline = time.monotonic() + timeout
+    handled = _events.flush(timeout)
+    return stream_writer.flush(max(0.0, deadline - time.monotonic())) and handled
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """Puts the message together when a handler wants it."""
+
+    template: str
+    values: Mapping[str, object]
+
+    def __str__(self) -> str:
+        """Fill in the template, with every control character escaped."""
+        shown = {name: printable(_text(value)) for name, value in self.values.items()}
+        return self.template.format_map(shown)
+
+
+def _fields(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
+    """The event and the fields of a record; a plain logging call has its logger's name and none."""
+    event = getattr(record, "verve_event", record.name.lstrip("_"))
+    return event, getattr(record, "verve_fields", {})
+
+
+_worker: int | None = None
+
+
+def number_worker(number: int) -> None:
+    """Tell which worker of `verve serve` this process is, for its lines."""
+    global _worker  # noqa: PLW0603 - a fact about the process
+    _worker = number
+
+
+def _writer(record: logging.LogRecord) -> dict[str, int]:
+    """Who writes: its process, and its number if it is a worker of `verve serve`."""
+    process = {"process": record.process or os.getpid()}
+    return process if _worker is None else {**process, "worker": _worker}
+
+
+def _exception(record: logging.LogRecord) -> str | None:
+    if record.exc_info and record.exc_info[1] is not None:
+        return "".join(traceback.format_exception(record.exc_info[1]))
+    return None
+
+
+_COLOURS = {
+    logging.WARNING: "\x1b[33m",
+    logging.ERROR: "\x1b[31m",
+    logging.CRITICAL: "\x1b[31m",
+}
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, event, fields, and the message at the end of the line."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colours = _COLOURS if colour else {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback after it when there is one."""
+        event, fields = _fields(record)
+        level = record.levelname
+        if start := self._colours.get(record.levelno):
+            level = f"{start}{level}\x1b[0m"
+        # What the message shows is not said twice.
+        shown: frozenset[str] = getattr(record, "verve_shown", frozenset())
+        told = _writer(record) | {n: v for n, v in fields.items() if n not in shown}
+        pairs = [f"{name}={_quoted(value)}" for name, value in told.items()]
+        line = " ".join(
+            [moment(record.created), level, event, *pairs, printable(record.getMessage())]
+        )
+        trace = _exception(record)
+        return line if trace is None else "\n".join([line, *map(printable, trace.splitlines())])
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)
+
+
+def _quoted(value: object) -> str:
+    text = printable(_text(value))
+    return text if text and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, event and message, then the fields."""
+        event, fields = _fields(record)
+        parts: dict[str, Any] = {
+            "time": moment(record.created),
+            "level": record.levelname.lower(),
+            "event": event,
+            "message": printable(record.getMessage()),
+            **_writer(record),
+            **fields,
+        }
+        if trace := _exception(record):
+            parts["exception"] = trace
+        return json.dumps(parts, default=str)
+
+
+class Handler(logging.Handler):
+    """Has each line written to standard error, or output, as a whole, and waits for none.
+
+    It does not go through the buffer of `sys.stderr`: that would keep what a full disk refused, and
+    write every later attempt after it.
+    """
+
+    def __init__(self, stream: str = "stderr") -> None:
+        super().__init__()
+        self._stream = stream
+        self._other: Output | None = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Log it, without the lock of the base class: a line that waits holds up no other."""
+        try:
+            found: object = self.filter(record)
+            if found:
+                self.emit(found if isinstance(found, logging.LogRecord) else record)
+        except Exception:  # noqa: BLE001 - logging must not fail its caller
+            self.handleError(record)
+            return False
+        return bool(found)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have one line written soon; inside `strict`, write it now."""
+        self._write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """Raise what went wrong to a caller that must know, else let the line go."""
+        del record
+        error = sys.exc_info()[1]
+        if _strict.get() and error is not None:
+            raise error
+
+    def _write(self, line: bytes) -> None:
+        stream = getattr(sys, self._stream)
+        if stream is None:
+            raise OSError(errno.EBADF, f"there is no {self._stream}")
+        try:
+            descriptor = stream.fileno()
+        except (OSError, ValueError):  # replaced by something that is no file, as in a notebook
+            stream.write(line.decode())
+            stream.flush()
+            return
+        if descriptor in STANDARD and not _strict.get():
+            STANDARD[descriptor].put(line)
+        else:
+            self._output(descriptor).write(line, _PATIENCE)
+
+    def _output(self, descriptor: int) -> Output:
+        """That of the descriptor; another than the standard ones may be closed at any moment."""
+        if descriptor in STANDARD:
+            return STANDARD[descriptor]
+        if self._other is None or self._other.descriptor != descriptor:
+            self._other = Output(descriptor)
+        return self._other
+
+
+LINES_LOST = Event(
+    "log.lost",
+    logging.WARNING,
+    "Lines were lost, since nobody read them or they could not be written, of {output}: {lines}",
+    ("output", "lines"),
+)
+
+
+class _Losses:
+    """Tells of the lines of an output that were lost."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._unstored = 0
+        self._untold = 0
+
+    def tell(self, number: int, is_written: bool) -> None:  # noqa: FBT001 - see `Output.lost`
+        """Store the number for the metric, and log it once lines are written again."""
+        self._unstored += number
+        self._untold += number
+        with contextlib.suppress(OSError):
+            losses.add(self._directory, self._name, self._unstored)
+            self._unstored = 0
+        if is_written:
+            LINES_LOST.emit(output=self._name, lines=self._untold)
+            self._untold = 0
+
+
+def wants_colour() -> bool:
+    """Whether standard error is a terminal whose user likes colours."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def configure(settings: Settings) -> None:
+    """Give the logger a handler on standard error, unless the user configured one."""
+    for name, one in zip(losses.OUTPUTS, STANDARD.values(), strict=True):
+        one.lost = _Losses(settings.state_dir, name).tell
+        one.start()
+    _events.start()
+    if logger.level == logging.NOTSET:
+        logger.setLevel(settings.log_level.value.upper())
+    ours = next((handler for handler in logger.handlers if isinstance(handler, Handler)), None)
+    if ours is None:
+        if logger.hasHandlers():
+            return
+        ours = Handler()
+        logger.addHandler(ours)
+        # A handler of the root logger that comes later would print every line a second time.
+        logger.propagate = False
+    json_lines = settings.log_format is LogFormat.JSON
+    ours.setFormatter(JsonFormatter() if json_lines else TextFormatter(colour=wants_colour()))
+
+
+def for_granian(settings: Settings) -> dict[str, Any]:
+    """The parts of Granian's log configuration that make its lines like ours, on standard error."""
+    generic: dict[str, Any] = {"()": "verve.log.event_log.JsonFormatter"}
+    if settings.log_format is LogFormat.TEXT:
+        generic = {"()": "verve.log.event_log.TextFormatter", "colour": wants_colour()}
+    return {
+        "formatters": {
+            "generic": generic,
+            "access": {"()": "logging.Formatter", "fmt": "%(message)s"},
+        },
+        "handlers": {
+            "console": {"()": "verve.log.event_log.Handler", "formatter": "generic"},
+            "access": {
+                "()": "verve.log.event_log.Handler",
+                "formatter": "access",
+                "stream": "stdout",
+            },
+        },
+    }

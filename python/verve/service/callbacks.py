@@ -1,0 +1,222 @@
+"""Callbacks of a worker: what sends them is in Rust; here it is set up, and what it did is told.
+
+Each accept that names an `endpoint` causes a POST there. The attempts come back as reports, up to
+100 a second of each worker; of the others the number comes back, for a summary a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from verve import _verve
+from verve.config.choices import Callbacks
+from verve.fields import rendered
+from verve.log import events, skipped
+from verve.log.background import Notices
+from verve.timestamps import moment
+from verve.windows.window import LATEST_START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from verve._verve import CallbackReport, Counter
+    from verve.config import Settings
+
+LINES_A_SECOND = 100
+"""Attempts of a worker that are logged one by one."""
+STOP_SECONDS = 1.5
+"""That a stop may take beyond the time that the settings give it, to tell what became of them."""
+_EVERY = 0.1
+_FLUSH_SECONDS = 0.5
+_SUMMARY_EVERY = 1.0
+_FILE_BYTES = 1 << 20
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """What the sender is set up with, of all that says where callbacks go and how.
+
+    The PEM files are read here, once for all workers of `verve serve`. Raises `SettingError`.
+    """
+    return {
+        "mode": settings.callbacks.value,
+        "allow": settings.callback_allow or (),
+        "secrets": settings.callback_secret or (),
+        "authorities": _pem(settings.callback_ca),
+        "certificate": _pem(settings.callback_certificate),
+        "key": _pem(settings.callback_key),
+        "proxy": settings.callback_proxy,
+    }
+
+
+def _pem(path: Path | None) -> tuple[Path, bytes] | None:
+    """Where a PEM file is, and what it holds."""
+    if path is None:
+        return None
+    try:
+        return path, path.read_bytes()
+    except OSError as error:
+        raise _verve.SettingError(
+            f"the file cannot be used: {error.strerror}: `{path}`; "
+            "hint: `VERVE_CALLBACK_CA`, `_CERTIFICATE` and `_KEY` name PEM files"
+        ) from error
+
+
+def checked(settings: Settings) -> dict[str, Any] | None:
+    """The options, or None if callbacks are off. Raises `SettingError` if they cannot be used."""
+    if settings.callbacks is Callbacks.OFF:
+        return None
+    found = options(settings)
+    if _verve.check_callback_options(**found) == 0:
+        events.CALLBACK_AUTHORITIES_MISSING.emit()
+    return found
+
+
+class CallbackDesk:
+    """Takes, sends and tells the callbacks of this process."""
+
+    def __init__(self, counter: Counter, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Start to send, with `options` of `checked`. To be made after any fork."""
+        # Sockets for callbacks must leave enough for those who call.
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.sender = _verve.Callbacks(
+            counter,
+            **options,
+            rate=settings.callback_rate,
+            oldest=settings.callback_max_age,
+            most=max(16, min(1_024, files // 4)) if files > 0 else 1_024,
+            log=settings.callback_log.value,
+            lines=LINES_A_SECOND,
+        )
+        self._patience = settings.callback_drain
+        self._failures = failures_path(settings)
+        self._notices = Notices()
+        self._left_out: dict[str, int] = {}
+        self._summarized = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="verve-callback-log", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what is due, for as long as the settings say; what is left waits in the segment."""
+        self.sender.stop(self._patience)
+        self._over.set()
+        # What the thread tells last it also notes in a file, which may take any time.
+        deadline = time.monotonic() + STOP_SECONDS
+        self._thread.join(STOP_SECONDS - _FLUSH_SECONDS)
+        self._notices.flush(deadline - time.monotonic())
+        self.sender.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(_EVERY):
+            self._tell(last=False)
+        self._tell(last=True)
+
+    def _tell(self, *, last: bool) -> None:
+        reports, left_out = self.sender.drain()
+        for report in reports:
+            if report["logged"]:
+                self._log(report)
+        self._note([report for report in reports if report["failed"]])
+        for outcome, number in left_out.items():
+            if number:
+                self._left_out[outcome] = self._left_out.get(outcome, 0) + number
+        now = time.monotonic()
+        if self._left_out and (last or now - self._summarized >= _SUMMARY_EVERY):
+            outcomes = ", ".join(f"{number} {name}" for name, number in self._left_out.items())
+            number = sum(self._left_out.values())
+            self._notices.put(events.CALLBACK_SUMMARY, number=number, outcomes=outcomes)
+            self._left_out = {}
+            self._summarized = now
+
+    def _log(self, report: CallbackReport) -> None:
+        told = {name: value for name, value in report.items() if name not in {"logged", "failed"}}
+        if report["failed"]:
+            self._notices.put(events.CALLBACK_FAILED, **told)
+            return
+        del told["outcome"]
+        if report["outcome"] == "retried":
+            self._notices.put(events.CALLBACK_RETRIED, **told)
+        else:
+            del told["reason"]
+            self._notices.put(events.CALLBACK_DELIVERED, **told)
+
+    def _note(self, failed: list[CallbackReport]) -> None:
+        """Keep the last failures for `verve callback failed`; that it cannot holds up nothing."""
+        if not failed:
+            return
+        now = moment(time.time())
+        lines = "".join(json.dumps({"time": now, **rendered(report)}) + "\n" for report in failed)
+        with contextlib.suppress(OSError):
+            _append(self._failures, lines.encode())
+
+
+def _append(path: Path, lines: bytes) -> None:
+    """One write, so that lines of workers do not mix; a long file becomes the one before.
+
+    Whoever renames it holds its lock, and sees that it still has the name: a second one would put
+    a new file in the place of the long one. Nobody waits for the lock.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.write(descriptor, lines)
+        if os.fstat(descriptor).st_size > _FILE_BYTES:
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    path.replace(_before(path))
+    finally:
+        os.close(descriptor)
+
+
+def failures_path(settings: Settings) -> Path:
+    """Where failures are kept."""
+    return settings.state_dir / "callback-failures.jsonl"
+
+
+def _before(path: Path) -> Path:
+    return path.with_suffix(".before.jsonl")
+
+
+def failures(settings: Settings) -> list[Mapping[str, Any]]:
+    """The failures that are kept, oldest first."""
+    return list(_read(failures_path(settings)))
+
+
+def _read(path: Path) -> Iterator[Mapping[str, Any]]:
+    for one in (_before(path), path):
+        try:
+            lines = one.read_bytes().splitlines()
+        except FileNotFoundError:
+            continue
+        for number, line in enumerate(lines, 1):
+            # A full disk may have cut one off.
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
+                found = None
+            if _is_failure(found):
+                yield found
+            else:
+                skipped.tell(f"`{one.name}`", number, line)
+
+
+def _is_failure(found: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether all fields that are shown are there, each of its kind."""
+    if not isinstance(found, dict):
+        return False
+    when, status = found.get("time"), found.get("status")
+    return (
+        (isinstance(when, str) or (isinstance(when, float | int) and 0 <= when <= LATEST_START))
+        and (status is None or type(status) is int)
+        and type(found.get("attempt")) is int
+        and all(isinstance(found.get(name), str) for name in ("outcome", "reason", "endpoint"))
+    )

@@ -1,0 +1,58 @@
+"""How the workers of `verve serve` get the application, and how it gets its settings.
+
+Granian looks for an application in the working directory first, and puts that directory before all
+others where modules are imported from; and each worker would read the settings again. Here a worker
+imports the application of the installed package, and gets what its parent has read: through the
+memory that it is forked with or, where workers are spawned, through the pipe that Python starts
+them by. So no secret is in an argument, in the environment or on a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from verve.app import App
+    from verve.service.worker import Given
+
+TARGET = "verve.app:app"
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Loads the application in a worker."""
+
+    given: Given
+
+    def __call__(self, _target: str) -> App:
+        """The application of this process; threads that share the process share it."""
+        from verve.app import app  # noqa: PLC0415 - the parent does not serve
+
+        app.worker.given = self.given
+        return app
+
+
+class _Installed:
+    """What is laid over Granian's server class."""
+
+    application: Application
+    path: list[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Granian's own
+        # Granian's command has just put the working directory first.
+        sys.path[:] = self.path
+        super().__init__(*args, **kwargs)
+
+    def serve(self) -> None:
+        super().serve(target_loader=self.application)  # type: ignore[misc]
+
+
+def installed(server: type[Any], given: Given) -> type[Any]:
+    """The server class, serving the installed application with these settings."""
+    # A worker that is spawned begins as `python -c`, which looks in the working directory first.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    names = {"application": Application(given), "path": sys.path.copy()}
+    return type("Installed", (_Installed, server), names)

@@ -1,0 +1,223 @@
+"""`verve serve`: Granian with what a service needs around it.
+
+What `granian verve.app:app` does not do by itself: one service a state directory, a look at the
+port and the segment before the first worker starts, the settings handed to all workers alike, more
+open files, workers that are started again, and one line that says what serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import struct
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import verve
+from verve._verve import SegmentError, VerveError
+from verve.config import limits
+from verve.ledger import ledger
+from verve.log import event_log, events, stream_writer
+from verve.service.worker import check
+from verve.startup.attachment import attach
+
+from . import granian_options, timers
+from .application import installed
+from .listening import place_of, wait_until_free
+from .supervisor import can_supervise, supervised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from verve._verve import Keeper
+    from verve.config import Settings
+
+    from .listening import Place
+
+_MOST_CONNECTIONS = 16_384
+_RESERVED_FILES = 256
+
+
+class ServeError(VerveError):
+    """The service cannot start."""
+
+
+def granian_defaults(settings: Settings, files: int) -> dict[str, Any]:
+    """What `verve serve` asks of Granian where the user says nothing else.
+
+    `files` is the number of open files that each worker may have; a connection takes one.
+    """
+    return {
+        "respawn_failed_workers": True,
+        "workers_kill_timeout": timers.kill_timeout(settings),
+        "backlog": 4096,
+        "backpressure": max(64, min(_MOST_CONNECTIONS, files - _RESERVED_FILES)),
+        "http": "1",
+        "websockets": False,
+        "loop": "uvloop" if importlib.util.find_spec("uvloop") else "auto",
+    }
+
+
+def serve(settings: Settings, arguments: Sequence[str]) -> None:
+    """Serve until a signal ends it. `arguments` are Granian's own.
+
+    Raises `ListenError`, `ServeError`, `SegmentError`, `LedgerError` or `SettingError` when it
+    cannot start.
+    """
+    from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
+
+    stream_writer.take_over()
+    files = limits.raise_open_files()
+    context, odd = granian_options.read(settings, arguments, granian_defaults(settings, files))
+    for warning in (*settings.warnings, *odd):
+        events.SETTING_ODD.emit(warning=warning)
+    given = check(settings)
+    place = place_of(settings.host, settings.port, context.params["uds"])
+    with _only_one(settings):
+        wait_until_free(place)
+        # Finds out what is wrong once and here, not in each worker.
+        _look_at_ledger(settings)
+        keeper = _make_segment(settings)
+        _summary(settings, files, place, context.params)
+        server: type[Any] = installed(vars(granian)["Server"], given)
+        if can_supervise(server):
+            server = supervised(server, settings, event_log.for_granian(settings))
+        # The command builds the server from this name; there is no other way to give it one.
+        granian.__dict__["Server"] = server
+        # Granian knows numbers only.
+        context.params["host"] = place.host or settings.host
+        status = _run(granian.cli, context)
+    keeper.close()
+    events.SERVICE_STOPPED.emit()
+    if status:
+        raise SystemExit(status)
+
+
+def _run(command: click.Command, context: click.Context) -> int:
+    """Run Granian's command, and give its exit status."""
+    try:
+        with context:
+            command.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def _make_segment(settings: Settings) -> Keeper:
+    """Make the segment, or see that it can be used; in a cluster it begins with Redis's time.
+
+    It is kept open here: the workers may all die, and its file may be removed meanwhile.
+    """
+    if settings.redis_url is None:
+        counter = attach(settings)
+    else:
+        # Imported here, since most hosts count by themselves.
+        from verve.startup.cluster_join import attach_to_cluster  # noqa: PLC0415
+
+        counter = attach_to_cluster(settings)
+    with counter:
+        try:
+            return counter.keep()
+        except SegmentError as error:
+            if error.reason != "busy":
+                raise
+            # Its lock on the state directory was removed.
+            raise ServeError(
+                f"another `verve serve` has the segment: `{settings.segment}`; hint: end it, or "
+                "give this one `--state-dir` of its own"
+            ) from error
+
+
+def known_flags() -> list[str]:
+    """The flags that Granian understands."""
+    from granian import cli as granian  # noqa: PLC0415 - heavy, and only needed here
+
+    return [
+        flag
+        for parameter in granian.cli.params
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+        if flag.startswith("--")
+    ]
+
+
+def _look_at_ledger(settings: Settings) -> None:
+    """Find out about a ledger that cannot be used.
+
+    One that is full or locked for now, or that the leader will replace, keeps nobody from counting.
+    """
+    try:
+        ledger.rows(ledger.path_of(settings), limit=1)
+    except ledger.LedgerError as error:
+        if error.trouble in {ledger.LedgerTrouble.NEWER, ledger.LedgerTrouble.BROKEN}:
+            raise
+
+
+def _summary(settings: Settings, files: int, place: Place, options: Mapping[str, Any]) -> None:
+    """Tell what serves, by what Granian is given."""
+    scheme = "https" if options["ssl_certificate"] else "http"
+    events.SERVICE_STARTING.emit(
+        version=verve.__version__,
+        address=str(place) if place.uds else f"{scheme}://{place}",
+        host=place.host or None,
+        port=place.port or None,
+        workers=options["workers"],
+        interface=options["interface"].value,
+        http=options["http"].value,
+        loop=options["loop"].value,
+        backlog=options["backlog"],
+        backpressure=options["backpressure"],
+        kill_timeout=options["workers_kill_timeout"],
+        window=settings.window,
+        max_ids_per_window=settings.max_ids_per_window,
+        segment=settings.segment,
+        state_dir=settings.state_dir,
+        sinks=settings.sinks,
+        admin=settings.admin.value,
+        open_files=files,
+    )
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the lock on the state directory.
+
+    A lock of the process, which its workers do not inherit: when it is killed, the next service
+    may start while they drain.
+    """
+    path = settings.state_dir / "serve.lock"
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ServeError(
+            f"the state directory cannot be used: {error.strerror}: `{settings.state_dir}`; "
+            "hint: `--state-dir` names another"
+        ) from error
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ServeError(
+                f"another `verve serve` ({_holder(descriptor)}) has the state directory: "
+                f"`{settings.state_dir}`; hint: end it, or give this one `--state-dir` of its own"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """Who has the lock, as far as the system tells."""
+    if sys.platform != "linux":
+        return "another process"
+    form = "hhqqi4x"
+    try:
+        asked = struct.pack(form, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        process = struct.unpack(form, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))[4]
+    except (OSError, struct.error):
+        process = 0
+    return f"process {process}" if process > 0 else "a process that is not visible from here"

@@ -1,0 +1,353 @@
+"""Granian with another answer to the death of a worker.
+
+Granian gives up when a worker dies twice within 5.5 seconds. Its reason is a worker that cannot
+start; but one that was killed (by the kernel for want of memory, by an operator, by a bug in a
+library) did start, and the others still serve. So here the exit status decides. A worker that was
+killed is always started again, after a growing pause if it dies soon each time. One that ended by
+itself soon after its start, twice in a row, ends the server; so does one that never lived long and
+ended soon for the fifth time by a signal of its own, as `abort` raises it where no thread can be
+started.
+
+And a worker that is told to end while it starts may miss it: before its event loop runs, the signal
+goes to a handler that it has from its parent, or gets lost in uvloop. So it is told again; one that
+has heard it ignores the rest (`verve.service.termination`).
+
+This leans on some names of Granian's server class. Where one is gone, Granian's own rule holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any
+
+from verve._verve import VerveError
+from verve.config import SUPERVISOR
+from verve.log import event_log, events
+from verve.service.termination import RETIRE
+from verve.service.worker import NO_THREAD
+
+from . import timers, worker_sockets
+from .worker_sockets import Listeners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from verve.config import Settings
+
+LEANS_ON = (
+    "_drop_shared_socket",
+    "_respawn_workers",
+    "_serve_loop",
+    "_spawn_worker",
+    "_spawn_workers",
+    "_stop_workers",
+    "startup",
+    "shutdown",
+)
+SOON = 5.5
+"""A worker that lives no longer than this died soon. Granian's own figure."""
+LONGEST_PAUSE = 2.0
+LONGEST_PAUSE_OF_FAILING = 30.0
+FAILURES_AT_START = 5
+OWN_SIGNALS = {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+"""What a process raises in itself; the others come from outside."""
+TOLD_AGAIN_EVERY = 0.5
+RETIRED_BEFORE_A_STOP = 0.05
+"""Seconds in which connections that are in use end with an answer, instead of with Granian."""
+
+
+class Deaths:
+    """What is known of the deaths of the workers, and what follows from the next one."""
+
+    def __init__(self) -> None:
+        self._lived: set[int] = set()
+        # Those in a row, by worker.
+        self._soon: dict[int, int] = {}
+        self._exits: dict[int, int] = {}
+        self._failures: dict[int, int] = {}
+
+    def pause_after(self, worker: int, status: int, age: float) -> float | None:
+        """Seconds to wait before the worker is started again; None: it cannot start, give up.
+
+        `status` is negative if a signal ended it; `age` is how long it lived, in seconds.
+        """
+        soon = age < SOON
+        if not soon:
+            self._lived.add(worker)
+        exited = soon and status >= 0
+        failed = exited or (soon and -status in OWN_SIGNALS)
+        self._soon[worker] = self._soon.get(worker, 0) + 1 if soon else 0
+        self._exits[worker] = self._exits.get(worker, 0) + 1 if exited else 0
+        self._failures[worker] = failures = self._failures.get(worker, 0) + 1 if failed else 0
+        if self._exits[worker] > 1:
+            return None
+        if failures >= FAILURES_AT_START and worker not in self._lived:
+            return None
+        if failed:
+            return min(LONGEST_PAUSE_OF_FAILING, 0.1 * 2.0 ** min(failures - 1, 10))
+        return min(LONGEST_PAUSE, 0.05 * max(0, self._soon[worker] - 1))
+
+
+class _NeverSoon(dict[int, float]):
+    """Granian's note of when it last started a worker again, which never says that it was soon."""
+
+    def get(self, _key: int, default: Any = None) -> Any:  # noqa: ANN401 - dict's own signature
+        return default
+
+
+class _Supervision:
+    """What is laid over Granian's server class."""
+
+    wrks: list[Any]
+    interrupt_children: list[int]
+    interrupt_signal: bool
+    reload_signal: bool
+    main_loop_interrupt: threading.Event
+    respawn_failed_workers: bool
+    runtime_threads: int
+    _ssp: Any
+    _shd: Any
+    _sso: Any
+    settings: Settings
+    log_configuration: Mapping[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Granian's own
+        timers.agree(kwargs, self.settings)
+        if kwargs.get("log_dictconfig") is None:
+            kwargs["log_dictconfig"] = dict(self.log_configuration)
+        super().__init__(*args, **kwargs)
+        self.respawned_wrks = _NeverSoon()
+        self.deaths = Deaths()
+        self.listeners = Listeners()
+
+    def startup(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
+        if self.respawn_failed_workers:
+            os.environ[SUPERVISOR] = str(os.getpid())
+        super().startup(*args)  # type: ignore[misc]
+
+    def _spawn_worker(self, *, idx: int, callback_loader: Callable[[], Any], **extra: Any) -> Any:  # noqa: ANN401 - Granian's own
+        """Have the worker know its number, which Granian tells it in a variable of its own only.
+
+        And have it inherit the socket of the worker whose place it takes.
+        """
+        if self._keeps_sockets():
+            self._shd, self._sso = self.listeners.of(idx, self._ssp.build)
+        beside = self.listeners.beside(idx)
+        loader = functools.partial(_begun, idx + 1, beside, callback_loader)
+        worker = super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
+        if isinstance(worker.inner, BaseProcess):
+            worker.join = functools.partial(_join, worker.inner)
+        return worker
+
+    def _keeps_sockets(self) -> bool:
+        """Whether a socket per worker is bound here.
+
+        Not where workers or their runtimes are threads, which would close one another's, nor where
+        Granian has all of them share one: for a Unix socket, and on macOS.
+        """
+        alone = hasattr(self, "_sso") and self.runtime_threads == 1
+        return sys.platform == "linux" and alone and self._ssp is not None
+
+    def _drop_shared_socket(self) -> None:
+        if self._keeps_sockets():
+            self.listeners.drop_all()
+        super()._drop_shared_socket()  # type: ignore[misc]
+
+    def _serve_loop(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
+        try:
+            super()._serve_loop(*args)  # type: ignore[misc]
+        except BaseException as error:
+            with contextlib.suppress(SystemExit):
+                self.shutdown(1)  # type: ignore[attr-defined]
+            _end_all(error)
+            raise
+
+    def _spawn_workers(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
+        try:
+            super()._spawn_workers(*args)  # type: ignore[misc]
+        except BaseException as error:
+            self._stop_workers()
+            _end_all(error)
+            raise
+
+    def _stop_workers(self) -> None:
+        for worker in self.wrks:
+            _retire(worker)
+        time.sleep(RETIRED_BEFORE_A_STOP)
+        stopped = threading.Event()
+
+        def tell_again() -> None:
+            while not stopped.wait(TOLD_AGAIN_EVERY):
+                for worker in list(self.wrks):
+                    if worker.is_alive():
+                        worker.terminate()
+
+        thread = threading.Thread(target=tell_again, name="verve-stop", daemon=True)
+        # Where there is no thread left, whoever misses the signal is killed when its time is over.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+        try:
+            super()._stop_workers()  # type: ignore[misc]
+        finally:
+            stopped.set()
+            if thread.ident is not None:
+                thread.join()
+
+    def _respawn_workers(
+        self,
+        workers: Iterable[int],
+        spawn_target: Callable[..., Any],
+        target_loader: Callable[..., Any],
+        delay: float = 0,
+    ) -> None:
+        replace = super()._respawn_workers  # type: ignore[misc]
+
+        def respawn(indices: list[int]) -> None:
+            replace(indices, spawn_target, target_loader, delay)
+
+        if not delay:
+            self._replace_dead(workers, respawn)
+            return
+        # A reload, or a worker that lived long enough: nobody died.
+        for worker in workers:
+            if self.interrupt_signal:  # a stop does not wait for the rest of a reload
+                return
+            with _retiring(self.wrks[worker], delay):
+                respawn([worker])
+
+    def _replace_dead(self, workers: Iterable[int], respawn: Callable[[list[int]], None]) -> None:
+        """Start those again that are dead, each after its own pause, until none is."""
+        # One whose death was seen and answered before it was told of lives by now.
+        dead = [worker for worker in workers if not self.wrks[worker].is_alive()]
+        due: dict[int, float] = {}
+        while not (self.interrupt_signal or self.reload_signal):
+            for worker in dict.fromkeys([*dead, *self._dead()]):
+                if worker not in due:
+                    due[worker] = self._due(worker)
+            now = time.monotonic()
+            for worker in [worker for worker, moment in due.items() if moment <= now]:
+                respawn([worker])
+                del due[worker]
+            dead = []
+            if not due and not self._dead():
+                break
+            pause = min(due.values(), default=now) - now
+            self.main_loop_interrupt.wait(max(0.0, min(pause, LONGEST_PAUSE_OF_FAILING)))
+            self.main_loop_interrupt.clear()
+        if not self.interrupt_signal:
+            # Those that were answered here; else they would make a failure of the next stop.
+            self.interrupt_children[:] = [] if self.reload_signal else self._dead()
+        if self.interrupt_children or self.interrupt_signal or self.reload_signal:
+            self.main_loop_interrupt.set()
+
+    def _dead(self) -> list[int]:
+        return [
+            worker.idx
+            for worker in self.wrks
+            if not worker.interrupt_by_parent and not worker.is_alive()
+        ]
+
+    def _due(self, index: int) -> float:
+        """When the worker is to be started again. None is, once one cannot start."""
+        worker = self.wrks[index]
+        # A thread, on a Python without the GIL, has no exit status: it ended by itself.
+        code: int = getattr(worker.inner, "exitcode", None) or 0
+        status = f"signal {-code}" if code < 0 else f"status {code}"
+        pause = self.deaths.pause_after(index, code, time.monotonic() - worker.birth)
+        if pause is None:
+            events.WORKER_FAILED.emit(worker=index + 1, exit_status=status)
+            # Granian ends with status 1 when a death is left unanswered.
+            self.interrupt_children.append(index)
+            self.interrupt_signal = True
+            self.main_loop_interrupt.set()
+            return math.inf
+        events.WORKER_RESPAWNED.emit(worker=index + 1, exit_status=status)
+        self.listeners.drop(index)
+        return time.monotonic() + pause
+
+
+def _end_all(error: BaseException) -> None:
+    """See that no worker outlives the server. Raises `VerveError` where the host denied a thread.
+
+    Granian knows nothing of a process that it started and could not watch.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
+    if isinstance(error, BlockingIOError) or str(error) == NO_THREAD:
+        raise VerveError(
+            f"the host denies this user another process or thread: {error}; hint: raise "
+            "`ulimit -u`, or the `TasksMax` or pids limit of its control group"
+        ) from error
+
+
+def _retire(worker: Any) -> None:  # noqa: ANN401 - Granian's own
+    """Have the worker end each connection with its answer, which proxies and clients understand.
+
+    When Granian ends, it closes those that it takes for idle, and cuts requests that are on their
+    way. A worker that is a thread ends so.
+    """
+    process = worker.inner
+    if isinstance(process, BaseProcess) and process.pid is not None and process.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, RETIRE)
+
+
+@contextlib.contextmanager
+def _retiring(worker: Any, delay: float) -> Iterator[None]:  # noqa: ANN401 - Granian's own
+    """Have the worker retire when half of the time is over until it is told to end."""
+    timer = threading.Timer(delay / 2, _retire, [worker])
+    with contextlib.suppress(RuntimeError):  # without a thread it ends as Granian has it
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _join(process: BaseProcess, timeout: float | None = None) -> None:
+    """`Process.join`, after which the process is not alive.
+
+    A thread of Granian waits for it too. Whoever of the two comes second takes one that has ended
+    for alive, until the first has noted its status, and Granian warns that it kills it.
+    """
+    if multiprocessing.connection.wait([process.sentinel], timeout):
+        while process.is_alive():
+            time.sleep(0.001)
+
+
+def _begun(worker: int, beside: list[int], loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
+    """Runs in the worker: loads the application."""
+    worker_sockets.close(beside)
+    if multiprocessing.parent_process() is not None:  # else it is a thread among others
+        event_log.number_worker(worker)
+    return loader()
+
+
+def can_supervise(server: type[Any]) -> bool:
+    """Whether this Granian still has what `supervised` leans on."""
+    return all(callable(getattr(server, name, None)) for name in LEANS_ON)
+
+
+def supervised(
+    server: type[Any], settings: Settings, log_configuration: Mapping[str, Any]
+) -> type[Any]:
+    """The server class with this module's rule, and a log configuration for want of another."""
+    names = {"settings": settings, "log_configuration": log_configuration}
+    return type("Supervised", (_Supervision, server), names)

@@ -1,0 +1,1 @@
+"""From the settings to a counter: attach to the segment, migrate an old one, join a cluster."""

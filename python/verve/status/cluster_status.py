@@ -1,0 +1,162 @@
+"""How a host does in its cluster, in a small file that every process of the host may read.
+
+Only the leader knows, and any worker is asked for readiness, metrics and the current count. The
+file lies in the state directory; that it cannot be written holds up nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from verve._verve import boot_nanoseconds
+
+from .status_file import read_told, remove_left, write_told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from verve.config import Settings
+
+FILE_NAME = "redis.json"
+EVERY_SECONDS = 1.0
+"""How often it is written when nothing changes."""
+STALE_SECONDS = 5.0
+"""What is older tells of a leader that is gone, or hangs."""
+LATE_WINDOWS = 3
+"""So many windows may wait for Redis before the host counts as behind."""
+
+_WORD = re.compile(r"[a-z-]{1,30}")
+_TOTALS = ("revisions", "degraded_windows", "resent_ids", "disturbances")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "bool": bool,
+    "int": int,
+    "float": (float, int),
+    "int | None": int,
+    "float | None": (float, int),
+    "str | None": str,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """What the leader of a host knows of its cluster.
+
+    `term` is the leader's. `written` and `counted` are nanoseconds since the boot: when this was
+    written, and when the cluster's count of the current window was read. `joined`: the current
+    window is registered. `refusal`: why this host may not count along. `error`, `trouble` in one
+    word, `since` (seconds since the epoch) and `attempts`: of the attempts to reach Redis that
+    failed in a row. `skew_seconds`: how far the wall clock is ahead of Redis's time; None before
+    that was seen. `unsent_windows` have ended, and their ids are not all in Redis. `live_hosts`:
+    those that live, as of the last heartbeat. The totals go on from leader to leader.
+    """
+
+    term: int = 0
+    written: int | None = None
+    counted: int | None = None
+    joined: bool = False
+    refusal: str | None = None
+    error: str | None = None
+    trouble: str | None = None
+    since: float | None = None
+    attempts: int = 0
+    skew_seconds: float | None = None
+    unsent_windows: int = 0
+    spill_files: int = 0
+    spill_bytes: int = 0
+    live_hosts: int = 0
+    revisions: int = 0
+    degraded_windows: int = 0
+    resent_ids: int = 0
+    disturbances: int = 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether nobody writes it."""
+        age = seconds_since(self.written)
+        return age is None or age > STALE_SECONDS
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the host counts along, and Redis answers its leader."""
+        return self.joined and self.error is None and self.refusal is None and not self.is_stale
+
+    @property
+    def is_late(self) -> bool:
+        """Whether more windows wait for Redis than a moment's worth."""
+        return self.unsent_windows > LATE_WINDOWS
+
+    def figures(self, window_seconds: int) -> dict[str, str | int | float | None]:
+        """What may be shown to everyone: no error in full, which may name hosts and users."""
+        return {
+            "lag_seconds": self.unsent_windows * window_seconds,
+            "unsent_windows": self.unsent_windows,
+            "failed_attempts": self.attempts,
+            "trouble": self.trouble,
+            "spill_bytes": self.spill_bytes,
+            "skew_seconds": self.skew_seconds,
+            "live_hosts": self.live_hosts,
+        }
+
+
+def of(settings: Settings) -> Membership:
+    """How the host does, by its leader's last word; what makes no sense is left out."""
+    told = read_told(_path(settings))
+    found = {
+        field.name: told[field.name]
+        for field in fields(Membership)
+        if isinstance(told.get(field.name), _KINDS[str(field.type)])
+    }
+    if _WORD.fullmatch(found.get("trouble") or "") is None:
+        found.pop("trouble", None)
+    return Membership(**found)
+
+
+def seconds_since(moment: int | None) -> float | None:
+    """Seconds since a moment in nanoseconds since the boot; None if it was before the boot."""
+    if moment is None:
+        return None
+    age = (boot_nanoseconds() - moment) / 1e9
+    return age if age >= 0 else None
+
+
+class Report:
+    """Writes the file, for one term of a leader; totals go on where the last one left them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = _path(settings)
+        remove_left(self._path)
+        before = of(settings)
+        self._totals = {name: getattr(before, name) for name in _TOTALS}
+        self._since: float | None = None
+        self._said: Membership | None = None
+        self._said_at = 0.0
+
+    def __call__(self, member: Membership, spills: Callable[[], tuple[int, int]]) -> None:
+        """Write what changed. `spills` gives the number of their files and the bytes of these."""
+        if member.error is None:
+            self._since = None
+        elif self._since is None:
+            self._since = time.time()
+        with contextlib.suppress(OSError):
+            files, size = spills()
+            totals = {name: n + getattr(member, name) for name, n in self._totals.items()}
+            now = replace(member, since=self._since, spill_files=files, spill_bytes=size, **totals)
+            self._write(now)
+
+    def _write(self, now: Membership) -> None:
+        """Replace the file if it says something else, or is about to get stale."""
+        # The count is read twice a second: that alone is not worth a file.
+        same = replace(now, counted=None) == self._said
+        if same and time.monotonic() - self._said_at < EVERY_SECONDS:
+            return
+        write_told(self._path, asdict(now) | {"written": boot_nanoseconds()})
+        self._said, self._said_at = replace(now, counted=None), time.monotonic()
+
+
+def _path(settings: Settings) -> Path:
+    return settings.state_dir / FILE_NAME

@@ -1,0 +1,207 @@
+//! What an accept is answered: the same through the fast path, RSGI and ASGI.
+
+use std::fmt::Write;
+
+use crate::counter::handle::Counter;
+use crate::counter::insertion::{Placement, Share};
+use crate::error::Error;
+use crate::request::batch::{self, Kind};
+use crate::request::query::{self, Accept};
+use crate::request::rejection::Refusal;
+use crate::shard::{Group, Sorted};
+
+/// The answer to a `GET /api/verve/accept`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 200 `ok`.
+    Ok,
+    /// 200 `ok`, and the caller wants to know what became of the id.
+    Verdict(Placement),
+    /// `failed`: nothing was counted.
+    Failed(Refusal),
+}
+
+/// An id and where it was counted, for who waits until a store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Start of the window that the id is counted in, seconds since the epoch.
+    pub window_start: u64,
+    /// The id.
+    pub id: i64,
+}
+
+/// The answer to a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchAnswer {
+    /// Why it failed; `None`: 200.
+    pub refusal: Option<Refusal>,
+    /// Where the refused id stands, or how many were recorded before the table was full.
+    pub position: Option<usize>,
+    /// The body: JSON, or `failed`.
+    pub body: String,
+}
+
+impl From<&Error> for Refusal {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Full => Self::TableFull,
+            Error::Space(_) | Error::Memory => Self::NoSpace,
+            Error::NoArena => Self::NoArena,
+            Error::Setting { .. } | Error::Segment { .. } | Error::Window { .. } => {
+                Self::SegmentUnusable
+            }
+        }
+    }
+}
+
+impl Counter {
+    /// Answers the query of a `GET /api/verve/accept`, and counts the refusal if it is one.
+    #[must_use]
+    pub fn accept(&self, query: &[u8]) -> Answer {
+        self.accept_placed(query).0
+    }
+
+    /// As [`Counter::accept`], with the id and its window unless it was refused.
+    #[inline]
+    #[must_use]
+    pub fn accept_placed(&self, query: &[u8]) -> (Answer, Option<Placed>) {
+        self.answered(self.try_accept(query))
+    }
+
+    #[inline]
+    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Refusal> {
+        let accept = query::parse_accept(query)?;
+        if accept.endpoint.is_some() {
+            return Err(Refusal::CallbacksUnavailable);
+        }
+        let placement = self.add(accept.id).map_err(|error| Refusal::from(&error))?;
+        Ok((accept, placement))
+    }
+
+    /// The answer to an accept that was taken or refused; a refusal is counted.
+    #[inline]
+    #[must_use]
+    pub fn answered(
+        &self,
+        outcome: Result<(Accept, Placement), Refusal>,
+    ) -> (Answer, Option<Placed>) {
+        match outcome {
+            Ok((accept, placement)) => {
+                let answer = if accept.verdict { Answer::Verdict(placement) } else { Answer::Ok };
+                let window_start = placement.window_start;
+                (answer, Some(Placed { window_start, id: accept.id }))
+            }
+            Err(refusal) => {
+                self.refuse(refusal);
+                (Answer::Failed(refusal), None)
+            }
+        }
+    }
+
+    /// Answers a batch: all ids are read before the first is counted.
+    #[must_use]
+    pub fn accept_batch(&self, kind: Kind, body: &[u8]) -> BatchAnswer {
+        self.answer_batch(kind, body, |_, _| ()).0
+    }
+
+    /// As [`Counter::accept_batch`], with the ids that were recorded, duplicates too, by window and
+    /// shard.
+    #[must_use]
+    pub fn accept_batch_placed(&self, kind: Kind, body: &[u8]) -> (BatchAnswer, Vec<Group>) {
+        self.answer_batch(kind, body, |ids, shares| {
+            let mut rest = ids;
+            let mut groups = Vec::new();
+            for share in shares {
+                let (its, after) = rest.split_at(share.recorded);
+                let mut sorted = Sorted::new(share.window_start);
+                for &id in its {
+                    sorted.push(id);
+                }
+                groups.extend(sorted.groups());
+                rest = after;
+            }
+            groups
+        })
+    }
+
+    fn answer_batch<T: Default>(
+        &self,
+        kind: Kind,
+        body: &[u8],
+        recorded: impl FnOnce(&[i64], &[Share]) -> T,
+    ) -> (BatchAnswer, T) {
+        let failed = |refusal: Refusal, position| {
+            self.refuse(refusal);
+            let body = "failed".to_owned();
+            BatchAnswer { refusal: Some(refusal), position: Some(position), body }
+        };
+        let ids = match batch::parse(kind, body) {
+            Ok(ids) => ids,
+            Err(error) => return (failed(error.reason, error.position), T::default()),
+        };
+        let batch = match self.add_many(&ids) {
+            Ok(batch) => batch,
+            Err(error) => return (failed(Refusal::from(&error), 0), T::default()),
+        };
+        let answer = match batch.stopped {
+            Some(error) => failed(Refusal::from(&error), batch.recorded),
+            None => BatchAnswer {
+                refusal: None,
+                position: None,
+                body: batch_body(batch.recorded, &batch.shares),
+            },
+        };
+        (answer, recorded(&ids, &batch.shares))
+    }
+}
+
+fn batch_body(accepted: usize, shares: &[Share]) -> String {
+    let new: u64 = shares.iter().map(|share| share.new).sum();
+    let mut body = format!("{{\"accepted\": {accepted}, \"new\": {new}, \"windows\": [");
+    for (index, share) in shares.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let Share { window_start, new, .. } = share;
+        let window_start = rfc3339(*window_start);
+        // Writing to a string cannot fail.
+        let _ = write!(body, "{comma}{{\"window_start\": \"{window_start}\", \"new\": {new}}}");
+    }
+    body.push_str("]}");
+    body
+}
+
+/// A time in UTC, such as `2026-11-22T21:58:00Z`, from seconds since the epoch.
+fn rfc3339(seconds: u64) -> String {
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's `civil_from_days`: eras of 400 years, years that begin in March.
+    let since_era_0 = day + 719_468;
+    let (era, day) = (since_era_0 / 146_097, since_era_0 % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = 400 * era + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_795_384_680, "2026-11-22T21:58:00Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), shown);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The counter: what a caller opens, uses and drops.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use crate::counter::participant::Seat;
+use crate::error::Error;
+use crate::platform;
+use crate::segment::attachment::{Identity, Segment};
+use crate::segment::clock::{Clock, Glance, SECOND};
+use crate::segment::layout::Front;
+use crate::segment::locks::Keeper;
+use crate::table::mix::Mix;
+use crate::window::rollover::Turn;
+
+/// Nested forks that a counter survives.
+const GENERATIONS: usize = 16;
+
+/// Counts distinct ids per window; see the crate's documentation.
+#[derive(Debug)]
+pub struct Counter {
+    segment: Segment,
+    clock: Clock,
+    mix: Mix,
+    /// Nanoseconds of a window.
+    window_length: u64,
+    glance: Glance,
+    /// The segment's clock is steered, and this process does not look at the wall clock.
+    by_reference: AtomicBool,
+    /// Forks that had led to this process when the counter was opened.
+    born: u64,
+    /// One seat for each process of a line of forks: the first is that of the opener.
+    seats: [OnceLock<Seat>; GENERATIONS],
+}
+
+impl Counter {
+    /// A counter in memory, for the threads of this process and the children that it forks.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Space`], [`Error::Segment`].
+    pub fn in_memory(identity: &Identity, clock: Clock) -> Result<Self, Error> {
+        let segment = Segment::in_memory(identity, &clock)?;
+        Self::seated(segment, clock)
+    }
+
+    /// A counter on the segment at `path`, which is made if there is none and continued if there
+    /// is one.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Space`], and [`Error::Segment`] with its reasons.
+    pub fn open(path: &Path, identity: &Identity, clock: Clock) -> Result<Self, Error> {
+        let for_segment = clock.clone();
+        Segment::open(path, identity, &for_segment, |segment| Self::seated(segment, clock))
+    }
+
+    fn seated(segment: Segment, clock: Clock) -> Result<Self, Error> {
+        let header = &segment.mapping.front().header;
+        let counter = Self {
+            mix: Mix::new(header.key),
+            window_length: u64::from(header.window_seconds) * SECOND,
+            glance: Glance::default(),
+            by_reference: AtomicBool::new(false),
+            born: platform::forks(),
+            seats: Default::default(),
+            clock,
+            segment,
+        };
+        counter.seat()?;
+        Ok(counter)
+    }
+
+    /// Whether the file at `path` is the segment's: it may have been removed, or replaced.
+    #[must_use]
+    pub fn is_at(&self, path: &Path) -> bool {
+        let ours = self.segment.file.metadata().map(|found| (found.dev(), found.ino()));
+        let there = fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
+        ours.is_ok_and(|ours| there.is_ok_and(|there| ours == there))
+    }
+
+    /// Keeps the segment reachable while no process counts in it; None if another one does that.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when its file cannot be opened or locked.
+    pub fn keeper(&self) -> Result<Option<Keeper>, Error> {
+        Keeper::new(&self.segment)
+            .map_err(|error| Error::io("the segment cannot be kept", "segment", &error))
+    }
+
+    /// This process's seat; a forked child claims one of its own at first use.
+    #[inline]
+    pub(crate) fn seat(&self) -> Result<&Seat, Error> {
+        let generation = (platform::forks() - self.born) as usize;
+        match self.seats.get(generation).and_then(OnceLock::get) {
+            Some(seat) => Ok(seat),
+            None => self.take_seat(generation),
+        }
+    }
+
+    #[cold]
+    fn take_seat(&self, generation: usize) -> Result<&Seat, Error> {
+        let nested = || Error::no_slot("too many nested forks with one counter", generation);
+        let place = self.seats.get(generation).ok_or_else(nested)?;
+        let seat = Seat::claim(&self.segment)?;
+        // Another thread may have been first; its seat counts, and ours is given back.
+        if let Err(seat) = place.set(seat) {
+            seat.vacate(&self.segment);
+        }
+        place.get().ok_or_else(nested)
+    }
+
+    /// The segment's time: nanoseconds since the epoch.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.clock.now(&self.front().header.clock.0)
+    }
+
+    /// Nanoseconds until the interval that the clock is in comes to its end.
+    #[must_use]
+    pub fn until_boundary(&self) -> u64 {
+        self.window_length - self.now() % self.window_length
+    }
+
+    #[inline]
+    pub(crate) fn now_window(&self) -> u64 {
+        self.look().0
+    }
+
+    /// The window that the clock is in, and whether the clock was looked at: now and then.
+    #[inline]
+    pub(crate) fn look(&self) -> (u64, bool) {
+        let words = &self.front().header.clock.0;
+        let (window, looked) = self.clock.window(words, self.window_length, &self.glance);
+        // There is no window 0: in the ring it stands for none.
+        (window.max(1), looked)
+    }
+
+    pub(crate) fn glance(&self) -> &Glance {
+        &self.glance
+    }
+
+    pub(crate) fn start_of(&self, window: u64) -> u64 {
+        window * u64::from(self.window_seconds())
+    }
+
+    /// Length of a window in seconds.
+    #[must_use]
+    pub fn window_seconds(&self) -> u32 {
+        self.front().header.window_seconds
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn by_reference(&self) -> &AtomicBool {
+        &self.by_reference
+    }
+
+    #[inline]
+    pub(crate) fn mix(&self) -> &Mix {
+        &self.mix
+    }
+
+    #[inline]
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    #[inline]
+    pub(crate) fn front(&self) -> &Front {
+        self.segment.mapping.front()
+    }
+
+    #[inline]
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        let front = self.front();
+        Turn { current: &front.header.current.0, arenas: &front.arenas }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        let generation = (platform::forks() - self.born) as usize;
+        if self.seats.get(generation).and_then(OnceLock::get).is_some() {
+            self.resign();
+        }
+        for seat in self.seats.iter().filter_map(OnceLock::get) {
+            seat.vacate(&self.segment);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Which process leads: a lease in the segment, held by a heartbeat.
+//!
+//! The holder counts the heartbeat up; the others time it by their own monotonic clocks. The lease
+//! passes on at once when its holder is dead, and after [`SILENCE`] without a beat.
+
+use std::time::{Duration, Instant};
+
+use crate::counter::handle::Counter;
+use crate::error::Error;
+use crate::sync::Ordering;
+
+/// How long a live holder may be silent.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// What a process knows of the lease.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// The term for which this process holds the lease; 0: it does not.
+    term: u32,
+    /// Lease and heartbeat when last they changed, and when that was.
+    seen: Option<(u64, u64, Instant)>,
+}
+
+/// Who leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// Counted up with every change of leader.
+    pub term: u32,
+    /// The leader's writer slot.
+    pub slot: usize,
+    /// Its process id.
+    pub process: u32,
+    /// Whether it lives; it may be stopped all the same.
+    pub alive: bool,
+}
+
+fn pack(term: u32, slot: usize) -> u64 {
+    u64::from(term) << 32 | (slot as u64 + 1)
+}
+
+impl Counter {
+    /// Takes or renews the lease: the term while this process leads. To be called about ten times
+    /// a second.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn lead(&self) -> Result<Option<u32>, Error> {
+        let seat = self.seat()?;
+        let header = &self.front().header;
+        let mut view = seat.lease.lock().expect("no panic while the lease is looked at");
+        // Acquire: pairs with the AcqRel below; a new leader sees what the old one wrote.
+        let lease = header.lease.0.load(Ordering::Acquire);
+        if view.term != 0 && lease == pack(view.term, seat.slot) {
+            // Relaxed: only its changing matters.
+            header.heartbeat.0.fetch_add(1, Ordering::Relaxed);
+            return Ok(Some(view.term));
+        }
+        view.term = 0;
+        let beat = header.heartbeat.0.load(Ordering::Relaxed);
+        let now = Instant::now();
+        let since = match view.seen {
+            Some((seen_lease, seen_beat, since)) if (seen_lease, seen_beat) == (lease, beat) => {
+                since
+            }
+            _ => {
+                view.seen = Some((lease, beat, now));
+                now
+            }
+        };
+        // A lease that names this slot with a term not ours is that of a dead owner before us.
+        let holder = (lease & 0xffff_ffff) as usize;
+        let free = holder == 0 || holder - 1 == seat.slot || !seat.is_alive(holder - 1);
+        if !free && now - since < SILENCE {
+            return Ok(None);
+        }
+        let term = ((lease >> 32) as u32).wrapping_add(1).max(1);
+        if header
+            .lease
+            .0
+            .compare_exchange(lease, pack(term, seat.slot), Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
+            return Ok(None);
+        }
+        header.heartbeat.0.fetch_add(1, Ordering::Relaxed);
+        view.term = term;
+        Ok(Some(term))
+    }
+
+    /// Gives the lease back, if this process holds it.
+    pub fn resign(&self) {
+        let Ok(seat) = self.seat() else { return };
+        let mut view = seat.lease.lock().expect("no panic while the lease is looked at");
+        if view.term != 0 {
+            let header = &self.front().header;
+            let ours = pack(view.term, seat.slot);
+            let none = u64::from(view.term) << 32;
+            // A failure means that the lease has passed on already.
+            let _ =
+                header.lease.0.compare_exchange(ours, none, Ordering::AcqRel, Ordering::Relaxed);
+            view.term = 0;
+        }
+    }
+
+    /// Who leads, if anybody does.
+    #[must_use]
+    pub fn leader(&self) -> Option<Leader> {
+        let lease = self.front().header.lease.0.load(Ordering::Acquire);
+        let slot = ((lease & 0xffff_ffff) as usize).checked_sub(1)?;
+        let process = self.front().slots[slot].process.load(Ordering::Relaxed) as u32;
+        let alive = self.seat().is_ok_and(|seat| seat.is_alive(slot));
+        Some(Leader { term: (lease >> 32) as u32, slot, process, alive })
+    }
+
+    /// Whether `term` is still that of the lease.
+    #[must_use]
+    pub fn is_term(&self, term: u32) -> bool {
+        let lease = self.front().header.lease.0.load(Ordering::Acquire);
+        lease & 0xffff_ffff != 0 && (lease >> 32) as u32 == term
+    }
+}

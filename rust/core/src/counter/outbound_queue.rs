@@ -1,0 +1,191 @@
+//! Ids on their way to a store: those that this process found to be new, until it takes them.
+//!
+//! The queue belongs to the seat, so to one process: a forked child begins with none, and an id
+//! that was new is in one queue of one process, once. What is left out of a full queue, or dies
+//! with its process, stands in the arena all the same: it is missing in the sum of the
+//! acknowledged, which tells the closing of the window to send the arena again.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::platform;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Ids of a piece of the queue at the most: pieces are taken whole, and no larger memory moves.
+const PIECE: usize = 4_096;
+
+/// Ids of one window, in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) window: u64,
+    pub(crate) ids: Vec<i64>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    pieces: VecDeque<Piece>,
+    waiting: usize,
+    left_out: u64,
+}
+
+/// The new ids of one process that wait to be taken.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Ids that may wait; 0: nobody takes them, none are kept.
+    limit: AtomicU64,
+    queue: Mutex<Queue>,
+    /// Forks that had led to the process whose queue this is.
+    forks: u64,
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Self {
+        Self { limit: AtomicU64::new(0), queue: Mutex::default(), forks: platform::forks() }
+    }
+
+    /// Whether new ids are wanted.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.limit() != 0
+    }
+
+    /// Queues an id that was new in `window`, if new ids are wanted.
+    #[inline]
+    pub(crate) fn push(&self, window: u64, id: i64) {
+        if self.is_on() {
+            self.extend(window, &[id]);
+        }
+    }
+
+    /// Queues ids that were new in `window`; those past the limit are left out.
+    #[inline(never)]
+    pub(crate) fn extend(&self, window: u64, ids: &[i64]) {
+        let mut queue = self.lock();
+        let limit = self.limit() as usize;
+        if limit == 0 {
+            return;
+        }
+        let room = limit.saturating_sub(queue.waiting);
+        let (mut ids, left_out) = ids.split_at(ids.len().min(room));
+        queue.left_out += left_out.len() as u64;
+        queue.waiting += ids.len();
+        while !ids.is_empty() {
+            let space = match queue.pieces.back() {
+                Some(piece) if piece.window == window => PIECE - piece.ids.len(),
+                _ => 0,
+            };
+            if space == 0 {
+                queue.pieces.push_back(Piece { window, ids: Vec::new() });
+                continue;
+            }
+            let (now, rest) = ids.split_at(ids.len().min(space));
+            if let Some(piece) = queue.pieces.back_mut() {
+                piece.ids.extend_from_slice(now);
+            }
+            ids = rest;
+        }
+    }
+
+    /// Ids that may wait from now on; 0: nobody takes them, none are kept.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Ids that wait to be taken.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.lock().waiting as u64
+    }
+
+    /// Ids that were left out, since more than the limit would have waited.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.lock().left_out
+    }
+
+    /// Takes the oldest piece, `most` ids of it at the most; `None` when nothing waits.
+    pub(crate) fn take(&self, most: usize) -> Option<Piece> {
+        let mut queue = self.lock();
+        let mut piece = queue.pieces.pop_front()?;
+        if piece.ids.len() > most {
+            let rest = piece.ids.split_off(most);
+            queue.pieces.push_front(Piece { window: piece.window, ids: rest });
+        }
+        queue.waiting -= piece.ids.len();
+        Some(piece)
+    }
+
+    fn limit(&self) -> u64 {
+        // Relaxed: whoever sees a change a little later has queued, or left out, some ids more.
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Held for the copy of a piece at the most.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no panic while the queue is changed")
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if self.forks != platform::forks() {
+            // A copy in a forked child: a thread of the parent may have been in the middle of changing
+            // it, and its memory is not to be touched.
+            let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
+            mem::forget(mem::take(queue));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outgoing, PIECE};
+    use crate::sync::Ordering;
+
+    fn outgoing(limit: u64) -> Outgoing {
+        let outgoing = Outgoing::new();
+        outgoing.limit.store(limit, Ordering::Relaxed);
+        outgoing
+    }
+
+    fn drain(outgoing: &Outgoing, most: usize) -> Vec<(u64, Vec<i64>)> {
+        std::iter::from_fn(|| outgoing.take(most)).map(|piece| (piece.window, piece.ids)).collect()
+    }
+
+    #[test]
+    fn nothing_is_kept_while_nobody_takes_it() {
+        let outgoing = outgoing(0);
+        outgoing.push(1, 7);
+        assert!(outgoing.take(9).is_none());
+        assert_eq!(outgoing.lock().left_out, 0);
+    }
+
+    #[test]
+    fn ids_come_in_their_order_and_with_their_window() {
+        let outgoing = outgoing(100);
+        outgoing.push(1, 7);
+        outgoing.extend(1, &[8, 9]);
+        outgoing.extend(2, &[7]);
+        outgoing.push(1, 10);
+        let found = drain(&outgoing, 2);
+        let wanted = [(1, vec![7, 8]), (1, vec![9]), (2, vec![7]), (1, vec![10])];
+        assert_eq!(found, wanted);
+        assert_eq!(outgoing.lock().waiting, 0);
+    }
+
+    #[test]
+    fn what_is_past_the_limit_is_left_out_and_counted() {
+        let outgoing = outgoing(10_000);
+        let ids: Vec<i64> = (0..9_999).collect();
+        outgoing.extend(1, &ids);
+        outgoing.extend(1, &[-1, -2, -3]);
+        outgoing.push(2, 4);
+        let counts = |queue: &super::Queue| (queue.waiting, queue.left_out);
+        assert_eq!(counts(&outgoing.lock()), (10_000, 3));
+        let found = drain(&outgoing, usize::MAX);
+        assert!(found.iter().all(|(window, ids)| *window == 1 && ids.len() <= PIECE));
+        let found: Vec<i64> = found.into_iter().flat_map(|(_, ids)| ids).collect();
+        assert_eq!(found, (0..9_999).chain([-1]).collect::<Vec<_>>());
+        outgoing.push(2, 4);
+        assert_eq!(outgoing.lock().waiting, 1);
+    }
+}

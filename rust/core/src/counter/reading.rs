@@ -1,0 +1,337 @@
+//! Reading what was counted: the current window, its ids, and the records of the closed ones.
+
+use std::time::Instant;
+
+use crate::counter::handle::Counter;
+use crate::counter::participant::Seat;
+use crate::error::Error;
+use crate::request::rejection::Refusal;
+use crate::segment::layout::{REFUSALS, SLOTS};
+use crate::sync::Ordering;
+use crate::table::UNCERTAIN;
+use crate::window::ring;
+use crate::window::word::{State, Word};
+
+/// A window's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Start, seconds since the epoch.
+    pub window_start: u64,
+    /// Length in seconds.
+    pub window_seconds: u32,
+    /// Distinct ids.
+    pub unique: u64,
+    /// Accepted ids, duplicates included.
+    pub requests: u64,
+    /// Ids that came for the window before and met its freeze.
+    pub late: u64,
+    /// Requests refused since the record before.
+    pub rejected: u64,
+    /// Nobody was there to count, or the clock was set forward over the window.
+    pub gap: bool,
+    /// Milliseconds since the epoch at which it was sealed; 0 for a window that is open.
+    pub sealed_at: u64,
+}
+
+/// Sums of the processes' counts of one arena.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) requests: u64,
+    pub(crate) new: u64,
+    pub(crate) late: u64,
+}
+
+impl Counter {
+    /// Distinct ids of the current window so far.
+    ///
+    /// # Errors
+    /// As for [`Counter::current`].
+    pub fn count(&self) -> Result<u64, Error> {
+        self.current().map(|record| record.unique)
+    }
+
+    /// The current window as it stands.
+    ///
+    /// # Errors
+    /// As for [`Counter::add`], when the window has to be turned.
+    pub fn current(&self) -> Result<Record, Error> {
+        let seat = self.seat()?;
+        let word = self.enter(seat, self.now_window())?;
+        let inside = self.front().slots[seat.slot].announced.inside(word.arena());
+        let counted = self.counted(word.arena());
+        let unique = self.unique(seat, word, &counted);
+        drop(inside);
+        let figures = ring::Figures {
+            unique,
+            requests: counted.requests.max(unique),
+            late: counted.late,
+            rejected_before: self.refusals().iter().sum(),
+            ..ring::Figures::default()
+        };
+        Ok(self.record_of(word.window(), &figures, self.figures_before(word.window())))
+    }
+
+    /// Distinct ids so far of the window that the caller has entered; `counted` was read inside.
+    fn unique(&self, seat: &Seat, word: Word, counted: &Counted) -> u64 {
+        if self.is_certain(seat, word.arena()) {
+            return counted.new;
+        }
+        let scans = || seat.scans.lock().expect("no panic while a count is looked at");
+        let begun = Instant::now();
+        if scans().begin(word, begun) {
+            let found = self.table(word.arena(), word.start()).count();
+            // In this order: whoever has left has counted his ids, by the Acquire in `count`.
+            let alone = self.is_alone(seat, word.arena());
+            let after = self.counted(word.arena()).new;
+            let at_rest = alone && after == counted.new;
+            scans().end(word, begun.elapsed(), found, at_rest.then_some(after));
+        }
+        let sum = self.counted(word.arena()).new;
+        scans().give(word, sum)
+    }
+
+    /// How often this process has counted a table, since the sums were not to be relied upon.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn scans(&self) -> Result<u64, Error> {
+        Ok(self.seat()?.scans.lock().expect("no panic while a count is looked at").scans())
+    }
+
+    /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
+    /// count once it is sealed; those of the whole cluster, where they were noted and are more. `None`
+    /// while it is being sealed, unless `sealing` is to be done here, and for a window that is not kept
+    /// any more.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn distinct(&self, window_start: u64, sealing: bool) -> Result<Option<u64>, Error> {
+        let seat = self.seat()?;
+        let word = self.turn().current();
+        let announced = &self.front().slots[seat.slot].announced;
+        if self.start_of(word.window()) == window_start
+            && self.turn().enter(announced, word).is_ok()
+        {
+            let inside = announced.inside(word.arena());
+            let unique = self.unique(seat, word, &self.counted(word.arena()));
+            drop(inside);
+            return Ok(Some(self.of_cluster(window_start, unique)));
+        }
+        if sealing {
+            self.publish(seat);
+        }
+        let window = window_start / u64::from(self.window_seconds());
+        Ok(self.figures(window).map(|figures| self.of_cluster(window_start, figures.unique)))
+    }
+
+    fn of_cluster(&self, window_start: u64, unique: u64) -> u64 {
+        self.cluster_count(window_start).map_or(unique, |count| count.max(unique))
+    }
+
+    /// Whether the processes' counts of an arena agree with its table: not if one died inside.
+    fn is_certain(&self, seat: &Seat, arena: usize) -> bool {
+        let front = self.front();
+        // Who buries a process sets the flag before it clears the announcement. So the announcements
+        // are read before the flag, by the Acquire in `count`.
+        (0..SLOTS).all(|slot| front.slots[slot].announced.count(arena) == 0 || seat.is_alive(slot))
+            && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
+    }
+
+    /// Whether no live process is inside of an arena, but for the caller, once.
+    fn is_alone(&self, seat: &Seat, arena: usize) -> bool {
+        (0..SLOTS).all(|slot| match self.front().slots[slot].announced.count(arena) {
+            0 => true,
+            1 if slot == seat.slot => true,
+            _ => !seat.is_alive(slot),
+        })
+    }
+
+    /// The ids of the current window, or of a closed one whose arena is still held; in no order.
+    ///
+    /// # Errors
+    /// [`Error::Window`], when the ids of that window are not kept; [`Error::Memory`], when there is no
+    /// memory for them.
+    pub fn ids(&self, window_start: Option<u64>) -> Result<Vec<i64>, Error> {
+        let seat = self.seat()?;
+        let announced = &self.front().slots[seat.slot].announced;
+        let (arena, start) = match window_start {
+            None => {
+                let word = self.enter(seat, self.now_window())?;
+                (word.arena(), word.start())
+            }
+            Some(window_start) => {
+                self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?
+            }
+        };
+        let inside = announced.inside(arena);
+        let words = self.table(arena, start).words();
+        drop(inside);
+        let words = words.map_err(|_| Error::Memory)?;
+        Ok(words.into_iter().map(|word| self.mix().backward(word)).collect())
+    }
+
+    /// Enters the arena of a window whose ids are there still.
+    pub(crate) fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<(usize, u8)> {
+        let turn = self.turn();
+        let announced = &self.front().slots[seat.slot].announced;
+        // Again when the window was turned, sealed or cleared between the look and the entering.
+        loop {
+            let word = turn.current();
+            if self.start_of(word.window()) == window_start && turn.enter(announced, word).is_ok() {
+                return Some((word.arena(), word.start()));
+            }
+            let published = self.published();
+            let (arena, state, start) = turn.states().find_map(|(arena, state)| {
+                let (window, start) = match state {
+                    // One that is published and not sealed is a claim that lost: no window was there.
+                    State::Closed { window, start } if window > published => (window, start),
+                    State::Sealed { window, start } => (window, start),
+                    _ => return None,
+                };
+                (self.start_of(window) == window_start).then_some((arena, state, start))
+            })?;
+            if turn.enter_in(announced, arena, state) {
+                return Some((arena, start));
+            }
+        }
+    }
+
+    /// Keeps the ids of the current window until [`Counter::release`]: its start.
+    ///
+    /// # Errors
+    /// As for [`Counter::add`], when the window has to be turned.
+    pub fn hold(&self) -> Result<u64, Error> {
+        let seat = self.seat()?;
+        let word = self.enter(seat, self.now_window())?;
+        let start = self.start_of(word.window());
+        seat.held.lock().expect("no panic while windows are held").push((start, word.arena()));
+        Ok(start)
+    }
+
+    /// Lets go of a held window.
+    ///
+    /// # Errors
+    /// [`Error::Window`], when it is not held.
+    pub fn release(&self, window_start: u64) -> Result<(), Error> {
+        let seat = self.seat()?;
+        let mut held = seat.held.lock().expect("no panic while windows are held");
+        let at = held
+            .iter()
+            .position(|&(start, _)| start == window_start)
+            .ok_or(Error::Window { start: window_start })?;
+        let (_, arena) = held.swap_remove(at);
+        self.front().slots[seat.slot].announced.leave(arena);
+        Ok(())
+    }
+
+    /// Closes the current window now and gives its record. What comes after belongs to the next
+    /// window, which begins early.
+    ///
+    /// # Errors
+    /// As for [`Counter::add`], when the window cannot be turned.
+    pub fn seal(&self) -> Result<Record, Error> {
+        let seat = self.seat()?;
+        let word = self.turn().current();
+        self.turn_to(seat, self.now_window().max(word.window() + 1))?;
+        self.publish(seat);
+        self.record(word.window())
+            .ok_or_else(|| Error::Window { start: self.start_of(word.window()) })
+    }
+
+    /// The newest `limit` sealed windows, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn closed(&self, limit: usize) -> Result<Vec<Record>, Error> {
+        let seat = self.seat()?;
+        // A shortage here is the next writer's to hear of.
+        let _ = self.turn_to(seat, self.now_window());
+        self.publish(seat);
+        let published = self.published();
+        let mut windows: Vec<u64> = self
+            .front()
+            .ring
+            .iter()
+            .filter_map(ring::Record::window)
+            .filter(|&window| window <= published)
+            .collect();
+        windows.sort_unstable();
+        // One less than the ring holds, so that the oldest is never one that is being replaced; and
+        // one more to begin with, whose refusals the next one's are counted from.
+        let limit = limit.min(ring::RECORDS - 1);
+        let found: Vec<_> = windows[windows.len().saturating_sub(limit + 1)..]
+            .iter()
+            .filter_map(|&window| Some((window, self.figures(window)?)))
+            .collect();
+        let mut before = None;
+        let mut records: Vec<_> = found
+            .into_iter()
+            .map(|(window, figures)| self.record_of(window, &figures, before.replace(figures)))
+            .collect();
+        records.drain(..records.len().saturating_sub(limit));
+        Ok(records)
+    }
+
+    fn record(&self, window: u64) -> Option<Record> {
+        let figures = self.figures(window)?;
+        Some(self.record_of(window, &figures, self.figures_before(window)))
+    }
+
+    fn record_of(&self, window: u64, its: &ring::Figures, before: Option<ring::Figures>) -> Record {
+        let rejected_before = before.map_or(0, |before| before.rejected_before);
+        Record {
+            window_start: self.start_of(window),
+            window_seconds: self.window_seconds(),
+            unique: its.unique,
+            requests: its.requests,
+            late: its.late,
+            rejected: its.rejected_before.saturating_sub(rejected_before),
+            gap: its.gap,
+            sealed_at: its.sealed_at,
+        }
+    }
+
+    fn figures(&self, window: u64) -> Option<ring::Figures> {
+        ring::place(&self.front().ring, window).read(window)
+    }
+
+    /// The record before that of `window`: mostly of the window before, but some may be skipped.
+    fn figures_before(&self, window: u64) -> Option<ring::Figures> {
+        self.figures(window - 1).or_else(|| {
+            let windows = self.front().ring.iter().filter_map(ring::Record::window);
+            windows.filter(|&its| its < window).max().and_then(|window| self.figures(window))
+        })
+    }
+
+    /// Counts a refused request.
+    pub fn refuse(&self, refusal: Refusal) {
+        if let Ok(seat) = self.seat() {
+            self.front().slots[seat.slot].refusals[refusal as usize]
+                .fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Refused requests by kind, since the segment was made.
+    #[must_use]
+    pub fn refusals(&self) -> [u64; REFUSALS] {
+        let mut sums = [0; REFUSALS];
+        for slot in &self.front().slots {
+            for (sum, count) in sums.iter_mut().zip(&slot.refusals) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        sums
+    }
+
+    pub(crate) fn counted(&self, arena: usize) -> Counted {
+        // Relaxed: figures; what has to be exact is counted in the table.
+        self.front().slots.iter().fold(Counted::default(), |sum, slot| {
+            let counts = &slot.counts[arena];
+            Counted {
+                requests: sum.requests + counts.requests.load(Ordering::Relaxed),
+                new: sum.new + counts.new.load(Ordering::Relaxed),
+                late: sum.late + counts.late.load(Ordering::Relaxed),
+            }
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! The running count of a window in which a process died: how often its table is counted.
+//!
+//! A process that dies between an insert and its figures leaves the sums behind the table. Counting the
+//! table takes tens of milliseconds for ten million ids, so it is done for a hundredth of the time at the
+//! most, and in between the sums are given, with what they were behind when last that was certain.
+
+use std::time::{Duration, Instant};
+
+use crate::window::word::Word;
+
+/// A table is not counted again for so many times as long as it took...
+const REST: u32 = 99;
+/// ... and for so long at the least.
+const LEAST_REST: Duration = Duration::from_millis(100);
+
+/// What this process knows of the running count of one window.
+#[derive(Debug, Default)]
+pub(crate) struct Scans {
+    word: Option<Word>,
+    /// No scan before this time; `None` while one is under way.
+    next: Option<Instant>,
+    /// The sums lack so many ids, at the least.
+    lacking: u64,
+    /// The largest count that was given, or found: never more than the ids that are there.
+    given: u64,
+    begun: u64,
+}
+
+impl Scans {
+    /// Whether the caller is to count the table of `word`, and then to call [`Scans::end`].
+    pub(crate) fn begin(&mut self, word: Word, now: Instant) -> bool {
+        if self.word.is_none_or(|before| before.0 < word.0) {
+            *self =
+                Self { word: Some(word), next: Some(now), begun: self.begun, ..Self::default() };
+        }
+        let begins = self.word == Some(word) && self.next.is_some_and(|next| next <= now);
+        if begins {
+            self.next = None;
+            self.begun += 1;
+        }
+        begins
+    }
+
+    /// Notes that `found` ids were counted, which took `elapsed`, and what the sums were if nobody
+    /// inserted meanwhile.
+    pub(crate) fn end(&mut self, word: Word, elapsed: Duration, found: u64, at_rest: Option<u64>) {
+        if self.word == Some(word) {
+            self.next = Some(Instant::now() + (elapsed * REST).max(LEAST_REST));
+            self.given = self.given.max(found);
+            // What the dead have left out stays out: it only grows.
+            let lacking = at_rest.map_or(0, |sum| found.saturating_sub(sum));
+            self.lacking = self.lacking.max(lacking);
+        }
+    }
+
+    /// The count to give where the sums come to `sum`: never less than before.
+    pub(crate) fn give(&mut self, word: Word, sum: u64) -> u64 {
+        if self.word != Some(word) {
+            return sum;
+        }
+        self.given = self.given.max(sum + self.lacking);
+        self.given
+    }
+
+    /// Scans that were begun.
+    pub(crate) fn scans(&self) -> u64 {
+        self.begun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    use super::LEAST_REST;
+    use crate::Clock;
+    use crate::ManualClock;
+    use crate::counter::handle::Counter;
+    use crate::segment::attachment::Identity;
+    use crate::table::UNCERTAIN;
+
+    fn counter() -> Counter {
+        let clock = Clock::Manual(ManualClock::new(1_795_000_020_000_000_000).into());
+        Counter::in_memory(&Identity { max_ids: 1_000_000, ..Identity::default() }, clock)
+            .expect("a counter in memory")
+    }
+
+    /// Leaves `id` as a process does that is killed before it has counted it, and was buried.
+    fn die_inside(counter: &Counter, id: i64) {
+        let word = counter.turn().current();
+        let table = counter.table(word.arena(), word.start());
+        table.insert(counter.mix().forward(id)).expect("room");
+        counter.front().arenas[word.arena()].flags.fetch_or(UNCERTAIN, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_death_inside_costs_a_few_scans_and_no_id() {
+        let counter = counter();
+        counter.add_many(&(0..1_000).collect::<Vec<_>>()).expect("a seat");
+        assert_eq!(counter.count().expect("a count"), 1_000);
+        assert_eq!(counter.scans().expect("a seat"), 0);
+        die_inside(&counter, -1);
+        let begun = Instant::now();
+        for calls in 0..100 {
+            assert_eq!(counter.count().expect("a count"), 1_001 + calls);
+            counter.add(1_000 + calls as i64).expect("room");
+        }
+        let most = 1 + (begun.elapsed().as_millis() / LEAST_REST.as_millis()) as u64;
+        let scans = counter.scans().expect("a seat");
+        assert!((1..=most).contains(&scans), "{scans} scans, not {most}");
+        assert_eq!(counter.seal().expect("a record").unique, 1_101);
+        // The next window is certain again.
+        counter.add(1).expect("room");
+        assert_eq!(counter.count().expect("a count"), 1);
+        assert_eq!(counter.scans().expect("a seat"), scans);
+    }
+
+    #[test]
+    fn the_count_never_goes_down_nor_beyond_what_is_there() {
+        let counter = counter();
+        counter.add(0).expect("room");
+        let over = AtomicBool::new(false);
+        let inserts = |first: i64| {
+            for id in (first..40_000).step_by(2) {
+                counter.add(id).expect("room");
+                if id == 9_001 {
+                    die_inside(&counter, -1);
+                }
+            }
+        };
+        let counts = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut counts = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    counts.push(counter.count().expect("a count"));
+                }
+                counts
+            });
+            let writers = [(1, &inserts), (2, &inserts)]
+                .map(|(first, inserts)| scope.spawn(move || inserts(first)));
+            for writer in writers {
+                writer.join().expect("no panic");
+            }
+            over.store(true, Ordering::Relaxed);
+            reader.join().expect("no panic")
+        });
+        assert!(counts.is_sorted(), "a count went down");
+        let unique = counter.seal().expect("a record").unique;
+        assert_eq!(unique, 40_001);
+        assert!(counts.last().is_some_and(|&last| last <= unique));
+    }
+}

@@ -1,0 +1,107 @@
+//! Closed windows become records of the ring, in their order, by whoever comes along.
+
+use crate::counter::handle::Counter;
+use crate::counter::participant::Seat;
+use crate::segment::clock::SECOND;
+use crate::sync::Ordering;
+use crate::window::ring::{self, Figures};
+use crate::window::rollover::Sealing;
+use crate::window::word::State;
+
+/// Windows that are published of those that were skipped before one that was not, at the most.
+const GAPS: u64 = 60;
+
+impl Counter {
+    /// Freezes and publishes all windows before the current one, in their order.
+    pub(crate) fn publish(&self, seat: &Seat) {
+        while !self.publish_some(seat, &mut { usize::MAX }) {}
+    }
+
+    /// As `publish`, passing over `most` buckets at the most, which are counted down: whether all are
+    /// published. Goes on where this process stopped.
+    pub(crate) fn publish_some(&self, seat: &Seat, most: &mut usize) -> bool {
+        let published = &self.front().header.published.0;
+        loop {
+            // Acquire: pairs with the AcqRel below; what was published before is complete.
+            let before = published.load(Ordering::Acquire);
+            let current = self.turn().current().window();
+            let Some(window) = self.next_to_publish(before, current) else { return true };
+            match self.seal_window(seat, window, most) {
+                Sealing::Again => {}
+                Sealing::Unfinished => return false,
+                Sealing::Done | Sealing::NoArena => {
+                    // AcqRel: Release pairs with the Acquire of every reader of the ring. A failure
+                    // means that somebody else published the window.
+                    let _ = published.compare_exchange(
+                        before,
+                        window,
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    );
+                }
+            }
+        }
+    }
+
+    /// The window to publish after `published`: the next that had an arena, and before it the newest
+    /// of those that were skipped.
+    ///
+    /// This depends on `published` and on which windows had an arena, not on when it is asked, so
+    /// that one who was stopped between two steps does nothing that the others do not.
+    fn next_to_publish(&self, published: u64, current: u64) -> Option<u64> {
+        let next = self
+            .turn()
+            .states()
+            .filter_map(|(_, state)| match state {
+                State::Closed { window, .. } | State::Sealed { window, .. } => Some(window),
+                _ => None,
+            })
+            .filter(|&window| window > published && window < current)
+            .min()
+            .unwrap_or(current);
+        let window = next.min((published + 1).max(next.saturating_sub(GAPS)));
+        (window < current).then_some(window)
+    }
+
+    /// Writes the record of `window`, once all of its ids are counted.
+    fn seal_window(&self, seat: &Seat, window: u64, most: &mut usize) -> Sealing {
+        let front = self.front();
+        let place = ring::place(&front.ring, window);
+        let figures = Figures {
+            rejected_before: self.refusals().iter().sum(),
+            sealed_at: self.now() / (SECOND / 1_000),
+            ..Figures::default()
+        };
+        let sealing =
+            self.turn().seal(&front.slots[seat.slot].announced, window, |arena, start| {
+                let closed = (arena, State::Closed { window, start });
+                let mut freezing = seat.progress().take_freezing(closed);
+                let Some(unique) = self.table(arena, start).freeze_some(&mut freezing, most) else {
+                    seat.progress().keep_freezing(closed, freezing);
+                    return false;
+                };
+                let counts = self.counted(arena);
+                let requests = counts.requests.max(unique);
+                place.write(window, &Figures { unique, requests, late: counts.late, ..figures });
+                true
+            });
+        if sealing == Sealing::NoArena {
+            // Nobody can publish a window, free its arena and leave no record: it is complete by
+            // then, and this write changes nothing.
+            place.write(window, &Figures { gap: true, ..figures });
+        }
+        sealing
+    }
+
+    /// Number of the newest window up to which all are in the ring.
+    pub(crate) fn published(&self) -> u64 {
+        // Acquire: pairs with the AcqRel in `publish`.
+        self.front().header.published.0.load(Ordering::Acquire)
+    }
+
+    /// Start of the newest window up to which all are sealed, seconds since the epoch.
+    #[must_use]
+    pub fn published_start(&self) -> u64 {
+        self.start_of(self.published())
+    }
+}

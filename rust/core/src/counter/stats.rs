@@ -1,0 +1,126 @@
+//! What an operator wants to see of a segment.
+
+use crate::counter::handle::Counter;
+use crate::counter::worker_figures::{self, WorkerFigures};
+use crate::segment::layout::SINKS;
+use crate::sync::Ordering;
+use crate::window::word::{ARENAS, State};
+
+/// The state of a segment and all that was counted in it, over all processes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Accepted ids, duplicates included. Never falls, as the next two.
+    pub requests: u64,
+    /// New ids.
+    pub new: u64,
+    /// Ids that met the freeze of the window before.
+    pub late: u64,
+    /// Batches, counted in pieces of 4,096 ids.
+    pub batches: u64,
+    /// Free, open and sealed arenas.
+    pub arenas: [usize; 3],
+    /// Bytes of the arenas that have storage behind them.
+    pub arena_bytes: u64,
+    /// Slots of the current table's extents in use.
+    pub slots: u64,
+    /// Process ids of the live processes.
+    pub processes: Vec<u32>,
+    /// Term of the lease.
+    pub term: u32,
+    /// Nanoseconds that the segment's clock is ahead of boot time.
+    pub clock_offset: i64,
+    /// Nanoseconds that the wall clock was ahead of the segment's when last looked at.
+    pub skew: i64,
+    /// The wall clock is not believed.
+    pub distrusted: bool,
+    /// Ids that a window is meant to hold at the most.
+    pub max_ids: u64,
+    /// The segment's random identity.
+    pub identity: u64,
+    /// What the workers of the service told, by [`crate::WorkerFigure`].
+    pub workers: WorkerFigures,
+}
+
+impl Counter {
+    /// Looks at everything; takes some tens of microseconds.
+    ///
+    /// # Errors
+    /// [`crate::Error::Segment`], when a forked child finds no slot of its own.
+    pub fn stats(&self) -> Result<Stats, crate::Error> {
+        let seat = self.seat()?;
+        let front = self.front();
+        let header = &front.header;
+        let clock = &header.clock.0;
+        let word = self.turn().current();
+        let mut stats = Stats {
+            term: (header.lease.0.load(Ordering::Relaxed) >> 32) as u32,
+            clock_offset: clock.offset.load(Ordering::Relaxed),
+            skew: clock.skew.load(Ordering::Relaxed),
+            distrusted: clock.distrusted.load(Ordering::Relaxed) != 0,
+            max_ids: header.max_ids,
+            identity: header.identity,
+            slots: self.slots(word.arena(), word.start()),
+            ..Stats::default()
+        };
+        for (arena, its) in front.arenas.iter().enumerate() {
+            let kind = match self.turn().state(arena) {
+                State::Free => 0,
+                State::Tentative { .. } | State::Closed { .. } => 1,
+                State::Sealed { .. } | State::Clearing { .. } => 2,
+            };
+            stats.arenas[kind] += 1;
+            stats.arena_bytes += its.reserved.load(Ordering::Relaxed);
+        }
+        for (index, slot) in front.slots.iter().enumerate() {
+            stats.requests += slot.requests_before.load(Ordering::Relaxed);
+            stats.new += slot.new_before.load(Ordering::Relaxed);
+            stats.late += slot.late_before.load(Ordering::Relaxed);
+            stats.batches += slot.batches.load(Ordering::Relaxed);
+            for counts in &slot.counts {
+                stats.requests += counts.requests.load(Ordering::Relaxed);
+                stats.new += counts.new.load(Ordering::Relaxed);
+                stats.late += counts.late.load(Ordering::Relaxed);
+            }
+            let process = slot.process.load(Ordering::Relaxed) as u32;
+            let alive = process != 0 && seat.is_alive(index);
+            if alive {
+                stats.processes.push(process);
+            }
+            worker_figures::add_up(slot, alive, &mut stats.workers);
+        }
+        // Counts on their way from an arena to the totals of before are in neither for a moment.
+        let sums = [&mut stats.requests, &mut stats.new, &mut stats.late];
+        for (sum, total) in sums.into_iter().zip(&header.totals) {
+            // Relaxed: a figure; the largest wins, whoever writes it.
+            *sum = (*sum).max(total.fetch_max(*sum, Ordering::Relaxed));
+        }
+        debug_assert_eq!(stats.arenas.iter().sum::<usize>(), ARENAS);
+        Ok(stats)
+    }
+
+    /// Start of the newest window that sink `sink` has taken, seconds since the epoch; 0: none.
+    ///
+    /// # Panics
+    /// If `sink` is not below 8.
+    #[must_use]
+    pub fn cursor(&self, sink: usize) -> u64 {
+        assert!(sink < SINKS, "sinks have numbers 0 to 7: `{sink}`");
+        self.front().header.cursors.0[sink].load(Ordering::Acquire)
+    }
+
+    /// Notes that sink `sink` has taken all windows up to the one that starts at `window_start`;
+    /// false, and nothing noted, if `term` is no longer that of the lease.
+    ///
+    /// # Panics
+    /// If `sink` is not below 8.
+    #[must_use]
+    pub fn advance_cursor(&self, sink: usize, window_start: u64, term: u32) -> bool {
+        assert!(sink < SINKS, "sinks have numbers 0 to 7: `{sink}`");
+        let ours = self.is_term(term);
+        if ours {
+            // AcqRel: pairs with the Acquire in `cursor`.
+            self.front().header.cursors.0[sink].fetch_max(window_start, Ordering::AcqRel);
+        }
+        ours
+    }
+}

@@ -1,0 +1,100 @@
+//! What workers of the service tell of themselves in the segment, so that any of them answers for
+//! the host.
+
+use crate::counter::handle::Counter;
+use crate::segment::layout::{WORKER_FIGURES, WriterSlot};
+use crate::sync::Ordering;
+
+/// One figure of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum WorkerFigure {
+    /// Ids that the store has acknowledged.
+    Sent,
+    /// Ids that were left to the closing of their window.
+    LeftOut,
+    /// Batches that the store did not acknowledge at once.
+    FailedBatches,
+    /// Requests answered 500.
+    Errors,
+    /// Ids that wait to be sent, now.
+    Waiting,
+    /// 1 while accepts are answered without the event loop.
+    FastPath,
+    /// 1 while the worker is on its way out.
+    Draining,
+}
+
+impl WorkerFigure {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Sent,
+        Self::LeftOut,
+        Self::FailedBatches,
+        Self::Errors,
+        Self::Waiting,
+        Self::FastPath,
+        Self::Draining,
+    ];
+
+    /// The name in Python.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::LeftOut => "left_out",
+            Self::FailedBatches => "failed_batches",
+            Self::Errors => "errors",
+            Self::Waiting => "waiting",
+            Self::FastPath => "fast_path",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Whether it only rises, over all owners of a slot; the others end with their owner.
+    #[must_use]
+    pub const fn is_total(self) -> bool {
+        (self as usize) <= Self::Errors as usize
+    }
+}
+
+/// The figures of all workers of a host, by their place in [`WorkerFigure::ALL`].
+pub type WorkerFigures = [u64; WorkerFigure::ALL.len()];
+
+/// Adds what the owners of `slot` told to `sums`: totals of all of them, the rest of one that lives.
+pub(crate) fn add_up(slot: &WriterSlot, alive: bool, sums: &mut WorkerFigures) {
+    const { assert!(WorkerFigure::ALL.len() <= WORKER_FIGURES) };
+    for (figure, sum) in WorkerFigure::ALL.into_iter().zip(sums) {
+        if alive || figure.is_total() {
+            // Relaxed: a figure.
+            *sum += slot.worker[figure as usize].load(Ordering::Relaxed);
+        }
+    }
+}
+
+/// Ends what the owner before told of its present. Called with the lock of the slot.
+pub(crate) fn forget(slot: &WriterSlot) {
+    for figure in WorkerFigure::ALL.into_iter().filter(|figure| !figure.is_total()) {
+        // Relaxed: a figure.
+        slot.worker[figure as usize].store(0, Ordering::Relaxed);
+    }
+}
+
+impl Counter {
+    /// Adds `times` to a figure of this process.
+    pub fn add_to_worker_figure(&self, figure: WorkerFigure, times: u64) {
+        if let Ok(seat) = self.seat() {
+            // Relaxed: a figure.
+            self.front().slots[seat.slot].worker[figure as usize]
+                .fetch_add(times, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a figure of this process.
+    pub fn set_worker_figure(&self, figure: WorkerFigure, value: u64) {
+        if let Ok(seat) = self.seat() {
+            // Relaxed: a figure.
+            self.front().slots[seat.slot].worker[figure as usize].store(value, Ordering::Relaxed);
+        }
+    }
+}

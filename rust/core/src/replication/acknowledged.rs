@@ -1,0 +1,46 @@
+//! Ids that a store has acknowledged, counted in the arena that they stand in.
+//!
+//! A process counts an id once, if it was the one that found it new: the sum over all slots never
+//! exceeds the distinct ids of the window, and reaches them only when each was acknowledged. What a
+//! process had counted when it died stays in its slot, where the next owner goes on; what it had
+//! not is missing for good.
+
+use crate::counter::handle::Counter;
+use crate::error::Error;
+use crate::sync::Ordering;
+
+impl Counter {
+    /// Counts that a store has acknowledged `count` ids which [`Counter::take_new`] gave for the window
+    /// that starts at `window_start`; false, and nothing counted, when its arena is gone.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn acknowledge(&self, window_start: u64, count: u64) -> Result<bool, Error> {
+        let seat = self.seat()?;
+        let slot = &self.front().slots[seat.slot];
+        // Inside, so that the arena is not given to another window meanwhile.
+        let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(false) };
+        let _inside = slot.announced.inside(arena);
+        // Release: pairs with the Acquire in `acknowledged`; the ids were counted before.
+        slot.counts[arena].acknowledged.fetch_add(count, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Ids of the window that starts at `window_start` which a store has acknowledged, over all
+    /// processes, dead ones included; `None` when its arena is gone. If this is the count of the
+    /// sealed window, then each of its ids was acknowledged.
+    ///
+    /// # Errors
+    /// As for [`Counter::acknowledge`].
+    pub fn acknowledged(&self, window_start: u64) -> Result<Option<u64>, Error> {
+        let seat = self.seat()?;
+        let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(None) };
+        let slots = &self.front().slots;
+        let _inside = slots[seat.slot].announced.inside(arena);
+        // Acquire: pairs with the Release in `acknowledge`. A count of ids that is read after this
+        // is no smaller.
+        let sum =
+            slots.iter().map(|slot| slot.counts[arena].acknowledged.load(Ordering::Acquire)).sum();
+        Ok(Some(sum))
+    }
+}

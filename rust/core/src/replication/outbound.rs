@@ -1,0 +1,59 @@
+//! Taking the ids that this process found to be new, to send them to a store.
+
+use crate::counter::handle::Counter;
+use crate::error::Error;
+use crate::shard::{Group, Sorted};
+
+impl Counter {
+    /// Keeps the ids that this process finds new from now on, `limit` at the most, for
+    /// [`Counter::take_new`]; 0 ends that, and what waits can still be taken. Ids past the limit are
+    /// left out.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn send_new(&self, limit: u64) -> Result<(), Error> {
+        self.seat()?.outgoing.set_limit(limit);
+        Ok(())
+    }
+
+    /// Takes the ids that have waited longest, `most` at the most, grouped by window and shard.
+    /// Nobody else gets them.
+    ///
+    /// # Errors
+    /// As for [`Counter::send_new`].
+    pub fn take_new(&self, most: usize) -> Result<Vec<Group>, Error> {
+        let outgoing = &self.seat()?.outgoing;
+        // Mostly one window; two around a boundary.
+        let mut windows: Vec<Sorted> = Vec::new();
+        let mut left = most;
+        while left > 0
+            && let Some(piece) = outgoing.take(left)
+        {
+            left -= piece.ids.len();
+            let start = self.start_of(piece.window);
+            let at = windows.iter().position(|its| its.window_start() == start);
+            let at = at.unwrap_or_else(|| {
+                windows.push(Sorted::new(start));
+                windows.len() - 1
+            });
+            piece.ids.into_iter().for_each(|id| windows[at].push(id));
+        }
+        Ok(windows.into_iter().flat_map(Sorted::groups).collect())
+    }
+
+    /// Ids that wait to be taken.
+    ///
+    /// # Errors
+    /// As for [`Counter::send_new`].
+    pub fn waiting_new(&self) -> Result<u64, Error> {
+        Ok(self.seat()?.outgoing.waiting())
+    }
+
+    /// Ids that were left out, since more than the limit would have waited.
+    ///
+    /// # Errors
+    /// As for [`Counter::send_new`].
+    pub fn left_out_new(&self) -> Result<u64, Error> {
+        Ok(self.seat()?.outgoing.left_out())
+    }
+}

@@ -1,0 +1,121 @@
+//! The bodies of `POST /api/verve/accept`: many ids at once, in one of three forms.
+
+use crate::request::id;
+use crate::request::rejection::Refusal;
+use std::fmt;
+
+/// The form of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Little-endian int64s, one after the other (`application/octet-stream`).
+    Binary,
+    /// A JSON array of integers (`application/json`).
+    Json,
+    /// One id a line, written as in a query (`text/plain`). Lines end in `\n` or `\r\n`, the last
+    /// one if it likes.
+    Text,
+}
+
+/// Why a body is refused: as a whole, for its first fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchError {
+    /// Which id is bad, counted from 0; the number of ids before the fault if it is not in an id.
+    pub position: usize,
+    /// [`Refusal::IdInvalid`] or [`Refusal::IdOutOfRange`] for an id, [`Refusal::BodyInvalid`] for
+    /// what is around them; [`Refusal::NoSpace`], at position 0, if there is no memory for the ids.
+    pub reason: Refusal,
+}
+
+const NO_MEMORY: BatchError = BatchError { position: 0, reason: Refusal::NoSpace };
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} at position `{}`", self.reason, self.position)
+    }
+}
+
+impl std::error::Error for BatchError {}
+
+/// Reads all ids of a body, in their order, or refuses it whole. An empty body holds no ids, except
+/// as JSON. Linear in its length.
+pub fn parse(kind: Kind, body: &[u8]) -> Result<Vec<i64>, BatchError> {
+    match kind {
+        Kind::Binary => binary(body),
+        Kind::Json => json(body),
+        Kind::Text => text(body),
+    }
+}
+
+fn binary(body: &[u8]) -> Result<Vec<i64>, BatchError> {
+    let words = body.chunks_exact(size_of::<i64>());
+    if !words.remainder().is_empty() {
+        return Err(BatchError { position: words.len(), reason: Refusal::BodyInvalid });
+    }
+    // A copy even of bytes that happen to lie as int64s do: it costs a fraction of counting them,
+    // and a view would take `unsafe`.
+    let mut ids = Vec::new();
+    ids.try_reserve_exact(words.len()).map_err(|_| NO_MEMORY)?;
+    ids.extend(words.map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default())));
+    Ok(ids)
+}
+
+fn text(body: &[u8]) -> Result<Vec<i64>, BatchError> {
+    let mut ids = Vec::new();
+    // What follows the last newline is a line of its own only if it is there.
+    for line in body.split_inclusive(|&byte| byte == b'\n') {
+        let ([line @ .., b'\r', b'\n'] | [line @ .., b'\n'] | line) = line;
+        push(&mut ids, id::parse(line.iter().copied()))?;
+    }
+    Ok(ids)
+}
+
+/// Reads `[`, integers with commas between them, `]`, and JSON's own white space around any of
+/// them.
+fn json(body: &[u8]) -> Result<Vec<i64>, BatchError> {
+    let mut ids = Vec::new();
+    let malformed = |position| Err(BatchError { position, reason: Refusal::BodyInvalid });
+    let Some(mut rest) = skip_blanks(body).strip_prefix(b"[").map(skip_blanks) else {
+        return malformed(0);
+    };
+    if let Some(end) = rest.strip_prefix(b"]") {
+        return if skip_blanks(end).is_empty() { Ok(ids) } else { malformed(0) };
+    }
+    loop {
+        let length = rest
+            .iter()
+            .position(|&byte| is_blank(byte) || byte == b',' || byte == b']')
+            .unwrap_or(rest.len());
+        let (token, after) = rest.split_at(length);
+        push(&mut ids, json_integer(token))?;
+        match skip_blanks(after) {
+            [b',', after @ ..] => rest = skip_blanks(after),
+            [b']', end @ ..] if skip_blanks(end).is_empty() => return Ok(ids),
+            _ => return malformed(ids.len()),
+        }
+    }
+}
+
+/// JSON knows no leading zeros: `-?(0|[1-9][0-9]*)`.
+fn json_integer(token: &[u8]) -> Result<i64, Refusal> {
+    match token.strip_prefix(b"-").unwrap_or(token) {
+        [b'0', _, ..] => Err(Refusal::IdInvalid),
+        _ => id::parse(token.iter().copied()),
+    }
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    &text[text.iter().position(|&byte| !is_blank(byte)).unwrap_or(text.len())..]
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn push(ids: &mut Vec<i64>, id: Result<i64, Refusal>) -> Result<(), BatchError> {
+    let id = id.map_err(|reason| BatchError { position: ids.len(), reason })?;
+    if ids.len() == ids.capacity() {
+        ids.try_reserve(1).map_err(|_| NO_MEMORY)?;
+    }
+    ids.push(id);
+    Ok(())
+}

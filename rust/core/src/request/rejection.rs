@@ -1,0 +1,135 @@
+//! Why a request is refused: one table of reasons with their names and HTTP statuses.
+
+use std::fmt;
+
+/// Writes the enum, [`Refusal::ALL`], the names and the statuses from the one table below, so that
+/// none can lack a row.
+macro_rules! refusals {
+    ($($(#[$doc:meta])+ $variant:ident = $status:literal $name:literal,)+) => {
+        /// Why a request was answered `failed`.
+        ///
+        /// As an index (`as usize`) it is the position in [`Refusal::ALL`]: a metric can be an
+        /// array.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Refusal {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Refusal {
+            /// Every reason, in the order of the enum.
+            pub const ALL: [Self; [$($status),+].len()] = [$(Self::$variant),+];
+
+            /// The words of the `verve-error` header and of the metric's label.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// The HTTP status of the answer.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$variant => $status,)+
+                }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// The query names no `id`.
+    IdMissing = 400 "id missing",
+    /// The query names `id` more than once, be it with the same value.
+    IdRepeated = 400 "id repeated",
+    /// An id is not of the form `-?[0-9]+`.
+    IdInvalid = 400 "id invalid",
+    /// An id is an integer outside int64.
+    IdOutOfRange = 400 "id out of range",
+    /// The query names more than one `endpoint`.
+    EndpointRepeated = 400 "endpoint repeated",
+    /// The endpoint is no absolute http or https URL, or one that parsers read differently.
+    EndpointInvalid = 400 "endpoint invalid",
+    /// The endpoint is longer than [`crate::request::endpoint::LIMIT`] bytes.
+    EndpointTooLong = 400 "endpoint too long",
+    /// The endpoint carries a user name or password.
+    EndpointUserinfo = 400 "endpoint userinfo",
+    /// The endpoint's host is an address, or a name of the loopback, that a callback must not
+    /// reach.
+    EndpointAddress = 400 "endpoint address",
+    /// The endpoint's port is one that browsers refuse, since another protocol lives there.
+    EndpointPort = 400 "endpoint port",
+    /// Callbacks go to listed destinations only, and the endpoint's is none of them.
+    EndpointNotListed = 400 "endpoint not listed",
+    /// The endpoint is fine, but no callbacks are sent.
+    CallbacksUnavailable = 503 "callbacks unavailable",
+    /// All cells of the callback slab that the endpoint's destination may have are taken.
+    CallbacksFull = 503 "callbacks full",
+    /// The endpoint's destination has failed too often of late.
+    DestinationFailing = 503 "destination failing",
+    /// The window holds as many ids as it may.
+    TableFull = 503 "table full",
+    /// The file system or the memory limit has no room for more ids.
+    NoSpace = 503 "no space",
+    /// No arena is free for the new window.
+    NoArena = 503 "no arena",
+    /// The segment cannot be used.
+    SegmentUnusable = 503 "segment unusable",
+    /// The id is counted on this host, but a store did not confirm that it has it.
+    StoreUnconfirmed = 503 "store unconfirmed",
+    /// The path does not take this method.
+    Method = 405 "method",
+    /// The batch's content type is none of the three.
+    BodyType = 415 "body type",
+    /// The batch is compressed or otherwise encoded.
+    BodyEncoding = 415 "body encoding",
+    /// The batch is larger than the limit.
+    BodyTooLarge = 413 "body too large",
+    /// The batch took longer than a client may take to send one.
+    BodyTooSlow = 408 "body too slow",
+    /// Other batches that are being read take up what the worker keeps for them.
+    BodiesFull = 503 "bodies full",
+    /// The batch as a whole is not what its content type says.
+    BodyInvalid = 400 "body invalid",
+    /// A batch names `id` or `endpoint` in its query.
+    QueryInBatch = 400 "query in batch",
+    /// A fault of the service itself.
+    Internal = 500 "internal",
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::Refusal;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_refusal_is_its_own_index() {
+        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, index);
+        }
+    }
+
+    #[test]
+    fn names_are_distinct_and_fit_a_header() {
+        let names: HashSet<_> = Refusal::ALL.into_iter().map(Refusal::name).collect();
+        assert_eq!(names.len(), Refusal::ALL.len());
+        let plain = |byte: u8| byte == b' ' || byte.is_ascii_lowercase();
+        assert!(names.iter().all(|name| name.bytes().all(plain)));
+    }
+
+    #[test]
+    fn every_status_is_an_error() {
+        let statuses: HashSet<_> = Refusal::ALL.into_iter().map(Refusal::status).collect();
+        assert_eq!(statuses, HashSet::from([400, 405, 408, 413, 415, 500, 503]));
+    }
+}

@@ -1,0 +1,352 @@
+//! The segment as a file: found, checked, attached.
+//!
+//! Making and attaching happen under one lock on a file beside it. A new segment is built under
+//! another name and linked into place when it is whole, so nobody meets half a header.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Unusable};
+use crate::platform;
+use crate::segment::clock::Clock;
+use crate::segment::creation::{build, create, failed_build};
+use crate::segment::damage::damage;
+use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, SLOTS};
+use crate::segment::live;
+use crate::segment::locks::{AttachLock, Presence};
+use crate::segment::mapping::{self, Mapping};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Longest window: a day.
+pub(crate) const LONGEST_WINDOW: u32 = 86_400;
+/// After a shortage of storage a process asks again after this many nanoseconds, whatever the file
+/// system says: not every limit shows there.
+const PATIENCE: u64 = 10_000_000;
+/// How long a process that ends may be present in the state directory and no more in its segment.
+const ENDING: Duration = Duration::from_secs(3);
+/// Most ids that a window may be meant for: a tebibyte of address space for all arenas.
+pub(crate) const MOST_IDS: u64 = 1 << 31;
+
+/// What a segment is made with, and what it must have been made with to be attached.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Length of a window in seconds, 1 to 86,400; `None`: whatever an existing segment has.
+    pub window_seconds: Option<u32>,
+    /// Ids that a window is meant to hold at the most. Memory is bounded to 26 bytes for each of
+    /// them; an existing segment keeps the bound that it was made with.
+    pub max_ids: u64,
+    /// The cluster, or nothing.
+    pub cluster: String,
+    /// The state directory, or nothing.
+    pub state_directory: String,
+    /// Nanoseconds that a reference is ahead of boot time, which a segment is made with instead of
+    /// the wall clock's; a segment that is continued goes on by its own.
+    pub clock_offset: Option<i64>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            window_seconds: Some(60),
+            max_ids: 100_000_000,
+            cluster: String::new(),
+            state_directory: String::new(),
+            clock_offset: None,
+        }
+    }
+}
+
+/// A segment's file and mapping.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) file: File,
+    pub(crate) mapping: Mapping,
+    /// Where processes show that they count for the state directory.
+    pub(crate) presence: Option<Presence>,
+    /// By the coarse clock: until then this process does not ask for storage that was refused...
+    pub(crate) short_until: AtomicU64,
+    /// ... unless the file system has more free than it had then.
+    pub(crate) short_at: AtomicU64,
+    /// By the error of this number.
+    pub(crate) short_by: AtomicU64,
+}
+
+impl Segment {
+    /// A segment in memory, for this process and the children that it forks.
+    pub(crate) fn in_memory(identity: &Identity, clock: &Clock) -> Result<Self, Error> {
+        let file = platform::memory_file()
+            .map_err(|error| Error::io("a segment in memory cannot be made", "memory", &error))?;
+        build(&file, identity, clock).map_err(|error| failed_build(error, "memory"))?;
+        map(file, "memory")
+    }
+
+    /// The segment at `path`, made if there is none; the caller gets to claim a writer slot while
+    /// the attach lock is held.
+    pub(crate) fn open<T>(
+        path: &Path,
+        identity: &Identity,
+        clock: &Clock,
+        attach: impl FnOnce(Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let shown = path.display().to_string();
+        if path.file_name().is_none() {
+            let error = io::ErrorKind::InvalidInput.into();
+            return Err(Error::io("a segment needs the name of a file", &shown, &error));
+        }
+        let _lock = AttachLock::take(path)?;
+        remove_unfinished(path);
+        let presence = Presence::open(&identity.state_directory);
+        let mut found = existing(path, identity, presence.as_ref())?;
+        if found.is_none() {
+            create(path, identity, clock).map_err(|error| failed_build(error, &shown))?;
+            found = open_existing(path)?;
+        }
+        let file = found.ok_or_else(|| {
+            let error = io::ErrorKind::NotFound.into();
+            Error::io("the segment vanished while it was made", &shown, &error)
+        })?;
+        check(&file, identity, &shown)?;
+        let segment = Self { presence, ..map(file, &shown)? };
+        if let Some(what) = damage(segment.mapping.front()) {
+            return Err(Error::Segment {
+                reason: Unusable::Format,
+                alive: is_alive(&segment.file),
+                message: format!(
+                    "the segment is damaged, {what}: `{shown}`; hint: stop all that use it, and remove it"
+                ),
+            });
+        }
+        follow_boot(&segment, identity, clock);
+        attach(segment)
+    }
+}
+
+impl Segment {
+    /// Whether asking for storage would most likely be in vain: it was a moment ago, and the file
+    /// system has no more free than then.
+    pub(crate) fn is_short(&self) -> bool {
+        // Relaxed, here and below: notes of this process to itself.
+        platform::coarse_nanoseconds() < self.short_until.load(Ordering::Relaxed)
+            && platform::free_storage(&self.file).unwrap_or(0)
+                <= self.short_at.load(Ordering::Relaxed)
+    }
+
+    /// The number of the error by which storage was refused last.
+    pub(crate) fn shortage(&self) -> i32 {
+        self.short_by.load(Ordering::Relaxed) as i32
+    }
+
+    /// Notes that storage was refused, by the error of this number.
+    pub(crate) fn note_shortage(&self, number: i32) {
+        self.short_by.store(number as u64, Ordering::Relaxed);
+        let free = platform::free_storage(&self.file).unwrap_or(0);
+        self.short_at.store(free, Ordering::Relaxed);
+        let until = platform::coarse_nanoseconds() + PATIENCE;
+        self.short_until.store(until, Ordering::Relaxed);
+    }
+}
+
+/// Whether a process counts in the segment, or keeps it.
+pub(crate) fn is_alive(file: &File) -> bool {
+    platform::locked_by_another(file, LOCKS_AT, SLOTS as u64 + 1).unwrap_or(true)
+}
+
+/// The segment that processes live in, whether it still has its name or not; else the file at `path`.
+///
+/// Refused when processes count for the state directory in a segment that is out of reach: another
+/// one would split their windows.
+fn existing(
+    path: &Path,
+    identity: &Identity,
+    presence: Option<&Presence>,
+) -> Result<Option<File>, Error> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let found = open_existing(path)?;
+        if found.as_ref().is_some_and(is_alive) {
+            return Ok(found);
+        }
+        if let Some(file) = live::find(path, &identity.state_directory) {
+            return Ok(Some(file));
+        }
+        if !presence.is_some_and(Presence::is_held) {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Segment {
+                reason: Unusable::Busy,
+                alive: true,
+                message: format!(
+                    "processes count for this state directory in another segment than `{}`, and it \
+                     cannot be reached from here; hint: end all of them, then start again",
+                    path.display()
+                ),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Removes what a process left that was killed while it built; called under the attach lock.
+pub(crate) fn remove_unfinished(path: &Path) {
+    let unfinished = with_suffix(path, ".new");
+    let _ = fs::remove_file(unfinished);
+}
+
+pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, Error> {
+    let shown = path.display().to_string();
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    match opened {
+        Ok(file) => {
+            check_owner(&file, &shown)?;
+            Ok(Some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            Err(refusal(Unusable::Kind, format!("the segment is a symbolic link: `{shown}`")))
+        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            Err(refusal(Unusable::Kind, format!("the segment is a directory: `{shown}`")))
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(refusal(
+            Unusable::Owner,
+            format!(
+                "the segment may not be opened: {error}: `{shown}`; hint: see who owns it, and the \
+                 directory that it is in"
+            ),
+        )),
+        Err(error) => Err(Error::io("the segment cannot be opened", &shown, &error)),
+    }
+}
+
+fn refusal(reason: Unusable, message: String) -> Error {
+    Error::Segment { reason, alive: false, message }
+}
+
+pub(crate) fn check_owner(file: &File, shown: &str) -> Result<(), Error> {
+    let metadata =
+        file.metadata().map_err(|error| Error::io("the file cannot be examined", shown, &error))?;
+    if !metadata.is_file() {
+        return Err(refusal(Unusable::Kind, format!("this is no regular file: `{shown}`")));
+    }
+    let (owner, user) = (metadata.uid(), platform::effective_user());
+    if owner != user {
+        return Err(refusal(
+            Unusable::Owner,
+            format!(
+                "the file belongs to user {owner}, this process acts as {user}: `{shown}`; hint: \
+                 run as its owner, or choose another `VERVE_SEGMENT`"
+            ),
+        ));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(refusal(
+            Unusable::Mode,
+            format!("others may read or write the file: `{shown}`; hint: `chmod 600` it"),
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn read_header(file: &File, shown: &str) -> Result<Header, Error> {
+    let mut bytes = vec![0; size_of::<Header>()];
+    let length = file
+        .read_at(&mut bytes, 0)
+        .map_err(|error| Error::io("the segment cannot be read", shown, &error))?;
+    mapping::header_of(&bytes[..length]).filter(|header| header.magic == MAGIC).ok_or_else(|| {
+        Error::Segment {
+            reason: Unusable::Format,
+            alive: is_alive(file),
+            message: format!(
+                "this is no segment of Verve: `{shown}`; hint: choose another `VERVE_SEGMENT`"
+            ),
+        }
+    })
+}
+
+fn check(file: &File, identity: &Identity, shown: &str) -> Result<(), Error> {
+    let header = read_header(file, shown)?;
+    let refuse =
+        |reason, message: String| Err(Error::Segment { reason, alive: is_alive(file), message });
+    if header.format != FORMAT {
+        return refuse(
+            Unusable::Format,
+            format!(
+                "the segment has format {}, this version writes {FORMAT}: `{shown}`; hint: \
+                 restart, do not reload",
+                header.format
+            ),
+        );
+    }
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    if !(1..=LONGEST_WINDOW).contains(&header.window_seconds)
+        || layout::length(header.arena_bytes) != Some(length)
+    {
+        return refuse(Unusable::Format, format!("the segment is damaged: `{shown}`"));
+    }
+    let settings = [
+        (
+            "window",
+            identity.window_seconds.map(|seconds| seconds.to_string()),
+            header.window_seconds.to_string(),
+        ),
+        ("cluster", Some(identity.cluster.clone()), layout::name_text(&header.cluster)),
+        (
+            "state directory",
+            Some(identity.state_directory.clone()),
+            layout::name_text(&header.state_directory),
+        ),
+    ];
+    for (name, wanted, found) in settings {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return refuse(
+                Unusable::Mismatch,
+                format!(
+                    "the segment was made for the {name} `{found}`, not `{wanted}`: `{shown}`; \
+                     hint: restart, do not reload"
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn map(file: File, shown: &str) -> Result<Segment, Error> {
+    let header = read_header(&file, shown)?;
+    let mapping = Mapping::new(&file, header.arena_bytes)
+        .map_err(|error| Error::io("the segment cannot be mapped", shown, &error))?;
+    Ok(Segment {
+        file,
+        mapping,
+        presence: None,
+        short_until: AtomicU64::new(0),
+        short_at: AtomicU64::new(0),
+        short_by: AtomicU64::new(0),
+    })
+}
+
+/// A segment on a disk outlives a boot, the boot clock does not.
+fn follow_boot(segment: &Segment, identity: &Identity, clock: &Clock) {
+    let header = &segment.mapping.front().header;
+    let boot = platform::boot_identity();
+    // Relaxed: under the attach lock.
+    if header.boot.swap(boot, Ordering::Relaxed) != boot {
+        let words = &header.clock.0;
+        let offset = identity.clock_offset.unwrap_or_else(|| clock.settled_offset());
+        words.offset.store(offset, Ordering::Relaxed);
+        words.reference.store(identity.clock_offset.is_some().into(), Ordering::Relaxed);
+    }
+}

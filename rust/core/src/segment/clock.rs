@@ -1,0 +1,203 @@
+//! The segment's clock: boot time plus an offset that follows the wall clock, or a reference that
+//! many hosts share, with care.
+//!
+//! A difference of at most 5 s is followed at once (the windows never go back, since the
+//! current word only rises). A larger one must last 10 s before it is believed: a step
+//! forward is followed then; a step backward never is: windows go on by boot time and the clock
+//! counts as distrusted, until the wall clock, or the reference, catches up.
+
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicI64 as StdAtomicI64, AtomicU64 as StdAtomicU64, Ordering as StdOrdering,
+};
+
+use crate::platform;
+use crate::segment::layout::ClockWords;
+use crate::sync::Ordering;
+
+/// Nanoseconds of a second.
+pub const SECOND: u64 = 1_000_000_000;
+/// Differences up to this many nanoseconds are followed at once.
+const SMALL: i64 = 5 * SECOND as i64;
+/// Nanoseconds for which a larger difference must last.
+const PATIENCE: u64 = 10 * SECOND;
+/// Reading both clocks may take this many nanoseconds; a slower pair says nothing.
+const COHERENT: u64 = SECOND / 1_000;
+
+/// The coarse clock is behind by less than this many nanoseconds.
+const TICK: u64 = SECOND / 50;
+/// A glance holds for this many nanoseconds at the most, so that the end of a suspension, through
+/// which the coarse clock stands still, is soon seen.
+const GLANCE: u64 = SECOND / 10;
+
+/// The window that a process saw last, and how long it is certain: reading the exact clock waits
+/// for all loads before it, and so takes an insert several times its own 24 ns.
+#[derive(Debug, Default)]
+pub(crate) struct Glance {
+    window: StdAtomicU64,
+    offset: StdAtomicI64,
+    /// By the coarse clock.
+    until: StdAtomicU64,
+}
+
+impl Glance {
+    /// Lets the clock be looked at again after `pause` nanoseconds at the latest.
+    pub(crate) fn look_after(&self, pause: u64) {
+        self.until.fetch_min(platform::coarse_nanoseconds() + pause, StdOrdering::Relaxed);
+    }
+}
+
+/// Where time comes from.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    /// The system's clocks.
+    #[default]
+    System,
+    /// A clock that a test moves.
+    Manual(Arc<ManualClock>),
+}
+
+/// A clock that stands still until it is moved. Nanoseconds throughout.
+#[derive(Debug)]
+pub struct ManualClock {
+    boot: StdAtomicU64,
+    wall: StdAtomicU64,
+}
+
+impl ManualClock {
+    /// A clock whose wall time is `wall`.
+    #[must_use]
+    pub fn new(wall: u64) -> Self {
+        Self { boot: StdAtomicU64::new(1_000 * SECOND), wall: StdAtomicU64::new(wall) }
+    }
+
+    /// Time since its boot.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.boot.load(StdOrdering::SeqCst)
+    }
+
+    /// Lets time go on.
+    pub fn advance(&self, nanoseconds: u64) {
+        self.boot.fetch_add(nanoseconds, StdOrdering::SeqCst);
+        self.wall.fetch_add(nanoseconds, StdOrdering::SeqCst);
+    }
+
+    /// Sets the wall clock forward or back, as an operator would.
+    pub fn step(&self, nanoseconds: i64) {
+        self.wall.fetch_add(nanoseconds as u64, StdOrdering::SeqCst);
+    }
+}
+
+impl Clock {
+    /// Boot time.
+    #[inline]
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        match self {
+            Self::System => platform::boot_nanoseconds(),
+            Self::Manual(clock) => clock.boot(),
+        }
+    }
+
+    /// Wall time less boot time, or `None` if the two could not be read close enough together.
+    #[must_use]
+    pub fn offset(&self) -> Option<i64> {
+        match self {
+            Self::System => {
+                let before = platform::boot_nanoseconds();
+                let wall = platform::wall_nanoseconds();
+                let after = platform::boot_nanoseconds();
+                (after - before <= COHERENT).then(|| wall as i64 - before as i64)
+            }
+            Self::Manual(clock) => {
+                Some(clock.wall.load(StdOrdering::SeqCst) as i64 - self.boot() as i64)
+            }
+        }
+    }
+
+    /// As [`Clock::offset`], until the clocks could be read close enough together.
+    #[must_use]
+    pub fn settled_offset(&self) -> i64 {
+        loop {
+            if let Some(offset) = self.offset() {
+                return offset;
+            }
+        }
+    }
+
+    /// The segment's time: nanoseconds since the epoch.
+    #[inline]
+    #[must_use]
+    pub fn now(&self, words: &ClockWords) -> u64 {
+        // Relaxed: the offset is a value by itself.
+        self.boot().wrapping_add_signed(words.offset.load(Ordering::Relaxed))
+    }
+
+    /// The number of the window that the segment's time is in, windows being `length` nanoseconds
+    /// long, and whether the clock was looked at. `glance` keeps the answer for as long as it is certain.
+    #[inline]
+    pub(crate) fn window(&self, words: &ClockWords, length: u64, glance: &Glance) -> (u64, bool) {
+        if let Self::Manual(_) = self {
+            return (self.now(words) / length, true);
+        }
+        let coarse = platform::coarse_nanoseconds();
+        let offset = words.offset.load(Ordering::Relaxed);
+        if coarse < glance.until.load(StdOrdering::Relaxed)
+            && offset == glance.offset.load(StdOrdering::Relaxed)
+        {
+            return (glance.window.load(StdOrdering::Relaxed), false);
+        }
+        let now = self.now(words);
+        let window = now / length;
+        let certain = (length - now % length).saturating_sub(TICK).min(GLANCE);
+        // Two threads may mix their answers. The later window has its word turned by then, and the
+        // earlier one's number changes nothing for whoever meets that word.
+        glance.window.store(window, StdOrdering::Relaxed);
+        glance.offset.store(offset, StdOrdering::Relaxed);
+        glance.until.store(coarse + certain, StdOrdering::Relaxed);
+        (window, true)
+    }
+
+    /// Looks at the wall clock and follows it where the rules allow. For the leader.
+    pub fn discipline(&self, words: &ClockWords) {
+        if let Some(observed) = self.offset() {
+            self.follow(words, observed);
+        }
+    }
+
+    /// Follows a source of time that was observed to be `observed` nanoseconds ahead of boot time,
+    /// where the rules allow; whether it did.
+    pub(crate) fn follow(&self, words: &ClockWords, observed: i64) -> bool {
+        let boot = self.boot();
+        // Relaxed throughout: readers take each word by itself. Mostly one leader writes; one that
+        // was stopped in here does not set back what others have followed since.
+        let offset = words.offset.load(Ordering::Relaxed);
+        let follow = || {
+            let moved = words.offset.compare_exchange(
+                offset,
+                observed,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            words.suspected_at.store(0, Ordering::Relaxed);
+            words.distrusted.store(0, Ordering::Relaxed);
+            moved.is_ok()
+        };
+        let difference = observed.saturating_sub(offset);
+        words.skew.store(difference, Ordering::Relaxed);
+        if difference.saturating_abs() <= SMALL {
+            return follow();
+        }
+        words.distrusted.store(1, Ordering::Relaxed);
+        let since = words.suspected_at.load(Ordering::Relaxed);
+        let suspected = words.suspected_offset.load(Ordering::Relaxed);
+        if since == 0 || observed.saturating_sub(suspected).saturating_abs() > SMALL {
+            words.suspected_offset.store(observed, Ordering::Relaxed);
+            words.suspected_at.store(boot.max(1), Ordering::Relaxed);
+        } else if difference > 0 && boot.saturating_sub(since) >= PATIENCE {
+            return follow();
+        }
+        false
+    }
+}

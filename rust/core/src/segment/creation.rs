@@ -1,0 +1,140 @@
+//! How a new segment comes into being.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::platform;
+use crate::segment::attachment::{Identity, LONGEST_WINDOW, MOST_IDS, with_suffix};
+use crate::segment::clock::{Clock, SECOND};
+use crate::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, MAGIC, NAME};
+use crate::segment::mapping;
+use crate::table::Bucket;
+use crate::window::word::{State, Word, buckets_of_step, step_of_buckets};
+
+/// The step of the smallest first extent, unless the arena is smaller: one page, which every arena
+/// keeps, so that a window can always be turned.
+pub(crate) const SMALLEST: u8 = 16;
+/// Buckets of the first extent of a segment's first window: 65,536 slots, 512 KiB.
+pub(crate) const FIRST_BUCKETS: usize = 8_192;
+
+pub(crate) fn create(path: &Path, identity: &Identity, clock: &Clock) -> Result<(), BuildError> {
+    let unfinished = with_suffix(path, ".new");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&unfinished)?;
+    let built = build(&file, identity, clock)
+        .and_then(|()| fs::hard_link(&unfinished, path).map_err(BuildError::Io));
+    let removed = fs::remove_file(&unfinished);
+    built?;
+    Ok(removed?)
+}
+
+pub(crate) enum BuildError {
+    Io(io::Error),
+    Setting(String),
+}
+
+impl From<io::Error> for BuildError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+pub(crate) fn failed_build(error: BuildError, shown: &str) -> Error {
+    match error {
+        BuildError::Setting(message) => Error::Setting { message },
+        BuildError::Io(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+            Error::Space(libc::ENOSPC)
+        }
+        BuildError::Io(error) => Error::io("the segment cannot be made", shown, &error),
+    }
+}
+
+pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Result<(), BuildError> {
+    let window_seconds = identity.window_seconds.unwrap_or(60);
+    if !(1..=LONGEST_WINDOW).contains(&window_seconds) {
+        return Err(BuildError::Setting(format!(
+            "a window has 1 to 86,400 seconds: `{window_seconds}`"
+        )));
+    }
+    if !(1..=MOST_IDS).contains(&identity.max_ids) {
+        return Err(BuildError::Setting(format!(
+            "a window may be made for 1 to {MOST_IDS} ids: `{}`",
+            identity.max_ids
+        )));
+    }
+    for name in [&identity.cluster, &identity.state_directory] {
+        if name.len() > NAME - 2 {
+            return Err(BuildError::Setting(format!(
+                "a name is longer than {} bytes: `{name}`",
+                NAME - 2
+            )));
+        }
+    }
+    if let Some(offset) = identity.clock_offset
+        && clock.boot().checked_add_signed(offset).is_none()
+    {
+        return Err(BuildError::Setting(format!(
+            "a reference clock is ahead of the epoch: `{offset}` ns after the boot"
+        )));
+    }
+    // 3.5 slots an id: a first extent of up to 2.8 slots an id and one more behind it. Or, from empty,
+    // extents that double, of which the last that is whole and what is left have 1.75 at the least.
+    let bucket = size_of::<Bucket>() as u64;
+    let buckets = (identity.max_ids * 7 / 2).div_ceil(8).max(8);
+    let page = platform::page_size();
+    let arena_bytes = (buckets * bucket).next_multiple_of(page);
+    let length =
+        layout::length(arena_bytes).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    file.set_len(length)?;
+    platform::reserve(file, 0, FRONT)?;
+
+    let mut front = mapping::zeroed_front();
+    let header = &mut front.header;
+    header.magic = MAGIC;
+    header.format = FORMAT;
+    header.window_seconds = window_seconds;
+    header.identity = platform::random()?;
+    header.key = [platform::random()?, platform::random()?, platform::random()?];
+    header.arena_bytes = arena_bytes;
+    header.max_ids = identity.max_ids;
+    header.cluster = layout::name_bytes(&identity.cluster);
+    header.state_directory = layout::name_bytes(&identity.state_directory);
+    header.boot = platform::boot_identity().into();
+    let offset = identity.clock_offset.unwrap_or_else(|| clock.settled_offset());
+    header.clock.0.offset = offset.into();
+    header.clock.0.reference = u64::from(identity.clock_offset.is_some()).into();
+    // As in `Counter::now_window`.
+    let window = (clock.now(&header.clock.0) / SECOND / u64::from(window_seconds)).max(1);
+    let start = first_step(arena_bytes, FIRST_BUCKETS);
+    header.current.0 = Word::new(window, start, 0).0.into();
+    header.published.0 = (window - 1).into();
+    front.arenas[0].state = State::Tentative { window }.pack().into();
+    for (arena, header) in front.arenas.iter_mut().enumerate() {
+        // A page for each arena, for good: a window can be turned also when storage is short, and
+        // the old one sealed and given back.
+        let step = if arena == 0 { start } else { start.min(SMALLEST) };
+        let bytes = (buckets_of_step(step) as u64 * bucket).next_multiple_of(page);
+        platform::reserve(file, ARENAS_AT + arena as u64 * arena_bytes, bytes)?;
+        header.reserved = bytes.into();
+    }
+    file.write_all(mapping::bytes_of(&front))?;
+    Ok(())
+}
+
+/// The size step for a first extent of about `buckets` buckets that leaves room for one behind it.
+pub(crate) fn first_step(arena_bytes: u64, buckets: usize) -> u8 {
+    let whole = arena_bytes as usize / size_of::<Bucket>();
+    let mut step = step_of_buckets(buckets.max(4));
+    while step > 0 && buckets_of_step(step) > (whole * 4 / 5).max(4) {
+        step -= 1;
+    }
+    step
+}

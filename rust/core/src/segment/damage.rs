@@ -1,0 +1,132 @@
+//! What the words of a segment must say at the least, so that no process that attaches is led astray.
+//!
+//! Each word is looked at by itself, since others may live in the segment and change them meanwhile.
+
+use crate::segment::clock::SECOND;
+use crate::segment::layout::{CALLBACK_CELLS, Front, SLOTS};
+use crate::sync::Ordering;
+use crate::table::{Bucket, EXTENTS};
+use crate::window::word::{ARENAS, State, Word, buckets_of_step};
+
+/// What is wrong with the words of `front`, with the value; `None` if nothing is.
+pub(crate) fn damage(front: &Front) -> Option<String> {
+    let header = &front.header;
+    // Relaxed throughout: each is a value by itself, of a process that is gone or that goes on.
+    let word = Word(header.current.0.load(Ordering::Relaxed));
+    if word.arena() >= ARENAS
+        || !is_window(word.window(), header.window_seconds)
+        || !is_start(word.start(), header.arena_bytes)
+    {
+        return Some(format!("the current word is `{:#x}`", word.0));
+    }
+    let published = header.published.0.load(Ordering::Relaxed);
+    if published >> 48 != 0 {
+        return Some(format!("the published window is `{published}`"));
+    }
+    let lease = header.lease.0.load(Ordering::Relaxed);
+    if lease & 0xffff_ffff > SLOTS as u64 {
+        return Some(format!("the lease is `{lease:#x}`"));
+    }
+    let cells = front.callbacks.reserved.0.load(Ordering::Relaxed);
+    if cells > CALLBACK_CELLS as u64 {
+        return Some(format!("`{cells}` callback cells have storage"));
+    }
+    front.arenas.iter().enumerate().find_map(|(number, arena)| {
+        let state = arena.state.load(Ordering::Relaxed);
+        let is_sound = match State::unpack(state) {
+            State::Free => state == 0,
+            State::Tentative { window } => is_window(window, header.window_seconds),
+            State::Closed { window, start }
+            | State::Sealed { window, start }
+            | State::Clearing { window, start } => {
+                is_window(window, header.window_seconds) && is_start(start, header.arena_bytes)
+            }
+        };
+        let extents = arena.extents.load(Ordering::Relaxed);
+        let (oldest, newest) = (extents >> 8 & 0xff, extents & 0xff);
+        let reserved = arena.reserved.load(Ordering::Relaxed);
+        if !is_sound {
+            Some(format!("the state of arena {number} is `{state:#x}`"))
+        } else if oldest > newest || newest >= EXTENTS as u64 {
+            Some(format!("the extents of arena {number} are `{extents:#x}`"))
+        } else if reserved > header.arena_bytes {
+            Some(format!("arena {number} has `{reserved}` bytes of storage"))
+        } else {
+            None
+        }
+    })
+}
+
+/// Whether there is a window of that number: its start is a time in nanoseconds.
+fn is_window(window: u64, seconds: u32) -> bool {
+    let length = u64::from(seconds) * SECOND;
+    window > 0 && window.checked_add(1).is_some_and(|next| next.checked_mul(length).is_some())
+}
+
+/// Whether the first extent of a table may have the size of step `start`.
+fn is_start(start: u8, arena_bytes: u64) -> bool {
+    let buckets = arena_bytes / size_of::<Bucket>() as u64;
+    start >> 2 < 48 && buckets_of_step(start) as u64 <= buckets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::damage;
+    use crate::segment::layout::Front;
+    use crate::segment::mapping::zeroed_front;
+    use crate::sync::AtomicU64;
+    use crate::window::word::{State, Word};
+
+    type Place = fn(&mut Front) -> &mut AtomicU64;
+
+    fn sound() -> Box<Front> {
+        let mut front = zeroed_front();
+        front.header.window_seconds = 60;
+        front.header.arena_bytes = 1 << 24;
+        front.header.current.0 = Word::new(29_916_667, 20, 3).0.into();
+        front.arenas[3].state = State::Tentative { window: 29_916_667 }.pack().into();
+        front
+    }
+
+    #[test]
+    fn every_word_that_leads_astray_is_named() {
+        assert_eq!(damage(&sound()), None);
+        let damaged: [(&str, Place, &[u64]); 7] = [
+            (
+                "the current word",
+                |front| &mut front.header.current.0,
+                &[
+                    0,
+                    u64::MAX,
+                    Word::new(1, 20, 16).0,
+                    Word::new(1, 255, 0).0,
+                    Word::new(1, 90, 0).0,
+                ],
+            ),
+            ("the published window", |front| &mut front.header.published.0, &[u64::MAX]),
+            ("the lease", |front| &mut front.header.lease.0, &[257, u64::MAX]),
+            ("callback cells", |front| &mut front.callbacks.reserved.0, &[16_385, u64::MAX]),
+            (
+                "the state of arena 5",
+                |front| &mut front.arenas[5].state,
+                &[
+                    5,
+                    u64::MAX,
+                    1,
+                    State::Sealed { window: 1, start: 191 }.pack(),
+                    u64::MAX << 16 | 2,
+                ],
+            ),
+            ("the extents of arena 5", |front| &mut front.arenas[5].extents, &[0x100, 32, 0x2020]),
+            ("arena 5 has", |front| &mut front.arenas[5].reserved, &[(1 << 24) + 1, u64::MAX]),
+        ];
+        for (name, place, values) in damaged {
+            for &value in values {
+                let mut front = sound();
+                *place(&mut front) = value.into();
+                let found = damage(&front).unwrap_or_else(|| panic!("{name}: `{value:#x}`"));
+                assert!(found.contains(name) && found.contains('`'), "{found}");
+            }
+        }
+    }
+}

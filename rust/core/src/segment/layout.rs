@@ -1,0 +1,247 @@
+//! What stands where in a segment.
+//!
+//! ```text
+//! 0           Header          identity and the shared words
+//!             ArenaHeader     16 of them
+//!             WriterSlot      256 of them, one a process
+//!             Record          1,440 of them, the sealed ring
+//!             CallbackFront   the words of the callback cells, and what is counted of callbacks
+//! FRONT       callback cells  16,384 of 2,304 bytes; storage is put behind them as they are used
+//! ARENAS_AT   arena 0, arena 1, ...   each `arena_bytes` long; storage as the tables grow
+//! ```
+//! The file has its full length from the start and next to no storage behind it.
+
+use crate::sync::{AtomicI64, AtomicU64};
+use crate::table::ArenaHeader;
+use crate::window::pins::Announcements;
+use crate::window::ring::{RECORDS, Record};
+use crate::window::word::ARENAS;
+
+/// The first eight bytes of every segment of any format: `VERVESEG`.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
+/// Number of this format. Counted up with every change of what two builds must agree on: of what this
+/// file describes, of the mix, the walk and the growth of a table, of words and of shared indexes. The tests
+/// `format.rs` of the core and of the callbacks pin a digest of all that.
+pub const FORMAT: u32 = 4;
+/// Processes that may be attached at once.
+pub const SLOTS: usize = 256;
+/// Kinds of refusals that are counted.
+pub const REFUSALS: usize = 32;
+/// Totals that never seem to fall.
+pub const TOTALS: usize = 3;
+/// Figures that a worker of the service may tell.
+pub const WORKER_FIGURES: usize = 8;
+/// Sinks that may keep a cursor in the segment.
+pub const SINKS: usize = 8;
+/// Windows whose counts in the whole cluster are kept.
+pub const CLUSTER_COUNTS: usize = 16;
+/// Lock bytes of the writer slots: far behind any data, at the same place in every format, so that
+/// a process of any version can tell whether a segment has users.
+pub const LOCKS_AT: u64 = 1 << 62;
+/// Bytes of the names kept in the header.
+pub const NAME: usize = 512;
+
+/// Cells of the callback slab.
+pub const CALLBACK_CELLS: usize = 16_384;
+/// Bytes of a cell of the callback slab: a URL of 2,048 bytes and its words.
+pub const CALLBACK_CELL: usize = size_of::<CallbackCell>();
+/// Places for the rates of destinations.
+pub const CALLBACK_RATES: usize = 8_192;
+/// Things that are counted of callbacks.
+pub const CALLBACK_FIGURES: usize = 16;
+
+/// A word that has its cache line to itself.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Lone<T>(pub T);
+
+/// Identity, and the words that all processes share.
+#[repr(C, align(4096))]
+#[derive(Debug)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Length of a window in seconds.
+    pub window_seconds: u32,
+    /// Random: tells this segment from any other.
+    pub identity: u64,
+    /// Random: the key of the mix.
+    pub key: [u64; 3],
+    /// Bytes of one arena, a multiple of the page.
+    pub arena_bytes: u64,
+    /// Ids that a window is meant to hold at the most.
+    pub max_ids: u64,
+    /// Cluster: its length, then UTF-8.
+    pub cluster: [u8; NAME],
+    /// State directory: its length, then UTF-8.
+    pub state_directory: [u8; NAME],
+    /// The boot that the clock offset belongs to.
+    pub boot: AtomicU64,
+    /// The largest sums that were seen of accepted, new and late ids: a reader that meets an arena
+    /// while it is zeroed sees less.
+    pub totals: [AtomicU64; TOTALS],
+    spare: [u64; 5],
+
+    /// The current word; see [`crate::window::word`].
+    pub current: Lone<AtomicU64>,
+    /// Number of the newest window up to which all are in the ring.
+    pub published: Lone<AtomicU64>,
+    /// The clock's words; see [`crate::segment::clock`].
+    pub clock: Lone<ClockWords>,
+    /// Leader: term in the high half, writer slot plus one in the low.
+    pub lease: Lone<AtomicU64>,
+    /// Counted up by the leader while it lives.
+    pub heartbeat: Lone<AtomicU64>,
+    /// Start of the newest window that each sink has taken, seconds since the epoch.
+    pub cursors: Lone<[AtomicU64; SINKS]>,
+    /// Number of the window up to which arenas may be cleared; 0: that is not asked for. See
+    /// [`crate::Counter::retain`].
+    pub settled: Lone<AtomicU64>,
+    /// Counts that the cluster published; see [`crate::Counter::note_cluster_count`].
+    pub cluster_counts: Lone<[AtomicU64; CLUSTER_COUNTS]>,
+}
+
+/// The words of the clock discipline; written by whoever leads, read by all.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ClockWords {
+    /// Nanoseconds to add to the boot clock.
+    pub offset: AtomicI64,
+    /// Boot time at which a large step was first seen; 0: none.
+    pub suspected_at: AtomicU64,
+    /// The offset that the step would lead to.
+    pub suspected_offset: AtomicI64,
+    /// 1 while the wall clock is not believed.
+    pub distrusted: AtomicU64,
+    /// Wall clock, or reference, less the segment's clock, nanoseconds, when last looked at.
+    pub skew: AtomicI64,
+    /// 1 once the offset came from a reference.
+    pub reference: AtomicU64,
+}
+
+/// Counts of one process in one arena; zeroed with the arena.
+#[repr(C, align(32))]
+#[derive(Debug, Default)]
+pub struct ArenaCounts {
+    /// Accepted ids.
+    pub requests: AtomicU64,
+    /// Ids that were new.
+    pub new: AtomicU64,
+    /// Ids that met the freeze of the window before.
+    pub late: AtomicU64,
+    /// Ids that a store has acknowledged.
+    pub acknowledged: AtomicU64,
+}
+
+/// What one process writes. The slot belongs to whoever holds its lock byte.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct WriterSlot {
+    /// The arenas that the process is inside of.
+    pub announced: Announcements,
+    /// Process id of the owner, for people to read.
+    pub process: AtomicU64,
+    /// Counted up by each owner when it has claimed the slot: with it a callback's cell tells its
+    /// owner from those before and after.
+    pub generation: AtomicU64,
+    /// Batches, since the segment was made, by all owners of the slot.
+    pub batches: AtomicU64,
+    spare: [u64; 5],
+    /// Counts of the arenas.
+    pub counts: [ArenaCounts; ARENAS],
+    /// Refusals by kind, since the segment was made, by all owners of the slot.
+    pub refusals: [AtomicU64; REFUSALS],
+    /// Accepted ids of arenas that were zeroed, since the segment was made.
+    pub requests_before: AtomicU64,
+    /// New ids, likewise.
+    pub new_before: AtomicU64,
+    /// Late ids, likewise.
+    pub late_before: AtomicU64,
+    /// What the owner tells of itself; see [`crate::WorkerFigure`].
+    pub worker: [AtomicU64; WORKER_FIGURES],
+    spare_after: [u64; 5],
+}
+
+/// All that has storage from the start.
+#[repr(C, align(4096))]
+#[derive(Debug)]
+pub struct Front {
+    /// Identity and shared words.
+    pub header: Header,
+    /// The arenas' words.
+    pub arenas: [ArenaHeader; ARENAS],
+    /// The processes' words.
+    pub slots: [WriterSlot; SLOTS],
+    /// The sealed ring.
+    pub ring: [Record; RECORDS],
+    /// What is shared of callbacks, but for the cells' content.
+    pub callbacks: CallbackFront,
+}
+
+/// What all processes share of callbacks, but for the cells' content.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct CallbackFront {
+    /// Cells that have storage behind them, from the first on; only rises.
+    pub reserved: Lone<AtomicU64>,
+    /// What was counted, since the segment was made, by all processes.
+    pub figures: [AtomicU64; CALLBACK_FIGURES],
+    /// The state of each cell, who has it, and how often it was used.
+    pub words: [AtomicU64; CALLBACK_CELLS],
+    /// When the next callback may go to the destinations of each place, nanoseconds of the boot
+    /// clock.
+    pub rates: [AtomicU64; CALLBACK_RATES],
+}
+
+/// The content of a cell of the callback slab; whose it is, and whether it is whole, says its word.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct CallbackCell {
+    /// When the request was accepted, nanoseconds since the epoch by the segment's clock.
+    pub accepted: AtomicU64,
+    /// Start of the window that the id was counted in.
+    pub window_start: AtomicU64,
+    /// One more than the count that is reported; 0 before the first attempt.
+    pub count: AtomicU64,
+    /// Attempts that were begun.
+    pub attempts: AtomicU64,
+    /// Bytes of the URL.
+    pub length: AtomicU64,
+    /// The URL, eight bytes a word.
+    pub url: [AtomicU64; 256],
+    spare: [u64; 27],
+}
+
+/// Bytes of the front.
+pub const FRONT: u64 = size_of::<Front>() as u64;
+/// Where the arenas begin.
+pub const ARENAS_AT: u64 =
+    (FRONT + (CALLBACK_CELLS * CALLBACK_CELL) as u64).next_multiple_of(1 << 16);
+
+/// Length of a segment whose arenas have `arena_bytes` bytes; `None` if there is no such segment.
+#[must_use]
+pub fn length(arena_bytes: u64) -> Option<u64> {
+    if arena_bytes == 0 || !arena_bytes.is_multiple_of(4096) {
+        return None;
+    }
+    arena_bytes.checked_mul(ARENAS as u64)?.checked_add(ARENAS_AT).filter(|&bytes| bytes < LOCKS_AT)
+}
+
+/// A name as it stands in the header.
+#[must_use]
+pub fn name_bytes(name: &str) -> [u8; NAME] {
+    let mut bytes = [0; NAME];
+    let kept = &name.as_bytes()[..name.len().min(NAME - 2)];
+    bytes[..2].copy_from_slice(&(kept.len() as u16).to_le_bytes());
+    bytes[2..2 + kept.len()].copy_from_slice(kept);
+    bytes
+}
+
+/// The name that `bytes` hold.
+#[must_use]
+pub fn name_text(bytes: &[u8; NAME]) -> String {
+    let length = usize::from(u16::from_le_bytes([bytes[0], bytes[1]])).min(NAME - 2);
+    String::from_utf8_lossy(&bytes[2..2 + length]).into_owned()
+}

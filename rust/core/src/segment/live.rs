@@ -1,0 +1,102 @@
+//! The segment that processes count in, wherever its name went.
+//!
+//! A file that was removed, replaced or renamed lives on while a process has it open. Linux shows
+//! each such file under `/proc/<pid>/fd` to processes of the same user, and opening it there makes a
+//! new open file: a process that starts joins the others, where it would have begun a second count.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::platform;
+use crate::segment::attachment::is_alive;
+use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, SLOTS};
+use crate::segment::mapping;
+
+/// What the system adds to the name of a file that has none any more.
+const REMOVED: &str = " (deleted)";
+
+/// A segment without its name that a process lives in: the one that had the name `path`, or that of
+/// the state directory, if one is given. None where the system does not tell.
+pub(crate) fn find(path: &Path, state_directory: &str) -> Option<File> {
+    if !any_lives() {
+        return None;
+    }
+    let path = absolute(path)?;
+    let user = platform::effective_user();
+    processes(user)
+        .flat_map(|process| open_files(&process))
+        .filter(|(_, shown)| may_be(shown, &path))
+        .filter_map(|(link, shown)| Some((open(&link, user)?, shown)))
+        .find(|(file, shown)| is_meant(file, shown, &path, state_directory) && is_alive(file))
+        .map(|(file, _)| file)
+}
+
+/// Whether a process lives in any segment of this machine; the system's list of locks is short.
+fn any_lives() -> bool {
+    let ours = LOCKS_AT..=LOCKS_AT + SLOTS as u64;
+    fs::read_to_string("/proc/locks").map_or(true, |locks| {
+        // `1: OFDLCK ADVISORY WRITE -1 00:1a:1234 <first byte> <last byte>`
+        let first = |line: &str| line.rsplit(' ').nth(1)?.parse().ok();
+        locks.lines().filter_map(first).any(|byte: u64| ours.contains(&byte))
+    })
+}
+
+/// The path as the system tells it.
+fn absolute(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = std::path::absolute(parent.unwrap_or(Path::new("."))).ok()?;
+    // A directory that was removed as well has no links to follow.
+    Some(fs::canonicalize(&parent).unwrap_or(parent).join(name))
+}
+
+/// The directories of the user's processes.
+fn processes(user: u32) -> impl Iterator<Item = PathBuf> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()))
+        .filter(move |entry| entry.metadata().is_ok_and(|found| found.uid() == user))
+        .map(|entry| entry.path())
+}
+
+/// The links to the open files of a process, and what they show.
+fn open_files(process: &Path) -> impl Iterator<Item = (PathBuf, PathBuf)> + use<> {
+    let all = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    all.filter_map(|entry| Some((entry.path(), fs::read_link(entry.path()).ok()?)))
+}
+
+/// Whether the name alone allows it: other files are left alone, since a file system that hangs
+/// would hold up whoever looks at one.
+fn may_be(shown: &Path, path: &Path) -> bool {
+    let shown = named(shown);
+    shown.parent() == path.parent() || shown.file_name() == path.file_name()
+}
+
+fn named(shown: &Path) -> PathBuf {
+    let text = shown.to_string_lossy();
+    PathBuf::from(text.strip_suffix(REMOVED).unwrap_or(&text))
+}
+
+fn open(link: &Path, user: u32) -> Option<File> {
+    let found = fs::metadata(link).ok()?;
+    if !found.is_file() || found.uid() != user || found.mode() & 0o077 != 0 {
+        return None;
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(link).ok()
+}
+
+fn is_meant(file: &File, shown: &Path, path: &Path, state_directory: &str) -> bool {
+    let Some(header) = header(file).filter(|header| header.magic == MAGIC) else { return false };
+    let had_the_name = shown.to_string_lossy().ends_with(REMOVED) && named(shown) == path;
+    had_the_name
+        || (header.format == FORMAT
+            && !state_directory.is_empty()
+            && layout::name_text(&header.state_directory) == state_directory)
+}
+
+fn header(file: &File) -> Option<Header> {
+    let mut bytes = vec![0; size_of::<Header>()];
+    let length = std::os::unix::fs::FileExt::read_at(file, &mut bytes, 0).ok()?;
+    mapping::header_of(&bytes[..length])
+}

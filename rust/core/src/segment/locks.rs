@@ -1,0 +1,189 @@
+//! The locks of a segment: the one for attaching, and those that say which processes live.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Unusable};
+use crate::platform;
+use crate::segment::attachment::{Segment, check_owner, with_suffix};
+use crate::segment::layout::{LOCKS_AT, SLOTS};
+
+/// How long to wait for another process to be done with attaching.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The byte that is locked by who is present; another than that of [`AttachLock`].
+const PRESENCE: u64 = 1;
+
+/// The lock under which a segment is made and attached.
+#[derive(Debug)]
+pub(crate) struct AttachLock(File);
+
+impl AttachLock {
+    /// Opens and locks `<path>.lock`, with a bound: a process that was stopped while it attached
+    /// must not stop all others for ever.
+    pub(crate) fn take(path: &Path) -> Result<Self, Error> {
+        let path = with_suffix(path, ".lock");
+        let shown = path.display().to_string();
+        let failed =
+            |error: io::Error| Error::io("the attach lock cannot be taken", &shown, &error);
+        let deadline = Instant::now() + ATTACH_PATIENCE;
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&path)
+                .map_err(failed)?;
+            check_owner(&file, &shown)?;
+            if platform::try_lock_byte(&file, 0).map_err(failed)? {
+                let lock = Self(file);
+                let ours = lock.0.metadata().map_err(failed)?;
+                // The file may have been removed between the opening and the lock.
+                if fs::symlink_metadata(&path)
+                    .is_ok_and(|now| (now.dev(), now.ino()) == (ours.dev(), ours.ino()))
+                {
+                    return Ok(lock);
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Segment {
+                    reason: Unusable::Busy,
+                    alive: true,
+                    message: format!(
+                        "another process has been attaching for 5 s: `{shown}`; hint: look for a \
+                         stopped process"
+                    ),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for AttachLock {
+    fn drop(&mut self) {
+        // Closing is not enough where a child was forked meanwhile, which has the same open file.
+        let _ = platform::unlock(&self.0, 0, 1);
+    }
+}
+
+/// An open file for locks alone, so that neither the mapping nor a forked child keeps them.
+#[derive(Debug)]
+struct LockFile {
+    /// Open until the drop in the process that opened it; closed in its children from the start.
+    file: ManuallyDrop<File>,
+    forks: u64,
+}
+
+impl LockFile {
+    /// Another open file on the same file as `file`.
+    fn new(file: &File) -> io::Result<Self> {
+        Ok(Self { file: platform::open_watched(file)?, forks: platform::forks() })
+    }
+
+    /// Whether this process is the one that opened it, and not a child of it.
+    #[inline]
+    fn is_ours(&self) -> bool {
+        self.forks == platform::forks()
+    }
+}
+
+impl Drop for LockFile {
+    #[expect(unsafe_code, reason = "closing a file that a forked child must not close again")]
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // Also for copies of the open file in processes that came about without `fork`.
+            let _ = platform::unlock(&self.file, 0, 0);
+            // SAFETY: this is the process that opened it, and the drop comes once, at the end.
+            unsafe { platform::close_watched(&mut self.file) };
+        }
+    }
+}
+
+/// The locks that say that a writer slot's owner lives.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    slots: LockFile,
+    /// Its lock says that a process counts for the state directory.
+    _presence: Option<LockFile>,
+}
+
+impl Locks {
+    pub(crate) fn new(segment: &Segment) -> io::Result<Self> {
+        let presence = segment.presence.as_ref().and_then(Presence::join);
+        Ok(Self { slots: LockFile::new(&segment.file)?, _presence: presence })
+    }
+
+    /// Whether this process is the one that opened the locks, and not a child of it.
+    #[inline]
+    pub(crate) fn are_ours(&self) -> bool {
+        self.slots.is_ours()
+    }
+
+    /// Takes the lock of `slot`; false if another process has it.
+    pub(crate) fn try_lock(&self, slot: usize) -> io::Result<bool> {
+        platform::try_lock_byte(&self.slots.file, LOCKS_AT + slot as u64)
+    }
+
+    pub(crate) fn unlock(&self, slot: usize) {
+        let _ = platform::unlock(&self.slots.file, LOCKS_AT + slot as u64, 1);
+    }
+
+    /// Whether a live process has `slot`; not to be asked of one's own.
+    pub(crate) fn is_taken(&self, slot: usize) -> bool {
+        platform::locked_by_another(&self.slots.file, LOCKS_AT + slot as u64, 1).unwrap_or(true)
+    }
+}
+
+/// The file in the state directory that says whether processes count for it: each of them holds a
+/// shared lock. It tells of a segment that has lost its name and cannot be found.
+#[derive(Debug)]
+pub(crate) struct Presence(File);
+
+impl Presence {
+    /// None without a state directory, and where none can be made.
+    pub(crate) fn open(state_directory: &str) -> Option<Self> {
+        let directory = Path::new(state_directory);
+        if !directory.is_absolute() || !directory.is_dir() {
+            return None;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        options.open(directory.join("presence.lock")).ok().map(Self)
+    }
+
+    /// Whether a live process counts for the state directory.
+    pub(crate) fn is_held(&self) -> bool {
+        platform::locked_by_another(&self.0, PRESENCE, 1).unwrap_or(false)
+    }
+
+    fn join(&self) -> Option<LockFile> {
+        let file = LockFile::new(&self.0).ok()?;
+        platform::share_byte(&file.file, PRESENCE).ok()?;
+        Some(file)
+    }
+}
+
+/// Keeps a segment that no process counts in reachable, also without its name; one at a time. It
+/// takes no writer slot and maps nothing.
+#[derive(Debug)]
+pub struct Keeper {
+    _file: LockFile,
+}
+
+impl Keeper {
+    /// None if another one keeps the segment.
+    pub(crate) fn new(segment: &Segment) -> io::Result<Option<Self>> {
+        let file = LockFile::new(&segment.file)?;
+        let taken = platform::try_lock_byte(&file.file, LOCKS_AT + SLOTS as u64)?;
+        Ok(taken.then_some(Self { _file: file }))
+    }
+}

@@ -1,0 +1,323 @@
+//! The table of one arena: buckets of one cache line, walked in order.
+//!
+//! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed
+//! word of one id, or is [`SEALED`]. An id walks up to [`WALK`] buckets of an extent and takes the
+//! first empty slot; if all are full, or one is closed, it goes on in the next extent. A slot is never
+//! freed inside a window, so "this walk is full" stays true, every thread walks the same path, and two
+//! threads with the same id meet on the same slot.
+//!
+//! A table that is full opens an extent of twice the size, to which its ids move: see
+//! [`crate::table::growth`]. Freezing closes all buckets: since a bucket is filled from the front, and closed
+//! in its first empty slot, it cannot change after that.
+
+use std::collections::TryReserveError;
+
+use crate::sync::{AtomicU64, Ordering, Site, fence, ordering};
+use crate::table::bucket::Answer;
+use crate::table::bucket::{Bucket, EMPTY, Insert, SEALED};
+use crate::table::extent::{EXTENTS, Extents};
+use crate::table::extent::{Extent, SEALED_BIT};
+
+/// Set in [`ArenaHeader::flags`] when the id whose mixed word is `EMPTY` is present.
+pub(crate) const HAS_EMPTY: u64 = 1;
+/// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`SEALED`] is present.
+pub(crate) const HAS_SEALED: u64 = 2;
+/// Set in [`ArenaHeader::flags`] when a process died inside: its counts may be behind the table.
+pub const UNCERTAIN: u64 = 4;
+
+/// The words that belong to one arena.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct ArenaHeader {
+    /// What the arena is used for; see [`crate::window::word::State`].
+    pub state: AtomicU64,
+    /// Which extents are in use; see [`Extents`].
+    pub extents: AtomicU64,
+    /// The two ids that cannot stand in a slot, the bit that says that they may not come any more,
+    /// and [`UNCERTAIN`].
+    pub flags: AtomicU64,
+    /// Bytes from the arena's start that have storage behind them. Raised by whoever announces
+    /// the arena, lowered only by whoever has it alone.
+    pub reserved: AtomicU64,
+    spare: [u64; 12],
+    /// How far the ids of each extent have moved to the next; see [`crate::table::growth`].
+    pub moved: [AtomicU64; EXTENTS],
+}
+
+impl Default for ArenaHeader {
+    fn default() -> Self {
+        Self {
+            state: AtomicU64::new(0),
+            extents: AtomicU64::new(0),
+            flags: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            spare: [0; 12],
+            moved: core::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+/// Where the buckets of an arena come from.
+pub trait Storage {
+    /// The buckets of extent `index` of a table whose first extent has `first` buckets: `first << index`
+    /// of them, or fewer where the arena ends. Only an open extent may be asked for.
+    fn extent(&self, first: usize, index: usize) -> &[Bucket];
+    /// Makes sure that extent `index` has storage behind it, without opening it.
+    ///
+    /// # Errors
+    /// [`Shortage`], when the arena ends before the extent or no storage is left.
+    fn reserve(&self, first: usize, index: usize) -> Result<(), Shortage>;
+}
+
+/// Why a table cannot take one more id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// The arena's last extent is full.
+    Full,
+    /// The system refused storage, by the error of this number.
+    Space(i32),
+}
+
+/// One arena's table: header, storage and the number of buckets of its first extent.
+#[derive(Debug)]
+pub struct Table<'a, S: Storage> {
+    pub(crate) header: &'a ArenaHeader,
+    storage: S,
+    first: usize,
+}
+
+impl<'a, S: Storage> Table<'a, S> {
+    /// The table over `storage` whose first extent has `first` buckets.
+    pub fn new(header: &'a ArenaHeader, storage: S, first: usize) -> Self {
+        Self { header, storage, first }
+    }
+
+    /// The table as it is now, to insert into.
+    #[inline]
+    #[must_use]
+    pub fn view(&self) -> View<'_, 'a, S> {
+        let extents = self.extents();
+        // Never cut off: the first extent is made so, and no other would have taken over.
+        let buckets = self.storage.extent(self.first, extents.oldest());
+        let oldest = Extent { buckets, whole: true };
+        View { table: self, extents, oldest, is_moving: self.is_moving(extents) }
+    }
+
+    /// Inserts one mixed word; see [`View::insert`].
+    ///
+    /// # Errors
+    /// As for [`View::insert`].
+    #[inline]
+    pub fn insert(&self, word: u64) -> Result<Insert, Shortage> {
+        self.view().insert(word)
+    }
+
+    /// Inserts a word that is in no extent before `index`, and cannot come into one any more.
+    #[inline(never)]
+    pub(crate) fn insert_from(&self, mut index: usize, word: u64) -> Result<Insert, Shortage> {
+        loop {
+            match self.extent(index).insert(word) {
+                Answer::New => return Ok(Insert::New),
+                Answer::Present => return Ok(Insert::Present),
+                // Acquire: pairs with the Release of whoever closed the bucket. What he had seen, or
+                // done, is in the word that is read now.
+                Answer::Closed => fence(Ordering::Acquire),
+                Answer::Full => {}
+            }
+            let extents = self.extents();
+            if index < extents.newest() {
+                index += 1;
+            } else if extents.are_sealed() {
+                return Ok(Insert::Sealed);
+            } else {
+                self.open_behind(extents)?;
+            }
+        }
+    }
+
+    /// Opens the extent behind the newest of `extents`, unless the word has changed.
+    fn open_behind(&self, extents: Extents) -> Result<(), Shortage> {
+        let index = extents.newest() + 1;
+        if index == EXTENTS {
+            return Err(Shortage::Full);
+        }
+        self.storage.reserve(self.first, index)?;
+        // Release: pairs with the Acquire in `extents`. A failure is read again by the caller.
+        let release = ordering(Site::OpenExtent, Ordering::Release);
+        let _ = self.header.extents.compare_exchange(
+            extents.word(),
+            extents.opened().word(),
+            release,
+            Ordering::Relaxed,
+        );
+        Ok(())
+    }
+
+    fn insert_flag(&self, flag: u64) -> Insert {
+        // Relaxed throughout: the word is all there is, no other memory hangs on it.
+        let mut flags = self.header.flags.load(Ordering::Relaxed);
+        loop {
+            if flags & flag != 0 {
+                return Insert::Present;
+            }
+            if flags & SEALED_BIT != 0 {
+                return Insert::Sealed;
+            }
+            match self.header.flags.compare_exchange_weak(
+                flags,
+                flags | flag,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Insert::New,
+                Err(now) => flags = now,
+            }
+        }
+    }
+
+    /// The number of words that are present: a snapshot while others insert.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let mut count = 0;
+        if self.visit_once(|_| count += 1) {
+            return count;
+        }
+        // Without memory, those that moved meanwhile are counted twice.
+        self.words().map_or(count, |words| words.len() as u64)
+    }
+
+    /// The mixed words that are present, in no order: a snapshot while others insert. Fails where
+    /// there is no memory for them.
+    pub fn words(&self) -> Result<Vec<u64>, TryReserveError> {
+        let mut words = Vec::new();
+        let mut reserved = Ok(());
+        let is_once = self.visit_once(|word| {
+            if words.len() == words.capacity() && reserved.is_ok() {
+                reserved = words.try_reserve(1);
+            }
+            if reserved.is_ok() {
+                words.push(word);
+            }
+        });
+        reserved?;
+        if !is_once {
+            words.sort_unstable();
+            words.dedup();
+        }
+        Ok(words)
+    }
+
+    /// Passes over the words that are present: whether each came once. One that moves meanwhile may
+    /// come twice.
+    fn visit_once(&self, visit: impl FnMut(u64)) -> bool {
+        let before = self.extents();
+        self.visit_from(0, usize::MAX, visit);
+        before.are_sealed() || !self.is_moving(before) && self.extents() == before
+    }
+
+    /// Passes over the mixed words that are present, from bucket `position` of all extents on, up to the
+    /// bucket with which it has looked at `most`: where to go on, or `None` at the end. Each comes once
+    /// if the table was being frozen at position 0; while others insert, one that moves may come twice.
+    pub fn visit_from(
+        &self,
+        position: u64,
+        most: usize,
+        mut visit: impl FnMut(u64),
+    ) -> Option<u64> {
+        let extents = self.extents();
+        if position == 0 && extents.are_sealed() && self.is_moving(extents) {
+            self.finish_freezing();
+        }
+        let flags = self.header.flags.load(Ordering::Relaxed);
+        let mut visited = 0;
+        for (flag, word) in [(HAS_EMPTY, EMPTY), (HAS_SEALED, SEALED)] {
+            if position == 0 && flags & flag != 0 {
+                visited += 1;
+                visit(word);
+            }
+        }
+        let mut passed = 0;
+        for index in 0..=extents.newest() {
+            let buckets = self.extent(index).buckets;
+            // Those before the oldest were left.
+            let first = if index < extents.oldest() { u64::MAX } else { position };
+            let from = first.saturating_sub(passed).min(buckets.len() as u64);
+            let is_moving = index == extents.oldest() && self.is_moving(extents);
+            for (at, bucket) in (passed + from..).zip(&buckets[from as usize..]) {
+                bucket.for_each(|word| {
+                    visited += 1;
+                    // Upwards, as words move: one that is passed by here is met further on.
+                    if !is_moving || !self.is_beyond(extents, word) {
+                        visit(word);
+                    }
+                });
+                if visited >= most {
+                    return Some(at + 1);
+                }
+            }
+            passed += buckets.len() as u64;
+        }
+        None
+    }
+
+    /// Extents that are in use now.
+    #[inline]
+    #[must_use]
+    pub fn extents(&self) -> Extents {
+        // Acquire: pairs with the Release in `open_behind`, behind which an extent has storage, and with
+        // that in `leave`, behind which the ids of an extent stand in those after it.
+        Extents::of(self.header.extents.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn extent(&self, index: usize) -> Extent<'_> {
+        let buckets = self.storage.extent(self.first, index);
+        Extent { buckets, whole: buckets.len() == self.first << index }
+    }
+}
+
+/// A table as it was when somebody looked: where to begin. It stays right when the table grows: the
+/// buckets of an extent that is left are full or closed, and keep their ids.
+#[derive(Debug)]
+pub struct View<'t, 'a, S: Storage> {
+    table: &'t Table<'a, S>,
+    extents: Extents,
+    oldest: Extent<'t>,
+    is_moving: bool,
+}
+
+impl<S: Storage> View<'_, '_, S> {
+    /// Inserts a mixed word, and moves some others on if the table is growing.
+    ///
+    /// # Errors
+    /// [`Shortage`] when no slot and no further extent is to be had; the word is not in then.
+    #[inline]
+    pub fn insert(&mut self, word: u64) -> Result<Insert, Shortage> {
+        if word == EMPTY || word == SEALED {
+            let flag = if word == EMPTY { HAS_EMPTY } else { HAS_SEALED };
+            return Ok(self.table.insert_flag(flag));
+        }
+        if self.is_moving {
+            self.table.move_some(self.extents);
+            *self = self.table.view();
+        }
+        match self.oldest.insert(word) {
+            Answer::New => Ok(Insert::New),
+            Answer::Present => Ok(Insert::Present),
+            Answer::Full | Answer::Closed => {
+                let inserted = self.table.insert_from(self.extents.oldest(), word);
+                *self = self.table.view();
+                inserted
+            }
+        }
+    }
+
+    /// Brings the walk of `word` nearer: its first line.
+    #[inline]
+    pub fn prefetch(&self, word: u64) {
+        self.oldest.prefetch(word);
+        if self.extents.are_several() {
+            self.table.extent(self.extents.newest()).prefetch(word);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The table of one arena: a lock-free hash table of ids that is filled, grown and frozen.
+
+pub(crate) mod bucket;
+pub(crate) mod extent;
+pub(crate) mod freezing;
+pub(crate) mod growth;
+pub(crate) mod hash_table;
+pub mod mix;
+pub(crate) mod simd;
+
+pub(crate) use self::hash_table::{HAS_EMPTY, HAS_SEALED};
+pub use self::{
+    bucket::{Bucket, EMPTY, Insert, SEALED, SLOTS},
+    extent::{EXTENTS, Extents, WALK},
+    hash_table::{ArenaHeader, Shortage, Storage, Table, UNCERTAIN, View},
+};

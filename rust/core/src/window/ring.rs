@@ -1,0 +1,222 @@
+//! The sealed ring: the records of the last day of windows, written once by whoever comes first.
+//!
+//! A record has its place by the number of its window. Each field is one word that carries the lap
+//! of that number round the ring, and goes from an earlier lap's value to its own by one
+//! compare-and-swap: the first writer of a field wins, all sealers may write at once, and one that
+//! dies or stops in the middle holds up nobody. A record is complete once the published word has
+//! passed it.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// Records in the ring: a day of minutes.
+pub const RECORDS: usize = 1_440;
+
+/// Low bits of a field, for the lap: half of what they tell apart is a jump of the clock by decades,
+/// with windows of a second.
+const LAP_BITS: u32 = 22;
+/// All ones in the place of the lap.
+const LAP_MASK: u64 = (1 << LAP_BITS) - 1;
+/// Largest value of a field, which is kept plus one: a word of 0 was never written.
+const LARGEST: u64 = (1 << (64 - LAP_BITS)) - 2;
+
+/// What is known of a sealed window. Counts are of ids or of requests, this host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Distinct ids: exact.
+    pub unique: u64,
+    /// Accepted ids, duplicates included.
+    pub requests: u64,
+    /// Ids that came for the window before and met its freeze.
+    pub late: u64,
+    /// Refused requests since the segment was made, as of the sealing.
+    pub rejected_before: u64,
+    /// When it was sealed: milliseconds since the epoch by the segment's clock.
+    pub sealed_at: u64,
+    /// The window was skipped: no process was there to turn it, or the clock was set forward.
+    pub gap: bool,
+}
+
+/// One place of the ring.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Record {
+    /// Number of the window, only rising.
+    window: AtomicU64,
+    /// `unique` twice, plus one for a gap; then the other figures. Each plus one, and with its lap.
+    fields: [AtomicU64; 7],
+}
+
+impl Record {
+    /// Writes the record of `window`; fields that somebody wrote before stay.
+    pub fn write(&self, window: u64, figures: &Figures) {
+        let values = [
+            figures.unique << 1 | u64::from(figures.gap),
+            figures.requests,
+            figures.late,
+            figures.rejected_before,
+            figures.sealed_at,
+        ];
+        // AcqRel and Acquire in this file pair with each other: who reads a field of a lap also
+        // sees that the window's number has reached that lap.
+        self.window.fetch_max(window, Ordering::AcqRel);
+        let lap = lap(window);
+        for (field, value) in self.fields.iter().zip(values) {
+            let found = field.load(Ordering::Acquire);
+            // A writer that stopped for a lap must not set a field back.
+            if found == 0 || is_later(lap, found & LAP_MASK) {
+                let word = (value.min(LARGEST) + 1) << LAP_BITS | lap;
+                // A failure means that somebody else wrote the field.
+                let _ = field.compare_exchange(found, word, Ordering::AcqRel, Ordering::Acquire);
+            }
+        }
+    }
+
+    /// Number of the newest window that anybody wrote, or began to write.
+    #[must_use]
+    pub fn window(&self) -> Option<u64> {
+        // Acquire: pairs with the AcqRel in `write`.
+        Some(self.window.load(Ordering::Acquire)).filter(|&window| window != 0)
+    }
+
+    /// The record of `window`, if it is complete and still there.
+    #[must_use]
+    pub fn read(&self, window: u64) -> Option<Figures> {
+        let mut values = [0; 5];
+        for (value, field) in values.iter_mut().zip(&self.fields) {
+            let word = field.load(Ordering::Acquire);
+            if word == 0 || word & LAP_MASK != lap(window) {
+                return None;
+            }
+            *value = (word >> LAP_BITS) - 1;
+        }
+        if self.window.load(Ordering::Acquire) != window {
+            return None;
+        }
+        Some(Figures {
+            unique: values[0] >> 1,
+            gap: values[0] & 1 == 1,
+            requests: values[1],
+            late: values[2],
+            rejected_before: values[3],
+            sealed_at: values[4],
+        })
+    }
+}
+
+fn lap(window: u64) -> u64 {
+    (window / RECORDS as u64) & LAP_MASK
+}
+
+/// Whether a lap comes after another one, as numbers on a circle do: by less than half of it.
+fn is_later(lap: u64, than: u64) -> bool {
+    let ahead = lap.wrapping_sub(than) & LAP_MASK;
+    ahead != 0 && ahead <= LAP_MASK / 2
+}
+
+/// The place of `window`.
+#[must_use]
+pub fn place(ring: &[Record], window: u64) -> &Record {
+    &ring[(window % RECORDS as u64) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Figures, LAP_MASK, RECORDS, Record, is_later, place};
+    use crate::sync::AtomicU64;
+
+    const LAP: u64 = RECORDS as u64;
+
+    fn record() -> Record {
+        Record { window: AtomicU64::new(0), fields: Default::default() }
+    }
+
+    fn figures(number: u64) -> Figures {
+        Figures {
+            unique: number,
+            requests: number + 1,
+            late: number + 2,
+            rejected_before: number + 3,
+            sealed_at: 1_795_000_000_000 + number,
+            gap: number % 2 == 1,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let ring: Vec<Record> = (0..RECORDS).map(|_| record()).collect();
+        assert_eq!(place(&ring, 5).read(5), None);
+        assert_eq!(place(&ring, 5).window(), None);
+        for window in 1..3 * LAP {
+            place(&ring, window).write(window, &figures(window));
+        }
+        for window in 1..3 * LAP {
+            let kept = (window >= 2 * LAP).then(|| figures(window));
+            assert_eq!(place(&ring, window).read(window), kept);
+        }
+        assert_eq!(place(&ring, 2 * LAP + 7).window(), Some(2 * LAP + 7));
+    }
+
+    #[test]
+    fn the_first_writer_wins_and_a_late_one_changes_nothing() {
+        let record = record();
+        record.write(LAP + 1, &figures(1));
+        record.write(LAP + 1, &figures(2));
+        assert_eq!(record.read(LAP + 1), Some(figures(1)));
+        record.write(1, &figures(3));
+        assert_eq!(record.read(LAP + 1), Some(figures(1)));
+        assert_eq!(record.read(1), None);
+        assert_eq!(record.window(), Some(LAP + 1));
+    }
+
+    #[test]
+    fn large_figures_are_kept() {
+        let record = record();
+        let large = Figures { unique: 1 << 35, requests: 1 << 41, ..figures(0) };
+        record.write(9, &large);
+        assert_eq!(record.read(9), Some(large));
+        let larger = Figures { requests: u64::MAX, ..large };
+        record.write(LAP + 9, &larger);
+        let found = record.read(LAP + 9).expect("a record");
+        assert!(found.requests > 1 << 41 && found.unique == 1 << 35);
+    }
+
+    #[test]
+    fn laps_go_round() {
+        assert!(is_later(1, 0) && !is_later(0, 1) && !is_later(5, 5));
+        assert!(is_later(0, LAP_MASK) && !is_later(LAP_MASK, 0));
+        let record = record();
+        for window in [LAP * (LAP_MASK - 1) + 3, LAP * LAP_MASK + 3, LAP * (LAP_MASK + 1) + 3] {
+            record.write(window, &figures(window % 100));
+            assert_eq!(record.read(window), Some(figures(window % 100)));
+        }
+    }
+
+    #[test]
+    fn several_write_and_others_read() {
+        let record = record();
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                let record = &record;
+                scope.spawn(move || {
+                    for lap in 1..4_000 {
+                        // All agree on the unique ids; the rest is that of one of them.
+                        let its = Figures { unique: lap * 10, gap: false, ..figures(writer) };
+                        record.write(lap * LAP + 3, &its);
+                        let own = record.read(lap * LAP + 3);
+                        assert!(own.is_none_or(|found| found.unique == lap * 10));
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..4_000 {
+                    let Some(window) = record.window() else { continue };
+                    if let Some(found) = record.read(window) {
+                        assert_eq!(found.unique, window / LAP * 10);
+                        assert!(found.requests <= 3 && found.late <= 4);
+                    }
+                }
+            });
+        });
+        assert_eq!(record.read(3_999 * LAP + 3).expect("a record").unique, 39_990);
+    }
+}

@@ -1,0 +1,162 @@
+//! The words of a window: the central current word, and the state of an arena.
+//!
+//! The current word names the window, its arena and the size of its first extent together, and
+//! only rises. What is done with these words is in [`crate::window::rollover`].
+//!
+//! An arena goes `Free -> Tentative(w) -> Closed(w) -> Sealed(w) -> Clearing(w) -> Free`:
+//! * `Tentative(w)`: claimed for window `w`. It is the current arena if the word names it, and
+//!   otherwise a claim that has not won (yet); any process may adopt or take back such a claim.
+//! * `Closed(w)`: confirmed to be the arena of `w`, just before the word moves on.
+//! * `Sealed(w)`: frozen, and its count stands in the ring.
+//! * `Clearing(w)`: nobody may enter any more. Whoever announces the arena alone zeroes it; if he
+//!   dies, another one starts over.
+
+/// Arenas of a segment.
+pub const ARENAS: usize = if cfg!(loom) { 3 } else { 16 };
+
+/// The current word: window number, size step of the first extent, arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word(pub u64);
+
+impl Word {
+    /// The word of `window`, whose first extent has the size of step `start`, in `arena`.
+    #[must_use]
+    pub fn new(window: u64, start: u8, arena: usize) -> Self {
+        Self(window << 16 | u64::from(start) << 8 | arena as u64)
+    }
+
+    /// Number of the window: its start divided by its length.
+    #[must_use]
+    pub fn window(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// Size step of the first extent; see [`buckets_of_step`].
+    #[must_use]
+    pub fn start(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// The arena.
+    #[must_use]
+    pub fn arena(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+}
+
+/// Buckets of size step `step`: four steps an octave, so that the step that holds a number of ids
+/// is at most a quarter too large.
+#[must_use]
+pub fn buckets_of_step(step: u8) -> usize {
+    (4 + usize::from(step & 3)) << (step >> 2)
+}
+
+/// The smallest step with at least `buckets` buckets.
+#[must_use]
+pub fn step_of_buckets(buckets: usize) -> u8 {
+    (0..=u8::MAX)
+        .take_while(|step| step >> 2 < 48)
+        .find(|&step| buckets_of_step(step) >= buckets)
+        .unwrap_or(4 * 47)
+}
+
+/// What an arena is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Zeroed and unused.
+    Free,
+    /// Claimed for a window.
+    Tentative {
+        /// Number of the window.
+        window: u64,
+    },
+    /// Confirmed as the arena of a window.
+    Closed {
+        /// Number of the window.
+        window: u64,
+        /// Size step of its first extent.
+        start: u8,
+    },
+    /// Frozen, with its record in the ring.
+    Sealed {
+        /// Number of the window.
+        window: u64,
+        /// Size step of its first extent.
+        start: u8,
+    },
+    /// Published, and about to be zeroed.
+    Clearing {
+        /// Number of the window.
+        window: u64,
+        /// Size step of its first extent.
+        start: u8,
+    },
+}
+
+impl State {
+    const TENTATIVE: u64 = 1;
+    const CLOSED: u64 = 2;
+    const SEALED: u64 = 3;
+    const CLEARING: u64 = 4;
+
+    /// As it stands in the word.
+    #[must_use]
+    pub fn pack(self) -> u64 {
+        match self {
+            Self::Free => 0,
+            Self::Tentative { window } => window << 16 | Self::TENTATIVE,
+            Self::Closed { window, start } => window << 16 | u64::from(start) << 8 | Self::CLOSED,
+            Self::Sealed { window, start } => window << 16 | u64::from(start) << 8 | Self::SEALED,
+            Self::Clearing { window, start } => {
+                window << 16 | u64::from(start) << 8 | Self::CLEARING
+            }
+        }
+    }
+
+    /// From the word.
+    #[must_use]
+    pub fn unpack(word: u64) -> Self {
+        let (window, start) = (word >> 16, (word >> 8) as u8);
+        match word & 0xff {
+            Self::TENTATIVE => Self::Tentative { window },
+            Self::CLOSED => Self::Closed { window, start },
+            Self::SEALED => Self::Sealed { window, start },
+            Self::CLEARING => Self::Clearing { window, start },
+            _ => Self::Free,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{State, Word, buckets_of_step, step_of_buckets};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn words_and_states_keep_what_they_name(window in 0_u64..1 << 48, start: u8, arena in 0_usize..16) {
+            let word = Word::new(window, start, arena);
+            prop_assert_eq!((word.window(), word.start(), word.arena()), (window, start, arena));
+            for state in [
+                State::Free,
+                State::Tentative { window },
+                State::Closed { window, start },
+                State::Sealed { window, start },
+                State::Clearing { window, start },
+            ] {
+                prop_assert_eq!(State::unpack(state.pack()), state);
+            }
+        }
+
+        #[test]
+        fn the_word_rises_with_the_window(window in 0_u64..1 << 47, starts: (u8, u8), arenas in (0_usize..16, 0_usize..16)) {
+            prop_assert!(Word::new(window + 1, starts.0, arenas.0).0 > Word::new(window, starts.1, arenas.1).0);
+        }
+
+        #[test]
+        fn a_step_is_at_most_a_quarter_too_large(buckets in 16_usize..1 << 40) {
+            let found = buckets_of_step(step_of_buckets(buckets));
+            prop_assert!(found >= buckets && found <= buckets + buckets / 4 + 1);
+        }
+    }
+}
