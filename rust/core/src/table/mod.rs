@@ -2,7 +2,7 @@
 
 pub(crate) mod bucket;
 pub(crate) mod extent;
-pub(crate) mod freezing;
+pub mod freezing;
 pub(crate) mod growth;
 pub(crate) mod hash_table;
 pub mod mix;

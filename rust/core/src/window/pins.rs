@@ -64,6 +64,7 @@ impl Announcements {
 
     /// For one who has entered `arena`: leaves it when the answer is dropped, on a panic too.
     #[inline]
+    #[must_use]
     pub fn inside(&self, arena: usize) -> Inside<'_> {
         Inside { own: self, arena }
     }
