@@ -80,6 +80,14 @@ def test_a_batch_whose_second_half_comes_after_the_signal(
     assert "refused to gracefully stop" not in service.output()
 
 
+def test_a_stop_of_the_whole_group_is_clean_though_idle_workers_end_first(serve: Serve) -> None:
+    for _ in range(3):
+        service = serve(Server.VERVE, workers=2, window=3600)
+        _by_systemd(service)
+        assert service.wait_end() == 0
+        assert "Unexpected exit" not in service.output()
+
+
 def test_accepts_that_wait_for_redis_when_the_signal_comes(serve: Serve, tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as redis:
         service = serve(

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from verve.serving.worker_sockets import Listeners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import Serve, StartLoad
     from tests.service import Service
@@ -75,6 +75,8 @@ def test_a_successor_takes_the_queue_of_a_worker_that_takes_none(serve: Serve) -
     service = serve(Server.VERVE, workers=1, window=60, arguments=["--respawn-interval", OVERLAP])
     (old,) = service.workers()
     os.kill(old, signal.SIGSTOP)
+    # A thread that has not heard of it yet would take a connection, and keep it.
+    service.wait_until(lambda: _is_stopped(old), 10, "stopped")
     with ExitStack() as stack:
         clients = [stack.enter_context(raw.connect(service)) for _ in range(20)]
         for number, client in enumerate(clients):
@@ -85,6 +87,11 @@ def test_a_successor_takes_the_queue_of_a_worker_that_takes_none(serve: Serve) -
     assert [answer.status for answer in answers] == [200] * len(clients)
     service.wait_until(lambda: "Stopped old worker-1" in service.output(), 10, "reloaded")
     assert "refused to gracefully stop" not in service.output()
+
+
+def _is_stopped(process: int) -> bool:
+    threads = Path(f"/proc/{process}/task").glob("*/stat")
+    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
 
 
 def test_a_stop_does_not_wait_for_the_rest_of_a_reload(serve: Serve) -> None:

@@ -68,6 +68,7 @@ OWN_SIGNALS = {
     signal.SIGTRAP,
 }
 """What a process raises in itself; the others come from outside."""
+ENDED_BY_A_STOP = {0, -signal.SIGTERM, -signal.SIGINT}
 TOLD_AGAIN_EVERY = 0.5
 RETIRED_BEFORE_A_STOP = 0.05
 """Seconds in which connections that are in use end with an answer, instead of with Granian."""
@@ -118,6 +119,8 @@ class _Supervision:
     wrks: list[Any]
     interrupt_children: list[int]
     interrupt_signal: bool
+    gave_up: bool
+    """Whether the service ends since a worker cannot start."""
     reload_signal: bool
     main_loop_interrupt: threading.Event
     respawn_failed_workers: bool
@@ -135,6 +138,7 @@ class _Supervision:
         super().__init__(*args, **kwargs)
         self.respawned_wrks = _NeverSoon()
         self.deaths = Deaths()
+        self.gave_up = False
         self.listeners = Listeners()
 
     def startup(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
@@ -188,7 +192,10 @@ class _Supervision:
             raise
 
     def _stop_workers(self) -> None:
-        for worker in self.wrks:
+        ending = list(self.wrks)
+        for worker in ending:
+            # Told by a signal to the whole group, it may end before Granian tells it.
+            worker.interrupt_by_parent = True
             _retire(worker)
         time.sleep(RETIRED_BEFORE_A_STOP)
         stopped = threading.Event()
@@ -209,6 +216,12 @@ class _Supervision:
             stopped.set()
             if thread.ident is not None:
                 thread.join()
+        if self.interrupt_signal and not self.gave_up:
+            # Those that ended by the same signal, before this process had heard it, did not fail.
+            clean = {worker.idx for worker in ending if _exit_status(worker) in ENDED_BY_A_STOP}
+            self.interrupt_children[:] = [
+                index for index in self.interrupt_children if index not in clean
+            ]
 
     def _respawn_workers(
         self,
@@ -267,12 +280,12 @@ class _Supervision:
     def _due(self, index: int) -> float:
         """When the worker is to be started again. None is, once one cannot start."""
         worker = self.wrks[index]
-        # A thread, on a Python without the GIL, has no exit status: it ended by itself.
-        code: int = getattr(worker.inner, "exitcode", None) or 0
+        code = _exit_status(worker)
         status = f"signal {-code}" if code < 0 else f"status {code}"
         pause = self.deaths.pause_after(index, code, time.monotonic() - worker.birth)
         if pause is None:
             events.WORKER_FAILED.emit(worker=index + 1, exit_status=status)
+            self.gave_up = True
             # Granian ends with status 1 when a death is left unanswered.
             self.interrupt_children.append(index)
             self.interrupt_signal = True
@@ -281,6 +294,14 @@ class _Supervision:
         events.WORKER_RESPAWNED.emit(worker=index + 1, exit_status=status)
         self.listeners.drop(index)
         return time.monotonic() + pause
+
+
+def _exit_status(worker: Any) -> int:  # noqa: ANN401 - Granian's own
+    """How it ended: negative by a signal.
+
+    A thread, on a Python without the GIL, has no exit status: it ended by itself.
+    """
+    return getattr(worker.inner, "exitcode", None) or 0
 
 
 def _end_all(error: BaseException) -> None:
