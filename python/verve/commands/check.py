@@ -20,6 +20,8 @@ from verve.status import cluster_status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import httpx
+
     from verve.config import Settings
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to
@@ -63,16 +65,11 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
 
 def _told(url: str, token: str | None, timeout: float) -> dict[str, Any]:
     """What the service says of itself; nothing if it does not run here or does not tell."""
-    import httpx  # noqa: PLC0415 - heavy, and only needed here
-
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     try:
-        answer = httpx.get(
-            f"{url}/readyz?verbose", headers=headers, timeout=timeout, trust_env=False
-        )
-        told = answer.json()["service"]
+        told = _get(f"{url}/readyz?verbose", timeout, **headers).json()["service"]
         return dict(told) if told["hostname"] == socket.gethostname() else {}
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+    except (_UnreachableError, ValueError, KeyError, TypeError):
         return {}
 
 
@@ -96,21 +93,32 @@ def _as_told(settings: Settings, told: dict[str, Any]) -> Settings:
     )
 
 
+class _UnreachableError(Exception):
+    """The service gave no answer, and why."""
+
+
+def _get(address: str, timeout: float, **headers: str) -> httpx.Response:
+    """The answer of the service. Raises `_UnreachableError`."""
+    import httpx  # noqa: PLC0415 - heavy, and only needed here
+
+    try:
+        # A proxy of the environment has no business between us and our own service.
+        return httpx.get(address, headers=headers, timeout=timeout, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _UnreachableError(str(error) or type(error).__name__) from error
+
+
 def _local(settings: Settings) -> str:
     host = _ANYWHERE.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _service(url: str, timeout: float) -> Finding:
-    import httpx  # noqa: PLC0415 - heavy, and only needed here
-
     address = f"{url}/readyz"
     try:
-        # A proxy of the environment has no business between us and our own service.
-        answer = httpx.get(address, timeout=timeout, trust_env=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        problem = str(error) or type(error).__name__
-        return Finding("service", ok=False, detail=f"no answer: {problem}: `{address}`")
+        answer = _get(address, timeout)
+    except _UnreachableError as error:
+        return Finding("service", ok=False, detail=f"no answer: {error}: `{address}`")
     text = " ".join(answer.text.split())[:200]
     ready = answer.status_code == _OK
     return Finding("service", ok=ready, detail=f"{text or answer.status_code}: `{address}`")
@@ -118,13 +126,10 @@ def _service(url: str, timeout: float) -> Finding:
 
 def _access(url: str, token: str | None, timeout: float) -> Iterator[Finding]:
     """Who may look at metrics and history, by what the service answers."""
-    import httpx  # noqa: PLC0415 - heavy, and only needed here
-
     address = f"{url}/api/verve/current"
 
     def refuses(**headers: str) -> bool:
-        answer = httpx.get(address, headers=headers, timeout=timeout, trust_env=False)
-        return answer.status_code == _UNAUTHORIZED
+        return _get(address, timeout, **headers).status_code == _UNAUTHORIZED
 
     try:
         if not refuses(via="1.1 verve-check"):
@@ -143,7 +148,7 @@ def _access(url: str, token: str | None, timeout: float) -> Iterator[Finding]:
             yield Finding("access", ok=False, detail=detail)
         else:
             yield Finding("access", ok=True, detail="metrics and history require the token")
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except _UnreachableError:
         return  # the finding about the service says so
 
 
