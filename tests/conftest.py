@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hypothesis
 import pytest
 
-from tests.caller import FULL
-from tests.kafka import Broker, missing
-from tests.load import Load, find_binary
-from tests.redis import RedisServer
-from tests.service import Server, Service
+from tests.support.caller import FULL
+from tests.support.kafka.broker import Broker, missing
+from tests.support.load import Load, find_binary
+from tests.support.redis.server import RedisServer
+from tests.support.service import Server, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

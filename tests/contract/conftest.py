@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.store_use import Redis, Use
-from tests.redis import PATIENT_MS, RedisCluster, RedisServer, Sentinels
-from tests.service import Server, Service
+from tests.support.cluster.store_use import Redis, Use
+from tests.support.redis.server import PATIENT_MS, RedisCluster, RedisServer, Sentinels
+from tests.support.service import Server, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

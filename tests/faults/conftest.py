@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tests.faults.children import Child
-from tests.faults.parts import Remote
+from tests.support.processes.children import Child
+from tests.support.processes.parts import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.faults.children import Target
-    from tests.faults.parts import Opening
+    from tests.support.processes.children import Target
+    from tests.support.processes.parts import Opening
 
 _numbers = itertools.count()
 

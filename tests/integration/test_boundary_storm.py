@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests import records
-from tests.observer import Observer
-from tests.service import Server
-from tests.witnesses import assert_exact, settled
+from tests.support import records
+from tests.support.service import Server
+from tests.support.service_observer import Observer
+from tests.support.witnesses import assert_exact, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

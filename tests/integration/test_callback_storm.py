@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.caller import FULL
-from tests.service import Server
-from tests.storm import Storm
-from tests.timing import sleep_clear_of_boundary
+from tests.support.caller import FULL
+from tests.support.service import Server
+from tests.support.storm import Storm
+from tests.support.timing import sleep_clear_of_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Serve
-    from tests.service import Service
+    from tests.support.service import Service
 
 RATE = 10_000
 ENVIRONMENT = {"VERVE_CALLBACKS": "public", "VERVE_CALLBACK_ALLOW": "127.0.0.1"}

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import records
-from tests.service import ACCEPT, Server
-from tests.witnesses import assert_exact, assert_unbroken, moment, settled
+from tests.support import records
+from tests.support.service import ACCEPT, Server
+from tests.support.witnesses import assert_exact, assert_unbroken, moment, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Serve, StartLoad
-    from tests.service import Service
+    from tests.support.service import Service
 
 MESSAGE = re.compile(r"Unique requests in the last minute: ([0-9]+)\Z")
 WINDOWS = 10

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import records
-from tests.hosts import Fleet, assert_exactly_counted, assert_never_lowered
-from tests.redis import RedisServer
+from tests.support import records
+from tests.support.cluster.hosts import Fleet, assert_exactly_counted, assert_never_lowered
+from tests.support.paths import NATIVE
+from tests.support.redis.server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.conftest import StartLoad
 
-SHIFT = Path(__file__).parents[1] / "clock_shift.c"
+SHIFT = NATIVE / "clock_shift.c"
 
 
 @pytest.mark.timeout(240)

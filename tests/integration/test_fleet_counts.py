@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.hosts import Fleet, final
-from tests.receivers import Receiver
-from tests.redis import RedisServer
-from tests.service import ACCEPT, Server, Service
-from tests.timing import sleep_clear_of_boundary
+from tests.support.cluster.hosts import Fleet, final
+from tests.support.receivers import Receiver
+from tests.support.redis.server import RedisServer
+from tests.support.service import ACCEPT, Server, Service
+from tests.support.timing import sleep_clear_of_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import records
-from tests.hosts import (
+from tests.support import records
+from tests.support.cluster.hosts import (
     Fleet,
     assert_exactly_counted,
     assert_never_lowered,
     assert_overlap,
     revisions,
 )
-from tests.redis import Monitor, RedisCluster, RedisServer
-from tests.witnesses import assert_unbroken
+from tests.support.redis.server import Monitor, RedisCluster, RedisServer
+from tests.support.witnesses import assert_unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.hosts import Fleet
-from tests.redis import RedisServer
-from tests.service import ACCEPT, free_port
+from tests.support.cluster.hosts import Fleet
+from tests.support.redis.server import RedisServer
+from tests.support.service import ACCEPT, free_port
 from verve.cluster.redis_state.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.service import Service
+    from tests.support.service import Service
 
 WINDOW = 2
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import lowest
-from tests.service import ACCEPT, Server
+from tests.support import lowest
+from tests.support.paths import ROOT
+from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -85,14 +86,14 @@ def test_a_service(pinned: dict[str, str], serve: Serve) -> None:
 def test_the_suites_in_an_environment_of_their_own(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv/bin/python"
-    target = Path(os.environ.get("CARGO_TARGET_DIR", lowest.ROOT / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     (wheel,) = (target / "wheels").glob("*.whl")
     # All at once: what they need themselves must fit together, too.
     lowest.pip(python, f"{wheel}[all]", *lowest.pins(), *lowest.for_tests())
-    suites = [str(lowest.ROOT / "tests" / name) for name in SUITES]
+    suites = [str(ROOT / "tests" / name) for name in SUITES]
     done = subprocess.run(
         [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites],
-        cwd=lowest.ROOT,
+        cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "VERVE_FULL"},
         capture_output=True,
         text=True,

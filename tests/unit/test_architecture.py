@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.imports import python_imports, rust_code, rust_imports
+from tests.support.imports import python_imports, rust_code, rust_imports
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 LONGEST = 400
 
 CORE = ("table", "window", "segment", "counter", "replication")

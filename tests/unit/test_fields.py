@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit import rig
+from tests.support import rig
+from tests.support.paths import ROOT
 from verve.commands.cluster_view import ClusterView, HostRow, WindowRow
 from verve.fields import FIELDS, FORMS, Field, Kind, markdown, misfits, rendered
 from verve.http.metrics import METRICS
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from verve._verve import CallbackReport
 
-ROOT = Path(__file__).parents[2]
 WINDOW = replace(rig.window(unique=5), host_unique=3)
 
 

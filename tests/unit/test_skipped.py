@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.fleet import Told
-from tests.unit import rig
+from tests.support import rig
+from tests.support.cluster.in_process import Told
 from verve.cluster.spill.spills import Spills
 from verve.ledger import ledger
 from verve.ledger.ledger import Ledger

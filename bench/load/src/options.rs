@@ -46,7 +46,7 @@ time
   --wait S                for the first connection [5]
   --give-up S             without a connection, once started [30]
 result
-  --out FILE              write a record of every id (read it with tests/records.py)
+  --out FILE              write a record of every id (read it with tests/support/records.py)
   --histogram             add the latency buckets to the result
   --fail-on-error         exit with 1 after any error, or any answer but a good one
   --quiet                 no progress on stderr

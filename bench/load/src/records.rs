@@ -1,6 +1,6 @@
 //! The file of every id that was sent and what became of it, 32 bytes each, little-endian.
 //!
-//! `tests/records.py` reads it; the two change together.
+//! `tests/support/records.py` reads it; the two change together.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,0 +1,112 @@
+"""Metrics of several workers behind one port: each scrape may reach another of them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.service import ACCEPT, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.conftest import Serve
+    from tests.support.redis.server import RedisServer
+    from tests.support.service import Service
+
+SCRAPES = 60
+
+
+def _raises(name: str) -> bool:
+    return name.partition("{")[0].endswith("_total")
+
+
+def _watch(service: Service, scrapes: int) -> list[Mapping[str, float]]:
+    """Scrape over new connections, with accepts between, and look at what must hold of each."""
+    found: list[Mapping[str, float]] = [service.metrics()]
+    for number in range(scrapes):
+        service.get(f"{ACCEPT}?id={number}")
+        service.get(f"{ACCEPT}?id=x")
+        found.append(service.metrics())
+    for before, after in itertools.pairwise(found):
+        assert after.keys() == found[0].keys()
+        fell = [name for name in after if _raises(name) and after[name] < before[name]]
+        assert not fell, {name: (before[name], after[name]) for name in fell}
+    return found
+
+
+@pytest.mark.parametrize("server", [Server.VERVE, Server.UVICORN])
+def test_scrapes_of_two_workers_agree(serve: Serve, server: Server) -> None:
+    # Windows of a second: their arenas are zeroed while the totals are read.
+    service = serve(server, workers=2, window=1)
+    found = _watch(service, SCRAPES)
+    fast = 2 if server is Server.VERVE else 0
+    assert {one["verve_fast_path"] for one in found} == {fast}
+    assert {one["verve_draining"] for one in found} == {0}
+    rejected = 'verve_rejected_total{reason="id invalid"}'
+    assert found[-1][rejected] - found[0][rejected] == SCRAPES
+    assert found[-1]["verve_requests_total"] - found[0]["verve_requests_total"] == SCRAPES
+
+
+def test_totals_outlive_a_worker(serve: Serve) -> None:
+    service = serve(Server.VERVE, workers=2)
+    before = _watch(service, 10)
+    os.kill(service.workers()[0], signal.SIGKILL)
+    service.wait_until(lambda: len(service.workers()) == 2, 20, "two workers again")
+    service.wait_ready()
+    after = _watch(service, 10)
+    assert after[0].keys() == before[0].keys()
+    assert all(after[0][name] >= before[-1][name] for name in before[-1] if _raises(name))
+    service.wait_until(lambda: service.metrics()["verve_fast_path"] == 2, 10, "both fast")
+
+
+def test_what_workers_send_to_redis_is_the_hosts(
+    serve: Serve, server: RedisServer, cluster: str
+) -> None:
+    environment = {"VERVE_REDIS_URL": server.url, "VERVE_CLUSTER": cluster}
+    service = serve(Server.VERVE, workers=2, environment=environment)
+    _watch(service, SCRAPES)
+
+    def sent() -> bool:
+        metrics = service.metrics()
+        waiting = metrics["verve_worker_waiting_ids"]
+        return metrics["verve_worker_sent_ids_total"] == SCRAPES and waiting == 0
+
+    service.wait_until(sent, 10, "all ids of both workers counted as sent")
+
+
+_BROKEN = """
+import sys
+import uvicorn
+from verve import app
+from verve.http import accept
+from verve.service.worker import Worker
+
+def broken(*_):
+    raise RuntimeError("injected")
+
+Worker.taker = property(broken)
+accept._kind = broken
+uvicorn.run(app.app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+"""
+
+
+def test_a_500_is_counted(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "broken_service.py").write_text(_BROKEN, encoding="utf-8")
+    service = serve(
+        Server.PROGRAM,
+        target="broken_service",
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    for _ in range(2):
+        assert service.get(f"{ACCEPT}?id=7").status_code == 500
+        assert service.post(content=b"7").status_code == 500
+    metrics = service.metrics()
+    assert metrics['verve_rejected_total{reason="internal"}'] == 4
+    assert metrics["verve_errors_total"] == 4
+    assert metrics["verve_requests_total"] == 0

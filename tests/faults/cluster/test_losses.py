@@ -1,0 +1,144 @@
+"""Redis loses something between two steps of closing and publishing, at every place there is.
+
+Two hosts with clocks that stand still close one window. Before some call to Redis, something is
+lost there. In the end there must be a complete record with the exact count, and both have seen it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.caller import FULL
+from tests.support.cluster.in_process import run
+from tests.support.cluster.stepped_host import SECONDS, Still
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.redis.server import RedisServer
+    from verve.cluster.counted import Counted
+
+
+class Losing:
+    """Loses something before call `at` to Redis, counted from `arm` on."""
+
+    def __init__(self, lose: Callable[[], None], at: int) -> None:
+        self._lose = lose
+        self._at = at
+        self._armed = False
+        self.calls = 0
+
+    def arm(self) -> None:
+        """Begin to count."""
+        self._armed = True
+
+    async def __call__(self, _what: str) -> None:
+        """A call is about to be made."""
+        if self._armed:
+            self.calls += 1
+            if self.calls == self._at:
+                self._lose()
+
+
+def flush(server: RedisServer, cluster: str, _start: int) -> None:
+    with server.ask() as redis:
+        names = redis.keys(f"verve:*{cluster}:*")
+        if names:
+            redis.delete(*names)
+
+
+def shard(server: RedisServer, cluster: str, start: int) -> None:
+    with server.ask() as redis:
+        redis.delete(f"verve:{{{cluster}:60:{start}:3}}:ids")
+
+
+def state(server: RedisServer, cluster: str, start: int) -> None:
+    with server.ask() as redis:
+        redis.delete(f"verve:{{{cluster}:60:{start}}}:state")
+
+
+def hosts(server: RedisServer, cluster: str, _start: int) -> None:
+    with server.ask() as redis:
+        redis.delete(f"verve:{{{cluster}:60}}:hosts")
+
+
+def master(server: RedisServer, _cluster: str, _start: int) -> None:
+    with server.ask() as redis:
+        redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+
+
+async def closed_with_loss(
+    server: RedisServer, cluster: str, directory: Path, lose: Callable[..., None], at: int
+) -> int:
+    """Have two hosts close a window with a loss before call `at`; how many calls there were."""
+    start = int(time.time()) // SECONDS * SECONDS - SECONDS
+    losing = Losing(lambda: lose(server, cluster, start), at)
+    pair = [Still(directory / name, server, cluster, start, losing) for name in ("a", "b")]
+    try:
+        for still in pair:
+            await still.begin()
+        for still in pair:
+            still.clock.advance(40)
+            await still.turn()
+        await pair[0].count(range(600))
+        await pair[1].count(range(400, 1_000))
+        for still in pair:
+            still.clock.advance(SECONDS)
+        losing.arm()
+        until = time.monotonic() + 40
+        good_since = None
+        while good_since is None or time.monotonic() < good_since + 0.6:
+            for still in pair:
+                await still.turn()
+            seen = [still.records(start) for still in pair]
+            good = all(s and not s[-1].degraded and s[-1].unique == 1_000 for s in seen)
+            good = good and losing.calls >= at
+            good_since = (good_since or time.monotonic()) if good else None
+            assert time.monotonic() < until, [s.told.events for s in pair]
+            await asyncio.sleep(0.01)
+        calls = losing.calls
+        check_what_was_told([still.records(start) for still in pair])
+        found = await pair[0].parts.states.read(start)
+        assert found.record is not None
+        assert (found.record.count, found.record.complete) == (1_000, True)
+        return calls
+    finally:
+        for still in pair:
+            await still.end()
+
+
+def check_what_was_told(records: list[list[Counted]]) -> None:
+    """No count was too high, none called complete too low; a revision says the same to all."""
+    told: dict[int, tuple[int, bool]] = {}
+    for record in (one for its in records for one in its):
+        assert record.unique <= 1_000
+        assert record.degraded or record.unique == 1_000, records
+        saying = (record.unique, record.degraded)
+        assert told.setdefault(record.revision, saying) == saying
+
+
+@pytest.mark.timeout(590)
+@pytest.mark.parametrize("lose", [flush, shard, state, hosts, master])
+def test_nothing_is_wrong_after_a_loss_between_any_two_steps(
+    server: RedisServer, cluster: str, tmp_path: Path, lose: Callable[..., None]
+) -> None:
+    at, last = 1, 260
+    while at < last:
+        run(closed_with_loss(server, f"{cluster}-{at}", tmp_path / str(at), lose, at), 60)
+        # Most calls are those of the sixteen shards.
+        at += 3 if FULL else 29
+
+
+def test_a_window_is_closed_without_a_loss(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    def nothing(*_: object) -> None:
+        """Lose nothing."""
+
+    calls = run(closed_with_loss(server, cluster, tmp_path, nothing, 1), 60)
+    assert calls > 10

@@ -1,0 +1,230 @@
+"""Leaders that end in the middle, records that are lost, deliveries that nobody makes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.cluster.in_process import run
+from tests.support.cluster.stepped_host import SECONDS, Still
+from verve.cluster.redis_state.keys import Keys
+from verve.cluster.runtime.tasks import cancel_all
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.support.redis.server import RedisServer
+
+
+@contextlib.asynccontextmanager
+async def closing(*stills: Still) -> AsyncIterator[None]:
+    """End the hosts, whatever comes."""
+    try:
+        yield
+    finally:
+        for still in stills:
+            await still.end()
+
+
+def taken(still: Still, start: int) -> bool:
+    """Whether Kafka has the window."""
+    return any(key.window_start == start for key, _ in still.feed.kafka)
+
+
+def noted(still: Still, start: int) -> bool:
+    """Whether it is noted that somebody delivered the window."""
+    life = still.turns.windows._lives.get((still.counter.stats()["identity"], start))
+    return life is None or (life.record is not None and life.record.deliverer is None)
+
+
+def a_window() -> int:
+    """The start of the window that ended last."""
+    return int(time.time()) // SECONDS * SECONDS - SECONDS
+
+
+async def to_the_end(*stills: Still, ids: int = 200) -> None:
+    """Join before the window, count so many ids in it, and end it."""
+    for still in stills:
+        await still.begin()
+    for number, still in enumerate(stills):
+        still.clock.advance(40)
+        await still.turn()
+        await still.count(range(100 * number, 100 * number + ids))
+        still.clock.advance(SECONDS)
+
+
+# Without ids nothing keeps a window here: it is let go before it is closed.
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("ids", [200, 0])
+def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
+    ids: int, server: RedisServer, cluster: str, tmp_path: Path, scale: Callable[[int], int]
+) -> None:
+    async def once(at: int) -> bool:
+        start, calls = a_window(), 0
+        dead = asyncio.Event()
+
+        async def die(_what: str) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                dead.set()
+            if dead.is_set():
+                await asyncio.Event().wait()
+
+        name = f"{cluster}-{at}"
+        first = Still(tmp_path / str(at), server, name, start)
+        await to_the_end(first, ids=ids)
+        first.parts.client.before = die  # type: ignore[attr-defined]
+        turns = asyncio.create_task(first.turn_until(lambda: taken(first, start)))
+        waiting = asyncio.create_task(dead.wait())
+        await asyncio.wait([turns, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await cancel_all([turns])
+        await first.end()
+        second = Still(tmp_path / str(at), server, name, start, term=2)
+        async with closing(second):
+            second.clock.advance(30 + SECONDS + 10)
+            await second.begin()
+            # A token of the dead one falls free after three seconds.
+            await second.turn_until(lambda: second.records(start) and noted(second, start))
+            record = (await second.parts.states.read(start)).record
+            assert record is not None
+            assert (record.count, record.complete, record.revision) == (ids, True, 1)
+            assert second.records(start)[-1].unique == ids
+        return dead.is_set()
+
+    at, step = 1, 5 if scale(10) < 10 else 1
+    while run(once(at)):
+        at += step
+    assert at > 10
+
+
+def test_a_record_that_redis_lost_is_put_back(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        start = a_window()
+        a = Still(tmp_path / "a", server, cluster, start)
+        b = Still(tmp_path / "b", server, cluster, start)
+        async with closing(a, b):
+            await to_the_end(a, b)
+            await a.turn_until(lambda: a.records(start) and b.records(start), b)
+            keys = Keys(cluster, SECONDS)
+            # All but the hosts: what was lost is noticed by the state of an open window.
+            with server.ask() as connection:
+                connection.delete(keys.state(start), keys.changed)
+                for shard in range(16):
+                    connection.delete(f"verve:{{{cluster}:60:{start}:{shard}}}:ids")
+            await a.turn_until(lambda: has_record(server, keys.state(start)), b)
+            with server.ask() as connection:
+                assert connection.zscore(keys.changed, str(start)) is not None
+            found = await a.parts.states.read(start)
+            assert found.record is not None
+            assert (found.record.revision, found.record.count) == (1, 300)
+            # The ids come again as well, and lead to no other record.
+            await a.turn_until(lambda: "window.resent" in a.told.names() + b.told.names(), b)
+            for _ in range(20):
+                await a.turn()
+                await b.turn()
+                await asyncio.sleep(0.05)
+            found = await a.parts.states.read(start)
+            assert found.record is not None
+            assert (found.record.revision, found.record.count) == (1, 300)
+            assert not found.asks_for_revision
+            assert {w.revision for w in a.records(start) + b.records(start)} == {1}
+
+    run(main())
+
+
+def has_record(server: RedisServer, key: str) -> bool:
+    with server.ask() as connection:
+        return bool(connection.hexists(key, "revision"))
+
+
+def test_a_delivery_of_a_dead_host_is_taken_over(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        start = a_window()
+        a = Still(tmp_path / "a", server, cluster, start)
+        b = Still(tmp_path / "b", server, cluster, start)
+        a.feed.kafka_takes = b.feed.kafka_takes = False
+        async with closing(a, b):
+            await to_the_end(a, b)
+            await a.turn_until(lambda: a.records(start) and b.records(start), b)
+            record = (await a.parts.states.read(start)).record
+            assert record is not None
+            dead, alive = (a, b) if record.deliverer == a.counter.stats()["identity"] else (b, a)
+            assert dead.records(start)[-1].delivers
+            assert not alive.records(start)[-1].delivers
+            name = dead.counter.stats()["identity"]
+            keys = Keys(cluster, SECONDS)
+            with server.ask() as connection:
+                # It delivers for long, but it lives.
+                since = record.delivery_since - 11_000
+                connection.hset(keys.state(start), "delivery", f"{name} {since}")
+            for _ in range(10):
+                await alive.turn()
+                await dead.turn()
+            assert not alive.records(start)[-1].delivers
+            await cancel_all(dead.turns.windows.tasks())
+            with server.ask() as connection:
+                connection.hdel(keys.hosts, name)
+            alive.feed.kafka_takes = True
+            await alive.turn_until(lambda: taken(alive, start))
+            assert alive.records(start)[-1].delivers
+            await alive.turn_until(lambda: delivered(server, keys.state(start)))
+            assert [w.revision for w in alive.records(start)] == [1, 1]
+
+    run(main())
+
+
+def delivered(server: RedisServer, key: str) -> bool:
+    with server.ask() as connection:
+        return bool(connection.hget(key, "delivery") == b"done")
+
+
+def test_a_window_that_is_a_day_old_is_let_go(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        start = a_window()
+        a = Still(tmp_path / "a", server, cluster, start)
+        async with closing(a):
+            await to_the_end(a)
+            # Nobody ever completes it: a host registered that is no more.
+            await a.parts.states.register(start, "d" * 16, {})
+            await a.turn_until(lambda: a.counter.published() >= start)
+            assert a.counter.settled() < start
+            for life in list(a.turns.windows._lives.values()):
+                assert not life.expire(life.window_start + SECONDS + 86_399)
+                assert life.expire(life.window_start + SECONDS + 86_400)
+            await a.turn_until(lambda: a.counter.settled() >= start)
+            assert ("window.expired", {"window_start": start, "ids": 200}) in a.told.events
+
+    run(main())
+
+
+def test_a_window_is_let_go_once_its_record_stood_for_a_window(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        start = a_window()
+        a = Still(tmp_path / "a", server, cluster, start)
+        async with closing(a):
+            await to_the_end(a)
+            lives = a.turns.windows._lives
+            await a.turn_until(lambda: all(life._resolved_at for life in lives.values()))
+            for life in lives.values():
+                # A window without ids has nothing to keep.
+                assert life.lets_go == (life.window_start != start)
+                life._resolved_at = (life._resolved_at or 0) - SECONDS
+            await a.turn_until(lambda: a.counter.settled() >= start)
+            assert a.counter.cluster_count(start) == 200
+
+    run(main())

@@ -1,0 +1,123 @@
+"""A host whose clock stands still until the test moves it, and whose leader works by turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.support.cluster.in_process import Feed, Fence, Told, link
+from tests.support.rig import counter_of, settings
+from verve import CapacityError, ManualClock
+from verve.cluster.coordinator.coordinator import Reconciler, _Turns
+from verve.cluster.coordinator.parts import assemble
+from verve.cluster.runtime.tasks import cancel_all
+from verve.stores.base import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.support.redis.server import RedisServer
+
+SECONDS = 60
+GRACE = 600
+
+
+class Still:
+    """A host whose clock is moved by the test; its leader's turns are taken by `turn`."""
+
+    def __init__(  # noqa: PLR0913 - what may differ
+        self,
+        directory: Path,
+        server: RedisServer,
+        cluster: str,
+        start: int,
+        before: Callable[[str], Awaitable[None]] | None = None,
+        *,
+        grace: int = GRACE,
+        term: int = 1,
+        **flags: str,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.settings = settings(
+            directory,
+            cluster=cluster,
+            cluster_grace=f"{grace}s",
+            sinks="log,kafka",
+            kafka_brokers="127.0.0.1:1",
+            **flags,
+        )
+        self.clock = ManualClock(wall=start - 30.0)
+        self.counter = counter_of(self.settings, self.clock)
+        self.counter.send_new(100_000)
+        self.feed, self.told, self.fence = Feed(), Told(), Fence(term)
+        self.reconciler = Reconciler(
+            self.counter,
+            self.settings,
+            self.fence,
+            self.feed,
+            self.told,
+            lambda made: link(server.port, made.cluster, made.window, before),
+        )
+        self.turns: _Turns
+        self.before = before
+
+    async def begin(self) -> None:
+        """Join, and register what is to come."""
+        self.counter.lead()
+        self.counter.retain(True)
+        self.parts = assemble(
+            self.counter,
+            self.settings,
+            self.fence,
+            self.feed,
+            self.told,
+            self.reconciler._connect,
+        )
+        # Two seconds of quiet are over in a fifth of one.
+        self.parts.watch._monotonic = lambda: time.monotonic() * 10
+        self.turns = _Turns(self.reconciler, self.parts)
+        await self.turn()
+
+    async def turn(self) -> None:
+        """Take each turn once."""
+        with contextlib.suppress(CapacityError):
+            self.counter.tend()
+        for one in (self.turns.windows.tend, self.turns.beat, self.turns.ahead):
+            if one == self.turns.ahead and not self.turns.windows.in_touch.is_set():
+                continue
+            with contextlib.suppress(StoreError):
+                await one()
+
+    async def turn_until(
+        self, condition: Callable[[], Any], *others: Still, patience: float = 10
+    ) -> None:
+        """Take turns, and those of others, until a condition holds."""
+        until = time.monotonic() + patience
+        while not condition():
+            for still in (self, *others):
+                await still.turn()
+            assert time.monotonic() < until, (self.told.events[-20:], self.feed.windows[-20:])
+            await asyncio.sleep(0.01)
+
+    async def count(self, ids: range, *, send: bool = True) -> None:
+        """Count ids, and have them in Redis."""
+        self.counter.add_many(ids)
+        groups: dict[int, dict[int, list[bytes]]] = {}
+        for window, shard, members in self.counter.take_new(100_000) if send else []:
+            groups.setdefault(window, {}).setdefault(shard, []).extend(members)
+        for window, its in groups.items():
+            await self.parts.store.add(window, its)
+            self.counter.acknowledge(window, sum(map(len, its.values())))
+
+    def records(self, start: int) -> list[Any]:
+        """What was handed on of the window."""
+        return [w for w in self.feed.windows if w.window_start == start and w.revision]
+
+    async def end(self) -> None:
+        """End all tasks and connections."""
+        await cancel_all(self.turns.windows.tasks())
+        await self.parts.close()
+        self.counter.close()

@@ -1,0 +1,71 @@
+"""Runs the storm: a load of accepts that name an endpoint, and the endpoint, in one program.
+
+It checks each callback by itself; see `rust/callbacks/examples/storm.rs`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.paths import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.support.service import Service
+
+Report = dict[str, Any]
+
+
+class StormError(AssertionError):
+    """The storm did not run as told; shows what it said."""
+
+
+class Storm:
+    """One run of it, from its making to `wait`."""
+
+    def __init__(self, service: Service, rate: int, seconds: float, *arguments: str) -> None:
+        command: list[str | Path] = [
+            _binary(),
+            f"127.0.0.1:{service.port}",
+            str(rate),
+            str(seconds),
+            *arguments,
+        ]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def wait(self, timeout: float) -> Report:
+        """Wait until it has done what it was told, and give what it found."""
+        try:
+            output, complaints = self._process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.close()
+            raise StormError(f"the storm did not end within {timeout} s") from None
+        if self._process.returncode != 0:
+            raise StormError(f"the storm failed: {complaints.decode()}{output.decode()}")
+        report: Mapping[str, Any] = json.loads(output)
+        return dict(report)
+
+    def close(self) -> None:
+        """End it at once, if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def _binary() -> Path:
+    """The one that `VERVE_STORM` names, else what cargo makes of the sources."""
+    if named := os.environ.get("VERVE_STORM"):
+        return Path(named)
+    what = ["--package", "verve-callbacks", "--example", "storm"]
+    command = ["cargo", "build", "--release", *what, "--message-format", "json"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == "storm":
+            return Path(message["executable"])
+    raise StormError(f"cargo could not build the storm:\n{built.stderr.decode()}")

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import rig
+from verve.backoff import Backoff
+from verve.ledger import ledger
+from verve.ledger.lock_holder import HolderWatch
+from verve.log.background import Notices
+from verve.publishing.ledger_writer import (
+    LEDGER_CURSOR,
+    LOG_CURSOR,
+    Deliveries,
+    Drain,
+    Lease,
+    LogSource,
+)
+from verve.publishing.sink_worker import Courier
+from verve.publishing.window_source import RingFeed
+from verve.sinks import SinkError
+from verve.timestamps import rfc3339
+from verve.windows.ring import windows_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from verve import Counter, ManualClock
+    from verve.config import Settings
+    from verve.windows.window import Window
+
+
+class Paper:
+    """A sink of the name `log`, that can be out of order."""
+
+    name = "log"
+
+    def __init__(self) -> None:
+        self.lines: list[Window] = []
+        self.jammed = False
+
+    def take(self, window: Window) -> None:
+        """Write it down."""
+        if self.jammed:
+            raise SinkError("jammed")
+        self.lines.append(window)
+
+    def interrupt(self) -> None:
+        """It never waits."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Office:
+    """One host: a counter whose clock the test moves, and what a term of its leader consists of."""
+
+    def __init__(self, settings: Settings, clock: ManualClock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.counter: Counter = rig.counter_of(settings, clock)
+        self.paper = Paper()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a term; nothing of an earlier one is known but what is in segment and ledger."""
+        self.counter.resign()
+        term = self.counter.lead()
+        assert term is not None
+        self.lease = Lease(self.counter, term)
+        deliveries = Deliveries()
+        notices = Notices()
+        path = ledger.path_of(self.settings)
+        watch = HolderWatch(path, None)
+        feed = RingFeed(self.counter, self.settings)
+        self.drain = Drain(
+            self.counter, feed, self.settings, self.lease, deliveries, watch, notices
+        )
+        self.drain._backoff = Backoff(first=0.0, longest=0.0)
+        self.courier = Courier(
+            self.paper, LogSource(self.counter, feed, self.lease, deliveries), notices
+        )
+        self.courier._backoff = Backoff(first=0.0, longest=0.0)
+
+    def minutes(self, *uniques: int) -> None:
+        """Let minutes go by with so many ids each."""
+        for unique in uniques:
+            self.counter.add_many(range(unique))
+            self.clock.advance(60)
+            self.counter.tend()
+
+    def rows(self) -> list[tuple[int, int]]:
+        """The ledger, oldest first: number of the minute, and its ids."""
+        return [_short(window) for window in ledger.rows(ledger.path_of(self.settings))][::-1]
+
+    def lines(self) -> list[tuple[int, int]]:
+        """The log: number of the minute, and its ids."""
+        return [_short(window) for window in self.paper.lines]
+
+    def lock(self) -> sqlite3.Connection:
+        """Keep the ledger from being written until the connection is closed."""
+        connection = sqlite3.connect(ledger.path_of(self.settings), isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        return connection
+
+    def undelivered(self) -> list[tuple[int, int]]:
+        """What the ledger thinks that the log has not taken."""
+        with closing(ledger.open_ledger(self.settings)) as opened:
+            return [_short(window) for window in opened.undelivered("log")]
+
+
+def _short(window: Window) -> tuple[int, int]:
+    return (window.window_start - rig.MINUTE) // 60, window.unique
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    made = Office(rig.settings(tmp_path), rig.clock_in_minute())
+    yield made
+    made.drain.close()
+    made.counter.close()
+
+
+def test_the_ring_after_a_cursor(office: Office) -> None:
+    assert windows_after(office.counter, 0) == []
+    office.minutes(1, 2, 3)
+    assert [_short(w) for w in windows_after(office.counter, 0)] == [(0, 1), (1, 2), (2, 3)]
+    assert [_short(w) for w in windows_after(office.counter, rig.MINUTE)] == [(1, 2), (2, 3)]
+    assert windows_after(office.counter, rig.MINUTE + 120) == []
+
+
+def test_log_and_ledger_get_every_minute(office: Office) -> None:
+    for uniques in ((3,), (0, 7), ()):
+        office.minutes(*uniques)
+        assert office.courier.run() is None
+        assert office.drain.run() is None
+    assert office.lines() == office.rows() == [(0, 3), (1, 0), (2, 7)]
+    assert office.undelivered() == []
+    assert office.counter.cursor(LOG_CURSOR) == rig.MINUTE + 120
+    assert office.counter.cursor(LEDGER_CURSOR) == rig.MINUTE + 120
+
+
+def test_the_row_says_when_the_log_took_it(office: Office) -> None:
+    office.minutes(3)
+    office.courier.run()
+    office.drain.run()
+    with closing(ledger.open_ledger(office.settings)) as opened:
+        assert opened.taken_at("log", rig.window().key) is not None
+
+
+def test_a_ledger_that_is_stuck_does_not_delay_the_log(office: Office) -> None:
+    office.minutes(1)
+    office.courier.run()
+    office.drain.run()
+    with closing(office.lock()):
+        office.minutes(2, 3)
+        assert office.drain.run() is not None
+        office.courier.run()
+        assert office.lines() == [(0, 1), (1, 2), (2, 3)]
+        assert office.drain.run() is not None
+        assert office.drain.attempts == 2
+        assert office.drain.error is not None
+        assert "locked" in office.drain.error
+    assert office.drain.run() is None
+    assert office.rows() == office.lines()
+    assert office.undelivered() == []
+    assert office.drain.attempts == 0
+
+
+def test_a_full_ledger_catches_up(office: Office) -> None:
+    office.minutes(1)
+    office.courier.run()
+    office.drain.run()
+    assert office.drain._ledger is not None
+    connection = office.drain._ledger._connection
+    connection.execute("PRAGMA max_page_count = 1")
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    assert connection.execute("PRAGMA max_page_count").fetchone() == (pages,)
+    for _ in range(5):
+        office.minutes(*[1] * 250)
+        office.courier.run()
+        assert office.drain.run() is not None
+        assert "full" in (office.drain.error or "")
+    connection.execute("PRAGMA max_page_count = 100000")
+    assert office.drain.run() is None
+    assert len(office.lines()) == 1_251
+    assert office.rows() == office.lines()
+
+
+def test_a_log_that_is_stuck_does_not_delay_the_ledger(office: Office) -> None:
+    office.paper.jammed = True
+    office.minutes(1, 2)
+    assert office.courier.run() is not None
+    assert office.drain.run() is None
+    assert office.rows() == [(0, 1), (1, 2)]
+    assert office.undelivered() == [(0, 1), (1, 2)]
+    office.paper.jammed = False
+    office.courier.run()
+    office.drain.run()
+    assert office.lines() == [(0, 1), (1, 2)]
+    assert office.undelivered() == []
+
+
+def test_the_next_leader_goes_on_where_the_last_one_was(office: Office) -> None:
+    office.minutes(1, 2)
+    office.courier.run()  # and dies before the ledger knows of anything
+    office.begin()
+    office.minutes(3)
+    office.drain.run()
+    office.courier.run()
+    office.drain.run()
+    assert office.lines() == office.rows() == [(0, 1), (1, 2), (2, 3)]
+    assert office.undelivered() == []
+
+
+def test_a_deposed_leader_does_nothing(office: Office) -> None:
+    office.minutes(1)
+    drain, courier = office.drain, office.courier
+    office.begin()
+    assert courier.run() is None
+    assert drain.run() is None
+    assert office.lines() == office.rows() == []
+    assert office.counter.cursor(LOG_CURSOR) == office.counter.cursor(LEDGER_CURSOR) == 0
+    drain.close()
+
+
+def test_what_the_log_missed_before_a_reboot_comes_first(tmp_path: Path) -> None:
+    settings = rig.settings(tmp_path)
+    clock = rig.clock_in_minute()
+    before = Office(settings, clock)
+    before.minutes(1)
+    before.courier.run()
+    before.drain.run()
+    before.paper.jammed = True
+    before.minutes(2, 3)
+    before.courier.run()
+    before.drain.run()
+    before.drain.close()
+    before.counter.close()
+    settings.segment.unlink()
+
+    after = Office(settings, clock)
+    after.minutes(4)
+    after.drain.run()
+    after.courier.run()
+    after.drain.run()
+    assert after.lines() == [(1, 2), (2, 3), (3, 4)]
+    assert after.rows() == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    assert after.undelivered() == []
+    after.courier.run()
+    assert len(after.lines()) == 3
+    after.drain.close()
+    after.counter.close()
+
+
+def test_a_damaged_ledger_is_set_aside_and_filled_from_the_ring(office: Office) -> None:
+    office.minutes(1, 2)
+    office.courier.run()
+    office.drain.run()
+    office.drain.close()
+    path = ledger.path_of(office.settings)
+    path.write_bytes(b"garbage " * 2_000)
+    office.minutes(3)
+    office.courier.run()
+    assert office.drain.run() is not None
+    assert office.drain.run() is None
+    assert office.rows() == [(0, 1), (1, 2), (2, 3)]
+    assert len(list(path.parent.glob("*.damaged-*"))) == 1
+    assert office.undelivered() == []
+
+
+def test_a_removed_ledger_is_made_again(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    office.minutes(1)
+    office.courier.run()
+    office.drain.run()
+    for path in office.settings.state_dir.iterdir():
+        path.unlink()
+    office.minutes(2)
+    office.courier.run()
+    office.drain.run()
+    assert office.rows() == office.lines() == [(0, 1), (1, 2)]
+    assert office.drain._notices.flush(5)
+    said = [r for r in caplog.records if r.__dict__.get("verve_event") == "ledger.removed"]
+    assert [record.levelname for record in said] == ["ERROR"]
+
+
+def test_without_the_log_the_ledger_goes_on(tmp_path: Path) -> None:
+    settings = rig.settings(tmp_path)
+    object.__setattr__(settings, "sinks", ())
+    office = Office(settings, rig.clock_in_minute())
+    office.minutes(1, 2)
+    office.drain.run()
+    assert office.rows() == [(0, 1), (1, 2)]
+    assert office.undelivered() == []
+    # Switched on again, the log begins with what comes, not with the past.
+    object.__setattr__(settings, "sinks", ("log",))
+    office.begin()
+    office.minutes(3)
+    office.drain.run()
+    office.courier.run()
+    assert office.lines() == [(2, 3)]
+    office.drain.close()
+    office.counter.close()
+
+
+def test_windows_that_were_lost_are_told(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    office.minutes(1)
+    office.courier.run()
+    office.drain.run()
+    office.minutes(*[0] * 1_500)
+    with caplog.at_level("INFO", logger="verve"):
+        office.drain.run()
+        assert office.drain._notices.flush(5)
+    missed = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.missed"]
+    assert [r.__dict__["verve_fields"]["first"] for r in missed] == [rfc3339(rig.MINUTE + 60)]
+    assert len(office.rows()) == 1 + 1_439

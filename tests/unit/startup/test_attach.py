@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import multiprocessing
+import struct
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import rig
+from verve import SegmentError, segment_identity
+from verve.ledger import ledger
+from verve.ledger.ledger import LedgerError
+from verve.log import event_log
+from verve.startup import attachment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_it_makes_and_continues_a_segment(tmp_path: Path) -> None:
+    settings = rig.settings(tmp_path)
+    with attachment.attach(settings) as counter:
+        counter.add(7)
+        with attachment.attach(settings) as again:
+            assert again.window == 60
+            assert again.current().window_start == counter.current().window_start
+    identity = segment_identity(settings.segment)
+    assert (identity["window"], identity["alive"]) == (60, False)
+    assert identity["state_directory"] == str(settings.state_dir)
+
+
+def test_another_window_length_is_stored_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = rig.settings(tmp_path)
+    clock = rig.clock_in_minute()
+    with rig.counter_of(before, clock) as counter:
+        counter.add_many(range(3))
+        clock.advance(60)
+        counter.tend()
+        term = counter.lead()
+        assert term is not None
+        assert counter.advance_cursor(0, rig.MINUTE, term)
+    # The next one lives by the system's clock, which is another year.
+    after = rig.settings(tmp_path, window="2")
+    with caplog.at_level("INFO", logger="verve"), attachment.attach(after) as counter:
+        assert counter.window == 2
+    stored = ledger.rows(ledger.path_of(after))
+    assert rig.window(0, 3, requests=3) in stored
+    assert all(window.window_seconds == 60 for window in stored)
+    with closing(ledger.open_ledger(after)) as opened:
+        # What the log has not taken by then is taken to it by the next leader.
+        assert rig.window(0, 3, requests=3) not in opened.undelivered("log")
+        assert opened.taken_at("log", rig.window().key) is not None
+    assert event_log.flush(60)
+    assert [r.__dict__["verve_event"] for r in caplog.records] == ["segment.retired"]
+
+
+def test_the_current_window_is_stored_by_its_own_length(tmp_path: Path) -> None:
+    with attachment.attach(rig.settings(tmp_path, window="86400")) as counter:
+        counter.add_many(range(5))
+        start = counter.current().window_start
+    after = rig.settings(tmp_path, window="1")
+    attachment.attach(after).close()
+    assert [
+        (w.window_start, w.window_seconds, w.unique) for w in ledger.rows(ledger.path_of(after))
+    ] == [(start, 86_400, 5)]
+    with closing(ledger.open_ledger(after)) as opened:
+        assert [window.unique for window in opened.undelivered("log")] == [5]
+
+
+def test_a_process_of_another_length_refuses(tmp_path: Path) -> None:
+    with (
+        attachment.attach(rig.settings(tmp_path)) as counter,
+        pytest.raises(SegmentError, match="restart") as caught,
+    ):
+        attachment.attach(rig.settings(tmp_path, window="2"))
+    assert (caught.value.reason, caught.value.alive) == ("mismatch", True)
+    counter.close()
+    with attachment.attach(rig.settings(tmp_path, window="2")) as counter:
+        assert counter.window == 2
+
+
+def test_without_a_ledger_the_segment_stays(tmp_path: Path) -> None:
+    before = rig.settings(tmp_path)
+    with attachment.attach(before) as counter:
+        counter.add(1)
+    ledger.path_of(before).mkdir()
+    with pytest.raises(LedgerError):
+        attachment.attach(rig.settings(tmp_path, window="2"))
+    with attachment.attach(before) as counter:
+        assert counter.window == 60
+
+
+def test_a_damaged_ledger_does_not_keep_the_windows(tmp_path: Path) -> None:
+    before = rig.settings(tmp_path, window="86400")
+    with attachment.attach(before) as counter:
+        counter.add(1)
+    ledger.path_of(before).write_bytes(b"garbage " * 2_000)
+    attachment.attach(rig.settings(tmp_path, window="2")).close()
+    assert [window.unique for window in ledger.rows(ledger.path_of(before))] == [1]
+
+
+def test_a_process_of_another_cluster_refuses(tmp_path: Path) -> None:
+    with attachment.attach(rig.settings(tmp_path, cluster="a")) as counter:
+        for flags in ({"cluster": "b"}, {"cluster": "b", "window": "2"}):
+            with pytest.raises(SegmentError) as caught:
+                attachment.attach(rig.settings(tmp_path, **flags))
+            assert (caught.value.reason, caught.value.alive) == ("mismatch", True)
+        counter.add(1)
+    assert attachment.is_there(rig.settings(tmp_path, cluster="a"))
+    assert not attachment.is_there(rig.settings(tmp_path, cluster="b"))
+
+
+def test_another_state_directory_refuses(tmp_path: Path) -> None:
+    before = rig.settings(tmp_path)
+    attachment.attach(before).close()
+    after = rig.settings(tmp_path, state_dir=str(tmp_path / "other"))
+    with pytest.raises(SegmentError) as caught:
+        attachment.attach(after)
+    assert caught.value.reason == "mismatch"
+    assert not attachment.is_there(after)
+    assert attachment.is_there(before)
+
+
+def _make_format_99(path: Path) -> bytes:
+    """Turn a segment into one of a format that does not exist yet."""
+    content = bytearray(path.read_bytes()[: 1 << 16])
+    number = struct.pack("<I", segment_identity(path)["format"])
+    at = content.index(number, 1)
+    content[at : at + 4] = struct.pack("<I", 99)
+    with path.open("r+b") as file:
+        file.write(content)
+    return bytes(content)
+
+
+def test_another_format_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = rig.settings(tmp_path)
+    with attachment.attach(settings):
+        pass
+    content = _make_format_99(settings.segment)
+    assert segment_identity(settings.segment)["format"] == 99
+    with caplog.at_level("INFO", logger="verve"), attachment.attach(settings) as counter:
+        assert counter.count() == 0
+    (kept,) = tmp_path.glob("segment.format-*")
+    assert kept.read_bytes().startswith(content[:64])
+    assert event_log.flush(60)
+    assert [r.__dict__["verve_event"] for r in caplog.records] == ["segment.set_aside"]
+
+
+def test_another_format_refuses_while_somebody_lives(tmp_path: Path) -> None:
+    settings = rig.settings(tmp_path)
+    with attachment.attach(settings):
+        _make_format_99(settings.segment)
+        with pytest.raises(SegmentError, match="restart") as caught:
+            attachment.attach(settings)
+    assert (caught.value.reason, caught.value.alive) == ("format", True)
+    assert settings.segment.exists()
+
+
+def _attach(directory: Path) -> int:
+    with attachment.attach(rig.settings(directory, window="2")) as counter:
+        return counter.window
+
+
+def test_many_attach_at_once_after_a_change(tmp_path: Path) -> None:
+    with attachment.attach(rig.settings(tmp_path, window="86400")) as counter:
+        counter.add(1)
+    with multiprocessing.get_context("spawn").Pool(6) as pool:
+        assert pool.map(_attach, [tmp_path] * 12) == [2] * 12
+    assert len(ledger.rows(ledger.path_of(rig.settings(tmp_path)))) == 1
+
+
+def test_a_process_that_is_stuck_while_attaching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = rig.settings(tmp_path)
+    monkeypatch.setattr(attachment, "PATIENCE", 0.1)
+    with attachment._one_at_a_time(settings), pytest.raises(SegmentError) as caught:
+        attachment.attach(settings)
+    assert caught.value.reason == "busy"
+
+
+def test_a_state_directory_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError):
+        attachment.attach(rig.settings(tmp_path / "file"))
+
+
+def test_a_state_directory_through_a_link_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    segment = str(tmp_path / "segment")
+    real = rig.settings(tmp_path / "real", segment=segment)
+    linked = rig.settings(tmp_path / "link", segment=segment)
+    with attachment.attach(linked) as one, attachment.attach(real) as two:
+        assert one.add(1)
+        assert not two.add(1)
+        assert attachment.is_there(linked)
+        assert attachment.is_there(real)
+    with attachment.attach(rig.settings(tmp_path / "link", segment=segment, window="2")) as counter:
+        assert counter.window == 2
+
+
+def test_a_state_directory_that_an_earlier_version_named_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    segment = str(tmp_path / "segment")
+    with rig.counter_of(rig.settings(tmp_path / "link", segment=segment)) as one:
+        assert one.add(1)
+        with attachment.attach(rig.settings(tmp_path / "real", segment=segment)) as two:
+            assert not two.add(1)
+
+
+def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.__dict__["verve_event"] for record in caplog.records]
+
+
+def test_a_segment_that_is_gone_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = rig.settings(tmp_path)
+    with caplog.at_level("INFO", logger="verve"):
+        attachment.attach(settings).close()
+        attachment.attach(settings).close()
+        assert _events(caplog) == []
+        settings.segment.unlink()
+        attachment.attach(settings).close()
+        attachment.attach(settings).close()
+        assert _events(caplog) == ["segment.lost"]
+        # After a boot it is gone as it must be.
+        settings.segment.unlink()
+        monkeypatch.setattr(attachment, "_boot", lambda: "another")
+        attachment.attach(settings).close()
+        (settings.state_dir / "segment.json").write_text("[")
+        attachment.attach(settings).close()
+        assert _events(caplog) == ["segment.lost"]
+
+
+def test_who_attaches_joins_those_who_live_in_a_removed_segment(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = rig.settings(tmp_path)
+    with caplog.at_level("INFO", logger="verve"), attachment.attach(settings) as one:
+        assert one.add(1)
+        settings.segment.unlink()
+        for path in settings.state_dir.iterdir():
+            path.unlink()
+        assert attachment.is_there(settings)
+        with attachment.attach(settings) as two:
+            assert not two.add(1)
+        with pytest.raises(SegmentError, match="restart"):
+            attachment.attach(rig.settings(tmp_path, window="2"))
+    assert _events(caplog) == []
