@@ -1,24 +1,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench.harness.load_generator import answers_wrong
+from bench.report import page as report
+from bench.report import plots, reasons
+from bench.report.result import Result, State, number, read
+from bench.scenarios.scenario import Plan, Scenario
+from bench.scenarios.servers import servers
+from bench.scenarios.tables import tables
 from tests.support.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "bench"))
-
-import plots
-import reasons
-import report
-from contenders import answers_wrong
-from results import Result, State, number, read
-from scenarios import Plan, Scenario, servers
-from table_scenarios import tables
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import build
-import machine
-from contenders import Sample, answers_wrong, await_room, count_wrong, load
-from running import Running
-from servers import SERVERS
+from bench.harness import build, machine
+from bench.harness.load_generator import answers_wrong, await_room, count_wrong, load
+from bench.harness.sample import Sample
+from bench.harness.server_process import Running
+from bench.harness.servers import SERVERS
 
 SETTLE = 2.0
 """Seconds after the first answer until a server is at rest."""

@@ -10,7 +10,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import build
+from bench.harness import build
 
 CRATES = ("dashmap", "papaya", "scc", "hashbrown", "foldhash")
 DISTRIBUTIONS = ("granian", "uvloop", "uvicorn", "fastapi", "numpy")

@@ -1,20 +1,22 @@
-"""What is compared, with which figures to reach: servers. The tables are in table_scenarios.py.
+"""What is compared, with which figures to reach: servers. The tables are in tables.py.
 
 The first contender of a scenario is ours, and each other one is compared with it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contenders import Contender, Loaded
-from keeping import Keeping
-from lifecycle import IDS, Idle, Memory, StartUp
-from posting import Posting
+from bench.contenders.callback_sender import Posting
+from bench.contenders.loaded_server import Loaded
+from bench.contenders.redis_store import Keeping
+from bench.contenders.server_at_rest import IDS, Idle, Memory, StartUp
+from bench.scenarios.scenario import Goal, Plan, Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from bench.harness.sample import Contender
 
 CONNECTIONS = ("--connections", "64")
 """Many more than workers."""
@@ -32,43 +34,6 @@ LATENCY_COLUMNS = {
     "near_to_away": "near / away",
     "cpu_us": "CPU us a request",
 }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured."""
-
-    full: bool
-    seconds: float
-    """Of a run under load."""
-    rounds: int
-
-
-@dataclass(frozen=True)
-class Goal:
-    """At least (rates) or at most (times, bytes) so much."""
-
-    bound: float
-    against: str = ""
-    """A rival: the goal is in our figure divided by its; else in our figure."""
-    figure: str = ""
-    """Else the one that is compared."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One question. The first of `columns` is the figure that is compared."""
-
-    name: str
-    title: str
-    contenders: Sequence[Contender]
-    columns: Mapping[str, str]
-    goals: Sequence[Goal] = field(default_factory=list)
-    more_is_better: bool = True
-    rounds: int | None = None
-    """At the most, where one more tells nothing new."""
-    note: str = ""
-    """What a reader must know besides."""
 
 
 def servers(plan: Plan) -> list[Scenario]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Self
 
-import build
-import machine
+from bench.harness import build, machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

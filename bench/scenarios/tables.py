@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from contenders import Contender, Table
-from scenarios import Goal, Plan, Scenario
+from typing import TYPE_CHECKING
+
+from bench.contenders.table import Table
+from bench.scenarios.scenario import Goal, Plan, Scenario
+
+if TYPE_CHECKING:
+    from bench.harness.sample import Contender
 
 TABLES = {
     "verve": "verve-core",

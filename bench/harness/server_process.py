@@ -15,13 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-import build
-import machine
+from bench.harness import build, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from servers import Server, Told
+    from bench.harness.servers import Server, Told
 
 COUNT_LINE = re.compile(r"Unique requests in the last minute: (\d+)$", re.MULTILINE)
 PATIENCE = 20.0

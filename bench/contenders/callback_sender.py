@@ -6,11 +6,11 @@ import json
 import subprocess
 from dataclasses import dataclass
 
-import build
-import machine
-import senders
-from contenders import Sample, children_cpu
-from receiver import Receiver
+from bench.contenders.programs import callback_senders
+from bench.harness import build, machine
+from bench.harness.machine import children_cpu
+from bench.harness.receiver import Receiver
+from bench.harness.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Posting:
             watch, own = machine.Watch.of([one]), children_cpu()
             sender = [
                 build.python_module(self.name),
-                str(build.BENCH / "senders.py"),
+                str(build.BENCH / "contenders/programs/callback_senders.py"),
                 *(self.name, str(receiver.port), str(self.posts), str(self.concurrency)),
             ]
             done = subprocess.run(
@@ -45,7 +45,7 @@ class Posting:
         if done.returncode:
             raise build.BuildError(f"the sender failed: `{' '.join(sender)}`")
         result = json.loads(done.stdout)
-        sent = self.posts + senders.warm_up(self.posts)
+        sent = self.posts + callback_senders.warm_up(self.posts)
         came = receiver.came
         problems = [] if came == sent else [f"{came:,} of {sent:,} posts came"]
         figures = {

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from results import Result, number
+from bench.report.result import Result, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

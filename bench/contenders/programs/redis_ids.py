@@ -1,6 +1,6 @@
 """Puts ids into Redis by one of Verve's strategies, a process of its own.
 
-    python bench/store_ids.py STRATEGY PORT IDS BATCH
+    python bench/contenders/programs/redis_ids.py STRATEGY PORT IDS BATCH
 
 Prints what an id took, as JSON: seconds, CPU of the client and of Redis, bytes kept and sent.
 """

@@ -1,6 +1,6 @@
 """Senders of callbacks, each a process of its own: Verve's, httpx and aiohttp.
 
-    python bench/senders.py SENDER PORT POSTS CONCURRENCY
+    python bench/contenders/programs/callback_senders.py SENDER PORT POSTS CONCURRENCY
 
 Prints the seconds and the CPU seconds of the posts, as JSON.
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import build
+from bench.harness import build
 
 if TYPE_CHECKING:
     from pathlib import Path

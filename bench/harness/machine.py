@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import time
 from contextlib import suppress
@@ -52,6 +53,12 @@ def group_cpu_exact(group: int) -> float:
             with suppress(OSError):
                 nanoseconds += int(thread.read_text().split()[0])
     return nanoseconds / 1e9
+
+
+def children_cpu() -> float:
+    """CPU seconds of all programs that were run so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def group_memory(group: int) -> int:

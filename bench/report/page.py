@@ -1,7 +1,7 @@
 """Makes the page from the raw files: tables, plots, and where Verve is slower.
 
-python bench/report.py                             of the full run, bench/REPORT.md
-python bench/report.py bench/results/quick FILE    of other files
+python -m bench.report.page                             of the full run, bench/REPORT.md
+python -m bench.report.page bench/results/quick FILE    of other files
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-import reasons
-from plots import plot
-from results import NOISE, Result, State, Verdict, number, read
+from bench.report import reasons
+from bench.report.plots import plot
+from bench.report.result import NOISE, Result, State, Verdict, number, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-BENCH = Path(__file__).resolve().parent
+BENCH = Path(__file__).resolve().parents[1]
 DECISIONS = BENCH.parent / "docs" / "decisions.md"
 
 METHOD = """\

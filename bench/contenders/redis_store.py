@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-import build
-import machine
-from contenders import Sample, children_cpu
-from running import free_port
+from bench.harness import build, machine
+from bench.harness.machine import children_cpu
+from bench.harness.sample import Sample
+from bench.harness.server_process import free_port
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Keeping:
                 watch, own = machine.Watch.of([one]), children_cpu()
                 command = [
                     build.python_module("verve"),
-                    str(build.BENCH / "store_ids.py"),
+                    str(build.BENCH / "contenders/programs/redis_ids.py"),
                     *(self.strategy, str(port), str(self.ids), str(self.batch)),
                 ]
                 done = subprocess.run(

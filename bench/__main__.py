@@ -1,9 +1,9 @@
 """Measures Verve beside its peers, side by side in one run.
 
-    python bench/run.py                    all scenarios, quickly
-    FULL=1 python bench/run.py             for the page in the repository
-    ONLY=accept-distinct python bench/run.py
-    python bench/run.py --list
+    python -m bench                    all scenarios, quickly
+    FULL=1 python -m bench             for the page in the repository
+    ONLY=accept-distinct python -m bench
+    python -m bench --list
 
 Contenders take turns (A B C, A B C, ...), so that a slow minute of the machine hits all of them,
 and ratios are taken round by round. Every answer is checked, and every count is compared with the
@@ -25,20 +25,19 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import build
-import machine
-import report
-import versions
-from contenders import Sample
-from results import NOISE, Result, State, number
-from running import ServerError
-from scenarios import Plan, Scenario, servers
-from table_scenarios import tables
+from bench.harness import build, machine, versions
+from bench.harness.sample import Sample
+from bench.harness.server_process import ServerError
+from bench.report import page as report
+from bench.report.result import NOISE, Result, State, number
+from bench.scenarios.scenario import Plan, Scenario
+from bench.scenarios.servers import servers
+from bench.scenarios.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contenders import Contender
+    from bench.harness.sample import Contender
 
 QUICK = Plan(full=False, seconds=2.0, rounds=2)
 FULL = Plan(full=True, seconds=4.0, rounds=5)
