@@ -1,8 +1,8 @@
 """Folders are the stages: imports among them go one way, files stay small, `unsafe` is confined.
 
-Ids flow through the folders in the order of `CORE` and `PACKAGE`. No list of modules is kept here:
-a module belongs to the stage of its folder, and a folder that is not in the order is only held to
-have no import that leads back to it.
+Ids flow through the folders in the order of `CORE` and `PACKAGE`, samples in that of `BENCH`. No
+list of modules is kept here: a module belongs to the stage of its folder, and a folder that is not
+in the order is only held to have no import that leads back to it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ LONGEST = 400
 
 CORE = ("table", "window", "segment", "counter", "replication")
 PACKAGE = ("config", "log", "windows", "cluster", "publishing", "service", "http", "commands")
+BENCH = ("harness", "contenders", "scenarios", "report")
 
 UNSAFE = {
     "rust/core/src/segment/locks.rs",  # knows when the file of a fork's parent must not be closed
@@ -93,11 +94,18 @@ def violations(
     return found
 
 
-def package_imports() -> dict[str, set[str]]:
-    """The imports of the Python package, with names inside the package."""
-    inside = python_imports(ROOT / "python/verve")
-    short = {module: module.removeprefix("verve").removeprefix(".") or "names" for module in inside}
+def package_imports(root: Path = ROOT / "python/verve") -> dict[str, set[str]]:
+    """The imports of a Python package, by default of `verve`, with names inside the package."""
+    inside = python_imports(root)
+    prefix = f"{root.name}."
+    short = {module: module.removeprefix(prefix) for module in inside}
+    short[root.name] = "names"
     return {short[module]: {short[name] for name in names} for module, names in inside.items()}
+
+
+def bench_imports() -> dict[str, set[str]]:
+    """The imports of the benchmark."""
+    return package_imports(ROOT / "bench")
 
 
 def core_imports() -> dict[str, set[str]]:
@@ -119,6 +127,10 @@ def test_imports_in_the_other_crates_go_one_way(crate: str) -> None:
 
 def test_imports_in_the_package_go_one_way() -> None:
     assert violations(package_imports(), PACKAGE, ".") == []
+
+
+def test_imports_in_the_benchmark_go_one_way() -> None:
+    assert violations(bench_imports(), BENCH, ".") == []
 
 
 def test_the_model_of_the_protocol_stands_alone() -> None:
@@ -143,7 +155,12 @@ def test_the_lower_crates_know_none_above_them(crate: str, above: str) -> None:
 
 
 def test_no_file_is_longer_than_one_idea_takes() -> None:
-    files = [*(ROOT / "python/verve").rglob("*.py*"), *(ROOT / "rust").glob("*/src/**/*.rs")]
+    files = [
+        *(ROOT / "python/verve").rglob("*.py*"),
+        *(ROOT / "bench").rglob("*.py*"),
+        *(ROOT / "rust").glob("*/src/**/*.rs"),
+        *(ROOT / "bench").glob("*/src/**/*.rs"),
+    ]
     lengths = {
         path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines())
         for path in files
@@ -209,6 +226,19 @@ def test_a_rust_file_in_the_wrong_folder_is_found(module: str, elsewhere: str) -
 )
 def test_a_python_file_in_the_wrong_folder_is_found(module: str, elsewhere: str) -> None:
     assert violations(relocated(package_imports(), module, elsewhere), PACKAGE, ".") != []
+
+
+@pytest.mark.parametrize(
+    ("module", "elsewhere"),
+    [
+        ("contenders.callback_sender", "harness.callback_sender"),
+        ("scenarios.tables", "contenders.tables"),
+        ("report.page", "harness.page"),
+        ("harness.server_process", "scenarios.server_process"),
+    ],
+)
+def test_a_file_of_the_benchmark_in_the_wrong_folder_is_found(module: str, elsewhere: str) -> None:
+    assert violations(relocated(bench_imports(), module, elsewhere), BENCH, ".") != []
 
 
 def relocated(imports: Mapping[str, set[str]], module: str, elsewhere: str) -> dict[str, set[str]]:
