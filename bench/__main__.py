@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import http.client
-import json
 import os
 import sys
 import time
@@ -29,7 +28,7 @@ from bench.harness import build, machine, versions
 from bench.harness.sample import Sample
 from bench.harness.server_process import ServerError
 from bench.report import page as report
-from bench.report.result import NOISE, Result, State, number
+from bench.report.result import NOISE, Result, State, number, write
 from bench.scenarios.scenario import Plan, Scenario
 from bench.scenarios.servers import servers
 from bench.scenarios.tables import tables
@@ -74,8 +73,7 @@ def main() -> int:
             minutes = (time.monotonic() - began) / 60
             say(f"[{place} of {len(chosen)}, {minutes:.0f} min so far] {scenario.title}")
             content = {**run(scenario, plan), "order": every.index(scenario), "machine": described}
-            path = folder / f"{scenario.name}.json"
-            path.write_text(json.dumps(content, indent=1) + "\n")
+            write(folder, content)
             results.append(Result(content))
             print(f"\n{report.table(results[-1])}", flush=True)
     except (build.BuildError, build.MissingError, machine.MachineError) as error:

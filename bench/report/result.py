@@ -168,6 +168,18 @@ def read(folder: Path) -> list[Result]:
     return sorted(found, key=lambda result: int(result.content["order"]))
 
 
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write the file of a scenario: JSON with one line per sample, so that diffs stay small."""
+    scenario = {name: value for name, value in content.items() if name != "samples"}
+    contenders = ",\n".join(
+        f"  {json.dumps(name)}: [\n   " + ",\n   ".join(map(json.dumps, samples)) + "\n  ]"
+        for name, samples in content["samples"].items()
+    )
+    text = json.dumps(scenario, indent=1).removesuffix("\n}")
+    path = folder / f"{content['name']}.json"
+    path.write_text(f'{text},\n "samples": {{\n{contenders}\n }}\n}}\n')
+
+
 def number(value: float) -> str:
     """A figure for a reader: three digits, or all before the point."""
     if abs(value) >= 1e6:

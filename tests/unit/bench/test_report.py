@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -10,7 +9,7 @@ import pytest
 from bench.harness.load_generator import answers_wrong
 from bench.report import page as report
 from bench.report import plots, reasons
-from bench.report.result import Result, State, number, read
+from bench.report.result import Result, State, number, read, write
 from bench.scenarios.scenario import Plan, Scenario
 from bench.scenarios.servers import servers
 from bench.scenarios.tables import tables
@@ -140,13 +139,31 @@ def test_what_was_left_out_is_named_and_has_no_goal() -> None:
 
 def test_the_page_is_made_from_files_alone(tmp_path: Path) -> None:
     result = scenario([sample(100)], [sample(90)])
-    (tmp_path / "table-growing.json").write_text(json.dumps(result.content))
+    write(tmp_path, result.content)
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "old.svg").write_text("")
     report.render(tmp_path, tmp_path / "REPORT.md")
     assert "1.11 (1.11 to 1.11)" in (tmp_path / "REPORT.md").read_text()
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["table-growing.svg"]
     assert [one.name for one in read(tmp_path)] == ["table-growing"]
+
+
+def test_a_file_has_one_line_per_sample(tmp_path: Path) -> None:
+    first = scenario([sample(100), sample(110)], [sample(90)])
+    write(tmp_path, first.content)
+    before = (tmp_path / "table-growing.json").read_text().splitlines()
+    assert read(tmp_path) == [first]
+    again = scenario([sample(100), sample(110), sample(120)], [sample(90)])
+    write(tmp_path, again.content)
+    after = (tmp_path / "table-growing.json").read_text().splitlines()
+    assert len(after) == len(before) + 1
+    assert len(set(after) - set(before)) == 2  # the new sample, and the comma before it
+
+
+def test_samples_may_be_missing(tmp_path: Path) -> None:
+    none = scenario([], [], samples={})
+    write(tmp_path, none.content)
+    assert read(tmp_path) == [none]
 
 
 def test_a_plot_is_well_formed_and_shows_median_and_spread() -> None:
