@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.report import reasons
 from bench.report.plots import plot
+from bench.report.reasons import reason
 from bench.report.result import NOISE, Result, State, Verdict, number, read
 
 if TYPE_CHECKING:
@@ -55,24 +55,21 @@ def render(folder: Path, page: Path) -> None:
     to = os.path.relpath
     text = text_of(
         results,
-        decisions=reasons.read(DECISIONS),
         plots=to(plots, page.parent),
-        decisions_link=to(DECISIONS, page.parent),
+        decisions=to(DECISIONS, page.parent),
         folder=to(folder, page.parent),
     )
     page.write_text(text)
 
 
-def text_of(
-    results: Sequence[Result], *, decisions: str, plots: str, decisions_link: str, folder: str
-) -> str:
-    """The page."""
+def text_of(results: Sequence[Result], *, plots: str, decisions: str, folder: str) -> str:
+    """The page, with links to the plots, the decisions and the folder of the raw files."""
     if not results:
         return "# Measured\n\nNothing was measured yet: `make bench FULL=1`.\n"
     parts = [
         _opening(results, folder),
         _goals(results),
-        _slower(results, decisions, decisions_link),
+        _slower(results, decisions),
         f"## Method\n\n{METHOD.format(noise=NOISE)}{_generator(results)}",
         _machines(results),
         "## Scenarios\n",
@@ -149,7 +146,7 @@ def wanted(result: Result, verdict: Verdict) -> str:
     return f"{sign} {bound} times {result.titles[goal['against']]}"
 
 
-def _slower(results: Sequence[Result], decisions: str, link: str) -> str:
+def _slower(results: Sequence[Result], decisions: str) -> str:
     """A paragraph a scenario: the facts, then each reason once."""
     lines = []
     for result in results:
@@ -166,10 +163,10 @@ def _slower(results: Sequence[Result], decisions: str, link: str) -> str:
             f"the goal of {wanted(result, verdict)} is missed, with {number(verdict.measured or 0)}"
             for verdict in missed.values()
         ]
-        found = [reasons.why(decisions, result.name, name) for name in names]
+        found = [reason(result.name, name) for name in names]
         why = [
-            f"{sentences} ([more]({link}#{reasons.anchor(section)}))"
-            for section, sentences in dict.fromkeys(one for one in found if one)
+            f"{one.why} ([more]({decisions}#{one.decision}))"
+            for one in dict.fromkeys(one for one in found if one)
         ]
         if None in found:
             why.append("No other reason is recorded." if why else "No reason is recorded.")
