@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.support import rig
-from tests.support.cluster.in_process import Told
+from tests.support.cluster.in_process import EventRecorder
 from verve.cluster.spill.spills import Spills
 from verve.ledger import ledger
 from verve.ledger.ledger import Ledger
@@ -288,7 +288,7 @@ def test_a_damaged_record_of_the_ring_is_skipped() -> None:
 
 def test_what_is_no_spill_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = rig.settings(tmp_path)
-    spills = Spills(made, "0" * 16, Told())
+    spills = Spills(made, "0" * 16, EventRecorder())
     spills.directory.mkdir(parents=True)
     os.mkfifo(spills.directory / "pipe.ids")
     (spills.directory / "directory.ids").mkdir()
@@ -306,7 +306,7 @@ def test_what_is_no_spill_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_a_file_in_the_place_of_the_spills(tmp_path: Path) -> None:
     made = rig.settings(tmp_path)
-    spills = Spills(made, "0" * 16, Told())
+    spills = Spills(made, "0" * 16, EventRecorder())
     spills.directory.parent.mkdir(parents=True)
     spills.directory.write_text("")
     assert spills.found() == []

@@ -33,7 +33,7 @@ async def main(strategy: str, port: int, ids: int, batch: int) -> dict[str, floa
         took = await _add(store, range(ids), batch, WINDOW)
         used, seconds = time.process_time() - used - took, time.perf_counter() - began
         after = await _info(client)
-        counted = (await store.tally(WINDOW, [])).ids
+        counted = (await store.count(WINDOW, [])).ids
     finally:
         await client.close()
     changed = {name: after[name] - before[name] for name in before}

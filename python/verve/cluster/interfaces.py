@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from verve.log.event_log import Event
     from verve.windows.window import Key, Window
 
-    from .counted import Counted
+    from .cluster_window import ClusterWindow
 
 
 class Client(Protocol):
@@ -33,7 +33,7 @@ class Client(Protocol):
 class Feed(Protocol):
     """Takes what the cluster counted, for the ledger and the sinks. Never waits."""
 
-    def publish(self, window: Counted) -> None:
+    def publish(self, window: ClusterWindow) -> None:
         """Take a revision of a window; the same one may come again, or later with `delivers`."""
 
     def known(self) -> Sequence[Window]:

@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from verve._verve import SettingError, VerveError
-from verve.cluster.redis_state.hosts import PROTOCOL, Card, Fleet, lives
+from verve.cluster.redis_state.hosts import PROTOCOL, HostInfo, HostTable, is_alive
 from verve.cluster.redis_state.keys import Keys
-from verve.cluster.redis_state.window_state import States
+from verve.cluster.redis_state.window_state import WindowStates
 from verve.stores import check, connect
 from verve.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from verve.cluster.redis_state.hosts import Host, Lines
-    from verve.cluster.redis_state.window_state import State
+    from verve.cluster.redis_state.hosts import HostLine, HostLines
+    from verve.cluster.redis_state.window_state import WindowState
     from verve.config import Settings
 
 SHOWN_WINDOWS = 10
@@ -108,10 +108,10 @@ def _check(settings: Settings) -> None:
 async def _look(settings: Settings) -> ClusterView:
     client, _ = connect(settings)
     keys = Keys(settings.cluster, settings.window)
-    fleet = Fleet(client, keys, Card("", "", ""))
-    states = States(client, keys)
+    host_table = HostTable(client, keys, HostInfo("", "", ""))
+    states = WindowStates(client, keys)
     try:
-        found = await fleet.read()
+        found = await host_table.read()
         current = found.now // 1_000 // settings.window * settings.window
         starts = [current - n * settings.window for n in range(1, SHOWN_WINDOWS + 1)]
         known = [(start, await states.read(start)) for start in starts]
@@ -119,7 +119,7 @@ async def _look(settings: Settings) -> ClusterView:
     finally:
         await client.close()
     hosts = tuple(
-        _host_row(host, found, fleet.silent_ms)
+        _host_row(host, found, host_table.silent_ms)
         for host in sorted(found.hosts.values(), key=lambda host: (host.name, host.id))
     )
     # A window that nobody knows of is from before the cluster's time.
@@ -134,21 +134,21 @@ async def _look(settings: Settings) -> ClusterView:
     return ClusterView(settings.cluster, hosts, windows, warnings)
 
 
-def _host_row(host: Host, found: Lines, silent_ms: int) -> HostRow:
+def _host_row(host: HostLine, found: HostLines, silent_ms: int) -> HostRow:
     return HostRow(
         host_id=host.id,
         name=host.name,
         version=host.version,
         protocol=host.protocol,
-        heartbeat_age=max(0, found.now - host.beat) / 1_000,
-        skew=host.skew / 1_000,
-        unsent_windows=host.open,
-        alive=lives(host.id, found, silent_ms),
+        heartbeat_age=max(0, found.now - host.heartbeat) / 1_000,
+        skew=host.skew_ms / 1_000,
+        unsent_windows=host.unsent_windows,
+        alive=is_alive(host.id, found, silent_ms),
     )
 
 
-def _window_row(start: int, state: State) -> WindowRow:
-    late = tuple(sorted(id for id, standing in state.hosts.items() if not standing.complete))
+def _window_row(start: int, state: WindowState) -> WindowRow:
+    late = tuple(sorted(id for id, host_state in state.hosts.items() if not host_state.complete))
     record = state.record
     if record is None:
         return WindowRow(rfc3339(start), 0, None, complete=False, late_hosts=late)
@@ -189,18 +189,18 @@ def _of_redis(policy: str | None) -> Iterator[str]:
 
 async def _forget(settings: Settings, name: str) -> str:
     client, _ = connect(settings)
-    fleet = Fleet(client, Keys(settings.cluster, settings.window), Card("", "", ""))
+    host_table = HostTable(client, Keys(settings.cluster, settings.window), HostInfo("", "", ""))
     try:
-        found = await fleet.read()
+        found = await host_table.read()
         meant = [host for host in found.hosts.values() if name in {host.id, host.name}]
         if not meant:
             raise VerveError(f"no such host: `{name}`; hint: `verve check --cluster` lists them")
         if len(meant) > 1:
             raise VerveError(f"several hosts are called so: `{name}`; hint: name one by its id")
         (host,) = meant
-        if found.now - host.beat <= LATE_MILLISECONDS:
+        if found.now - host.heartbeat <= LATE_MILLISECONDS:
             raise VerveError(f"the host lives: `{host.id}`; hint: stop it, and it leaves by itself")
-        await fleet.forget(host.id)
+        await host_table.forget(host.id)
     finally:
         await client.close()
     return host.id

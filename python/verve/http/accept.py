@@ -113,9 +113,9 @@ async def _confirmed(
     worker: Worker, counter: Counter, answer: _Answer, groups: list[_Group]
 ) -> Response:
     """The answer, once the store has these ids (`VERVE_ACK=store`)."""
-    if worker.shipper is not None:
+    if worker.id_sender is not None:
         with contextlib.suppress(TimeoutError):
-            told = worker.shipper.confirm(groups)
+            told = worker.id_sender.confirm(groups)
             await in_time(asyncio.wrap_future(told), CONFIRM_SECONDS)
             return Response(*answer)
     return refuse(counter, 503, "store unconfirmed", ("retry-after", "1"))

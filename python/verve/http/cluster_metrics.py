@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from verve.stores.base import Trouble
+from verve.stores.base import FailureKind
 
 from .metric import Kind, Metric, by_trouble
 
@@ -48,7 +48,7 @@ CLUSTER_METRICS = (
         "verve_redis_failing",
         _GAUGE,
         "1 for what keeps Redis from answering the leader, in one word; else 0.",
-        _told(lambda told: by_trouble(Trouble, told.trouble)),
+        _told(lambda told: by_trouble(FailureKind, told.trouble)),
         "trouble",
     ),
     Metric(

@@ -221,7 +221,7 @@ WINDOW_SENDING = Event(
 WINDOW_IDS_GONE = Event(
     "window.ids_gone",
     _E,
-    "Ids of a window can no longer be read, the fleet may have counted too few: {ids}",
+    "Ids of a window can no longer be read, the cluster may have counted too few: {ids}",
     ("window_start", "ids"),
 )
 WINDOW_EXPIRED = Event(

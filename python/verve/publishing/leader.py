@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Counter
-    from verve.cluster.coordinator.coordinator import Reconciler
+    from verve.cluster.coordinator.coordinator import Coordinator
     from verve.config import Settings
 
 TICK = 0.05
@@ -75,14 +75,14 @@ class Term:
         deliveries = Deliveries()
         holders = HolderWatch.of_this_process(ledger.path_of(settings))
         self.number = term
-        self.reconciler: Reconciler | None = None
+        self.coordinator: Coordinator | None = None
         self._notices = notices
         self._over = threading.Event()
         self._wakes: list[threading.Event] = []
         self._threads: list[threading.Thread] = []
         feed: Feed = RingFeed(counter, settings)
         if settings.redis_url is not None:
-            feed, self.reconciler = self._join_cluster(counter, settings, lease)
+            feed, self.coordinator = self._join_cluster(counter, settings, lease)
         self.drain = Drain(counter, feed, settings, lease, deliveries, holders, notices)
         self.couriers: list[Courier] = []
         if LOG in settings.sinks:
@@ -96,8 +96,8 @@ class Term:
         for courier in self.couriers:
             if courier.sink.name == LOG:
                 self._work("verve-sink-log", courier.run, courier.sink.close, then=logged)
-        if self.reconciler is not None:
-            self._start("verve-cluster", self.reconciler.run)
+        if self.coordinator is not None:
+            self._start("verve-cluster", self.coordinator.run)
 
     def wake(self) -> None:
         """There is something new in the ring."""
@@ -110,8 +110,8 @@ class Term:
         `leaves`: the service stops, so the other hosts of a cluster need not wait for this one.
         """
         self._over.set()
-        if self.reconciler is not None:
-            self.reconciler.stop(leaves=leaves)
+        if self.coordinator is not None:
+            self.coordinator.stop(leaves=leaves)
         self.wake()
         for courier in self.couriers:
             courier.sink.interrupt()
@@ -120,14 +120,14 @@ class Term:
 
     def _join_cluster(
         self, counter: Counter, settings: Settings, lease: Lease
-    ) -> tuple[ClusterFeed, Reconciler]:
+    ) -> tuple[ClusterFeed, Coordinator]:
         """What the hosts of the cluster counted together."""
         # Imported here, since most hosts count by themselves.
-        from verve.cluster.coordinator.coordinator import Reconciler  # noqa: PLC0415
+        from verve.cluster.coordinator.coordinator import Coordinator  # noqa: PLC0415
         from verve.stores import connect  # noqa: PLC0415
 
         feed = ClusterFeed(counter, settings, self.wake)
-        return feed, Reconciler(counter, settings, lease, feed, self._notices, connect)
+        return feed, Coordinator(counter, settings, lease, feed, self._notices, connect)
 
     def _carry_to_kafka(self, settings: Settings, lease: Lease, wake: threading.Event) -> None:
         """What the ledger holds goes to Kafka, as soon as the ledger has it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from verve.cluster.counted import Counted
+from verve.cluster.cluster_window import ClusterWindow
 from verve.ledger import ledger
 from verve.sinks import KAFKA
 from verve.windows import ring
@@ -21,9 +21,9 @@ PATIENCE_SECONDS = 10
 """How long after the grace a window is waited for that no leader looks at any more."""
 
 
-def own_count(counter: Counter, sealed: Window) -> Counted:
+def own_count(counter: Counter, sealed: Window) -> ClusterWindow:
     """A window of a host of a cluster as the host alone knows it: revision 0."""
-    return Counted.of(
+    return ClusterWindow.of(
         sealed,
         unique=max(sealed.unique, counter.cluster_count(sealed.window_start) or 0),
         revision=0,
@@ -85,11 +85,11 @@ class RingFeed:
 
 
 class ClusterFeed:
-    """A host of a cluster: what the reconciler publishes, revision by revision.
+    """A host of a cluster: what the coordinator publishes, revision by revision.
 
     Windows are given in the order of the ring, so a window that waits for its record holds up those
-    behind it; after a few seconds the reconciler publishes it with the host's own count. Any thread
-    may call.
+    behind it; after a few seconds the coordinator publishes it with the host's own count. Any
+    thread may call.
     """
 
     def __init__(self, counter: Counter, settings: Settings, wake: Callable[[], None]) -> None:
@@ -99,10 +99,10 @@ class ClusterFeed:
         self._wake = wake
         self._began = counter.now()
         self._lock = threading.Lock()
-        self._windows: dict[int, Counted] = {}
-        self._unrecorded: dict[int, Counted] = {}
+        self._windows: dict[int, ClusterWindow] = {}
+        self._unrecorded: dict[int, ClusterWindow] = {}
 
-    def publish(self, window: Counted) -> None:
+    def publish(self, window: ClusterWindow) -> None:
         """Take a revision of a window; one that is known is news if it `delivers`."""
         start = window.window_start
         with self._lock:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from verve._verve import Callbacks as Sender
     from verve._verve import Counter
-    from verve.cluster.replication.sender import Shipper
+    from verve.cluster.replication.sender import IdSender
     from verve.config import Settings
 
 NO_THREAD = "can't start new thread"
@@ -88,7 +88,7 @@ class Worker:
         self.refused = False
         self.leader: Leader | None = None
         self.callbacks: CallbackDesk | None = None
-        self.shipper: Shipper | None = None
+        self.id_sender: IdSender | None = None
         self.started_at = 0.0
         """When it was opened, by the monotonic clock."""
         self.has_begun = False
@@ -179,7 +179,7 @@ class Worker:
         # Imported here, since most hosts count by themselves.
         from verve.startup.cluster_join import join  # noqa: PLC0415
 
-        counter, self.shipper = join(settings)
+        counter, self.id_sender = join(settings)
         return counter
 
     def _drain(self) -> None:
@@ -193,10 +193,10 @@ class Worker:
         if self.callbacks is not None:
             self.callbacks.stop()
             self.callbacks = None
-        if self.shipper is not None:
+        if self.id_sender is not None:
             # Before the leader, which says whether all ids of this host are there.
-            self.shipper.stop()
-            self.shipper = None
+            self.id_sender.stop()
+            self.id_sender = None
         if self.leader is not None:
             self.leader.stop()
             self.leader = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from verve._verve import boot_nanoseconds
 from verve.cluster.protocol import clock
 from verve.cluster.redis_state.hosts import ClusterError
-from verve.cluster.replication.sender import Shipper
+from verve.cluster.replication.sender import IdSender
 from verve.cluster.runtime.event_loop import run_on_loop
 from verve.log import events
 from verve.log.background import Notices
@@ -27,7 +27,7 @@ PATIENCE = 4.0
 """Seconds for all attempts: a server that waits for its worker to start waits for this."""
 
 
-def join(settings: Settings) -> tuple[Counter, Shipper]:
+def join(settings: Settings) -> tuple[Counter, IdSender]:
     """The counter of a host of a cluster, and what sends its new ids, started.
 
     Raises what `attach_to_cluster` does.
@@ -35,9 +35,9 @@ def join(settings: Settings) -> tuple[Counter, Shipper]:
     counter = attach_to_cluster(settings)
     counter.follow_reference()
     counter.retain(True)  # noqa: FBT003 - it takes no name
-    shipper = Shipper(counter, settings, connect, Notices())
-    shipper.start()
-    return counter, shipper
+    id_sender = IdSender(counter, settings, connect, Notices())
+    id_sender.start()
+    return counter, id_sender
 
 
 def attach_to_cluster(settings: Settings) -> Counter:

@@ -13,9 +13,9 @@ from verve._verve import SettingError
 from verve.config.choices import Ack, RedisStrategy
 
 from .address import Address
-from .base import SHARDS, Store, StoreError, Tally, Trouble
+from .base import SHARDS, FailureKind, Store, StoreCount, StoreError
 from .client import RedisClient
-from .opening import EXTRA, check_tls, tls_files
+from .connection import EXTRA, check_tls, tls_files
 from .redis_keys import RedisKeys
 from .redis_sets import RedisSets
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHARDS",
+    "FailureKind",
     "RedisClient",
     "RedisKeys",
     "RedisSets",
     "Store",
+    "StoreCount",
     "StoreError",
-    "Tally",
-    "Trouble",
     "check",
     "connect",
 ]

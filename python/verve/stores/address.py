@@ -18,7 +18,7 @@ _HINT = (
 )
 
 
-class Kind(StrEnum):
+class Topology(StrEnum):
     """How the servers belong together."""
 
     SINGLE = "single"
@@ -27,12 +27,12 @@ class Kind(StrEnum):
 
 
 _SCHEMES = {
-    "redis": (Kind.SINGLE, False),
-    "rediss": (Kind.SINGLE, True),
-    "redis+cluster": (Kind.CLUSTER, False),
-    "rediss+cluster": (Kind.CLUSTER, True),
-    "redis+sentinel": (Kind.SENTINEL, False),
-    "rediss+sentinel": (Kind.SENTINEL, True),
+    "redis": (Topology.SINGLE, False),
+    "rediss": (Topology.SINGLE, True),
+    "redis+cluster": (Topology.CLUSTER, False),
+    "rediss+cluster": (Topology.CLUSTER, True),
+    "redis+sentinel": (Topology.SENTINEL, False),
+    "rediss+sentinel": (Topology.SENTINEL, True),
 }
 
 
@@ -40,7 +40,7 @@ _SCHEMES = {
 class Address:
     """The servers to begin with, and how to enter. `service` is the name that sentinels know."""
 
-    kind: Kind
+    topology: Topology
     tls: bool
     nodes: tuple[tuple[str, int], ...]
     database: int = 0
@@ -51,7 +51,9 @@ class Address:
     @property
     def shown(self) -> str:
         """The URL without its secrets."""
-        scheme = next(name for name, value in _SCHEMES.items() if value == (self.kind, self.tls))
+        scheme = next(
+            name for name, value in _SCHEMES.items() if value == (self.topology, self.tls)
+        )
         nodes = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.nodes)
         service = "" if self.service is None else f"/{self.service}"
         database = f"/{self.database}" if self.database else ""
@@ -66,31 +68,31 @@ class Address:
         scheme, separator, rest = url.partition("://")
         if not separator or scheme.lower() not in _SCHEMES:
             raise SettingError(f"not a URL of Redis; {_HINT}")
-        kind, tls = _SCHEMES[scheme.lower()]
+        topology, tls = _SCHEMES[scheme.lower()]
         entry, at, places = rest.rpartition("@")
         hosts, _, path = places.partition("/")
         if "?" in places or "#" in places:
             raise SettingError(f"a URL of Redis has no `?` and no `#` here; {_HINT}")
         user, _, password = entry.partition(":")
-        default = DEFAULT_SENTINEL_PORT if kind is Kind.SENTINEL else DEFAULT_PORT
+        default = DEFAULT_SENTINEL_PORT if topology is Topology.SENTINEL else DEFAULT_PORT
         nodes = tuple(_node(text, default) for text in hosts.split(","))
-        if kind is Kind.SINGLE and len(nodes) > 1:
+        if topology is Topology.SINGLE and len(nodes) > 1:
             raise SettingError(
                 f"one server is named by `{scheme.lower()}://`, not several; {_HINT}"
             )
         parts = [unquote(part) for part in path.split("/")] if path else []
         service = None
-        if kind is Kind.SENTINEL:
+        if topology is Topology.SENTINEL:
             if not parts or not parts[0]:
                 raise SettingError(f"the service that the sentinels watch is missing; {_HINT}")
             service = parts.pop(0)
         database = parts.pop(0) if parts else ""
         if parts or not re.fullmatch(r"[0-9]{0,6}", database):
             raise SettingError(f"what follows the host is not the number of a database; {_HINT}")
-        if kind is Kind.CLUSTER and int(database or 0):
+        if topology is Topology.CLUSTER and int(database or 0):
             raise SettingError("a Redis Cluster has the database 0 only; hint: leave it out")
         return cls(
-            kind=kind,
+            topology=topology,
             tls=tls,
             nodes=nodes,
             database=int(database or 0),

@@ -22,7 +22,7 @@ RETENTION_SECONDS = 86_400
 """How long the state of a window is kept after its end; its ids for that long at the most."""
 
 
-class Trouble(StrEnum):
+class FailureKind(StrEnum):
     """What kept the store from answering, in one word for metrics and readiness."""
 
     UNREACHABLE = "unreachable"
@@ -39,12 +39,12 @@ class Trouble(StrEnum):
 class StoreError(VerveError):
     """The store did not do it, or cannot tell; whatever was asked may be asked again."""
 
-    def __init__(self, message: str, trouble: Trouble = Trouble.OTHER) -> None:
+    def __init__(self, message: str, kind: FailureKind = FailureKind.OTHER) -> None:
         super().__init__(message)
-        self.trouble = trouble
+        self.kind = kind
 
 
-def understood(read: Callable[[], T], answer: object) -> T:
+def parse_reply(read: Callable[[], T], answer: object) -> T:
     """What `read` makes of an answer. Raises `StoreError` if it is none that could be given."""
     try:
         return read()
@@ -56,8 +56,8 @@ def understood(read: Callable[[], T], answer: object) -> T:
         ) from error
 
 
-def pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """Fields and their values, as a hash and a sorted set give them; for `understood`."""
+def field_pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Fields and their values, as a hash and a sorted set give them; for `parse_reply`."""
     found = list(zip(fields[::2], fields[1::2], strict=True))
     if not all(isinstance(word, bytes) for pair in found for word in pair):
         raise TypeError
@@ -65,7 +65,7 @@ def pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class StoreCount:
     """What the store holds of a window: distinct ids, and the markers that are in every shard."""
 
     ids: int
@@ -91,7 +91,7 @@ class Store(Protocol):
     async def mark(self, window_start: int, marker: bytes) -> None:
         """Add a marker (`MARKER_BYTES` long) to every shard of a window."""
 
-    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
+    async def count(self, window_start: int, markers: Collection[bytes]) -> StoreCount:
         """Count a window's ids. `markers` are all that may be among them."""
         ...
 

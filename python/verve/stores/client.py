@@ -12,10 +12,10 @@ import contextlib
 from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .address import Address, Kind
-from .base import Trouble, understood
-from .errors import error_named, failures, told
-from .opening import CONNECTIONS, opened, tls_files
+from .address import Address, Topology
+from .base import FailureKind, parse_reply
+from .connection import CONNECTIONS, open_client, tls_files
+from .errors import error_named, redis_errors, store_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 CALL_SECONDS = 4.0
 """The whole of a call: waiting for a connection, making one, sending, all replies."""
-_MAY_BE_REPLACED = {Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.READ_ONLY}
+_MAY_BE_REPLACED = {FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.READ_ONLY}
 _TIME = "return redis.call('TIME')"
 
 
@@ -38,7 +38,7 @@ class RedisClient:
         self.address = address
         self.masters = ""
         """Replication ids of the masters, as of the last `epochs`."""
-        self.redis: Any = opened(address, tls or {})
+        self.redis: Any = open_client(address, tls or {})
         # So many calls at once; the pools of sentinels and clusters would refuse more.
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._stale = False
@@ -61,7 +61,7 @@ class RedisClient:
         self, script: str, keys: Sequence[Sequence[str]], args: Sequence[bytes | str | int]
     ) -> list[Any]:
         """Run a script once for each group of keys; it may be run twice. Raises `StoreError`."""
-        if self.address.kind is Kind.CLUSTER:
+        if self.address.topology is Topology.CLUSTER:
             return await _all(self.run(script, group, args) for group in keys)
         words = [_bytes(arg) for arg in args]
 
@@ -89,7 +89,7 @@ class RedisClient:
     async def time_microseconds(self, key: str = "verve:{time}") -> int:
         """The time of the one primary that has `key`, since the epoch. Raises `StoreError`."""
         found = await self.run(_TIME, [key], [])
-        return understood(lambda: int(found[0]) * 1_000_000 + int(found[1]), found)
+        return parse_reply(lambda: int(found[0]) * 1_000_000 + int(found[1]), found)
 
     async def epochs(self) -> str:
         """A word that is another one after any restart or failover of a primary. `StoreError`.
@@ -116,24 +116,24 @@ class RedisClient:
         try:
             # Since redis-py closes a connection whose command is cancelled, a deadline may cancel.
             async with asyncio.timeout(CALL_SECONDS), self._places:
-                if self.address.kind is Kind.CLUSTER:
+                if self.address.topology is Topology.CLUSTER:
                     await self._know_nodes()
                 yield
-        except failures() as error:
-            failure = told(error, self.address)
-            self._stale |= failure.trouble in _MAY_BE_REPLACED
+        except redis_errors() as error:
+            failure = store_error(error, self.address)
+            self._stale |= failure.kind in _MAY_BE_REPLACED
             raise failure from error
 
     async def close(self) -> None:
         """Close the connections."""
-        with contextlib.suppress(*failures()):
+        with contextlib.suppress(*redis_errors()):
             async with asyncio.timeout(CALL_SECONDS):
                 await self.redis.aclose()
-                if self.address.kind is Kind.CLUSTER:
+                if self.address.topology is Topology.CLUSTER:
                     # After trouble it takes them for closed already.
                     for nodes in ("nodes_cache", "startup_nodes"):
                         await self.redis.nodes_manager.aclose(nodes)
-                if self.address.kind is Kind.SENTINEL:
+                if self.address.topology is Topology.SENTINEL:
                     # Those to the sentinels are not closed with those to the server.
                     for sentinel in self.redis.connection_pool.sentinel_manager.sentinels:
                         await sentinel.aclose()
@@ -166,15 +166,15 @@ class RedisClient:
         server = await self._info("server", node)
         replication = await self._info("replication", node)
         if replication.get("role") != "master":
-            if self.address.kind is not Kind.CLUSTER:
+            if self.address.topology is not Topology.CLUSTER:
                 # So that the sentinels are asked again.
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
             raise error_named("ReadOnlyError")("the primary was replaced")
         both = server | replication
-        return understood(lambda: (str(both["run_id"]), str(both["master_replid"])), [*both])
+        return parse_reply(lambda: (str(both["run_id"]), str(both["master_replid"])), [*both])
 
     async def _primaries(self) -> list[Any]:
-        if self.address.kind is not Kind.CLUSTER:
+        if self.address.topology is not Topology.CLUSTER:
             return [None]
         return list(self.redis.get_primaries())
 

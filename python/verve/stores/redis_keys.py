@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import RETENTION_SECONDS, Tally, understood
+from .base import RETENTION_SECONDS, StoreCount, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -59,7 +59,7 @@ class RedisKeys:
             key = self._key(window_start, f"marker:{marker.hex()}")
             await self._client.redis.set(key, 1, ex=self._seconds + self._keep)
 
-    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
+    async def count(self, window_start: int, markers: Collection[bytes]) -> StoreCount:
         """The count of replies that said new. `markers` are looked for."""
         known = list(markers)
         async with self._client.call():
@@ -69,7 +69,7 @@ class RedisKeys:
                 pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
             count, *present = await pipeline.execute()
         there = frozenset(m for m, found in zip(known, present, strict=True) if found)
-        return Tally(understood(lambda: int(count or 0), count), there)
+        return StoreCount(parse_reply(lambda: int(count or 0), count), there)
 
     async def epochs(self) -> str:
         """A word that changes with every restart and failover of a master that keeps ids."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .address import Kind
-from .base import MARKER_BYTES, RETENTION_SECONDS, SHARDS, StoreError, Tally, understood
+from .address import Topology
+from .base import MARKER_BYTES, RETENTION_SECONDS, SHARDS, StoreCount, StoreError, parse_reply
 from .client import packed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _SHARDS_KNOWN = 1_024
 # As one step, so that a marker is counted if and only if it is told. Markers stand in a set of
 # their own as well: whoever sums may not have heard of one yet.
 # KEYS: ids, marks. ARGV: markers to be told of.
-_TALLY = f"""
+_COUNT = f"""
 local known, present, strangers = {{}}, {{}}, 0
 for i, marker in ipairs(ARGV) do
   known[marker] = true
@@ -67,7 +67,7 @@ class RedisSets:
         keys = {shard: self._key(window_start, shard) for shard in groups}
         news = [shard for shard in groups if (window_start, shard) not in self._expiring]
         try:
-            if self._client.address.kind is Kind.CLUSTER:
+            if self._client.address.topology is Topology.CLUSTER:
                 await self._add_by_nodes(window_start, groups, keys, news)
             else:
                 await self._add_packed(window_start, groups, keys, news)
@@ -125,11 +125,11 @@ class RedisSets:
         expiry = self._expiry(window_start)
         await self._client.run_for_each(_MARK, self._all_keys(window_start), [marker, expiry])
 
-    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
+    async def count(self, window_start: int, markers: Collection[bytes]) -> StoreCount:
         """Count a window's ids. `markers` are all that may be among them."""
         known = list(markers)
-        looks = await self._client.run_for_each(_TALLY, self._all_keys(window_start), known)
-        ids = understood(
+        looks = await self._client.run_for_each(_COUNT, self._all_keys(window_start), known)
+        ids = parse_reply(
             lambda: sum(int(members) - sum(present) for members, present in looks), looks
         )
         everywhere = (
@@ -137,7 +137,7 @@ class RedisSets:
             for place, marker in enumerate(known)
             if all(present[place] for _, present in looks)
         )
-        return Tally(ids, frozenset(everywhere))
+        return StoreCount(ids, frozenset(everywhere))
 
     async def epochs(self) -> str:
         """A word that changes with every restart and failover of a master that keeps ids."""

@@ -12,7 +12,7 @@ import pytest
 from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
 from tests.support.redis.connection import FORBIDDEN
 from tests.support.redis.server import Monitor, wait_until
-from verve.stores import StoreError, Trouble
+from verve.stores import FailureKind, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_script_that_fails(use: Use) -> None:
         ):
             with pytest.raises(StoreError) as caught:
                 await call
-            assert caught.value.trouble is Trouble.OTHER
+            assert caught.value.kind is FailureKind.OTHER
         assert await client.run("return 7", ["k"], []) == 7
 
     use.with_client(test)
@@ -92,7 +92,7 @@ def test_cancelled_calls_leave_no_reply_behind(use: Use) -> None:
             if number % 5 == 0:
                 await store.add(MINUTE, grouped(range(number, number + 50)))
             if number % 7 == 0:
-                assert (await store.tally(MINUTE + 60, MARKS)).ids == 0
+                assert (await store.count(MINUTE + 60, MARKS)).ids == 0
 
         for start in range(0, 600, 30):
             tasks = [asyncio.ensure_future(ask(n)) for n in range(start, start + 30)]
@@ -112,7 +112,7 @@ def test_nothing_that_walks_or_empties(redis: Redis, use: Use) -> None:
     async def test(client: RedisClient, store: Store) -> None:
         await store.add(MINUTE, grouped(range(50)))
         await store.mark(MINUTE, MARKS[0])
-        await store.tally(MINUTE, MARKS)
+        await store.count(MINUTE, MARKS)
         await store.epochs()
         await client.time_microseconds()
         await client.eviction_policy()

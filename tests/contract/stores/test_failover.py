@@ -54,7 +54,7 @@ def test_no_connection_stays_with_a_master_that_was_replaced(tmp_path: Path, clu
             for _ in range(3):
                 assert (await store.epochs()) != before
                 await store.add(MINUTE, grouped(range(50, 150)))
-            assert (await store.tally(MINUTE, [])).ids == 150
+            assert (await store.count(MINUTE, [])).ids == 150
 
         Redis(sentinels.url, "sets").use(tmp_path, cluster).with_client(test)
 
@@ -70,7 +70,7 @@ def test_a_master_that_was_demoted_is_left_at_once(tmp_path: Path, cluster: str)
             wait_until(lambda: sentinels.master.info("role") == "slave" or None, "demoted")
             assert await until_done(store.epochs) <= 3
             assert await until_done(lambda: store.add(MINUTE, grouped(range(50, 150)))) <= 3
-            assert (await store.tally(MINUTE, [])).ids == 150
+            assert (await store.count(MINUTE, [])).ids == 150
             assert await store.epochs() != before
 
         Redis(sentinels.url, "sets").use(tmp_path, cluster)(test)

@@ -12,7 +12,7 @@ from tests.support.certificates import certificate
 from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
 from tests.support.redis.server import FaultProxy, RedisCluster, RedisServer, Sentinels, wait_until
 from tests.support.service import free_port
-from verve.stores import SHARDS, StoreError, Trouble, client
+from verve.stores import SHARDS, FailureKind, StoreError, client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def insist(groups: Mapping[int, list[bytes]]) -> Callable[[Store], Awaitable[int]]:
-    """Add until it is acknowledged, as the shipper does; how often it was not."""
+    """Add until it is acknowledged, as the sender does; how often it was not."""
 
     async def add(store: Store) -> int:
         for failures in range(50):
@@ -48,7 +48,7 @@ def test_sets_lose_nothing_with_lost_replies(
                 failures += await insist(grouped(range(start, start + 500)))(store)
             proxy.lose = 0.0
             assert failures
-            assert (await store.tally(MINUTE, [])).ids == 60_000
+            assert (await store.count(MINUTE, [])).ids == 60_000
 
         Redis(proxy.url, "sets").use(tmp_path, cluster)(test)
     assert proxy.lost
@@ -70,7 +70,7 @@ def test_keys_count_too_few_with_lost_replies(
             for start in range(0, ids, 100):
                 await insist(grouped(range(start, start + 100)))(store)
             proxy.lose = 0.0
-            found = (await store.tally(MINUTE, [])).ids
+            found = (await store.count(MINUTE, [])).ids
             record_property("missing", f"{ids - found} of {ids}, {proxy.lost} replies lost")
             assert found <= ids
             assert ids - found <= proxy.lost * 100
@@ -88,7 +88,7 @@ def test_replies_that_are_cut_off(single: RedisServer, tmp_path: Path, cluster: 
                 if start % 5_000 == 0:
                     await asyncio.to_thread(proxy.cut_replies, 0.01)
                 await adding
-            assert (await store.tally(MINUTE, [])).ids == 20_000
+            assert (await store.count(MINUTE, [])).ids == 20_000
 
         Redis(proxy.url, "sets").use(tmp_path, cluster)(test)
 
@@ -106,20 +106,20 @@ def test_replies_that_are_late(
             for call in (
                 of.run("return 'late'", ["k"], []),
                 store.add(MINUTE, grouped(range(100, 200))),
-                store.tally(MINUTE, MARKS),
+                store.count(MINUTE, MARKS),
                 of.epochs(),
             ):
                 began = time.monotonic()
                 with pytest.raises(StoreError) as caught:
                     await call
-                assert caught.value.trouble is Trouble.TIMEOUT
+                assert caught.value.kind is FailureKind.TIMEOUT
                 assert time.monotonic() - began < 3
             proxy.delay = 0.0
             monkeypatch.undo()
             for number in range(50):
                 assert await of.run("return ARGV[1]", ["k"], [number]) == str(number).encode()
             await store.add(MINUTE, grouped(range(100, 200)))
-            assert (await store.tally(MINUTE, [])).ids == 200
+            assert (await store.count(MINUTE, [])).ids == 200
 
         Redis(proxy.url, "sets").use(tmp_path, cluster).with_client(test)
 
@@ -139,27 +139,27 @@ def test_a_server_that_is_away_and_comes_back(
             for call in (
                 store.add(MINUTE, grouped(range(50, 150))),
                 store.mark(MINUTE, MARKS[0]),
-                store.tally(MINUTE, MARKS),
+                store.count(MINUTE, MARKS),
                 store.epochs(),
                 of.run("return 1", ["k"], []),
                 of.time_microseconds(),
             ):
                 with pytest.raises(StoreError, match=f":{server.port}`") as caught:
                     await call
-                troubles.add(caught.value.trouble)
+                troubles.add(caught.value.kind)
             server.start() if fault == "killed" else server.resume()
             monkeypatch.undo()
             await store.add(MINUTE, grouped(range(50, 150)))
-            found = await store.tally(MINUTE, [])
+            found = await store.count(MINUTE, [])
             if fault == "killed":
-                assert troubles == {Trouble.UNREACHABLE}
+                assert troubles == {FailureKind.UNREACHABLE}
                 assert found.ids == 100
                 assert await store.epochs() != before
                 # It was empty, so what is there is to expire as what was there before.
                 for key in server.command("KEYS", "verve:*"):
                     assert server.command("TTL", key) > 0
             else:
-                assert troubles == {Trouble.TIMEOUT}
+                assert troubles == {FailureKind.TIMEOUT}
                 assert found.ids == 150
                 assert await store.epochs() == before
 
@@ -174,9 +174,9 @@ def test_a_server_that_is_full(tmp_path: Path, cluster: str) -> None:
             assert await of.eviction_policy() == "noeviction"
             with pytest.raises(StoreError, match="more memory") as caught:
                 await store.add(MINUTE, grouped(range(300_000)))
-            assert caught.value.trouble is Trouble.FULL
+            assert caught.value.kind is FailureKind.FULL
             # What reads still works, over the same connections.
-            assert (await store.tally(MINUTE, [])).ids > 0
+            assert (await store.count(MINUTE, [])).ids > 0
 
         Redis(server.url, "sets").use(tmp_path, cluster).with_client(test)
 
@@ -185,10 +185,10 @@ def test_a_replica_takes_nothing(watched: Sentinels, tmp_path: Path, cluster: st
     async def test(store: Store) -> None:
         with pytest.raises(StoreError) as caught:
             await store.add(MINUTE, grouped([1]))
-        assert caught.value.trouble is Trouble.READ_ONLY
+        assert caught.value.kind is FailureKind.READ_ONLY
         with pytest.raises(StoreError) as caught:
             await store.epochs()
-        assert caught.value.trouble is Trouble.READ_ONLY
+        assert caught.value.kind is FailureKind.READ_ONLY
 
     Redis(watched.replica.url, "sets").use(tmp_path, cluster)(test)
 
@@ -206,7 +206,7 @@ def test_tls(tmp_path: Path, cluster: str) -> None:
 
         async def works(store: Store) -> None:
             await store.add(MINUTE, grouped(range(10)))
-            assert (await store.tally(MINUTE, [])).ids == 10
+            assert (await store.count(MINUTE, [])).ids == 10
             assert await store.epochs()
 
         Redis(url, "sets").use(tmp_path, cluster, **known)(works)
@@ -214,7 +214,7 @@ def test_tls(tmp_path: Path, cluster: str) -> None:
         async def refused(store: Store) -> None:
             with pytest.raises(StoreError) as caught:
                 await store.add(MINUTE, grouped([1]))
-            assert caught.value.trouble is Trouble.TLS
+            assert caught.value.kind is FailureKind.TLS
 
         Redis(url, "sets").use(tmp_path, cluster, redis_tls_ca=str(other))(refused)
         Redis(url, "sets").use(tmp_path, cluster)(refused)
@@ -240,7 +240,7 @@ def test_sets_with_sentinels_go_on_with_the_new_master(tmp_path: Path, cluster: 
             await asyncio.to_thread(sentinels.wait_failover)
             await in_the_end(lambda: store.add(MINUTE, grouped(range(2_000, 3_000))))
             # What the old one acknowledged last is lost, and the epochs tell.
-            assert (await store.tally(MINUTE, [])).ids == 2_000
+            assert (await store.count(MINUTE, [])).ids == 2_000
             assert await store.epochs() != before
 
         Redis(sentinels.url, "sets").use(tmp_path, cluster)(test)
@@ -259,7 +259,7 @@ def test_sets_in_a_cluster_go_on_with_the_new_master(tmp_path: Path, cluster: st
             assert await store.epochs() != before
             # What the old one had not copied yet is lost. The epochs tell, so all is sent again.
             await in_the_end(lambda: store.add(MINUTE, grouped(range(2_000))))
-            assert (await store.tally(MINUTE, [])).ids == 2_000
+            assert (await store.count(MINUTE, [])).ids == 2_000
 
         Redis(masters.url, "sets").use(tmp_path, cluster)(test)
 

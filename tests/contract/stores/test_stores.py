@@ -14,7 +14,15 @@ import pytest
 
 from tests.support.certificates import certificate
 from tests.support.redis.server import Connection, FaultProxy, RedisCluster, RedisServer, Sentinels
-from verve.stores import RedisClient, RedisKeys, RedisSets, Store, StoreError, Tally, Trouble
+from verve.stores import (
+    FailureKind,
+    RedisClient,
+    RedisKeys,
+    RedisSets,
+    Store,
+    StoreCount,
+    StoreError,
+)
 from verve.stores.address import Address
 from verve.stores.base import MARKER_BYTES, RETENTION_SECONDS, SHARDS
 
@@ -64,10 +72,10 @@ class Oracle:
         """Add a marker to a window."""
         self._markers[window_start].add(marker)
 
-    def tally(self, window_start: int, markers: Iterable[bytes]) -> Tally:
+    def count(self, window_start: int, markers: Iterable[bytes]) -> StoreCount:
         """Count a window."""
         there = self._markers[window_start] & set(markers)
-        return Tally(len(self._ids[window_start]), frozenset(there))
+        return StoreCount(len(self._ids[window_start]), frozenset(there))
 
 
 class Place:
@@ -156,11 +164,11 @@ def test_it_is_a_store(place: Place) -> None:
 def test_nothing_is_nothing(place: Place) -> None:
     async def main() -> None:
         async with place.store() as store:
-            assert await store.tally(WINDOW, []) == Tally(0, frozenset())
-            assert await store.tally(WINDOW, [marker(1)]) == Tally(0, frozenset())
+            assert await store.count(WINDOW, []) == StoreCount(0, frozenset())
+            assert await store.count(WINDOW, [marker(1)]) == StoreCount(0, frozenset())
             await store.add(WINDOW, {})
             await store.add(WINDOW, {0: []})
-            assert await store.tally(WINDOW, []) == Tally(0, frozenset())
+            assert await store.count(WINDOW, []) == StoreCount(0, frozenset())
 
     run(main())
 
@@ -170,9 +178,9 @@ def test_ids_count_once_however_often_they_are_added(place: Place) -> None:
         async with place.store() as store:
             for _ in range(2):
                 await store.add(WINDOW, grouped(range(100)))
-            assert (await store.tally(WINDOW, [])).ids == 100
+            assert (await store.count(WINDOW, [])).ids == 100
             await store.add(WINDOW, grouped(range(50, 150)))
-            assert (await store.tally(WINDOW, [])).ids == 150
+            assert (await store.count(WINDOW, [])).ids == 150
 
     run(main())
 
@@ -182,7 +190,7 @@ def test_an_id_twice_in_a_call_counts_once(place: Place) -> None:
         async with place.store() as store:
             groups = {shard: members * 3 for shard, members in grouped(range(100)).items()}
             await store.add(WINDOW, groups)
-            assert (await store.tally(WINDOW, [])).ids == 100
+            assert (await store.count(WINDOW, [])).ids == 100
 
     run(main())
 
@@ -194,7 +202,7 @@ def test_ids_at_the_bounds(place: Place) -> None:
         async with place.store() as store:
             await store.add(WINDOW, grouped(ids))
             await store.add(WINDOW, grouped(reversed(ids)))
-            assert (await store.tally(WINDOW, [])).ids == len(ids)
+            assert (await store.count(WINDOW, [])).ids == len(ids)
 
     run(main())
 
@@ -205,11 +213,11 @@ def test_fifty_thousand_ids_at_once(place: Place) -> None:
     async def main() -> None:
         async with place.store() as store:
             await store.add(WINDOW, grouped(ids))
-            assert (await store.tally(WINDOW, [])).ids == len(set(ids))
+            assert (await store.count(WINDOW, [])).ids == len(set(ids))
             # All in one shard.
             one = [member for members in grouped(ids).values() for member in members]
             await store.add(WINDOW + SECONDS, {5: one})
-            assert (await store.tally(WINDOW + SECONDS, [])).ids == len(set(ids))
+            assert (await store.count(WINDOW + SECONDS, [])).ids == len(set(ids))
 
     run(main())
 
@@ -220,8 +228,8 @@ def test_windows_are_apart(place: Place) -> None:
             await store.add(WINDOW, grouped(range(10)))
             await store.add(WINDOW + SECONDS, grouped(range(5, 25)))
             await store.mark(WINDOW, marker(1))
-            assert await store.tally(WINDOW, [marker(1)]) == Tally(10, frozenset({marker(1)}))
-            assert await store.tally(WINDOW + SECONDS, [marker(1)]) == Tally(20, frozenset())
+            assert await store.count(WINDOW, [marker(1)]) == StoreCount(10, frozenset({marker(1)}))
+            assert await store.count(WINDOW + SECONDS, [marker(1)]) == StoreCount(20, frozenset())
 
     run(main())
 
@@ -237,7 +245,7 @@ def test_clusters_and_lengths_are_apart(place: Place) -> None:
             ]
         ):
             await store.add(WINDOW, grouped(range(number, 10)))
-            assert (await store.tally(WINDOW, [])).ids == 10 - number
+            assert (await store.count(WINDOW, [])).ids == 10 - number
             await store.close()
 
     run(main())
@@ -250,11 +258,11 @@ def test_markers_are_told_apart_and_are_no_ids(place: Place) -> None:
             for number in (1, 2, 2):
                 await store.mark(WINDOW, marker(number))
             asked = [marker(1), marker(2), marker(3)]
-            assert await store.tally(WINDOW, asked) == Tally(10, frozenset(asked[:2]))
-            assert await store.tally(WINDOW, asked[1:]) == Tally(10, frozenset(asked[1:2]))
+            assert await store.count(WINDOW, asked) == StoreCount(10, frozenset(asked[:2]))
+            assert await store.count(WINDOW, asked[1:]) == StoreCount(10, frozenset(asked[1:2]))
             # Markers that who counts has not heard of.
-            assert await store.tally(WINDOW, []) == Tally(10, frozenset())
-            assert await store.tally(WINDOW, [marker(3)]) == Tally(10, frozenset())
+            assert await store.count(WINDOW, []) == StoreCount(10, frozenset())
+            assert await store.count(WINDOW, [marker(3)]) == StoreCount(10, frozenset())
 
     run(main())
 
@@ -263,8 +271,8 @@ def test_markers_alone_are_no_ids(place: Place) -> None:
     async def main() -> None:
         async with place.store() as store:
             await store.mark(WINDOW, marker(1))
-            assert await store.tally(WINDOW, [marker(1)]) == Tally(0, frozenset({marker(1)}))
-            assert await store.tally(WINDOW, []) == Tally(0, frozenset())
+            assert await store.count(WINDOW, [marker(1)]) == StoreCount(0, frozenset({marker(1)}))
+            assert await store.count(WINDOW, []) == StoreCount(0, frozenset())
 
     run(main())
 
@@ -285,7 +293,7 @@ def test_any_calls_in_any_order_give_what_a_set_gives(place: Place) -> None:
                     await store.mark(window, found)
                     oracle.mark(window, found)
                 asked = [marker(number) for number in range(4) if choice.random() < 0.7]
-                assert await store.tally(window, asked) == oracle.tally(window, asked)
+                assert await store.count(window, asked) == oracle.count(window, asked)
 
     run(main())
 
@@ -298,7 +306,7 @@ def test_clients_that_add_the_same_ids_at_once(place: Place) -> None:
     async def main() -> None:
         await asyncio.gather(*(add(range(n * 500, n * 500 + 1_000)) for n in range(6)))
         async with place.store() as store:
-            assert (await store.tally(WINDOW, [])).ids == 3_500
+            assert (await store.count(WINDOW, [])).ids == 3_500
 
     run(main())
 
@@ -309,8 +317,8 @@ def test_one_client_may_be_asked_many_things_at_once(place: Place) -> None:
             windows = [WINDOW + SECONDS * number for number in range(4)]
             await asyncio.gather(*(store.add(window, grouped(range(100))) for window in windows))
             await asyncio.gather(*(store.mark(window, marker(1)) for window in windows))
-            found = await asyncio.gather(*(store.tally(window, [marker(1)]) for window in windows))
-            assert found == [Tally(100, frozenset({marker(1)}))] * 4
+            found = await asyncio.gather(*(store.count(window, [marker(1)]) for window in windows))
+            assert found == [StoreCount(100, frozenset({marker(1)}))] * 4
 
     run(main())
 
@@ -368,12 +376,12 @@ def test_a_cancelled_call_leaves_no_reply_to_the_next_one(place: Place) -> None:
                 if number % 2:
                     call = asyncio.ensure_future(store.add(WINDOW, ids))
                 else:
-                    call = asyncio.ensure_future(store.tally(WINDOW, [marker(9)]))  # type: ignore[arg-type]
+                    call = asyncio.ensure_future(store.count(WINDOW, [marker(9)]))  # type: ignore[arg-type]
                 await asyncio.sleep(random.random() * 0.01)
                 call.cancel()
                 await asyncio.wait([call])
                 await store.mark(WINDOW, marker(number % 3))
-                found = await store.tally(WINDOW, [marker(number % 3), marker(7)])
+                found = await store.count(WINDOW, [marker(number % 3), marker(7)])
                 assert found.markers == {marker(number % 3)}
                 if place.strategy == "sets":
                     assert found.ids == 3_000
@@ -388,8 +396,8 @@ def test_scripts_that_the_server_forgot_are_sent_again(place: Place) -> None:
             for server in place.redis.servers:
                 server.command("SCRIPT", "FLUSH")
             await store.mark(WINDOW, marker(2))
-            found = await store.tally(WINDOW, [marker(1), marker(2)])
-            assert found == Tally(0, frozenset({marker(1), marker(2)}))
+            found = await store.count(WINDOW, [marker(1), marker(2)])
+            assert found == StoreCount(0, frozenset({marker(1), marker(2)}))
 
     run(main())
 
@@ -418,7 +426,7 @@ def test_the_client(redis_at: Callable[[str], Rig], kind: str) -> None:
                 server.command("SCRIPT", "FLUSH")
         with pytest.raises(StoreError) as caught:
             await client.run("return redis.error_reply('ERR odd')", [key], [])
-        assert caught.value.trouble is Trouble.OTHER
+        assert caught.value.kind is FailureKind.OTHER
         assert "odd" in str(caught.value)
         assert await client.eviction_policy() == "noeviction"
         epochs = {await client.epochs() for _ in range(3)}
@@ -475,7 +483,7 @@ def test_epochs_change_with_a_failover(tmp_path: Path) -> None:
             assert after != before
             assert await store.epochs() == after
             await store.add(WINDOW, grouped(range(150)))
-            assert (await store.tally(WINDOW, [])).ids == 150
+            assert (await store.count(WINDOW, [])).ids == 150
             await store.close()
 
         run(main())
@@ -484,7 +492,7 @@ def test_epochs_change_with_a_failover(tmp_path: Path) -> None:
 # Troubles
 
 
-async def trouble(work: Awaitable[Any], within: float = 15.0) -> Trouble:
+async def trouble(work: Awaitable[Any], within: float = 15.0) -> FailureKind:
     """What kept a call from being done; it told so in time, and told no secret."""
     with pytest.raises(StoreError) as caught:
         await asyncio.wait_for(work, within)
@@ -492,15 +500,15 @@ async def trouble(work: Awaitable[Any], within: float = 15.0) -> Trouble:
     while error is not None:
         assert SECRET not in f"{error} {error!r}"
         error = error.__cause__ or error.__context__
-    return caught.value.trouble
+    return caught.value.kind
 
 
-async def all_in_trouble(url: str, strategy: str, expected: set[Trouble]) -> None:
+async def all_in_trouble(url: str, strategy: str, expected: set[FailureKind]) -> None:
     """No call of a store is done, each for the same reason."""
     calls: list[Callable[[Store], Awaitable[Any]]] = [
         lambda store: store.add(WINDOW, grouped(range(100))),
         lambda store: store.mark(WINDOW, marker(1)),
-        lambda store: store.tally(WINDOW, [marker(1)]),
+        lambda store: store.count(WINDOW, [marker(1)]),
         lambda store: store.epochs(),
     ]
 
@@ -520,13 +528,13 @@ def entered(url: str, entry: str) -> str:
 def test_a_wrong_password(redis_at: Callable[[str], Rig], strategy: str, kind: str) -> None:
     redis = redis_at(kind)
     url = entered(redis.url, f"verve:{SECRET}")
-    run(all_in_trouble(url, strategy, {Trouble.AUTHENTICATION}))
+    run(all_in_trouble(url, strategy, {FailureKind.AUTHENTICATION}))
 
 
 @pytest.mark.parametrize(("strategy", "kind"), CASES)
 def test_a_server_that_is_not_there(tmp_path: Path, strategy: str, kind: str) -> None:
     url = PLACES[kind](tmp_path).url
-    run(all_in_trouble(entered(url, f"verve:{SECRET}"), strategy, {Trouble.UNREACHABLE}))
+    run(all_in_trouble(entered(url, f"verve:{SECRET}"), strategy, {FailureKind.UNREACHABLE}))
 
 
 @pytest.mark.parametrize(("strategy", "kind"), CASES[:2] + CASES[3:])
@@ -534,7 +542,7 @@ def test_a_server_that_answers_nothing(tmp_path: Path, strategy: str, kind: str)
     with PLACES[kind](tmp_path) as redis:
         for server in redis.servers:
             server.pause()
-        expected = {Trouble.TIMEOUT}
+        expected = {FailureKind.TIMEOUT}
         run(all_in_trouble(entered(redis.url, f"verve:{SECRET}"), strategy, expected))
         for server in redis.servers:
             server.resume()
@@ -550,12 +558,12 @@ def test_a_server_that_stops_answering(tmp_path: Path, strategy: str, kind: str)
             for server in redis.servers:
                 server.pause()
             # Sentinels notice after a second that the master does not answer.
-            expected = {Trouble.TIMEOUT, Trouble.UNREACHABLE}
+            expected = {FailureKind.TIMEOUT, FailureKind.UNREACHABLE}
             assert await trouble(store.add(WINDOW, grouped(range(100)))) in expected
-            assert await trouble(store.tally(WINDOW, [])) in expected
+            assert await trouble(store.count(WINDOW, [])) in expected
             for server in redis.servers:
                 server.resume()
-            assert (await settled(lambda: store.tally(WINDOW, []))).ids == 100
+            assert (await settled(lambda: store.count(WINDOW, []))).ids == 100
             await store.close()
 
         run(main())
@@ -569,20 +577,20 @@ def test_a_user_without_permission(tmp_path: Path, strategy: str) -> None:
         redis.command("ACL", "SETUSER", "idle", *common, "~*", "-@all")
         redis.command("ACL", "SETUSER", "enough", *common, "~verve:*", "+@all", "-@admin")
         url = entered(redis.url, f"idle:{SECRET}")
-        run(all_in_trouble(url, strategy, {Trouble.AUTHORIZATION}))
+        run(all_in_trouble(url, strategy, {FailureKind.AUTHORIZATION}))
 
         async def main() -> None:
             store = store_at(entered(redis.url, f"keyless:{SECRET}"), strategy)
             for call in (
                 store.add(WINDOW, grouped(range(100))),
                 store.mark(WINDOW, marker(1)),
-                store.tally(WINDOW, [marker(1)]),
+                store.count(WINDOW, [marker(1)]),
             ):
-                assert await trouble(call) is Trouble.AUTHORIZATION
+                assert await trouble(call) is FailureKind.AUTHORIZATION
             await store.close()
             store = store_at(entered(redis.url, f"enough:{SECRET}"), strategy)
             await store.add(WINDOW, grouped(range(100)))
-            assert (await store.tally(WINDOW, [])).ids == 100
+            assert (await store.count(WINDOW, [])).ids == 100
             await store.close()
 
         run(main())
@@ -594,8 +602,8 @@ def test_a_user_whose_scripts_may_not_do_what_they_do(tmp_path: Path) -> None:
 
         async def main() -> None:
             store = store_at(entered(redis.url, f"u:{SECRET}"), "sets")
-            assert await trouble(store.mark(WINDOW, marker(1))) is Trouble.AUTHORIZATION
-            assert await trouble(store.tally(WINDOW, [])) is Trouble.AUTHORIZATION
+            assert await trouble(store.mark(WINDOW, marker(1))) is FailureKind.AUTHORIZATION
+            assert await trouble(store.count(WINDOW, [])) is FailureKind.AUTHORIZATION
             await store.close()
 
         run(main())
@@ -610,14 +618,14 @@ def test_a_server_that_is_full(tmp_path: Path, strategy: str, kind: str) -> None
             await store.add(WINDOW, grouped(range(100)))
             for server in redis.servers:
                 server.command("CONFIG", "SET", "maxmemory", 1_000_000)
-            assert await trouble(store.add(WINDOW, grouped(range(50, 200)))) is Trouble.FULL
-            assert await trouble(store.mark(WINDOW, marker(1))) is Trouble.FULL
+            assert await trouble(store.add(WINDOW, grouped(range(50, 200)))) is FailureKind.FULL
+            assert await trouble(store.mark(WINDOW, marker(1))) is FailureKind.FULL
             # What is there can be counted.
-            assert await store.tally(WINDOW, [marker(1)]) == Tally(100, frozenset())
+            assert await store.count(WINDOW, [marker(1)]) == StoreCount(100, frozenset())
             for server in redis.servers:
                 server.command("CONFIG", "SET", "maxmemory", 0)
             await store.add(WINDOW, grouped(range(50, 200)))
-            assert (await store.tally(WINDOW, [])).ids == 200
+            assert (await store.count(WINDOW, [])).ids == 200
             await store.close()
 
         run(main())
@@ -630,8 +638,8 @@ def test_a_server_that_became_a_replica(tmp_path: Path) -> None:
             store = store_at(redis.url, "sets")
             await store.add(WINDOW, grouped(range(100)))
             redis.command("REPLICAOF", "127.0.0.1", other.port)
-            assert await trouble(store.add(WINDOW, grouped(range(100)))) is Trouble.READ_ONLY
-            assert await trouble(store.epochs()) is Trouble.READ_ONLY
+            assert await trouble(store.add(WINDOW, grouped(range(100)))) is FailureKind.READ_ONLY
+            assert await trouble(store.epochs()) is FailureKind.READ_ONLY
             await store.close()
 
         run(main())
@@ -668,7 +676,7 @@ def test_tls_with_an_authority_and_a_certificate_of_ones_own(tmp_path: Path, str
         store = STRATEGIES[strategy](client, "tls", SECONDS)
         try:
             await store.add(WINDOW, grouped(range(100)))
-            return (await store.tally(WINDOW, [])).ids
+            return (await store.count(WINDOW, [])).ids
         finally:
             await store.close()
 
@@ -677,12 +685,12 @@ def test_tls_with_an_authority_and_a_certificate_of_ones_own(tmp_path: Path, str
         assert await attempt(full) == 100
         assert await attempt({**full, "ssl_keyfile": str(ours.with_suffix(".key"))}) == 100
         # An authority that did not sign, none at all, and no certificate of one's own.
-        assert await trouble(attempt({**full, "ssl_ca_certs": str(ours)})) is Trouble.TLS
-        assert await trouble(attempt({"ssl_certfile": str(ours)})) is Trouble.TLS
+        assert await trouble(attempt({**full, "ssl_ca_certs": str(ours)})) is FailureKind.TLS
+        assert await trouble(attempt({"ssl_certfile": str(ours)})) is FailureKind.TLS
         # The last is told of after the handshake: a connection that ends may take the word with it.
         with pytest.raises(StoreError) as refused:
             await attempt({"ssl_ca_certs": str(theirs)})
-        assert refused.value.trouble in {Trouble.TLS, Trouble.UNREACHABLE}
+        assert refused.value.kind in {FailureKind.TLS, FailureKind.UNREACHABLE}
         assert "see `VERVE_REDIS_TLS" in str(refused.value)
 
     try:
@@ -698,7 +706,7 @@ def test_tls_with_a_server_that_has_none(redis_at: Callable[[str], Rig]) -> None
         store = store_at(redis.url.replace("redis:", "rediss:"), "sets")
         # A Redis without TLS takes what it hears for a command that is not complete.
         found = await trouble(store.add(WINDOW, grouped([1])))
-        assert found in {Trouble.TLS, Trouble.TIMEOUT}
+        assert found in {FailureKind.TLS, FailureKind.TIMEOUT}
         await store.close()
 
     run(main())
@@ -735,7 +743,7 @@ def test_lost_replies(
             await store.close()
             proxy.lose = 0.0
             store = store_at(proxy.url, strategy)
-            found = (await store.tally(WINDOW, [])).ids
+            found = (await store.count(WINDOW, [])).ids
             await store.close()
             missing = batches * size - found
             record_property("ids", batches * size)
@@ -759,6 +767,6 @@ def test_a_connection_that_ends_between_two_calls(place: Place) -> None:
                     connection.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             await settled(store.epochs)
             await store.add(WINDOW, grouped(range(20)))
-            assert (await store.tally(WINDOW, [])).ids == 20
+            assert (await store.count(WINDOW, [])).ids == 20
 
     run(main())

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.cluster.test_state import A, B, W, committed, completed, with_states
-from tests.support.cluster.in_process import HookedClient, Peer, run
+from tests.support.cluster.in_process import HookedClient, LocalHost, run
 from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
 from verve.cluster.redis_state.changes import Changes
-from verve.cluster.redis_state.hosts import PROTOCOL, Card, Fleet
+from verve.cluster.redis_state.hosts import PROTOCOL, HostInfo, HostTable
 from verve.cluster.redis_state.keys import Keys
-from verve.cluster.redis_state.window_state import Outcome, States
+from verve.cluster.redis_state.window_state import Outcome, WindowStates
 from verve.log import event_log
 from verve.log.skipped import OF_A_PLACE
 from verve.stores import StoreError
@@ -60,7 +60,7 @@ def test_broken_lines_of_hosts_stop_no_heartbeat(
     assert len(LINES) < OF_A_PLACE
     words = [word for pair in LINES.items() for word in pair]
     server.command("HSET", Keys(cluster, 1).hosts, *words)
-    peers = [Peer(tmp_path / name, server.port, cluster) for name in "ab"]
+    peers = [LocalHost(tmp_path / name, server.port, cluster) for name in "ab"]
     with caplog.at_level("INFO", logger="verve"):
         for peer in peers:
             peer.start().wait_until_joined()
@@ -85,7 +85,7 @@ def test_hosts_of_another_protocol_that_live_still_keep_us_out(
         client = HookedClient(server.port)
         try:
             with pytest.raises(Exception, match="speak another protocol"):
-                await Fleet(client, keys, Card(A, "a", "1")).beat(0, 0, 0, 0)
+                await HostTable(client, keys, HostInfo(A, "a", "1")).renew(0, 0, 0, 0)
         finally:
             await client.close()
 
@@ -134,7 +134,7 @@ DAMAGE: dict[str | bytes, str | bytes] = {
 def test_a_damaged_field_of_a_window_is_skipped_and_healed(
     server: RedisServer, cluster: str, field: str | bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A)
         assert await committed(states, 7, complete=True, attempt=1) is Outcome.COMMITTED
         key = states.keys.state(W)
@@ -161,7 +161,7 @@ def test_a_damaged_field_of_a_window_is_skipped_and_healed(
 
 
 def test_a_damaged_delivery_is_taken_over(server: RedisServer, cluster: str) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A)
         assert await committed(states, 7, complete=True, attempt=1) is Outcome.COMMITTED
         key = states.keys.state(W)
@@ -186,8 +186,8 @@ def test_an_id_among_the_markers_still_counts(
         for shard, members in grouped(range(10)).items():
             key = f"verve:{{{cluster}:60:{MINUTE}:{shard}}}:marks"
             await asyncio.to_thread(server.command, "SADD", key, *members)
-        assert (await store.tally(MINUTE, [MARKS[0]])).ids == 10
-        assert (await store.tally(MINUTE, [])).ids == 10
+        assert (await store.count(MINUTE, [MARKS[0]])).ids == 10
+        assert (await store.count(MINUTE, [])).ids == 10
 
     Redis(server.url, "sets").use(tmp_path, cluster)(test)
 
@@ -199,7 +199,7 @@ def test_a_key_of_another_kind_is_told_with_a_hint(
 
     async def test(of: HookedClient, _store: Store) -> None:
         with pytest.raises(StoreError, match=r"WRONGTYPE .*; hint: another program wrote one"):
-            await Fleet(of, Keys(cluster, 60), Card(A, "a", "1")).beat(0, 0, 0, 0)
+            await HostTable(of, Keys(cluster, 60), HostInfo(A, "a", "1")).renew(0, 0, 0, 0)
 
     Redis(server.url, "sets").use(tmp_path, cluster).with_client(test)
 
@@ -245,10 +245,10 @@ def test_an_answer_that_makes_no_sense_is_an_error_of_redis(answer: object, clus
 
     async def main() -> None:
         calls: list[Callable[[], Awaitable[object]]] = [
-            lambda: States(client, keys).register(W, A, {}),
-            lambda: States(client, keys).read(W),
-            lambda: Fleet(client, keys, Card(A, "a", "1")).read(),
-            lambda: Fleet(client, keys, Card(A, "a", "1")).beat(0, 0, 0, 0),
+            lambda: WindowStates(client, keys).register(W, A, {}),
+            lambda: WindowStates(client, keys).read(W),
+            lambda: HostTable(client, keys, HostInfo(A, "a", "1")).read(),
+            lambda: HostTable(client, keys, HostInfo(A, "a", "1")).renew(0, 0, 0, 0),
             lambda: Changes(client, keys).news(),
         ]
         refused = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cluster.in_process import run
-from tests.support.cluster.stepped_host import SECONDS, Still
+from tests.support.cluster.stepped_host import SECONDS, SteppedHost
 from tests.support.redis.server import RedisServer
 from verve import CapacityError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ARENAS = 16
 
 
-def counted(still: Still) -> set[int]:
+def counted(still: SteppedHost) -> set[int]:
     """The windows that have a complete record."""
     return {window.window_start for window in still.feed.windows if not window.degraded}
 
@@ -28,7 +28,7 @@ def test_arenas_stay_when_the_spill_is_full(cluster: str, tmp_path: Path) -> Non
 
     async def main() -> None:
         start = int(time.time()) // SECONDS * SECONDS - 20 * SECONDS
-        still = Still(tmp_path / "a", server, cluster, start, grace=1, spill_max="3KiB")
+        still = SteppedHost(tmp_path / "a", server, cluster, start, grace=1, spill_max="3KiB")
         try:
             await still.begin()
             still.clock.advance(30)
@@ -53,10 +53,10 @@ def test_arenas_stay_when_the_spill_is_full(cluster: str, tmp_path: Path) -> Non
             # last window ends when the next one has an arena.
             server.start()
             await still.turn_until(lambda: counted(still) >= set(sorted(sent)[:-1]), patience=30)
-            lives = still.turns.windows._lives
-            await still.turn_until(lambda: all(life._resolved_at for life in lives.values()))
-            for life in lives.values():
-                life._resolved_at = (life._resolved_at or 0) - SECONDS
+            tasks = still.turns.windows._window_tasks
+            await still.turn_until(lambda: all(task._resolved_at for task in tasks.values()))
+            for task in tasks.values():
+                task._resolved_at = (task._resolved_at or 0) - SECONDS
             await still.turn_until(lambda: still.counter.accept("id=7")[0] == 200)
             await still.turn_until(lambda: counted(still) >= set(sent))
             for window, count in sent.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.support.cluster.in_process import Peer, wait_until
+from tests.support.cluster.in_process import LocalHost, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,16 +24,16 @@ def revised(windows: Iterable[Any]) -> list[Any]:
 class Join(Protocol):
     """Starts a host that ends with the test."""
 
-    def __call__(self, name: str, *, start: bool = True, **options: object) -> Peer:
-        """`options` are those of `Peer`."""
+    def __call__(self, name: str, *, start: bool = True, **options: object) -> LocalHost:
+        """`options` are those of `LocalHost`."""
 
 
 @pytest.fixture
 def join(server: RedisServer, cluster: str, tmp_path: Path) -> Iterator[Join]:
-    peers: list[Peer] = []
+    peers: list[LocalHost] = []
 
-    def begin(name: str, *, start: bool = True, **options: object) -> Peer:
-        peer = Peer(tmp_path / name, server.port, cluster, **options)  # type: ignore[arg-type]
+    def begin(name: str, *, start: bool = True, **options: object) -> LocalHost:
+        peer = LocalHost(tmp_path / name, server.port, cluster, **options)  # type: ignore[arg-type]
         peers.append(peer)
         return peer.start().wait_until_joined() if start else peer
 
@@ -99,7 +99,7 @@ def test_a_late_host_degrades_a_window_and_then_revises_it(join: Join) -> None:
 def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
     own_server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
-    a = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
+    a = LocalHost(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
     try:
         before = a.add(range(10))
         assert a.complete_record(before).unique == 10
@@ -130,7 +130,7 @@ def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
 def test_spilled_ids_of_an_earlier_segment_are_counted(
     own_server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
-    a = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
+    a = LocalHost(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
     try:
         own_server.stop()
         window = a.add(range(77))
@@ -141,7 +141,7 @@ def test_spilled_ids_of_an_earlier_segment_are_counted(
     # As after a restart of the machine: what is in memory is gone, what is on disk is not.
     a.settings.segment.unlink()
     own_server.start()
-    again = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
+    again = LocalHost(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
     try:
         assert again.identity != identity
         record = again.complete_record(window)
@@ -175,14 +175,14 @@ def test_a_host_of_another_protocol_keeps_others_out(
         connection.hset(key, "f" * 16, f"{int(time.time() * 1_000)} 99 what comes later")
     a = join("a", start=False).start()
     wait_until(lambda: "cluster.refused" in a.told.names())
-    assert a.reconciler is not None
-    assert "another protocol" in str(a.reconciler.refusal)
-    assert not a.reconciler.has_joined
+    assert a.coordinator is not None
+    assert "another protocol" in str(a.coordinator.refusal)
+    assert not a.coordinator.has_joined
     with server.ask() as connection:
         assert connection.hlen(key) == 1
         connection.hdel(key, "f" * 16)
     a.wait_until_joined()
-    assert a.reconciler.refusal is None
+    assert a.coordinator.refusal is None
 
 
 def test_the_running_count_is_that_of_all_hosts(join: Join) -> None:
@@ -197,7 +197,7 @@ def test_the_running_count_is_that_of_all_hosts(join: Join) -> None:
 def test_a_redis_that_hangs_holds_up_neither_accepts_nor_the_end(
     own_server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
-    a = Peer(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
+    a = LocalHost(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()
     try:
         own_server.pause()
         window = a.add(range(10))

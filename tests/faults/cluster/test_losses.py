@@ -14,14 +14,14 @@ import pytest
 
 from tests.support.caller import FULL
 from tests.support.cluster.in_process import run
-from tests.support.cluster.stepped_host import SECONDS, Still
+from tests.support.cluster.stepped_host import SECONDS, SteppedHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.redis.server import RedisServer
-    from verve.cluster.counted import Counted
+    from verve.cluster.cluster_window import ClusterWindow
 
 
 class Losing:
@@ -78,7 +78,7 @@ async def closed_with_loss(
     """Have two hosts close a window with a loss before call `at`; how many calls there were."""
     start = int(time.time()) // SECONDS * SECONDS - SECONDS
     losing = Losing(lambda: lose(server, cluster, start), at)
-    pair = [Still(directory / name, server, cluster, start, losing) for name in ("a", "b")]
+    pair = [SteppedHost(directory / name, server, cluster, start, losing) for name in ("a", "b")]
     try:
         for still in pair:
             await still.begin()
@@ -112,7 +112,7 @@ async def closed_with_loss(
             await still.end()
 
 
-def check_what_was_told(records: list[list[Counted]]) -> None:
+def check_what_was_told(records: list[list[ClusterWindow]]) -> None:
     """No count was too high, none called complete too low; a revision says the same to all."""
     told: dict[int, tuple[int, bool]] = {}
     for record in (one for its in records for one in its):

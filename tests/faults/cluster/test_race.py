@@ -7,37 +7,37 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tests.support.cluster.in_process import Told, ids_key, link, run
-from verve.cluster.protocol.loss_detector import Watch
+from tests.support.cluster.in_process import EventRecorder, ids_key, link, run
+from verve.cluster.protocol.loss_detector import LossDetector
 from verve.cluster.protocol.markers import Markers, Trust, mark
-from verve.cluster.protocol.record_publisher import Attempt, Publisher
+from verve.cluster.protocol.record_committer import Attempt, RecordCommitter
 from verve.cluster.redis_state.changes import Changes
-from verve.cluster.redis_state.hosts import Card, Fleet
+from verve.cluster.redis_state.hosts import HostInfo, HostTable
 from verve.cluster.redis_state.keys import Keys
-from verve.cluster.redis_state.window_state import Record, States
+from verve.cluster.redis_state.window_state import Record, WindowStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from tests.support.redis.server import RedisServer
-    from verve.stores.base import Tally
+    from verve.stores.base import StoreCount
 
 
 class Leader:
     """One host's leader, as far as publishing goes."""
 
     def __init__(self, server: RedisServer, cluster: str, name: str) -> None:
-        self.told = Told()
+        self.told = EventRecorder()
         self.client, self.store = link(server.port, cluster)
         keys = Keys(cluster, 60)
-        self.states = States(self.client, keys)
-        self.fleet = Fleet(self.client, keys, Card(name, name, "1"))
-        self.watch = Watch(self.told)
+        self.states = WindowStates(self.client, keys)
+        self.host_table = HostTable(self.client, keys, HostInfo(name, name, "1"))
+        self.watch = LossDetector(self.told)
         changes = Changes(self.client, keys)
-        self.publisher = Publisher(
+        self.committer = RecordCommitter(
             self.states,
             self.store,
-            self.fleet,
+            self.host_table,
             changes,
             self.watch,
             self.told,
@@ -47,15 +47,15 @@ class Leader:
 
     async def join(self, window: int) -> Trust:
         """Register, and put a marker in."""
-        lines = await self.fleet.beat(window, 0, 0, 0)
-        self.watch.beat(lines, await self.store.epochs())
+        lines = await self.host_table.renew(window, 0, 0, 0)
+        self.watch.heartbeat(lines, await self.store.epochs())
         # A host that joins is quiet for two seconds.
         self.watch._quiet_until = 0.0
         return await mark(self.states, self.store, self.markers, window)
 
     async def close(self, window: int, trust: Trust) -> None:
         """Be complete."""
-        await self.states.complete(window, self.fleet.card.id, trust.marker, trust.epochs)
+        await self.states.complete(window, self.host_table.info.id, trust.marker, trust.epochs)
 
     async def publish(self, window: int) -> Record:
         """Look and publish until there is a record that holds all changes."""
@@ -63,7 +63,7 @@ class Leader:
             state = await self.states.read(window)
             if state.record is not None and not state.asks_for_revision:
                 return state.record
-            await self.publisher.attempt(window, state)
+            await self.committer.attempt(window, state)
             await asyncio.sleep(random.uniform(0, 0.002))
 
     async def end(self) -> None:
@@ -119,10 +119,10 @@ def test_a_late_host_is_waited_for_and_then_leads_to_a_revision(
         await a.store.add(window, members(range(10)))
         await a.close(window, trust_a)
         state = await a.states.read(window)
-        assert await a.publisher.attempt(window, state) is Attempt.NOT_DUE
+        assert await a.committer.attempt(window, state) is Attempt.NOT_DUE
         # The grace is over.
-        a.publisher._grace_ms = b.publisher._grace_ms = 0
-        assert await a.publisher.attempt(window, state) is Attempt.DONE
+        a.committer._grace_ms = b.committer._grace_ms = 0
+        assert await a.committer.attempt(window, state) is Attempt.DONE
         record = (await a.states.read(window)).record
         assert record is not None
         assert (record.revision, record.count, record.complete) == (1, 10, False)
@@ -148,17 +148,17 @@ def test_a_publisher_that_stopped_after_its_look_commits_nothing(
         await a.close(window, trust_a)
         await b.close(window, trust_b)
         looked, go_on = asyncio.Event(), asyncio.Event()
-        tally = a.store.tally
+        tally = a.store.count
 
-        async def slow(window_start: int, markers: Collection[bytes]) -> Tally:
+        async def slow(window_start: int, markers: Collection[bytes]) -> StoreCount:
             found = await tally(window_start, markers)
             looked.set()
             await go_on.wait()
             return found
 
-        a.store.tally = slow  # type: ignore[method-assign]
+        a.store.count = slow  # type: ignore[method-assign]
         state = await a.states.read(window)
-        attempt = asyncio.create_task(a.publisher.attempt(window, state))
+        attempt = asyncio.create_task(a.committer.attempt(window, state))
         await looked.wait()
         # Three seconds later b takes over; ids of b came in between.
         await b.store.add(window, members(range(7)))
@@ -185,7 +185,7 @@ def test_a_lost_marker_sets_only_its_host_back(server: RedisServer, cluster: str
         with server.ask() as connection:
             connection.srem(ids_key(Keys(cluster, 60), window, 9), trust_b.marker)
         state = await a.states.read(window)
-        assert await a.publisher.attempt(window, state) is Attempt.SET_BACK
+        assert await a.committer.attempt(window, state) is Attempt.SET_BACK
         state = await a.states.read(window)
         assert state.hosts["a" * 16].complete
         assert not state.hosts["b" * 16].complete

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cluster.in_process import HookedClient, run
 from verve.cluster.redis_state.keys import Keys
-from verve.cluster.redis_state.window_state import DONE, Outcome, Record, States, Token
+from verve.cluster.redis_state.window_state import DONE, Outcome, Record, Token, WindowStates
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,28 +23,28 @@ OTHER = b"v" + bytes(8)
 
 
 def with_states(
-    server: RedisServer, cluster: str, steps: Callable[[States], Awaitable[None]]
+    server: RedisServer, cluster: str, steps: Callable[[WindowStates], Awaitable[None]]
 ) -> None:
     """Run `steps` on the states of a cluster."""
 
     async def main() -> None:
         client = HookedClient(server.port)
         try:
-            await steps(States(client, Keys(cluster, 60)))
+            await steps(WindowStates(client, Keys(cluster, 60)))
         finally:
             await client.close()
 
     run(main())
 
 
-async def completed(states: States, *hosts: str) -> None:
+async def completed(states: WindowStates, *hosts: str) -> None:
     """Register and complete hosts without markers."""
     for host in hosts:
         await states.register(W, host, {})
         await states.complete(W, host, None, "-")
 
 
-async def committed(states: States, count: int, *, complete: bool, attempt: int) -> Outcome:
+async def committed(states: WindowStates, count: int, *, complete: bool, attempt: int) -> Outcome:
     """One attempt to publish, from A."""
     token = Token("A.1", attempt)
     assert (await states.begin(W, A, token)).outcome is Outcome.BEGUN
@@ -54,7 +54,7 @@ async def committed(states: States, count: int, *, complete: bool, attempt: int)
 
 
 def test_a_host_registers_once_and_its_markers_are_known(server: RedisServer, cluster: str) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         first = await states.register(W, A, {MARKER: A})
         assert first.outcome is Outcome.NEW
         again = await states.register(W, A, {OTHER: B})
@@ -72,7 +72,7 @@ def test_a_host_registers_once_and_its_markers_are_known(server: RedisServer, cl
 def test_completion_is_news_once_and_needs_a_registration(
     server: RedisServer, cluster: str
 ) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         step = await states.complete(W, A, MARKER, "e 1")
         assert (step.outcome, step.state.hosts) == (Outcome.UNREGISTERED, {})
         await states.register(W, A, {})
@@ -92,7 +92,7 @@ def test_completion_is_news_once_and_needs_a_registration(
 
 
 def test_only_a_complete_host_gets_the_token(server: RedisServer, cluster: str) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         assert (await states.begin(W, A, Token("A.1", 1))).outcome is Outcome.UNREGISTERED
         await states.register(W, A, {})
         assert (await states.begin(W, A, Token("A.1", 1))).outcome is Outcome.LATE
@@ -114,7 +114,7 @@ def test_only_a_complete_host_gets_the_token(server: RedisServer, cluster: str) 
 def test_a_token_falls_free_and_the_slow_publisher_commits_nothing(
     server: RedisServer, cluster: str
 ) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A, B)
         slow, quick = Token("A.1", 1), Token("B.1", 1)
         await states.begin(W, A, slow)
@@ -152,7 +152,7 @@ def test_a_record_never_gets_worse(  # noqa: PLR0913, PLR0917 - the table's colu
     outcome: Outcome,
     record: tuple[int, int, bool],
 ) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A)
         assert await committed(states, 10, complete=True, attempt=1) is Outcome.COMMITTED
         await completed(states, B)
@@ -169,7 +169,7 @@ def test_a_record_never_gets_worse(  # noqa: PLR0913, PLR0917 - the table's colu
 def test_a_degraded_record_becomes_complete_at_the_same_count(
     server: RedisServer, cluster: str
 ) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A)
         assert await committed(states, 10, complete=False, attempt=1) is Outcome.COMMITTED
         assert await committed(states, 10, complete=True, attempt=2) is Outcome.COMMITTED
@@ -181,7 +181,7 @@ def test_a_degraded_record_becomes_complete_at_the_same_count(
 def test_what_completes_after_the_look_asks_for_a_revision(
     server: RedisServer, cluster: str
 ) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A)
         token = Token("A.1", 1)
         await states.begin(W, A, token)
@@ -195,7 +195,7 @@ def test_what_completes_after_the_look_asks_for_a_revision(
 
 
 def test_a_record_that_moved_is_not_replaced(server: RedisServer, cluster: str) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A)
         token = Token("A.1", 1)
         await states.begin(W, A, token)
@@ -212,7 +212,7 @@ def test_a_record_that_moved_is_not_replaced(server: RedisServer, cluster: str) 
 
 
 def test_a_host_is_set_back_only_from_what_was_seen(server: RedisServer, cluster: str) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await states.register(W, A, {})
         seen = (await states.complete(W, A, MARKER, "e")).state.hosts[A]
         await states.complete(W, A, OTHER, "e")
@@ -225,7 +225,7 @@ def test_a_host_is_set_back_only_from_what_was_seen(server: RedisServer, cluster
 
 
 def test_only_a_higher_record_is_restored(server: RedisServer, cluster: str) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         def record(revision: int, count: int) -> Record:
             return Record(revision, count, complete=True, publisher=A, delivery=f"{A} 17")
 
@@ -245,7 +245,7 @@ def test_only_a_higher_record_is_restored(server: RedisServer, cluster: str) -> 
 def test_a_delivery_is_taken_over_after_a_while_and_noted_once(
     server: RedisServer, cluster: str
 ) -> None:
-    async def steps(states: States) -> None:
+    async def steps(states: WindowStates) -> None:
         await completed(states, A)
         await committed(states, 10, complete=True, attempt=1)
         record = (await states.read(W)).record

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cluster.in_process import run
-from tests.support.cluster.stepped_host import SECONDS, Still
+from tests.support.cluster.stepped_host import SECONDS, SteppedHost
 from verve.cluster.redis_state.keys import Keys
 from verve.cluster.runtime.tasks import cancel_all
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def closing(*stills: Still) -> AsyncIterator[None]:
+async def closing(*stills: SteppedHost) -> AsyncIterator[None]:
     """End the hosts, whatever comes."""
     try:
         yield
@@ -31,14 +31,14 @@ async def closing(*stills: Still) -> AsyncIterator[None]:
             await still.end()
 
 
-def taken(still: Still, start: int) -> bool:
+def taken(still: SteppedHost, start: int) -> bool:
     """Whether Kafka has the window."""
     return any(key.window_start == start for key, _ in still.feed.kafka)
 
 
-def noted(still: Still, start: int) -> bool:
+def noted(still: SteppedHost, start: int) -> bool:
     """Whether it is noted that somebody delivered the window."""
-    life = still.turns.windows._lives.get((still.counter.stats()["identity"], start))
+    life = still.turns.windows._window_tasks.get((still.counter.stats()["identity"], start))
     return life is None or (life.record is not None and life.record.deliverer is None)
 
 
@@ -47,7 +47,7 @@ def a_window() -> int:
     return int(time.time()) // SECONDS * SECONDS - SECONDS
 
 
-async def to_the_end(*stills: Still, ids: int = 200) -> None:
+async def to_the_end(*stills: SteppedHost, ids: int = 200) -> None:
     """Join before the window, count so many ids in it, and end it."""
     for still in stills:
         await still.begin()
@@ -77,7 +77,7 @@ def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
                 await asyncio.Event().wait()
 
         name = f"{cluster}-{at}"
-        first = Still(tmp_path / str(at), server, name, start)
+        first = SteppedHost(tmp_path / str(at), server, name, start)
         await to_the_end(first, ids=ids)
         first.parts.client.before = die  # type: ignore[attr-defined]
         turns = asyncio.create_task(first.turn_until(lambda: taken(first, start)))
@@ -86,7 +86,7 @@ def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
         waiting.cancel()
         await cancel_all([turns])
         await first.end()
-        second = Still(tmp_path / str(at), server, name, start, term=2)
+        second = SteppedHost(tmp_path / str(at), server, name, start, term=2)
         async with closing(second):
             second.clock.advance(30 + SECONDS + 10)
             await second.begin()
@@ -109,8 +109,8 @@ def test_a_record_that_redis_lost_is_put_back(
 ) -> None:
     async def main() -> None:
         start = a_window()
-        a = Still(tmp_path / "a", server, cluster, start)
-        b = Still(tmp_path / "b", server, cluster, start)
+        a = SteppedHost(tmp_path / "a", server, cluster, start)
+        b = SteppedHost(tmp_path / "b", server, cluster, start)
         async with closing(a, b):
             await to_the_end(a, b)
             await a.turn_until(lambda: a.records(start) and b.records(start), b)
@@ -151,8 +151,8 @@ def test_a_delivery_of_a_dead_host_is_taken_over(
 ) -> None:
     async def main() -> None:
         start = a_window()
-        a = Still(tmp_path / "a", server, cluster, start)
-        b = Still(tmp_path / "b", server, cluster, start)
+        a = SteppedHost(tmp_path / "a", server, cluster, start)
+        b = SteppedHost(tmp_path / "b", server, cluster, start)
         a.feed.kafka_takes = b.feed.kafka_takes = False
         async with closing(a, b):
             await to_the_end(a, b)
@@ -194,14 +194,14 @@ def test_a_window_that_is_a_day_old_is_let_go(
 ) -> None:
     async def main() -> None:
         start = a_window()
-        a = Still(tmp_path / "a", server, cluster, start)
+        a = SteppedHost(tmp_path / "a", server, cluster, start)
         async with closing(a):
             await to_the_end(a)
             # Nobody ever completes it: a host registered that is no more.
             await a.parts.states.register(start, "d" * 16, {})
             await a.turn_until(lambda: a.counter.published() >= start)
             assert a.counter.settled() < start
-            for life in list(a.turns.windows._lives.values()):
+            for life in list(a.turns.windows._window_tasks.values()):
                 assert not life.expire(life.window_start + SECONDS + 86_399)
                 assert life.expire(life.window_start + SECONDS + 86_400)
             await a.turn_until(lambda: a.counter.settled() >= start)
@@ -215,15 +215,15 @@ def test_a_window_is_let_go_once_its_record_stood_for_a_window(
 ) -> None:
     async def main() -> None:
         start = a_window()
-        a = Still(tmp_path / "a", server, cluster, start)
+        a = SteppedHost(tmp_path / "a", server, cluster, start)
         async with closing(a):
             await to_the_end(a)
-            lives = a.turns.windows._lives
-            await a.turn_until(lambda: all(life._resolved_at for life in lives.values()))
-            for life in lives.values():
+            tasks = a.turns.windows._window_tasks
+            await a.turn_until(lambda: all(task._resolved_at for task in tasks.values()))
+            for task in tasks.values():
                 # A window without ids has nothing to keep.
-                assert life.lets_go == (life.window_start != start)
-                life._resolved_at = (life._resolved_at or 0) - SECONDS
+                assert task.lets_go == (task.window_start != start)
+                task._resolved_at = (task._resolved_at or 0) - SECONDS
             await a.turn_until(lambda: a.counter.settled() >= start)
             assert a.counter.cluster_count(start) == 200
 

@@ -1,9 +1,9 @@
 """Several hosts of one cluster on this machine, and what they published together.
 
-    with Fleet(tmp_path, redis.url, hosts=3, window=2) as fleet:
-        loads = [start_load(host, ...) for host in fleet.hosts]
+    with Cluster(tmp_path, redis.url, hosts=3, window=2) as cluster:
+        loads = [start_load(host, ...) for host in cluster.hosts]
         ...
-        final = fleet.settled(last)
+        final = cluster.settled(last)
         assert_counted(final, sent)
 
 A host is a service with a state directory and a segment of its own.
@@ -39,7 +39,7 @@ class Published:
     degraded: bool
 
 
-class Fleet:
+class Cluster:
     """Hosts that share a Redis and the name of a cluster."""
 
     def __init__(  # noqa: PLR0913 - every one has a default but two

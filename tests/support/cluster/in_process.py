@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from verve import Counter, config
-from verve.cluster.coordinator.coordinator import Reconciler
+from verve.cluster.coordinator.coordinator import Coordinator
 from verve.cluster.redis_state.keys import Keys
 from verve.log.background import Notices
 from verve.stores import RedisClient, RedisSets
@@ -116,7 +116,7 @@ class Feed:
             return True
 
 
-class Fence:
+class HeldLease:
     """A lease that holds until it is told not to."""
 
     def __init__(self, term: int = 1) -> None:
@@ -128,7 +128,7 @@ class Fence:
         return not self.lost
 
 
-class Told(Notices):
+class EventRecorder(Notices):
     """Takes the place of `Notices`, and remembers what was told."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class Told(Notices):
         return [name for name, _ in self.events]
 
 
-class Peer:
+class LocalHost:
     """A host: a counter in a segment file, a leader's loop in a thread, and a sender of new ids.
 
     `before` is awaited before each call to Redis of the leader. Without `sends` no id is sent
@@ -189,11 +189,11 @@ class Peer:
         self.port = port
         self.before = before
         self.feed = Feed() if feed is None else feed
-        self.told = Told()
-        self.fence = Fence(term)
+        self.told = EventRecorder()
+        self.fence = HeldLease(term)
         self.sends = sends
         self.sent: dict[int, set[int]] = {}
-        self.reconciler: Reconciler | None = None
+        self.coordinator: Coordinator | None = None
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
         if sends:
@@ -207,7 +207,7 @@ class Peer:
     def start(self) -> Self:
         """Begin to lead."""
         self._over.clear()
-        self.reconciler = Reconciler(
+        self.coordinator = Coordinator(
             self.counter,
             self.settings,
             self.fence,
@@ -215,20 +215,20 @@ class Peer:
             self.told,
             lambda made: link(self.port, made.cluster, made.window, self.before),
         )
-        for body in (self.reconciler.run, self._tend, self._send):
+        for body in (self.coordinator.run, self._tend, self._send):
             self._threads.append(threading.Thread(target=body, daemon=True))
             self._threads[-1].start()
         return self
 
     def wait_until_joined(self) -> Self:
         """Wait until the current window is registered."""
-        wait_until(lambda: self.reconciler is not None and self.reconciler.has_joined)
+        wait_until(lambda: self.coordinator is not None and self.coordinator.has_joined)
         return self
 
     def stop(self, *, leaves: bool = False) -> None:
         """End the threads. Without `leaves` it is as if the leader had been killed."""
-        if self.reconciler is not None:
-            self.reconciler.stop(leaves=leaves)
+        if self.coordinator is not None:
+            self.coordinator.stop(leaves=leaves)
         self._over.set()
         for thread in self._threads:
             thread.join(10)
@@ -280,7 +280,9 @@ class Peer:
         connection.close()
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 20, of: Peer | None = None) -> Any:  # noqa: ANN401
+def wait_until(
+    condition: Callable[[], Any], timeout: float = 20, of: LocalHost | None = None
+) -> Any:  # noqa: ANN401
     """Wait for a condition, and give what it gave."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:

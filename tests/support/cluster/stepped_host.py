@@ -7,10 +7,10 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.support.cluster.in_process import Feed, Fence, Told, link
+from tests.support.cluster.in_process import EventRecorder, Feed, HeldLease, link
 from tests.support.rig import counter_of, settings
 from verve import CapacityError, ManualClock
-from verve.cluster.coordinator.coordinator import Reconciler, _Turns
+from verve.cluster.coordinator.coordinator import Coordinator, _Turns
 from verve.cluster.coordinator.parts import assemble
 from verve.cluster.runtime.tasks import cancel_all
 from verve.stores.base import StoreError
@@ -25,7 +25,7 @@ SECONDS = 60
 GRACE = 600
 
 
-class Still:
+class SteppedHost:
     """A host whose clock is moved by the test; its leader's turns are taken by `turn`."""
 
     def __init__(  # noqa: PLR0913 - what may differ
@@ -52,8 +52,8 @@ class Still:
         self.clock = ManualClock(wall=start - 30.0)
         self.counter = counter_of(self.settings, self.clock)
         self.counter.send_new(100_000)
-        self.feed, self.told, self.fence = Feed(), Told(), Fence(term)
-        self.reconciler = Reconciler(
+        self.feed, self.told, self.fence = Feed(), EventRecorder(), HeldLease(term)
+        self.coordinator = Coordinator(
             self.counter,
             self.settings,
             self.fence,
@@ -74,11 +74,11 @@ class Still:
             self.fence,
             self.feed,
             self.told,
-            self.reconciler._connect,
+            self.coordinator._connect,
         )
         # Two seconds of quiet are over in a fifth of one.
         self.parts.watch._monotonic = lambda: time.monotonic() * 10
-        self.turns = _Turns(self.reconciler, self.parts)
+        self.turns = _Turns(self.coordinator, self.parts)
         await self.turn()
 
     async def turn(self) -> None:
@@ -92,7 +92,7 @@ class Still:
                 await one()
 
     async def turn_until(
-        self, condition: Callable[[], Any], *others: Still, patience: float = 10
+        self, condition: Callable[[], Any], *others: SteppedHost, patience: float = 10
     ) -> None:
         """Take turns, and those of others, until a condition holds."""
         until = time.monotonic() + patience

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import rig
-from tests.support.cluster.in_process import Told
+from tests.support.cluster.in_process import EventRecorder
 from tests.support.redis.server import wait_until
 from verve import Counter
 from verve._verve import SHARDS
 from verve.cluster.replication import sender as module
-from verve.cluster.replication.sender import Shipper
-from verve.stores import Store, StoreError, Tally, Trouble
+from verve.cluster.replication.sender import IdSender
+from verve.stores import FailureKind, Store, StoreCount, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class FakeStore:
         self.calls.append(ids)
         self.began.append(time.monotonic())
         if self.down:
-            raise StoreError("down", Trouble.UNREACHABLE)
+            raise StoreError("down", FailureKind.UNREACHABLE)
         if self.plan:
             match self.plan.pop(0):
                 case Exception() as error:
@@ -58,9 +58,9 @@ class FakeStore:
     async def mark(self, window_start: int, marker: bytes) -> None:
         """See the port."""
 
-    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:  # noqa: ARG002
+    async def count(self, window_start: int, markers: Collection[bytes]) -> StoreCount:  # noqa: ARG002
         """See the port."""
-        return Tally(len(self.kept), frozenset())
+        return StoreCount(len(self.kept), frozenset())
 
     async def epochs(self) -> str:
         """See the port."""
@@ -72,15 +72,15 @@ class FakeStore:
 
 
 class Rig:
-    """A shipper of a counter in memory, to a store that does as planned."""
+    """A sender of a counter in memory, to a store that does as planned."""
 
     def __init__(self, directory: Path) -> None:
         self.clock = rig.clock_in_minute()
         self.counter = Counter(window=60, max_ids=100_000, clock=self.clock)
         self.counter.retain(True)
         self.store = FakeStore()
-        self.told = Told()
-        self.shipper = Shipper(self.counter, rig.settings(directory), self._connect, self.told)
+        self.told = EventRecorder()
+        self.sender = IdSender(self.counter, rig.settings(directory), self._connect, self.told)
 
     def _connect(self, settings: object) -> tuple[RedisClient, Store]:
         del settings
@@ -89,17 +89,17 @@ class Rig:
 
     def start(self) -> None:
         """Start to send."""
-        self.shipper.start()
+        self.sender.start()
 
     def settle(self, sent: int) -> None:
         """Wait until so many new ids have been sent, and nothing waits."""
 
         def done() -> bool:
-            state = self.shipper.state()
+            state = self.sender.state()
             return state.waiting == 0 and state.sent == sent
 
         wait_until(lambda: done() or None, f"{sent} ids sent", 5)
-        wait_until(lambda: self.shipper.state().error is None or None, "content", 5)
+        wait_until(lambda: self.sender.state().error is None or None, "content", 5)
 
     def acknowledged(self) -> int:
         """Ids of the first window that the store has acknowledged."""
@@ -114,7 +114,7 @@ class Rig:
 def at(tmp_path: Path) -> Iterator[Rig]:
     made = Rig(tmp_path)
     yield made
-    made.shipper.stop()
+    made.sender.stop()
     made.counter.close()
 
 
@@ -133,7 +133,7 @@ def test_new_ids_are_sent_and_acknowledged_once(at: Rig) -> None:
     at.settle(5)
     assert at.ids() == {-1, 0, 1, 2**63 - 1, -(2**63)}
     wait_until(lambda: at.acknowledged() == 5 or None, "acknowledged", 5)
-    state = at.shipper.state()
+    state = at.sender.state()
     assert (state.sent, state.failures, state.waiting, state.left_out) == (5, 0, 0, 0)
     assert state.error is None
     assert 1 <= state.batches <= 5
@@ -162,13 +162,16 @@ def test_ids_of_two_windows_are_told_apart(at: Rig) -> None:
 
 
 def test_a_batch_that_failed_is_sent_again_and_acknowledged_once(at: Rig) -> None:
-    at.store.plan = [StoreError("busy", Trouble.LOADING), StoreError("busy", Trouble.LOADING)]
+    at.store.plan = [
+        StoreError("busy", FailureKind.LOADING),
+        StoreError("busy", FailureKind.LOADING),
+    ]
     at.counter.send_new(100)
     at.counter.add_many(range(50))
     at.start()
-    wait_until(lambda: at.shipper.state().error, "an error", 5)
+    wait_until(lambda: at.sender.state().error, "an error", 5)
     at.counter.add_many(range(50, 60))
-    state = at.shipper.state()
+    state = at.sender.state()
     assert state.error == "busy"
     assert state.sent == at.acknowledged() == 0
     assert state.waiting == 60
@@ -177,8 +180,8 @@ def test_a_batch_that_failed_is_sent_again_and_acknowledged_once(at: Rig) -> Non
     assert at.store.calls[0] == at.store.calls[1] == at.store.calls[2]
     assert len(at.store.calls[0]) == 50
     wait_until(lambda: at.acknowledged() == 60 or None, "acknowledged", 5)
-    assert at.shipper.state().failures == 2
-    assert at.shipper.state().error is None
+    assert at.sender.state().failures == 2
+    assert at.sender.state().error is None
 
 
 def test_a_window_that_failed_behind_one_that_did_not(at: Rig) -> None:
@@ -186,12 +189,12 @@ def test_a_window_that_failed_behind_one_that_did_not(at: Rig) -> None:
     at.counter.add(1)
     at.clock.advance(60)
     at.counter.add(1)
-    at.store.plan = [0.0, StoreError("gone", Trouble.UNREACHABLE)]
+    at.store.plan = [0.0, StoreError("gone", FailureKind.UNREACHABLE)]
     at.start()
     at.settle(2)
     # Both again: what succeeded is not acknowledged before the batch is.
     assert len(at.store.calls) == 4
-    at.shipper.stop()
+    at.sender.stop()
     assert at.counter.acknowledged(rig.MINUTE) == 1
     assert at.counter.acknowledged(rig.MINUTE + 60) == 1
 
@@ -200,19 +203,19 @@ def test_who_waits_hears_once_the_store_has_the_ids(at: Rig) -> None:
     at.start()
     at.counter.add(5)
     at.settle(1)
-    sent = at.shipper.state().sent
-    told = at.shipper.confirm([(rig.MINUTE, 3, _member(5)), (rig.MINUTE, 4, _member(6))])
+    sent = at.sender.state().sent
+    told = at.sender.confirm([(rig.MINUTE, 3, _member(5)), (rig.MINUTE, 4, _member(6))])
     assert told.result(5) is None
     assert {(rig.MINUTE, 3, _member(5)[0]), (rig.MINUTE, 4, _member(6)[0])} <= at.store.kept
     # They are the host's, or were counted when they were new: only those are acknowledged.
-    assert at.shipper.state().sent == at.acknowledged() == sent
+    assert at.sender.state().sent == at.acknowledged() == sent
 
 
 def test_who_waits_does_not_hear_before_the_store_has_the_ids(at: Rig) -> None:
     at.store.down = True
     at.start()
-    told = at.shipper.confirm([(rig.MINUTE, 0, _member(1))])
-    wait_until(lambda: at.shipper.state().failures >= 2 or None, "failures", 5)
+    told = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
+    wait_until(lambda: at.sender.state().failures >= 2 or None, "failures", 5)
     assert not told.done()
     at.store.down = False
     assert told.result(5) is None
@@ -222,9 +225,9 @@ def test_who_waits_does_not_hear_before_the_store_has_the_ids(at: Rig) -> None:
 def test_who_gave_up_is_dropped(at: Rig) -> None:
     at.store.down = True
     at.start()
-    given_up = at.shipper.confirm([(rig.MINUTE, 0, _member(1))])
-    kept = at.shipper.confirm([(rig.MINUTE, 0, _member(2))])
-    wait_until(lambda: at.shipper.state().failures >= 1 or None, "a failure", 5)
+    given_up = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
+    kept = at.sender.confirm([(rig.MINUTE, 0, _member(2))])
+    wait_until(lambda: at.sender.state().failures >= 1 or None, "a failure", 5)
     assert given_up.cancel()
     at.store.down = False
     assert kept.result(5) is None
@@ -236,10 +239,10 @@ def test_who_gave_up_is_dropped(at: Rig) -> None:
 def test_who_gives_up_during_the_sending_harms_nothing(at: Rig) -> None:
     at.store.plan = [1.0]
     at.start()
-    given_up = at.shipper.confirm([(rig.MINUTE, 0, _member(1))])
+    given_up = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
     wait_until(lambda: at.store.calls or None, "a call", 5)
     assert given_up.cancel()
-    assert at.shipper.confirm([(rig.MINUTE, 0, _member(2))]).result(5) is None
+    assert at.sender.confirm([(rig.MINUTE, 0, _member(2))]).result(5) is None
     assert at.told.names() == []
 
 
@@ -248,7 +251,7 @@ def test_who_waits_is_not_what_makes_a_store_that_fails_be_asked(at: Rig) -> Non
     at.start()
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
-        at.shipper.confirm([(rig.MINUTE, 0, _member(1))])
+        at.sender.confirm([(rig.MINUTE, 0, _member(1))])
         time.sleep(0.001)
     # After 0.1, 0.2, 0.4, 0.8 s and so on, each shortened by half at the most.
     assert 2 <= len(at.store.calls) <= 6
@@ -258,7 +261,7 @@ def test_a_confirmation_is_prompt(at: Rig) -> None:
     at.start()
     started = time.monotonic()
     for number in range(100):
-        at.shipper.confirm([(rig.MINUTE, 0, _member(number))]).result(5)
+        at.sender.confirm([(rig.MINUTE, 0, _member(number))]).result(5)
     assert time.monotonic() - started < 100 * module.LINGER
 
 
@@ -269,11 +272,11 @@ def test_stopping_sends_what_there_is(at: Rig, monkeypatch: pytest.MonkeyPatch) 
     at.counter.add(0)
     wait_until(lambda: at.store.calls or None, "a call", 5)
     at.counter.add_many(range(1, 10_000))
-    told = at.shipper.confirm([(rig.MINUTE, 0, _member(10_000))])
-    at.shipper.stop()
+    told = at.sender.confirm([(rig.MINUTE, 0, _member(10_000))])
+    at.sender.stop()
     assert at.ids() == set(range(10_001))
     assert told.done()
-    assert at.acknowledged() == at.shipper.state().sent == 10_000
+    assert at.acknowledged() == at.sender.state().sent == 10_000
     assert at.store.closed.is_set()
 
 
@@ -287,37 +290,37 @@ def test_stopping_does_not_wait_for_a_store_that_does_not_answer(at: Rig, second
     at.counter.add(1)
     wait_until(lambda: at.store.calls or None, "a call", 5)
     started = time.monotonic()
-    at.shipper.stop()
+    at.sender.stop()
     assert time.monotonic() - started < 2 * module.STOP_SECONDS + 0.5
     assert at.acknowledged() == 0
 
 
 def test_stopping_twice_and_without_a_start_is_stopping(at: Rig, tmp_path: Path) -> None:
     at.start()
-    at.shipper.stop()
-    at.shipper.stop()
+    at.sender.stop()
+    at.sender.stop()
     never = Rig(tmp_path)
-    never.shipper.stop()
+    never.sender.stop()
     never.counter.close()
 
 
 def test_what_finds_no_room_is_left_out(at: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAITING_AT_MOST", 100)
+    monkeypatch.setattr(module, "QUEUE_LIMIT", 100)
     at.store.down = True
     at.start()
     at.counter.add(0)
-    wait_until(lambda: at.shipper.state().failures or None, "a failure", 5)
+    wait_until(lambda: at.sender.state().failures or None, "a failure", 5)
     at.counter.add_many(range(1, 251))
-    state = at.shipper.state()
+    state = at.sender.state()
     assert state.left_out > 0
     assert state.waiting + state.left_out == 251
     assert state.waiting <= 100 + 1
     at.store.down = False
     at.settle(state.waiting)
-    at.shipper.stop()
+    at.sender.stop()
     assert at.acknowledged() == state.waiting
     # Whether closing has to add them is what the two figures tell.
-    assert at.counter.count() - at.acknowledged() == at.shipper.state().left_out == state.left_out
+    assert at.counter.count() - at.acknowledged() == at.sender.state().left_out == state.left_out
 
 
 def test_a_counter_that_is_closed_ends_it(at: Rig) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter as Tallied
+from collections import Counter as EventCounts
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,11 @@ import pytest
 from tests.support import rig
 from verve._verve import shard_of
 from verve.cluster.replication import sender
-from verve.cluster.replication.pending_acks import Group, Waits
-from verve.cluster.replication.sender import Shipper
+from verve.cluster.replication.pending_acks import Group, PendingAcks
+from verve.cluster.replication.sender import IdSender
 from verve.log import events
 from verve.log.background import Notices
-from verve.stores.base import StoreError, Tally, Trouble
+from verve.stores.base import FailureKind, StoreCount, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -65,10 +65,10 @@ class PlannedStore:
     async def mark(self, window_start: int, marker: bytes) -> None:
         """See the port."""
 
-    async def tally(self, window_start: int, markers: Collection[bytes]) -> Tally:
+    async def count(self, window_start: int, markers: Collection[bytes]) -> StoreCount:
         """See the port."""
         del markers
-        return Tally(len(self.ids.get(window_start, ())), frozenset())
+        return StoreCount(len(self.ids.get(window_start, ())), frozenset())
 
     async def epochs(self) -> str:
         """See the port."""
@@ -79,12 +79,12 @@ class PlannedStore:
         self.closed += 1
 
 
-class Told(Notices):
+class EventRecorder(Notices):
     """Remembers what was told."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: Tallied[str] = Tallied()
+        self.names: EventCounts[str] = EventCounts()
 
     def put(self, event: Any, **values: Any) -> None:  # noqa: ANN401 - as in `Notices`
         """See `Notices`."""
@@ -93,20 +93,20 @@ class Told(Notices):
 
 
 class Rig:
-    """A counter, a store that fails as planned, and the shipper between them."""
+    """A counter, a store that fails as planned, and the sender between them."""
 
     def __init__(self, directory: Path) -> None:
         settings = rig.settings(directory, cluster="shop", max_ids_per_window="200000")
         self.counter: Counter = rig.counter_of(settings, rig.clock_in_minute())
         self.store = PlannedStore()
-        self.told = Told()
+        self.told = EventRecorder()
         # It uses no client.
         connect: Any = lambda _settings: (None, self.store)  # noqa: E731 - it needs this type
-        self.shipper = Shipper(self.counter, settings, connect, self.told)
+        self.sender = IdSender(self.counter, settings, connect, self.told)
 
     def start(self) -> None:
         """Start to send."""
-        self.shipper.start()
+        self.sender.start()
 
     @property
     def acknowledged(self) -> int:
@@ -123,7 +123,7 @@ class Rig:
 def one(tmp_path: Path) -> Iterator[Rig]:
     made = Rig(tmp_path)
     yield made
-    made.shipper.stop()
+    made.sender.stop()
     made.counter.close()
 
 
@@ -139,7 +139,7 @@ def placed(*ids: int) -> list[Group]:
 
 
 def away() -> StoreError:
-    return StoreError("Redis: away", Trouble.UNREACHABLE)
+    return StoreError("Redis: away", FailureKind.UNREACHABLE)
 
 
 def test_batches_grow_while_one_is_under_way(one: Rig) -> None:
@@ -168,19 +168,19 @@ def test_an_unexpected_error_ends_nothing(one: Rig, monkeypatch: pytest.MonkeyPa
     wait_until(lambda: one.acknowledged == 100)
     assert one.told.names[events.SHIPPER_STUMBLED.name] == 2
     assert one.store.closed == 2
-    monkeypatch.setattr(one.shipper, "_connect", lambda _settings: 1 / 0)
+    monkeypatch.setattr(one.sender, "_connect", lambda _settings: 1 / 0)
     one.store.plan = [RuntimeError("a third")]
     one.counter.add_many(range(100, 200))
-    wait_until(lambda: "ZeroDivisionError" in (one.shipper.state().error or ""))
+    wait_until(lambda: "ZeroDivisionError" in (one.sender.state().error or ""))
 
 
 def test_a_stop_sends_what_there_is(one: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "STOP_SECONDS", 10.0)
     one.store.always = 0.05
     one.start()
-    wait_until(lambda: one.shipper._running)
+    wait_until(lambda: one.sender._running)
     one.counter.add_many(range(20_000))
-    one.shipper.stop()
+    one.sender.stop()
     assert one.acknowledged == one.there == 20_000
     assert one.store.closed == 1
 
@@ -192,7 +192,7 @@ def test_a_stop_does_not_wait_for_a_store_that_is_away(one: Rig, failing: Failin
     one.counter.add_many(range(100))
     wait_until(lambda: one.store.calls)
     began = time.monotonic()
-    one.shipper.stop()
+    one.sender.stop()
     assert time.monotonic() - began < 2.5
     wait_until(lambda: not [t for t in threading.enumerate() if t.name == "verve-store"])
     assert one.acknowledged == 0
@@ -200,8 +200,8 @@ def test_a_stop_does_not_wait_for_a_store_that_is_away(one: Rig, failing: Failin
 
 def test_idle_it_costs_next_to_nothing(one: Rig) -> None:
     one.start()
-    wait_until(lambda: one.shipper._running)
-    thread = one.shipper._thread
+    wait_until(lambda: one.sender._running)
+    thread = one.sender._thread
     assert thread is not None
     assert thread.ident is not None
     clock = time.pthread_getcpuclockid(thread.ident)
@@ -216,7 +216,7 @@ def test_who_waits_from_another_loop(one: Rig) -> None:
 
     async def ask() -> None:
         async def wait(number: int) -> None:
-            await asyncio.wrap_future(one.shipper.confirm(placed(number)))
+            await asyncio.wrap_future(one.sender.confirm(placed(number)))
 
         await asyncio.gather(*(wait(number) for number in range(2_000)))
 
@@ -228,10 +228,10 @@ def test_who_waits_from_another_loop(one: Rig) -> None:
 def test_nobody_waits_for_the_large_batch_of_another(one: Rig) -> None:
     one.store.always = 0.01
     one.start()
-    many = one.shipper.confirm(
+    many = one.sender.confirm(
         [Group(rig.MINUTE, shard, members) for shard, members in _many(100_000).items()]
     )
-    one.shipper.confirm(placed(7)).result(5)
+    one.sender.confirm(placed(7)).result(5)
     assert not many.done()
     many.result(20)
     assert one.there == 100_000
@@ -245,7 +245,7 @@ def _many(count: int) -> dict[int, list[bytes]]:
 
 
 def test_pieces_are_the_same_until_they_are_there() -> None:
-    waits = Waits()
+    waits = PendingAcks()
     futures: list[Future[None]] = [Future() for _ in range(3)]
     groups = [
         [Group(0, 1, [b"a", b"b", b"c"]), Group(60, 2, [b"d"])],

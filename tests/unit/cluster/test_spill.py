@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.cluster.in_process import Told
+from tests.support.cluster.in_process import EventRecorder
 from tests.support.rig import MINUTE, clock_in_minute, counter_of, settings
 from verve.cluster.spill import spill_file
 from verve.cluster.spill.arena_ids import PIECE, ArenaIds, GoneError
@@ -124,16 +124,16 @@ def test_a_block_that_is_missing_or_twice_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def told() -> EventRecorder:
+    return EventRecorder()
 
 
-def spills_of(directory: Path, told: Told, **flags: str) -> Spills:
+def spills_of(directory: Path, told: EventRecorder, **flags: str) -> Spills:
     """The spills of some settings."""
     return Spills(settings(directory, **flags), IDENTITY, told)
 
 
-def test_a_frozen_window_goes_to_disk_and_comes_back(tmp_path: Path, told: Told) -> None:
+def test_a_frozen_window_goes_to_disk_and_comes_back(tmp_path: Path, told: EventRecorder) -> None:
     clock = clock_in_minute()
     counter: Counter
     with counter_of(settings(tmp_path), clock) as counter:
@@ -156,7 +156,7 @@ def test_a_frozen_window_goes_to_disk_and_comes_back(tmp_path: Path, told: Told)
     assert spills_of(tmp_path, told).found() == []
 
 
-def test_the_bound_holds_and_is_told_once(tmp_path: Path, told: Told) -> None:
+def test_the_bound_holds_and_is_told_once(tmp_path: Path, told: EventRecorder) -> None:
     spills = spills_of(tmp_path, told, spill_max="4096")
     kept = spills.write(MINUTE, SomeIds(range(300)))
     assert kept is not None
@@ -169,7 +169,7 @@ def test_the_bound_holds_and_is_told_once(tmp_path: Path, told: Told) -> None:
 
 
 def test_a_full_disk_is_told_of_and_leaves_nothing_behind(
-    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, told: EventRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spills = spills_of(tmp_path, told)
     assert spills.write(MINUTE, SomeIds(range(10))) is not None
@@ -186,7 +186,7 @@ def test_a_full_disk_is_told_of_and_leaves_nothing_behind(
     assert spills.write(MINUTE + 60, SomeIds(range(10))) is not None
 
 
-def test_what_is_damaged_is_set_aside_and_told_of(tmp_path: Path, told: Told) -> None:
+def test_what_is_damaged_is_set_aside_and_told_of(tmp_path: Path, told: EventRecorder) -> None:
     spills = spills_of(tmp_path, told)
     whole, damaged = (spills.write(MINUTE + 60 * n, SomeIds(range(10))) for n in range(2))
     assert whole is not None
@@ -206,7 +206,9 @@ def test_what_is_damaged_is_set_aside_and_told_of(tmp_path: Path, told: Told) ->
     assert told.names()[-2:] == ["spill.dropped", "spill.dropped"]
 
 
-def test_ids_that_are_fewer_than_they_should_be_are_no_spill(tmp_path: Path, told: Told) -> None:
+def test_ids_that_are_fewer_than_they_should_be_are_no_spill(
+    tmp_path: Path, told: EventRecorder
+) -> None:
     ids: Any = SomeIds(range(10))
     ids.count = 11
     assert spills_of(tmp_path, told).write(MINUTE, ids) is None

@@ -54,8 +54,8 @@ class Redis:
     def window(self, back: int, hosts: dict[str, str], **record: str) -> None:
         """A window that ended before `back` others."""
         start = (NOW // 60 - 1 - back) * 60
-        standings = {f"host:{id}": standing for id, standing in hosts.items()}
-        self.states[start] = {**standings, **record}
+        hosts_as_written = {f"host:{id}": host_state for id, host_state in hosts.items()}
+        self.states[start] = {**hosts_as_written, **record}
 
     # The client.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.cluster.in_process import Told
-from verve.cluster.protocol.loss_detector import QUIET_SECONDS, Records, Watch
+from tests.support.cluster.in_process import EventRecorder
+from verve.cluster.protocol.loss_detector import QUIET_SECONDS, LossDetector, RecentRecords
 from verve.cluster.protocol.markers import Markers, Trust, marker_of
-from verve.cluster.redis_state.hosts import PROTOCOL, Host, Lines, lives, waited_for
-from verve.cluster.redis_state.window_state import Record, Standing, State
+from verve.cluster.redis_state.hosts import PROTOCOL, HostLine, HostLines, awaited_hosts, is_alive
+from verve.cluster.redis_state.window_state import HostState, Record, WindowState
 from verve.stores.base import MARKER_BYTES
 
 W = 1_800_000_000
@@ -16,17 +16,19 @@ NOW = 1_800_000_300_000
 SILENT = 60_000
 
 
-def host(id: str, age: int, *, since: int = W, touch: int = NOW - 3_600_000) -> Host:
+def host(id: str, age: int, *, since: int = W, touch: int = NOW - 3_600_000) -> HostLine:
     """A host whose last heartbeat was `age` milliseconds ago."""
-    return Host(id, NOW - age, str(PROTOCOL), since, 0, 0, touch, "1", id)
+    return HostLine(id, NOW - age, str(PROTOCOL), since, 0, 0, touch, "1", id)
 
 
-def lines(*hosts: Host, renewed: bool = True) -> Lines:
-    return Lines(NOW, {host.id: host for host in hosts}, renewed)
+def lines(*hosts: HostLine, renewed: bool = True) -> HostLines:
+    return HostLines(NOW, {host.id: host for host in hosts}, renewed)
 
 
-def state(*registered: str) -> State:
-    return State(NOW, dict.fromkeys(registered, Standing("registered")), {}, 0, 0, None, 0, None)
+def state(*registered: str) -> WindowState:
+    return WindowState(
+        NOW, dict.fromkeys(registered, HostState("registered")), {}, 0, 0, None, 0, None
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,24 +45,28 @@ def state(*registered: str) -> State:
     ],
 )
 def test_those_who_may_have_ids_are_waited_for(
-    registered: list[str], hosts: list[Host], waited: set[str]
+    registered: list[str], hosts: list[HostLine], waited: set[str]
 ) -> None:
-    found = waited_for(W, state(*registered), lines(*hosts), SILENT, NOW - 3_600_000)
+    found = awaited_hosts(W, state(*registered), lines(*hosts), SILENT, NOW - 3_600_000)
     assert found == waited
 
 
 def test_after_an_outage_nobody_is_taken_for_dead() -> None:
     away = [host("b", 600_000), host("c", 600_000)]
     back = host("a", 0, touch=NOW)
-    assert waited_for(W, state("a"), lines(back, *away), SILENT, NOW) == {"a", "b", "c"}
+    assert awaited_hosts(W, state("a"), lines(back, *away), SILENT, NOW) == {"a", "b", "c"}
     # One that is back a moment later has no reason to know better, nor has the first.
     second = host("b", 0, touch=NOW - 100)
-    assert waited_for(W, state("a"), lines(back, second, away[1]), SILENT, NOW) == {"a", "b", "c"}
+    assert awaited_hosts(W, state("a"), lines(back, second, away[1]), SILENT, NOW) == {
+        "a",
+        "b",
+        "c",
+    }
 
 
 def test_a_new_leader_believes_those_who_were_there() -> None:
     there = host("b", 300)
-    assert waited_for(
+    assert awaited_hosts(
         W, state(), lines(host("a", 0, touch=0), there, host("c", 90_000)), SILENT, NOW
     ) == {
         "a",
@@ -70,13 +76,13 @@ def test_a_new_leader_believes_those_who_were_there() -> None:
 
 def test_a_host_lives_while_its_line_is_renewed() -> None:
     seen = lines(host("a", 100), host("b", 61_000))
-    assert [lives(id, seen, SILENT) for id in "abc"] == [True, False, False]
+    assert [is_alive(id, seen, SILENT) for id in "abc"] == [True, False, False]
 
 
 def test_a_line_of_another_protocol_is_understood_as_far_as_it_goes() -> None:
-    ours = Host.read("a", f"17 {PROTOCOL} 60 2 -3 16 1.2.3 a host with spaces")
-    assert ours == Host("a", 17, str(PROTOCOL), 60, 2, -3, 16, "1.2.3", "a host with spaces")
-    assert Host.read("a", "17 9 of another kind").protocol == "9"
+    ours = HostLine.read("a", f"17 {PROTOCOL} 60 2 -3 16 1.2.3 a host with spaces")
+    assert ours == HostLine("a", 17, str(PROTOCOL), 60, 2, -3, 16, "1.2.3", "a host with spaces")
+    assert HostLine.read("a", "17 9 of another kind").protocol == "9"
 
 
 def test_markers_differ_by_host_term_number_and_speaker() -> None:
@@ -113,46 +119,46 @@ class Moved:
 
 
 def test_a_loss_is_noticed_and_quiet_for_a_while() -> None:
-    told, clock = Told(), Moved()
-    watch = Watch(told, clock.monotonic)
+    told, clock = EventRecorder(), Moved()
+    watch = LossDetector(told, clock.monotonic)
     # Joining is no loss.
-    watch.beat(lines(renewed=False), "e1")
+    watch.heartbeat(lines(renewed=False), "e1")
     assert (watch.losses, watch.is_quiet, watch.in_touch_since) == (0, True, NOW)
     clock.now += QUIET_SECONDS + 0.1
-    watch.beat(lines(), "e1")
+    watch.heartbeat(lines(), "e1")
     assert not watch.is_quiet
     clock.now += 0.5
-    watch.beat(lines(renewed=False), "e1")
+    watch.heartbeat(lines(renewed=False), "e1")
     assert (watch.losses, watch.is_quiet) == (1, True)
     clock.now += QUIET_SECONDS + 0.1
     assert not watch.is_quiet
-    watch.beat(lines(), "e2")
+    watch.heartbeat(lines(), "e2")
     assert (watch.losses, watch.is_quiet) == (2, True)
     assert told.names() == ["cluster.disturbed"] * 2
 
 
 def test_hosts_that_were_there_before_a_loss_are_waited_for() -> None:
-    watch = Watch(Told(), Moved().monotonic)
+    watch = LossDetector(EventRecorder(), Moved().monotonic)
     a, b, c = (host(id, 100) for id in "abc")
-    watch.beat(lines(a, b, c), "e1")
+    watch.heartbeat(lines(a, b, c), "e1")
     # One that takes its line away has left.
-    watch.beat(lines(a, b), "e1")
+    watch.heartbeat(lines(a, b), "e1")
     assert watch.completed(lines(a)).hosts.keys() == {"a"}
-    watch.beat(lines(a, renewed=False), "e1")
+    watch.heartbeat(lines(a, renewed=False), "e1")
     assert watch.completed(lines(a)).hosts.keys() == {"a", "b"}
-    assert waited_for(W, state("a"), watch.completed(lines(a)), SILENT, NOW) == {"a", "b"}
-    watch.beat(lines(a, b), "e1")
-    watch.beat(lines(a), "e1")
+    assert awaited_hosts(W, state("a"), watch.completed(lines(a)), SILENT, NOW) == {"a", "b"}
+    watch.heartbeat(lines(a, b), "e1")
+    watch.heartbeat(lines(a), "e1")
     assert watch.completed(lines(a)).hosts.keys() == {"a"}
 
 
 def test_a_break_is_no_loss_but_makes_quiet() -> None:
-    told, clock = Told(), Moved()
-    watch = Watch(told, clock.monotonic)
-    watch.beat(lines(), "e1")
+    told, clock = EventRecorder(), Moved()
+    watch = LossDetector(told, clock.monotonic)
+    watch.heartbeat(lines(), "e1")
     clock.now += 30
-    later = Lines(NOW + 30_000, {})
-    watch.beat(later, "e1")
+    later = HostLines(NOW + 30_000, {})
+    watch.heartbeat(later, "e1")
     assert (watch.losses, watch.is_quiet) == (0, True)
     assert watch.in_touch_since == later.now
     assert told.names() == []
@@ -162,7 +168,7 @@ def test_the_highest_records_are_remembered() -> None:
     def record(revision: int, count: int) -> Record:
         return Record(revision, count, complete=True, publisher="a", delivery="done")
 
-    records = Records()
+    records = RecentRecords()
     records.see(W, record(2, 5))
     records.see(W, record(1, 9))
     records.see(W, record(2, 4))

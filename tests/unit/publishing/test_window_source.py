@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import rig
 from verve.backoff import Backoff
-from verve.cluster.counted import Counted
+from verve.cluster.cluster_window import ClusterWindow
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
 from verve.log.background import Notices
@@ -55,7 +55,7 @@ class Shelf:
 
 
 class Member:
-    """A host of a cluster whose reconciler the test plays, with log and Kafka."""
+    """A host of a cluster whose coordinator the test plays, with log and Kafka."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -134,10 +134,10 @@ def _short(window: Window) -> tuple[int, int, int]:
 
 def counted(
     number: int, unique: int, revision: int = 1, *, delivers: bool = False, own: int = 1
-) -> Counted:
+) -> ClusterWindow:
     """What the cluster counted of a minute."""
     figures = rig.window(number, own, requests=own)
-    return Counted.of(
+    return ClusterWindow.of(
         figures, unique=unique, revision=revision, degraded=revision == 0, delivers=delivers
     )
 

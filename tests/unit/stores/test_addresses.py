@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from tests.support import rig
 from tests.support.certificates import certificate
 from verve import SettingError, config, stores
-from verve.stores import RedisClient, Trouble
-from verve.stores.address import Address, Kind
-from verve.stores.errors import told
+from verve.stores import FailureKind, RedisClient
+from verve.stores.address import Address, Topology
+from verve.stores.errors import store_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET = "s3cret"  # noqa: S105 - of nothing
 SINGLE: dict[str, Any] = {
-    "kind": Kind.SINGLE,
+    "topology": Topology.SINGLE,
     "tls": False,
     "nodes": (("h", 6379),),
     "database": 0,
@@ -29,8 +29,8 @@ SINGLE: dict[str, Any] = {
     "user": None,
     "password": None,
 }
-CLUSTER = {**SINGLE, "kind": Kind.CLUSTER}
-SENTINEL = {**SINGLE, "kind": Kind.SENTINEL, "service": "s", "nodes": (("h", 26379),)}
+CLUSTER = {**SINGLE, "topology": Topology.CLUSTER}
+SENTINEL = {**SINGLE, "topology": Topology.SENTINEL, "service": "s", "nodes": (("h", 26379),)}
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_password_is_not_shown(scheme: str, password: str) -> None:
     assert (address.password or "").startswith(SECRET)
     for text in (address.shown, repr(address), str(address)):
         assert SECRET not in text
-    told = f"AUTH u {address.password} failed for {address.password}"
-    assert address.masked(told) == "AUTH u *** failed for ***"
-    assert Address.parse("redis://h").masked(told) == told
+    text = f"AUTH u {address.password} failed for {address.password}"
+    assert address.masked(text) == "AUTH u *** failed for ***"
+    assert Address.parse("redis://h").masked(text) == text
 
 
 @pytest.mark.parametrize(
@@ -220,23 +220,23 @@ def test_what_is_shown_is_the_url_without_its_secrets(
     assert address.shown == form.format("")
     assert Address.parse(address.shown).shown == address.shown
     for text in (f"AUTH {password} failed", f"no answer of {form.format(entry)}"):
-        said = str(told(ConnectionError(text), address))
+        said = str(store_error(ConnectionError(text), address))
         assert password not in said
         assert quote(password, safe="") not in said
 
 
 def test_errors_of_any_kind_are_one_of_ours() -> None:
     address = Address.parse(f"redis://u:{SECRET}@a/0")
-    error = told(RuntimeError(SECRET), address)
+    error = store_error(RuntimeError(SECRET), address)
     assert str(error) == "Redis: RuntimeError: ***: `redis://a:6379`"
-    assert error.trouble is Trouble.OTHER
-    assert told(TimeoutError(), address).trouble is Trouble.TIMEOUT
-    assert "no answer in time" in str(told(TimeoutError(), address))
+    assert error.kind is FailureKind.OTHER
+    assert store_error(TimeoutError(), address).kind is FailureKind.TIMEOUT
+    assert "no answer in time" in str(store_error(TimeoutError(), address))
 
 
 def test_a_short_password_spoils_no_hint() -> None:
     address = Address.parse("redis://u:v@verve/0")
-    error = told(ssl.SSLError("invalid, v, verify"), address)
+    error = store_error(ssl.SSLError("invalid, v, verify"), address)
     assert str(error) == (
         "Redis: SSLError: ('invalid, ***, verify',): `redis://verve:6379`; "
         "hint: see `VERVE_REDIS_TLS_CA`, and the name in the server's certificate"

@@ -18,7 +18,7 @@ from verve.service import host_facts
 from verve.service.worker import Worker
 from verve.status import cluster_status
 from verve.status.cluster_status import Membership, Report
-from verve.stores.base import Trouble
+from verve.stores.base import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def test_metrics(host: Rig) -> None:
     assert found["verve_cluster_degraded_windows_total"] == "1"
     assert found["verve_cluster_resent_ids_total"] == "9"
     troubles = {name: value for name, value in found.items() if "redis_failing" in name}
-    assert len(troubles) == len(Trouble)
+    assert len(troubles) == len(FailureKind)
     assert set(troubles.values()) == {"0"}
     host.say(AWAY)
     found = host.metrics()

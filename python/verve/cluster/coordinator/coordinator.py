@@ -17,7 +17,7 @@ from verve._verve import ClosedError, VerveError, boot_nanoseconds
 from verve.backoff import Backoff
 from verve.cluster.protocol import clock
 from verve.cluster.protocol.markers import mark, register
-from verve.cluster.redis_state.hosts import BEAT_SECONDS, ClusterError
+from verve.cluster.redis_state.hosts import HEARTBEAT_SECONDS, ClusterError
 from verve.cluster.redis_state.window_state import DONE, Outcome, Record
 from verve.cluster.runtime.event_loop import run_on_loop
 from verve.cluster.runtime.tasks import cancel_all
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from verve._verve import Counter
     from verve.cluster.interfaces import Feed, Lease
-    from verve.cluster.redis_state.hosts import Lines
+    from verve.cluster.redis_state.hosts import HostLines
     from verve.config import Settings
     from verve.log.background import Notices
     from verve.windows.window import Window
@@ -49,10 +49,10 @@ _REPORT_PACE = 0.2
 _LEAVE_SECONDS = 1.0
 _FORGET_EVERY = 3_600.0
 _REMEMBERED = 64
-"""Records of the ledger that are put back into a Redis that lost them."""
+"""RecentRecords of the ledger that are put back into a Redis that lost them."""
 
 
-class Reconciler:
+class Coordinator:
     """Counts along with the other hosts, for one term of a leader.
 
     `connect` gives the client of Redis and the store, on the loop that they are used from.
@@ -89,7 +89,7 @@ class Reconciler:
         """How far the wall clock of this host is ahead of Redis's time, if that was seen."""
         self.counted: int | None = None
         """When the cluster's count was read last, in nanoseconds since the boot."""
-        self.lines: Lines | None = None
+        self.lines: HostLines | None = None
         """The hosts, as of the last heartbeat."""
 
     def run(self) -> None:
@@ -134,7 +134,7 @@ class Reconciler:
             for turn, pace in (
                 (windows.tend, _LOCAL_PACE),
                 (turns.spill, _LOCAL_PACE),
-                (turns.beat, BEAT_SECONDS),
+                (turns.beat, HEARTBEAT_SECONDS),
                 (turns.steer, clock.EVERY_SECONDS),
                 (turns.ahead, _AHEAD_PACE),
                 (turns.count, _COUNT_PACE),
@@ -187,8 +187,8 @@ def _until_next(pace: float) -> float:
 class _Turns:
     """What is done over and over, each by a task of its own."""
 
-    def __init__(self, reconciler: Reconciler, parts: Parts) -> None:
-        self._reconciler = reconciler
+    def __init__(self, coordinator: Coordinator, parts: Parts) -> None:
+        self._reconciler = coordinator
         self._parts = parts
         self._report = Report(parts.settings)
         self._has_steered = False
@@ -216,17 +216,17 @@ class _Turns:
             skew = int((self._reconciler.skew_seconds or 0) * 1_000)
             since = min(self._since, self.windows.oldest())
             touch = parts.watch.in_touch_since
-            lines = await parts.fleet.beat(since, self.windows.unsent(), skew, touch)
+            lines = await parts.host_table.renew(since, self.windows.unsent(), skew, touch)
             epochs = await parts.store.epochs()
             self._reconciler.refusal = None
             self._back()
-            parts.watch.beat(lines, epochs)
+            parts.watch.heartbeat(lines, epochs)
             parts.states.masters = parts.client.masters
             await self._repair()
             self._meet(lines)
             if time.monotonic() - self._forgot_at > _FORGET_EVERY:
                 self._forgot_at = time.monotonic()
-                await parts.fleet.forget_old(lines)
+                await parts.host_table.forget_old(lines)
             if self.windows.has_looked:
                 self.windows.look_at(await parts.changes.news())
         except ClusterError as error:
@@ -278,8 +278,8 @@ class _Turns:
         # Remembered by all, so that a marker is known even if the state and its host are lost.
         state = await parts.states.read(current)
         parts.markers.learn(current, dict(state.markers))
-        tally = await parts.store.tally(current, parts.markers.known(current).keys())
-        self._counter.note_cluster_count(current, tally.ids)
+        stored = await parts.store.count(current, parts.markers.known(current).keys())
+        self._counter.note_cluster_count(current, stored.ids)
         self._reconciler.counted = boot_nanoseconds()
 
     async def report(self) -> None:
@@ -291,7 +291,7 @@ class _Turns:
             joined=found.has_joined and self._has_steered,
             refusal=found.refusal,
             error=None if found.error is None else str(found.error),
-            trouble=None if found.error is None else str(found.error.trouble),
+            trouble=None if found.error is None else str(found.error.kind),
             attempts=found.attempts,
             skew_seconds=found.skew_seconds,
             unsent_windows=self.windows.unsent(),
@@ -312,8 +312,8 @@ class _Turns:
         parts, current = self._parts, self._current()
         await self.windows.close_early(current)
         for start in self._ahead - {current}:
-            await parts.states.complete(start, parts.fleet.card.id, None, "-", early=True)
-        await parts.fleet.leave()
+            await parts.states.complete(start, parts.host_table.info.id, None, "-", early=True)
+        await parts.host_table.leave()
 
     async def _repair(self) -> None:
         """After a loss, and at the start: put records back, register and close all again."""
@@ -337,7 +337,7 @@ class _Turns:
     def _remember(self, window: Window) -> None:
         """A record of the ledger, as it would stand in Redis."""
         if window.revision > 0 and window.window_seconds == self._counter.window:
-            own = self._parts.fleet.card.id
+            own = self._parts.host_table.info.id
             record = Record(window.revision, window.unique, not window.degraded, own, DONE)
             self._parts.records.see(window.window_start, record)
 
@@ -361,14 +361,14 @@ class _Turns:
             self._parts.notices.put(events.CLUSTER_REFUSED, error=error)
         self._reconciler.refusal = str(error)
 
-    def _meet(self, lines: Lines) -> None:
+    def _meet(self, lines: HostLines) -> None:
         """Tell who came and who went."""
         self._reconciler.lines = lines
         if self._parts.watch.is_quiet and self._parts.watch.losses:
             # The lines may just have been lost, all of them.
             return
-        silent = self._parts.fleet.silent_ms
-        here = {host.id for host in lines.hosts.values() if lines.now - host.beat <= silent}
+        silent = self._parts.host_table.silent_ms
+        here = {host.id for host in lines.hosts.values() if lines.now - host.heartbeat <= silent}
         known = here if self._known is None else self._known
         for id in here - known:
             host = lines.hosts[id]

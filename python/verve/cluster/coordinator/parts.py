@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias
 
-from verve.cluster.protocol.loss_detector import Records, Watch
+from verve.cluster.protocol.loss_detector import LossDetector, RecentRecords
 from verve.cluster.protocol.markers import Markers
-from verve.cluster.protocol.record_publisher import Publisher
+from verve.cluster.protocol.record_committer import RecordCommitter
 from verve.cluster.redis_state.changes import Changes
-from verve.cluster.redis_state.hosts import Card, Fleet
+from verve.cluster.redis_state.hosts import HostInfo, HostTable
 from verve.cluster.redis_state.keys import Keys
-from verve.cluster.redis_state.window_state import States
+from verve.cluster.redis_state.window_state import WindowStates
 from verve.cluster.spill.spills import Spills
 
-from .tally import Tallied
+from .event_counts import EventCounts
 
 if TYPE_CHECKING:
     from verve._verve import Counter
@@ -42,16 +42,16 @@ class Parts:
     term: int
     client: Client
     store: Store
-    states: States
-    fleet: Fleet
+    states: WindowStates
+    host_table: HostTable
     changes: Changes
-    watch: Watch
-    records: Records
+    watch: LossDetector
+    records: RecentRecords
     markers: Markers
-    publisher: Publisher
+    committer: RecordCommitter
     spills: Spills
     feed: Feed
-    notices: Tallied
+    notices: EventCounts
     # A long send of an old window must not hold up that of the newest.
     lane_of_new: asyncio.Lock = field(default_factory=asyncio.Lock)
     lane_of_old: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -74,13 +74,15 @@ def assemble(  # noqa: PLR0913, PLR0917 - what comes from outside
 ) -> Parts:
     """The parts of a leader's term, on the running loop."""
     client, store = connect(settings)
-    tallied = Tallied(notices)
+    tallied = EventCounts(notices)
     identity = counter.stats()["identity"]
     keys = Keys(settings.cluster, settings.window)
-    states = States(client, keys)
-    fleet = Fleet(client, keys, Card(identity, socket.gethostname(), version("verve-counter")))
+    states = WindowStates(client, keys)
+    host_table = HostTable(
+        client, keys, HostInfo(identity, socket.gethostname(), version("verve-counter"))
+    )
     changes = Changes(client, keys)
-    watch = Watch(tallied)
+    watch = LossDetector(tallied)
     grace_ms = settings.cluster_grace * 1_000
     return Parts(
         counter=counter,
@@ -89,12 +91,12 @@ def assemble(  # noqa: PLR0913, PLR0917 - what comes from outside
         client=client,
         store=store,
         states=states,
-        fleet=fleet,
+        host_table=host_table,
         changes=changes,
         watch=watch,
-        records=Records(),
+        records=RecentRecords(),
         markers=Markers(identity, lease.term),
-        publisher=Publisher(states, store, fleet, changes, watch, tallied, grace_ms),
+        committer=RecordCommitter(states, store, host_table, changes, watch, tallied, grace_ms),
         spills=Spills(settings, identity, tallied),
         feed=feed,
         notices=tallied,

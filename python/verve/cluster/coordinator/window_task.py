@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from verve.backoff import Backoff
-from verve.cluster.counted import Counted
-from verve.cluster.protocol.host_completion import Closing, LostError
+from verve.cluster.cluster_window import ClusterWindow
+from verve.cluster.protocol.host_completion import HostCompletion, StateLostError
 from verve.cluster.protocol.markers import register
-from verve.cluster.protocol.record_publisher import Attempt
-from verve.cluster.redis_state.hosts import lives
+from verve.cluster.protocol.record_committer import Attempt
+from verve.cluster.redis_state.hosts import is_alive
 from verve.cluster.redis_state.window_state import DELIVERY_MILLISECONDS, Outcome
 from verve.cluster.spill.arena_ids import ArenaIds, GoneError
 from verve.cluster.spill.spill_file import DamagedError, SpilledIds
@@ -23,7 +23,7 @@ from verve.windows.window import Key, Window
 
 if TYPE_CHECKING:
     from verve.cluster.protocol.markers import Markers
-    from verve.cluster.redis_state.window_state import Record, Standing, State
+    from verve.cluster.redis_state.window_state import HostState, Record, WindowState
     from verve.cluster.spill.arena_ids import Ids
 
     from .parts import Parts
@@ -36,7 +36,7 @@ _SLOWEST = 5.0
 _OLD_SECONDS = 600
 
 
-class Life:
+class WindowTask:
     """One window of one host.
 
     `figures` are this host's, if it has any. `ids` are None for a window that is only watched: it
@@ -53,7 +53,9 @@ class Life:
     ) -> None:
         self._parts = parts
         self._markers = markers
-        self._closing = Closing(parts.counter, parts.states, parts.store, markers, parts.notices)
+        self._closing = HostCompletion(
+            parts.counter, parts.states, parts.store, markers, parts.notices
+        )
         self._keys = parts.states.keys
         self._figures = figures
         self._registered = False
@@ -128,7 +130,7 @@ class Life:
             except StoreError:
                 self._backoff.failed()
                 pause = self._backoff.remaining
-            except LostError:
+            except StateLostError:
                 self._parts.watch.lost("the state of a window was gone")
                 self.begin_again()
                 self._wake.clear()
@@ -157,11 +159,11 @@ class Life:
             state = await self._close(state, self.ids)
         self._markers.learn(self.window_start, dict(state.markers))
         if self._is_asked_for(state):
-            attempt = await self._parts.publisher.attempt(
+            attempt = await self._parts.committer.attempt(
                 self.window_start, state, self._asked_at, self.host
             )
             if attempt is Attempt.LOST:
-                raise LostError
+                raise StateLostError
             if attempt is not Attempt.NOT_DUE:
                 state = await self._parts.states.read(self.window_start)
         if state.record is not None:
@@ -179,7 +181,7 @@ class Life:
             return
         if min(since_end, since_begin) >= patience:
             self._parts.feed.publish(
-                Counted.of(
+                ClusterWindow.of(
                     self._figures,
                     unique=self._figures.unique,
                     revision=0,
@@ -207,7 +209,7 @@ class Life:
             self._parts.spills.remove(self.ids)
         self.ids = None
 
-    def _is_needless(self, state: State, ids: Ids) -> bool:
+    def _is_needless(self, state: WindowState, ids: Ids) -> bool:
         """Whether the record is complete without this host, which had no id to add."""
         record = state.record
         return (
@@ -218,10 +220,10 @@ class Life:
             and not state.asks_for_revision
         )
 
-    def _was_left(self, state: State) -> bool:
+    def _was_left(self, state: WindowState) -> bool:
         """Whether a leader let it go, for having no ids here, and did not come to close it."""
-        standing = state.hosts.get(self.host)
-        is_open = standing is not None and not standing.complete
+        host_state = state.hosts.get(self.host)
+        is_open = host_state is not None and not host_state.complete
         return (
             is_open and self.ids is None and self._figures is not None and not self._figures.unique
         )
@@ -234,12 +236,12 @@ class Life:
             await register(states, markers, self.window_start, after_loss=True)
         self._registered = True
 
-    async def _close(self, state: State, ids: Ids) -> State:
+    async def _close(self, state: WindowState, ids: Ids) -> WindowState:
         """Have the host complete; the state after that."""
-        standing = state.hosts.get(self.host)
-        if standing is None:
-            raise LostError
-        if standing.complete and (self._closed or self._was_closed(standing, ids)):
+        host_state = state.hosts.get(self.host)
+        if host_state is None:
+            raise StateLostError
+        if host_state.complete and (self._closed or self._was_closed(host_state, ids)):
             self._closed = True
             return state
         self._closed = False
@@ -260,14 +262,14 @@ class Life:
         self._closed = True
         return state
 
-    def _was_closed(self, standing: Standing, ids: Ids) -> bool:
+    def _was_closed(self, host_state: HostState, ids: Ids) -> bool:
         """Whether an earlier leader closed it, and no id came after that."""
-        if standing.early:
+        if host_state.early:
             return False
         if ids.count == 0:
             return True
         acknowledged = self._parts.counter.acknowledged(self.window_start)
-        return standing.marker is not None and acknowledged == ids.count
+        return host_state.marker is not None and acknowledged == ids.count
 
     def _lose_ids(self, ids: Ids, error: DamagedError | GoneError) -> None:
         """The ids cannot be read: the window stays degraded, and is only watched from here on."""
@@ -279,7 +281,7 @@ class Life:
         self._closing.forget(self.window_start)
         self.ids = None
 
-    def _is_asked_for(self, state: State) -> bool:
+    def _is_asked_for(self, state: WindowState) -> bool:
         """Whether this leader may make a revision, and there is one to make."""
         asked = state.record is None or state.asks_for_revision
         if not asked:
@@ -288,21 +290,21 @@ class Life:
             self._asked_at = state.now
         return asked and self._stands_complete(state)
 
-    def _stands_complete(self, state: State) -> bool:
+    def _stands_complete(self, state: WindowState) -> bool:
         """Whether all ids of the host were there when this was read."""
-        standing = state.hosts.get(self.host)
-        return standing is not None and standing.complete
+        host_state = state.hosts.get(self.host)
+        return host_state is not None and host_state.complete
 
-    async def _see(self, record: Record, state: State) -> None:
+    async def _see(self, record: Record, state: WindowState) -> None:
         """Hand a record on, and have it delivered."""
         self.record = record
         self._parts.records.see(self.window_start, record)
-        own = self._parts.fleet.card.id
+        own = self._parts.host_table.info.id
         if record.deliverer not in {None, own} and (
             state.now - record.delivery_since > DELIVERY_MILLISECONDS
         ):
-            lines = await self._parts.fleet.read()
-            if not lives(record.deliverer or "", lines, self._parts.fleet.silent_ms):
+            lines = await self._parts.host_table.read()
+            if not is_alive(record.deliverer or "", lines, self._parts.host_table.silent_ms):
                 step = await self._parts.states.take_over(self.window_start, own, record)
                 if step.outcome is Outcome.TAKEN_OVER and step.state.record is not None:
                     self.record = record = step.state.record
@@ -331,7 +333,7 @@ class Life:
         )
         self._parts.counter.note_cluster_count(self.window_start, record.count, final=True)
         self._parts.feed.publish(
-            Counted.of(
+            ClusterWindow.of(
                 figures,
                 unique=record.count,
                 revision=record.revision,
@@ -341,7 +343,7 @@ class Life:
         )
         self._handed = (record.revision, delivers)
 
-    def _judge(self, state: State) -> None:
+    def _judge(self, state: WindowState) -> None:
         """Whether there is nothing more to do."""
         record = self.record
         if record is None or state.record is None:
@@ -359,12 +361,14 @@ class Life:
         if is_quiet and (self.ids is None or self._is_resolved):
             self._end()
 
-    def _pace(self, state: State) -> float:
+    def _pace(self, state: WindowState) -> float:
         """Seconds until the next look: few while something is about to happen."""
         age = state.now / 1_000 - self._keys.end(self.window_start)
         if age < self._parts.settings.cluster_grace + PROVISIONAL_SECONDS:
             return _PACE
-        delivers = self.record is not None and self.record.deliverer == self._parts.fleet.card.id
+        delivers = (
+            self.record is not None and self.record.deliverer == self._parts.host_table.info.id
+        )
         if state.asks_for_revision or self._parts.watch.is_quiet:
             return 2 * _PACE
         if delivers:

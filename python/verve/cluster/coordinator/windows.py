@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from verve.cluster.protocol.host_completion import Closing, LostError
+from verve.cluster.protocol.host_completion import HostCompletion, StateLostError
 from verve.cluster.protocol.markers import Markers
 from verve.cluster.spill.arena_ids import ArenaIds, GoneError
 from verve.windows import ring
 from verve.windows.window import Window
 
-from .window_task import Life
+from .window_task import WindowTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +35,8 @@ class Windows:
         self._parts = parts
         self._counter = parts.counter
         self._seconds = parts.counter.window
-        self._own = parts.fleet.card.id
-        self._lives: dict[tuple[str, int], Life] = {}
+        self._own = parts.host_table.info.id
+        self._window_tasks: dict[tuple[str, int], WindowTask] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._before = self._followed = self._counter.settled()
         self._unseen: set[int] = set()
@@ -52,26 +52,26 @@ class Windows:
     def oldest(self) -> int:
         """Start of the oldest window that has ids of this host to be sent, or the next."""
         starts = [
-            life.window_start
-            for life in self._lives.values()
-            if life.host == self._own and life.ids is not None
+            task.window_start
+            for task in self._window_tasks.values()
+            if task.host == self._own and task.ids is not None
         ]
         return min(starts, default=self._counter.published() + self._seconds)
 
     def unsent(self) -> int:
         """How many windows have ids that are not in Redis."""
-        return sum(not life.is_sent for life in self._lives.values())
+        return sum(not task.is_sent for task in self._window_tasks.values())
 
     def begin_again(self) -> None:
         """Redis lost something: each window looks at what is there."""
-        for life in self._lives.values():
-            life.begin_again()
+        for task in self._window_tasks.values():
+            task.begin_again()
 
     def look_at(self, starts: Iterable[int]) -> None:
         """The records of these windows changed, or are about to."""
         for start in starts:
-            if life := self._lives.get((self._own, start)):
-                life.wake()
+            if task := self._window_tasks.get((self._own, start)):
+                task.wake()
             elif start <= self._followed:
                 self._unseen.add(start)
         self._look_on()
@@ -94,7 +94,7 @@ class Windows:
 
     def _look_on(self) -> None:
         """Begin the lives of windows to be looked at: the newest first, not too many at once."""
-        room = MOST_WATCHED - sum(life.ids is None for life in self._lives.values())
+        room = MOST_WATCHED - sum(task.ids is None for task in self._window_tasks.values())
         if not self._unseen or room <= 0:
             return
         chosen = sorted(self._unseen, reverse=True)[:room]
@@ -112,13 +112,13 @@ class Windows:
         if published > self._followed:
             self._follow(published)
         now = self._counter.now()
-        for key, life in list(self._lives.items()):
-            life.provisional(now)
-            if life.expire(now) and life.window_start <= self._counter.settled():
-                del self._lives[key]
+        for key, task in list(self._window_tasks.items()):
+            task.provisional(now)
+            if task.expire(now) and task.window_start <= self._counter.settled():
+                del self._window_tasks[key]
                 self._tasks.pop(key).cancel()
-                if life.host == self._own:
-                    self._parts.markers.forget(life.window_start)
+                if task.host == self._own:
+                    self._parts.markers.forget(task.window_start)
         self._let_go(published)
         self._look_on()
         if time.monotonic() - self._old_told > self._seconds:
@@ -131,15 +131,15 @@ class Windows:
         if not self.has_looked or len(kept) <= MOST_KEPT or not self._parts.spills.due:
             return
         for start in kept:
-            life = self._lives.get((self._own, start))
-            if life is None or life.lets_go or life.ids is None:
+            task = self._window_tasks.get((self._own, start))
+            if task is None or task.lets_go or task.ids is None:
                 continue
             try:
-                spilled = await asyncio.to_thread(self._parts.spills.write, start, life.ids)
+                spilled = await asyncio.to_thread(self._parts.spills.write, start, task.ids)
             except GoneError:
                 return
             if spilled is not None:
-                life.turn_to(spilled)
+                task.turn_to(spilled)
             return
 
     async def close_early(self, window_start: int) -> None:
@@ -149,19 +149,19 @@ class Windows:
         trusted = parts.markers.trusted(window_start) is not None
         if count and not (trusted and self._counter.acknowledged(window_start) == count):
             return
-        closing = Closing(
+        closing = HostCompletion(
             self._counter, parts.states, parts.store, parts.markers, parts.notices, early=True
         )
         try:
             await closing.close(window_start, ArenaIds(self._counter, window_start, count))
-        except (LostError, GoneError):
+        except (StateLostError, GoneError):
             return
 
     def _follow(self, published: int) -> None:
         """Begin the lives of windows that ended since."""
         for window in ring.windows_after(self._counter, self._followed):
             start = window.window_start
-            if start <= published and (self._own, start) not in self._lives:
+            if start <= published and (self._own, start) not in self._window_tasks:
                 ids = ArenaIds(self._counter, start, window.unique)
                 self._begin(self._parts.markers, start, window, ids)
         self._followed = published
@@ -185,11 +185,11 @@ class Windows:
 
     def _begin(self, markers: Markers, start: int, figures: Window | None, ids: Ids | None) -> None:
         key = (markers.host, start)
-        if key in self._lives:
+        if key in self._window_tasks:
             return
-        life = Life(self._parts, start, markers, figures, ids)
-        self._lives[key] = life
-        self._tasks[key] = asyncio.get_running_loop().create_task(life.run(self.in_touch))
+        task = WindowTask(self._parts, start, markers, figures, ids)
+        self._window_tasks[key] = task
+        self._tasks[key] = asyncio.get_running_loop().create_task(task.run(self.in_touch))
 
     def _figures(self, starts: list[int]) -> dict[int, Window]:
         """This host's figures of those windows that the ring still has."""
@@ -202,14 +202,14 @@ class Windows:
     def _let_go(self, published: int) -> None:
         """Settle the windows from the oldest on, up to the first that is still needed."""
         first = self._counter.settled()
-        own = [start for host, start in self._lives if host == self._own]
+        own = [start for host, start in self._window_tasks if host == self._own]
         oldest = min(own, default=published)
-        # What is older than the ring has no record any more; but what has a life is looked at.
+        # What is older than the ring has no record any more; but what has a task is looked at.
         floor = min(published - ring.RECORDS * self._seconds, oldest - self._seconds)
         settled = max(first, floor)
         while settled < published:
-            life = self._lives.get((self._own, settled + self._seconds))
-            if life is not None and not life.lets_go:
+            task = self._window_tasks.get((self._own, settled + self._seconds))
+            if task is not None and not task.lets_go:
                 break
             settled += self._seconds
         if settled > first:

@@ -1,6 +1,6 @@
 """The rules of `docs/cluster.md`, one part a file.
 
 `markers` registers a host for a window, `host_completion` sends what Redis lacks of it,
-`record_publisher` publishes the count, `loss_detector` notices that Redis lost keys, `clock`
+`record_committer` publishes the count, `loss_detector` notices that Redis lost keys, `clock`
 follows its time.
 """

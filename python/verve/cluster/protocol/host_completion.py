@@ -1,4 +1,4 @@
-"""Closing a window on this host: all of its ids are in Redis, and that can be told (rule 3)."""
+"""Completing a host in a window: all of its ids are in Redis, and that can be told (rule 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .markers import Trust, mark
 if TYPE_CHECKING:
     from verve._verve import Counter
     from verve.cluster.interfaces import Notices
-    from verve.cluster.redis_state.window_state import State, States
+    from verve.cluster.redis_state.window_state import WindowState, WindowStates
     from verve.cluster.spill.arena_ids import Ids
     from verve.stores.base import Store
 
@@ -28,7 +28,7 @@ _PATIENCE = 0.3
 _LOOK_EVERY = 0.02
 
 
-class LostError(Exception):
+class StateLostError(Exception):
     """Redis no longer knows what this host did: something was lost there."""
 
 
@@ -45,13 +45,13 @@ class _Sending:
     told: float = 0.0
 
 
-class Closing:
+class HostCompletion:
     """Closes the windows of one host. What was begun goes on at the next call."""
 
     def __init__(  # noqa: PLR0913 - what it stands between
         self,
         counter: Counter,
-        states: States,
+        states: WindowStates,
         store: Store,
         markers: Markers,
         notices: Notices,
@@ -67,11 +67,11 @@ class Closing:
         self._early = early
         self._sending: dict[int, _Sending] = {}
 
-    async def close(self, window_start: int, ids: Ids) -> State:
+    async def close(self, window_start: int, ids: Ids) -> WindowState:
         """Have all ids there, and note it; the state after that.
 
         The host must be registered. Raises `StoreError`, `GoneError`, `DamagedError`, and
-        `LostError` when the registration is gone.
+        `StateLostError` when the registration is gone.
         """
         if ids.count == 0:
             return await self._complete(window_start, None)
@@ -96,13 +96,13 @@ class Closing:
         """The window needs no closing any more, or has to begin anew."""
         self._sending.pop(window_start, None)
 
-    async def _complete(self, window_start: int, trust: Trust | None) -> State:
+    async def _complete(self, window_start: int, trust: Trust | None) -> WindowState:
         marker, epochs = (None, "-") if trust is None else (trust.marker, trust.epochs)
         step = await self._states.complete(
             window_start, self._markers.host, marker, epochs, early=self._early
         )
         if step.outcome is Outcome.UNREGISTERED:
-            raise LostError
+            raise StateLostError
         return step.state
 
     async def _wait_for_workers(self, window_start: int, count: int) -> None:
@@ -129,8 +129,8 @@ class Closing:
 
     async def _broken(self, window_start: int, trust: Trust) -> str | None:
         """What happened in Redis since the marker went in, if anything."""
-        tally = await self._store.tally(window_start, [trust.marker])
-        if trust.marker not in tally.markers:
+        stored = await self._store.count(window_start, [trust.marker])
+        if trust.marker not in stored.markers:
             return "the marker is gone"
         if await self._store.epochs() != trust.epochs:
             return "a master was restarted or replaced"

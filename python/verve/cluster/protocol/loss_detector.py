@@ -6,14 +6,14 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from verve.cluster.redis_state.hosts import Lines
+from verve.cluster.redis_state.hosts import HostLines
 from verve.log import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve.cluster.interfaces import Notices
-    from verve.cluster.redis_state.hosts import Host
+    from verve.cluster.redis_state.hosts import HostLine
     from verve.cluster.redis_state.window_state import Record
 
 QUIET_SECONDS = 2.0
@@ -22,8 +22,8 @@ _BREAK_SECONDS = 2.5
 _RECORDS = 256
 
 
-class Watch:
-    """What one leader sees of Redis from beat to beat."""
+class LossDetector:
+    """What one leader sees of Redis from heartbeat to heartbeat."""
 
     def __init__(self, notices: Notices, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._notices = notices
@@ -31,8 +31,8 @@ class Watch:
         self._quiet_until = 0.0
         self._epochs: str | None = None
         self._beat_at: float | None = None
-        self._lines: Lines | None = None
-        self._missing: dict[str, Host] = {}
+        self._lines: HostLines | None = None
+        self._missing: dict[str, HostLine] = {}
         self.in_touch_since = 0
         """Since when there was no break in the heartbeats, in Redis's milliseconds."""
         self.losses = 0
@@ -43,14 +43,14 @@ class Watch:
         """Whether nothing is to be published for now."""
         return self._monotonic() < self._quiet_until
 
-    def completed(self, lines: Lines) -> Lines:
+    def completed(self, lines: HostLines) -> HostLines:
         """The lines, and those that were there before a loss and are not back.
 
         Two seconds may be too few for a host to come back: it is waited for until it is silent.
         """
-        return Lines(lines.now, {**self._missing, **lines.hosts}, lines.renewed)
+        return HostLines(lines.now, {**self._missing, **lines.hosts}, lines.renewed)
 
-    def beat(self, lines: Lines, epochs: str) -> None:
+    def heartbeat(self, lines: HostLines, epochs: str) -> None:
         """Note a heartbeat that got through, and what it found."""
         now = self._monotonic()
         if self._beat_at is None:
@@ -79,7 +79,7 @@ class Watch:
         self._quiet_until = self._monotonic() + QUIET_SECONDS
 
 
-class Records:
+class RecentRecords:
     """The records that this leader has seen of late, to be put back where they are lost."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from verve.cluster.redis_state.window_state import Outcome
 from verve.stores.base import MARKER_BYTES
 
 if TYPE_CHECKING:
-    from verve.cluster.redis_state.window_state import States
+    from verve.cluster.redis_state.window_state import WindowStates
     from verve.stores.base import Store
 
 # Of earlier terms it is not known how many there were; a leader rarely needs a third.
@@ -49,7 +49,7 @@ class Markers:
         self.host = host
         self._name = host if by is None else f"{host} by {by}"
         self._term = term
-        self._used: Tally[int] = Tally()
+        self._used: Counter[int] = Counter()
         self._others: dict[int, dict[bytes, str]] = {}
         self._trusted: dict[int, Trust] = {}
 
@@ -94,7 +94,7 @@ class Markers:
 
 
 async def register(
-    states: States,
+    states: WindowStates,
     markers: Markers,
     window_start: int,
     *,
@@ -109,7 +109,7 @@ async def register(
 
 
 async def mark(
-    states: States,
+    states: WindowStates,
     store: Store,
     markers: Markers,
     window_start: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from verve.log import skipped
-from verve.stores.base import RETENTION_SECONDS, pairs, understood
+from verve.stores.base import RETENTION_SECONDS, field_pairs, parse_reply
 
 if TYPE_CHECKING:
     from verve.cluster.interfaces import Client
@@ -50,7 +50,7 @@ class Changes:
     async def news(self) -> list[int]:
         """The windows that were noted since the last call; at first, all of a day."""
         found = await self._client.run(_SINCE, [self._keys.changed], [self._since])
-        now, fields = understood(lambda: (int(found[0]), pairs(found[1])), found)
+        now, fields = parse_reply(lambda: (int(found[0]), field_pairs(found[1])), found)
         notes = {}
         for window, at in fields:
             try:

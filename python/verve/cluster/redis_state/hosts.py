@@ -1,4 +1,4 @@
-"""The fleet: a line a host, renewed twice a second, and who is waited for (rule 4)."""
+"""The host lines of a cluster, and the hosts that a window waits for (rule 4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
 from verve.log import skipped
-from verve.stores.base import RETENTION_SECONDS, pairs, understood
+from verve.stores.base import RETENTION_SECONDS, field_pairs, parse_reply
 
 from .keys import is_id
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from verve.cluster.interfaces import Client
 
     from .keys import Keys
-    from .window_state import State
+    from .window_state import WindowState
 
 PROTOCOL = 1
 """Number of this protocol. Hosts of another one cannot count along."""
-BEAT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 0.5
 FRESH_MILLISECONDS = 2_500
 """A line that is older was not renewed when it should have been."""
 SILENT_SECONDS = 60
@@ -39,7 +39,7 @@ _REST = re.compile(
 # A host of another protocol that lives keeps this one out; what it writes is not understood.
 # ARGV: host, protocol, the rest of the line, milliseconds after which a host is silent, `1` to come
 # back in any case.
-_BEAT = f"""
+_RENEW = f"""
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -76,66 +76,67 @@ class ClusterError(VerveError):
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """A line: who it is, and how it does.
+class HostLine:
+    """The line of one host: its identity and its condition.
 
-    `beat` is the time of the last heartbeat in milliseconds. `since` is the start of the first
-    window that it may have ids of: of those before, nobody waits for it. `open` counts the windows
-    of which it has not sent all ids. `skew` is how far its wall clock is ahead, in milliseconds.
-    `touch` is since when it has been in touch with Redis without a break; 0 if it cannot tell yet.
+    `heartbeat` is the time of the last heartbeat in milliseconds. `first_window` is the start of
+    the first window that it may have ids of; earlier windows do not wait for it. `unsent_windows`
+    counts the windows whose ids are not all sent. `skew_ms` is how far its wall clock is ahead.
+    `in_touch_since` is the time in milliseconds from which it has been in touch with Redis without
+    a break; 0 if it does not know yet.
     """
 
     id: str
-    beat: int
+    heartbeat: int
     protocol: str
-    since: int
-    open: int
-    skew: int
-    touch: int
+    first_window: int
+    unsent_windows: int
+    skew_ms: int
+    in_touch_since: int
     version: str
     name: str
 
     @classmethod
-    def read(cls, id: str, line: str) -> Host:
-        """A line as it stands in Redis; of another protocol only its beginning is understood.
+    def read(cls, id: str, line: str) -> HostLine:
+        """A line as it stands in Redis; of another protocol only its beginning is parse_reply.
 
         Raises `ValueError` if it is none.
         """
         found = _LINE.fullmatch(line)
         if found is None or not is_id(id):
             raise ValueError("not the line of a host")
-        beat, protocol, rest = int(found[1]), found[2], found[3] or ""
+        heartbeat, protocol, rest = int(found[1]), found[2], found[3] or ""
         if protocol != str(PROTOCOL):
-            return cls(id, beat, protocol, 0, 0, 0, 0, "", "")
+            return cls(id, heartbeat, protocol, 0, 0, 0, 0, "", "")
         parts = _REST.fullmatch(rest)
         if parts is None or not parts[6].isprintable():
             raise ValueError("not the line of a host of this protocol")
         since, still_open, skew, touch = map(int, parts.groups()[:4])
-        return cls(id, beat, protocol, since, still_open, skew, touch, parts[5], parts[6])
+        return cls(id, heartbeat, protocol, since, still_open, skew, touch, parts[5], parts[6])
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class HostLines:
     """All lines, at Redis's time `now` in milliseconds. `renewed`: our own was there before."""
 
     now: int
-    hosts: Mapping[str, Host]
+    hosts: Mapping[str, HostLine]
     renewed: bool = True
 
     @classmethod
-    def read(cls, found: tuple[int, int, list[bytes]]) -> Lines:
+    def read(cls, found: tuple[int, int, list[bytes]]) -> HostLines:
         """The answer of a script, without lines that cannot be read. Raises `StoreError`."""
-        renewed, now, fields = understood(
-            lambda: (int(found[0]), int(found[1]), pairs(found[2])), found
+        renewed, now, fields = parse_reply(
+            lambda: (int(found[0]), int(found[1]), field_pairs(found[2])), found
         )
         hosts = {}
         for id, line in fields:
             try:
-                host = Host.read(id.decode(), line.decode())
+                host = HostLine.read(id.decode(), line.decode())
             except ValueError:
                 skipped.tell(_PLACE, id, line)
                 continue
-            if host.beat - now <= _AHEAD:
+            if host.heartbeat - now <= _AHEAD:
                 hosts[host.id] = host
             else:
                 skipped.tell(_PLACE, id, line)
@@ -143,7 +144,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class HostInfo:
     """What a host says of itself that does not change."""
 
     id: str
@@ -151,30 +152,30 @@ class Card:
     version: str
 
 
-class Fleet:
+class HostTable:
     """The lines of a cluster. Each call is one script; raises `StoreError`."""
 
-    def __init__(self, client: Client, keys: Keys, card: Card) -> None:
+    def __init__(self, client: Client, keys: Keys, info: HostInfo) -> None:
         self._client = client
         self._keys = keys
         self._joined = False
-        self.card = card
+        self.info = info
         self.silent_ms = 1_000 * max(SILENT_SECONDS, SILENT_WINDOWS * keys.seconds)
 
-    async def beat(self, since: int, still_open: int, skew_ms: int, touch_ms: int) -> Lines:
+    async def renew(self, since: int, still_open: int, skew_ms: int, touch_ms: int) -> HostLines:
         """Renew our line. Raises `ClusterError` if hosts of another protocol live."""
-        line = f"{since} {still_open} {skew_ms} {touch_ms} {self.card.version} {self.card.name}"
+        line = f"{since} {still_open} {skew_ms} {touch_ms} {self.info.version} {self.info.name}"
         found = await self._client.run(
-            _BEAT,
+            _RENEW,
             [self._keys.hosts],
-            [self.card.id, PROTOCOL, line, self.silent_ms, int(self._joined)],
+            [self.info.id, PROTOCOL, line, self.silent_ms, int(self._joined)],
         )
-        lines = Lines.read(found)
+        lines = HostLines.read(found)
         if found[0] < 0:
             others = sorted(
                 f"{host.id} ({host.protocol})"
                 for host in lines.hosts.values()
-                if host.protocol != str(PROTOCOL) and lines.now - host.beat <= self.silent_ms
+                if host.protocol != str(PROTOCOL) and lines.now - host.heartbeat <= self.silent_ms
             )
             raise ClusterError(
                 f"hosts of the cluster speak another protocol than {PROTOCOL}: "
@@ -184,28 +185,28 @@ class Fleet:
         self._joined = True
         return lines
 
-    async def read(self) -> Lines:
+    async def read(self) -> HostLines:
         """All lines as they are."""
-        return Lines.read(await self._client.run(_READ, [self._keys.hosts], []))
+        return HostLines.read(await self._client.run(_READ, [self._keys.hosts], []))
 
     async def leave(self) -> None:
         """Take our line away: this host stops."""
         self._joined = False
-        await self.forget(self.card.id)
+        await self.forget(self.info.id)
 
     async def forget(self, *hosts: str) -> int:
         """Take lines away: how many there were. A host that lives comes back by itself."""
         return int(await self._client.run(_FORGET, [self._keys.hosts], list(hosts)))
 
-    async def forget_old(self, lines: Lines) -> None:
+    async def forget_old(self, lines: HostLines) -> None:
         """Take the lines away of hosts that were silent for as long as ids are kept."""
         before = lines.now - RETENTION_SECONDS * 1_000
-        if old := [host.id for host in lines.hosts.values() if host.beat < before]:
+        if old := [host.id for host in lines.hosts.values() if host.heartbeat < before]:
             await self.forget(*old[:_FORGOTTEN_AT_ONCE])
 
 
-def waited_for(
-    window_start: int, state: State, lines: Lines, silent_ms: int, in_touch_since: int
+def awaited_hosts(
+    window_start: int, state: WindowState, lines: HostLines, silent_ms: int, in_touch_since: int
 ) -> set[str]:
     """The hosts that the record of a window waits for (rule 4).
 
@@ -216,24 +217,26 @@ def waited_for(
     known_since = min(
         [in_touch_since]
         + [
-            host.touch
+            host.in_touch_since
             for host in lines.hosts.values()
-            if host.touch and lines.now - host.beat <= FRESH_MILLISECONDS
+            if host.in_touch_since and lines.now - host.heartbeat <= FRESH_MILLISECONDS
         ]
     )
 
-    def silent(host: Host) -> bool:
-        return lines.now - max(host.beat, known_since) > silent_ms
+    def silent(host: HostLine) -> bool:
+        return lines.now - max(host.heartbeat, known_since) > silent_ms
 
     alive = {
-        host.id for host in lines.hosts.values() if host.since <= window_start and not silent(host)
+        host.id
+        for host in lines.hosts.values()
+        if host.first_window <= window_start and not silent(host)
     }
     # One that registered and took its line away may have left ids behind that nobody sent.
     registered = {id for id in state.hosts if id not in lines.hosts or not silent(lines.hosts[id])}
     return alive | registered
 
 
-def lives(host: str, lines: Lines, silent_ms: int) -> bool:
+def is_alive(host: str, lines: HostLines, silent_ms: int) -> bool:
     """Whether a host does something still: its line was renewed of late."""
     line = lines.hosts.get(host)
-    return line is not None and lines.now - line.beat <= silent_ms
+    return line is not None and lines.now - line.heartbeat <= silent_ms

@@ -41,7 +41,7 @@ return {'read', now, redis.call('HGETALL', key)}
 )
 
 # Rules 2 and 9: the host takes part, and whose markers are among the ids is known.
-# ARGV: host, `open` or `any`, then pairs of a marker and the host that it is of.
+# ARGV: host, `open` or `any`, then field_pairs of a marker and the host that it is of.
 # A window that is open has ids to come: whatever was complete of it is so no longer.
 REGISTER = (
     _HEAD
@@ -79,9 +79,9 @@ BEGIN = (
     _HEAD
     + """
 if not is_known(ARGV[6]) then return {'taken', now, redis.call('HGETALL', key)} end
-local standing = get('host:' .. ARGV[2])
-if not standing then return {'unregistered', now, redis.call('HGETALL', key)} end
-if standing == 'registered' then return answer('late') end
+local host_state = get('host:' .. ARGV[2])
+if not host_state then return {'unregistered', now, redis.call('HGETALL', key)} end
+if host_state == 'registered' then return answer('late') end
 local token = get('token')
 if token and number('token_until') > now and string.match(token, '^%S+') ~= ARGV[3] then
   return answer('taken')

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from verve.log import skipped
-from verve.stores.base import MARKER_BYTES, pairs, understood
+from verve.stores.base import MARKER_BYTES, field_pairs, parse_reply
 
 from . import scripts
 from .keys import is_id
@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class HostState:
     """How far a host is with a window. `written` is what stands in Redis, word for word.
 
     `early`: it left before the end of the window. If it is back, more ids may have come.
@@ -70,7 +70,7 @@ class Standing:
     early: bool = False
 
     @classmethod
-    def read(cls, written: str) -> Standing:
+    def read(cls, written: str) -> HostState:
         """`registered`, or `complete <marker> <epochs>`; a host without ids has no marker."""
         found = _COMPLETE.fullmatch(written)
         if found is None:
@@ -109,7 +109,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class WindowState:
     """All that stands there. `now` is Redis's time in milliseconds; markers are by their bytes.
 
     `revision` is the number that stands there, whether or not the record can be read. `strangers`
@@ -117,7 +117,7 @@ class State:
     """
 
     now: int
-    hosts: Mapping[str, Standing]
+    hosts: Mapping[str, HostState]
     markers: Mapping[bytes, str]
     changes: int
     published_changes: int
@@ -133,15 +133,15 @@ class State:
         return self.changes > self.published_changes
 
     @property
-    def standings(self) -> bytes:
+    def hosts_as_written(self) -> bytes:
         """How all hosts stand, as the script of a commit writes it."""
         ours = (_bytes(f"host:{host} {its.written}\n") for host, its in self.hosts.items())
         return b"".join(sorted([*ours, *self.strangers]))
 
     @classmethod
-    def read(cls, now: int, fields: Sequence[bytes], place: str = "") -> State:
+    def read(cls, now: int, fields: Sequence[bytes], place: str = "") -> WindowState:
         """The answer of a script, without what cannot be read; `place` is where it stands."""
-        return _Fields(dict(pairs(fields)), place).state(now)
+        return _Fields(dict(field_pairs(fields)), place).state(now)
 
 
 class _Fields:
@@ -151,15 +151,15 @@ class _Fields:
         self._found = found
         self._place = f"the state `{place}` in Redis"
 
-    def state(self, now: int) -> State:
+    def state(self, now: int) -> WindowState:
         """All of them."""
-        hosts: dict[str, Standing] = {}
+        hosts: dict[str, HostState] = {}
         markers: dict[bytes, str] = {}
         strangers: list[bytes] = []
         for name, value in self._found.items():
             kind, _, of = _text(name).partition(":")
             if kind == "host" and is_id(of):
-                hosts[of] = Standing.read(_text(value))
+                hosts[of] = HostState.read(_text(value))
                 if not hosts[of].complete and value != b"registered":
                     self._skip(name)
             elif kind == "host":
@@ -171,7 +171,7 @@ class _Fields:
                 # One that is as long as an id might be an id, which counts.
                 self._skip(name)
         revision = self._number("revision")
-        return State(
+        return WindowState(
             now=now,
             hosts=hosts,
             markers=markers,
@@ -228,7 +228,7 @@ class Step:
     """What a script did, and the state that it left."""
 
     outcome: Outcome
-    state: State
+    state: WindowState
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Token:
         return f"{self.owner} {self.attempt}"
 
 
-class States:
+class WindowStates:
     """The states of a cluster's windows. Each call is one script; raises `StoreError`."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
@@ -251,19 +251,19 @@ class States:
         self.masters = ""
         """Replication ids of the masters, as of the last heartbeat; empty while there was none."""
 
-    async def read(self, window_start: int) -> State:
+    async def read(self, window_start: int) -> WindowState:
         """What stands there."""
         key = self.keys.state(window_start)
         found = await self._client.run(scripts.READ, [key], [])
-        return understood(lambda: State.read(int(found[1]), found[2], key), found)
+        return parse_reply(lambda: WindowState.read(int(found[1]), found[2], key), found)
 
     async def register(
         self, window_start: int, host: str, markers: Mapping[bytes, str], *, is_open: bool = False
     ) -> Step:
         """Take part in a window. `markers` are all that are known, with their hosts."""
-        pairs = [word for marker, of in markers.items() for word in (marker.hex(), of)]
+        field_pairs = [word for marker, of in markers.items() for word in (marker.hex(), of)]
         how = "open" if is_open else "any"
-        return await self._run(scripts.REGISTER, window_start, host, how, *pairs)
+        return await self._run(scripts.REGISTER, window_start, host, how, *field_pairs)
 
     async def complete(
         self,
@@ -302,7 +302,7 @@ class States:
         window_start: int,
         host: str,
         token: Token,
-        fixed: State,
+        fixed: WindowState,
         *,
         count: int,
         complete: bool,
@@ -318,16 +318,16 @@ class States:
             int(complete),
             host,
             self.masters,
-            fixed.standings,
+            fixed.hosts_as_written,
         )
 
     async def release(self, window_start: int, token: Token) -> Step:
         """Give the token back: RELEASED or LOST."""
         return await self._run(scripts.RELEASE, window_start, str(token))
 
-    async def set_back(self, window_start: int, host: str, standing: Standing) -> Step:
+    async def set_back(self, window_start: int, host: str, host_state: HostState) -> Step:
         """Have a host close again, if it still stands so: SET_BACK or MOVED."""
-        return await self._run(scripts.SET_BACK, window_start, host, standing.written)
+        return await self._run(scripts.SET_BACK, window_start, host, host_state.written)
 
     async def restore(self, window_start: int, record: Record) -> Step:
         """Put a record back that was lost: RESTORED or NEWER."""
@@ -361,6 +361,6 @@ class States:
         found = await self._client.run(script, [key], [self.keys.expiry(window_start), *args])
 
         def read() -> Step:
-            return Step(Outcome(found[0].decode()), State.read(int(found[1]), found[2], key))
+            return Step(Outcome(found[0].decode()), WindowState.read(int(found[1]), found[2], key))
 
-        return understood(read, found)
+        return parse_reply(read, found)

@@ -19,7 +19,7 @@ class Group(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Wait:
+class _PendingAck:
     """One of them; what stands before place `at` of the group `group` is there already."""
 
     groups: Sequence[Group]
@@ -42,19 +42,19 @@ class _Wait:
         return found, number, at
 
 
-class Waits:
+class PendingAcks:
     """All who wait. A large batch goes piece by piece, so that nobody waits for another's."""
 
     def __init__(self) -> None:
-        self._waits: list[_Wait] = []
-        self._under_way: list[tuple[_Wait, int, int]] = []
+        self._waits: list[_PendingAck] = []
+        self._under_way: list[tuple[_PendingAck, int, int]] = []
 
     def __len__(self) -> int:
         return len(self._waits)
 
     def put(self, groups: Sequence[Group], told: Future[None]) -> None:
         """Someone waits; `told` is done when all of `groups` are there."""
-        wait = _Wait([group for group in groups if group.members], told)
+        wait = _PendingAck([group for group in groups if group.members], told)
         if wait.groups:
             self._waits.append(wait)
         elif told.set_running_or_notify_cancel():

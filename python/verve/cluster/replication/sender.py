@@ -26,7 +26,7 @@ from verve.cluster.runtime.tasks import cancel_all
 from verve.log import events
 from verve.stores.base import StoreError
 
-from .pending_acks import Group, Waits
+from .pending_acks import Group, PendingAcks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from verve.log.background import Notices
     from verve.stores.base import Store
 
-WAITING_AT_MOST = 1_000_000
+QUEUE_LIMIT = 1_000_000
 """Ids that wait in the memory of a worker; 16 bytes each."""
 AT_ONCE = 4_000
 """Ids of a batch: more would keep the interpreter from others for milliseconds."""
@@ -50,7 +50,7 @@ _TOTALS = ("sent", "left_out", "failed_batches")
 
 
 @dataclass(frozen=True, slots=True)
-class ShipperState:
+class IdSenderStatus:
     """How the sending does, in this process."""
 
     sent: int
@@ -61,7 +61,7 @@ class ShipperState:
     error: str | None
 
 
-class Shipper:
+class IdSender:
     """Sends from `start` to `stop`."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Shipper:
         self._asked: deque[tuple[list[Group], Future[None]]] = deque()
         self._running: _Running | None = None
         self._over = threading.Event()
-        self._waits = Waits()
+        self._waits = PendingAcks()
         self._unsent: list[Group] = []
         self._backoff = Backoff(longest=1.0)
         self._sent = self._batches = self._failures = 0
@@ -85,7 +85,7 @@ class Shipper:
 
     def start(self) -> None:
         """Have new ids kept, and start the thread."""
-        self._counter.send_new(WAITING_AT_MOST)
+        self._counter.send_new(QUEUE_LIMIT)
         thread = threading.Thread(target=self._run, name="verve-store", daemon=True)
         thread.start()
         self._thread = thread
@@ -100,10 +100,10 @@ class Shipper:
             self._thread.join(2 * STOP_SECONDS)
             self._thread = None
 
-    def state(self) -> ShipperState:
+    def state(self) -> IdSenderStatus:
         """How it does."""
         unsent = sum(len(group.members) for group in list(self._unsent))
-        return ShipperState(
+        return IdSenderStatus(
             sent=self._sent,
             batches=self._batches,
             failures=self._failures,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.support.cluster.hosts import Fleet
+from tests.support.cluster.hosts import Cluster
 from tests.support.redis.server import RedisServer
 from tests.support.service import ACCEPT, free_port
 from verve.cluster.redis_state.keys import Keys
@@ -43,13 +43,13 @@ def check(host: Service, *arguments: str) -> tuple[int, dict[str, Any], str]:
 
 
 @pytest.mark.timeout(240)
-def test_a_fleet_shows_how_it_does(redis: RedisServer, tmp_path: Path) -> None:
-    with Fleet(tmp_path, redis.url, hosts=2, window=WINDOW) as fleet:
-        first, second = fleet.hosts
+def test_a_cluster_shows_how_it_does(redis: RedisServer, tmp_path: Path) -> None:
+    with Cluster(tmp_path, redis.url, hosts=2, window=WINDOW) as cluster:
+        first, second = cluster.hosts
         assert part(first)["state"] == "ok"
 
         def whole() -> bool:
-            return [host.metrics()["verve_cluster_hosts"] for host in fleet.hosts] == [2, 2]
+            return [host.metrics()["verve_cluster_hosts"] for host in cluster.hosts] == [2, 2]
 
         first.wait_until(whole, 10, "known to each other")
         found = second.metrics()
@@ -57,7 +57,7 @@ def test_a_fleet_shows_how_it_does(redis: RedisServer, tmp_path: Path) -> None:
         assert abs(found["verve_cluster_skew_seconds"]) < 1
         assert found["verve_cluster_unsent_windows"] <= 1
         _count_together(first, second)
-        _look_from_outside(fleet)
+        _look_from_outside(cluster)
 
         redis.pause()
         first.wait_until(lambda: part(first)["state"] == "degraded", 10, "degraded")
@@ -100,8 +100,8 @@ def _count_together(first: Service, second: Service) -> None:
     first.wait_until(counted, 60, "counted together")
 
 
-def _look_from_outside(fleet: Fleet) -> None:
-    first, second = fleet.hosts
+def _look_from_outside(cluster: Cluster) -> None:
+    first, second = cluster.hosts
 
     def in_order() -> bool:
         code, found, warned = check(first)
@@ -121,8 +121,8 @@ def _look_from_outside(fleet: Fleet) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_host_that_dies_is_told_of_and_forgotten(redis: RedisServer, tmp_path: Path) -> None:
-    with Fleet(tmp_path, redis.url, hosts=2, workers=1, window=WINDOW) as fleet:
-        first, second = fleet.hosts
+    with Cluster(tmp_path, redis.url, hosts=2, workers=1, window=WINDOW) as cluster:
+        first, second = cluster.hosts
         first.wait_until(lambda: len(check(first)[1]["hosts"]) == 2, 30, "two")
         second.kill()
 
@@ -142,8 +142,8 @@ def test_a_host_of_another_protocol_is_refused(redis: RedisServer, tmp_path: Pat
     key, other = Keys("test", WINDOW).hosts, "f" * 16
     # It seems to live for an hour.
     redis.command("HSET", key, other, f"{int((time.time() + 3_600) * 1_000)} 99 what it says")
-    fleet = Fleet(tmp_path, redis.url, hosts=1, workers=1, window=WINDOW)
-    (host,) = fleet.hosts
+    cluster = Cluster(tmp_path, redis.url, hosts=1, workers=1, window=WINDOW)
+    (host,) = cluster.hosts
     try:
         host.start(ready=False)
 
@@ -161,14 +161,14 @@ def test_a_host_of_another_protocol_is_refused(redis: RedisServer, tmp_path: Pat
         host.wait_ready()
         assert part(host)["state"] == "ok"
     finally:
-        fleet.close()
+        cluster.close()
 
 
 def test_a_host_that_never_had_the_time_does_not_start(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path, f"redis://127.0.0.1:{free_port()}", hosts=1, window=WINDOW)
-    (host,) = fleet.hosts
+    cluster = Cluster(tmp_path, f"redis://127.0.0.1:{free_port()}", hosts=1, window=WINDOW)
+    (host,) = cluster.hosts
     try:
         assert host.start(ready=False).wait_end(30) == 1
         assert host.output().count("this host never had the time of its cluster") == 1
     finally:
-        fleet.close()
+        cluster.close()

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.cluster.hosts import Fleet, final
+from tests.support.cluster.hosts import Cluster, final
 from tests.support.receivers import Receiver
 from tests.support.redis.server import RedisServer
 from tests.support.service import ACCEPT, Server, Service
@@ -40,14 +40,14 @@ def test_a_callback_tells_what_all_hosts_counted(redis: RedisServer, tmp_path: P
     environment = {"VERVE_CALLBACKS": "public", "VERVE_CALLBACK_ALLOW": "127.0.0.1"}
     with (
         Receiver() as receiver,
-        Fleet(tmp_path, redis.url, hosts=2, window=LONG, environment=environment) as fleet,
+        Cluster(tmp_path, redis.url, hosts=2, window=LONG, environment=environment) as cluster,
     ):
-        first, second = fleet.hosts
+        first, second = cluster.hosts
         sleep_clear_of_boundary(LONG, 15)
         placed = {accept(first, id) for id in range(1, 6)}
         placed |= {accept(second, id) for id in range(4, 9)}
         assert len(placed) == 1
-        for host in fleet.hosts:
+        for host in cluster.hosts:
             host.wait_until(
                 lambda host=host: host.get("/api/verve/current").json()["unique"] == 8,  # type: ignore[misc]
                 5,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .address import Kind
+from .address import Topology
 
 if TYPE_CHECKING:
     from .address import Address
@@ -40,10 +40,10 @@ OF_A_CLUSTER = ("asking", "cluster|slots", "command")
 OF_A_DATABASE = ("select",)
 
 
-def needed(address: Address | None = None) -> str:
+def rules(address: Address | None = None) -> str:
     """The rules of `ACL SETUSER`, for this address or for any single server."""
     commands: tuple[str, ...] = COMMANDS
-    if address is not None and address.kind is Kind.CLUSTER:
+    if address is not None and address.topology is Topology.CLUSTER:
         commands += OF_A_CLUSTER
     if address is not None and address.database:
         commands += OF_A_DATABASE

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import records
 from tests.support.cluster.hosts import (
-    Fleet,
+    Cluster,
     assert_exactly_counted,
     assert_never_lowered,
     assert_overlap,
@@ -40,24 +40,24 @@ def test_three_hosts_count_as_one(
     with kind(tmp_path / "redis") as redis, Monitor(redis) as monitor:
         # A host that stands still for a moment is waited for: each window is published once.
         patient = {"VERVE_CLUSTER_GRACE": "20s"}
-        with Fleet(tmp_path, redis.url, environment=patient) as fleet:
+        with Cluster(tmp_path, redis.url, environment=patient) as cluster:
             loads = [
                 start_load(host, *RATE, "--ids", stream, "--seed", str(number))
-                for number, (host, stream) in enumerate(zip(fleet.hosts, STREAMS, strict=True))
+                for number, (host, stream) in enumerate(zip(cluster.hosts, STREAMS, strict=True))
             ]
-            time.sleep(fleet.window * scale(WINDOWS) + 1)
+            time.sleep(cluster.window * scale(WINDOWS) + 1)
             results = [load.stop() for load in loads]
             assert [result.faults for result in results] == [{}, {}, {}]
             assert_overlap([result.records for result in results])
             sent = records.load(*(load.out for load in loads))
             last = sent.windows()[-1]
-            final = fleet.settled(last, 60)
+            final = cluster.settled(last, 60)
 
             assert len(sent.windows()) >= scale(WINDOWS)
-            assert_unbroken(final, fleet.window)
+            assert_unbroken(final, cluster.window)
             assert_exactly_counted(final, sent)
-            assert_never_lowered(fleet.hosts)
-            for host in fleet.hosts:
+            assert_never_lowered(cluster.hosts)
+            for host in cluster.hosts:
                 logged = [one for one in revisions(host) if one.window_start <= last]
                 starts = [one.window_start for one in logged]
                 assert len(set(starts)) == len(starts), "a window was published more than once"

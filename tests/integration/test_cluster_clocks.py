@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import records
-from tests.support.cluster.hosts import Fleet, assert_exactly_counted, assert_never_lowered
+from tests.support.cluster.hosts import Cluster, assert_exactly_counted, assert_never_lowered
 from tests.support.paths import NATIVE
 from tests.support.redis.server import RedisServer
 
@@ -31,21 +31,21 @@ def test_clocks_that_differ_by_five_seconds(
     each = [{"LD_PRELOAD": str(library), "VERVE_TEST_SHIFT": shift} for shift in ("0", "5", "-5")]
     with (
         RedisServer(tmp_path / "redis") as redis,
-        Fleet(tmp_path, redis.url, each=each) as fleet,
+        Cluster(tmp_path, redis.url, each=each) as cluster,
     ):
-        skews = [host.metrics()["verve_cluster_skew_seconds"] for host in fleet.hosts]
+        skews = [host.metrics()["verve_cluster_skew_seconds"] for host in cluster.hosts]
         assert [round(skew) for skew in skews] == [0, 5, -5]
         loads = [
             start_load(host, "--rate", "1000", "--ids", "uniform:10000", "--seed", str(number))
-            for number, host in enumerate(fleet.hosts)
+            for number, host in enumerate(cluster.hosts)
         ]
-        time.sleep(fleet.window * scale(50) + 1)
+        time.sleep(cluster.window * scale(50) + 1)
         results = [load.stop() for load in loads]
         assert [result.faults for result in results] == [{}, {}, {}]
         sent = records.load(*(load.out for load in loads))
-        final = fleet.settled(sent.windows()[-1])
+        final = cluster.settled(sent.windows()[-1])
         # The answers of all hosts name windows of one clock, that of Redis, which is this one's.
         starts = sent.windows()
-        assert max(starts) - min(starts) <= fleet.window * (scale(50) + 3)
+        assert max(starts) - min(starts) <= cluster.window * (scale(50) + 3)
         assert_exactly_counted(final, sent)
-        assert_never_lowered(fleet.hosts)
+        assert_never_lowered(cluster.hosts)

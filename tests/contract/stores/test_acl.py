@@ -11,7 +11,7 @@ from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
 from tests.support.paths import ROOT
 from tests.support.redis.monitor import Monitor
 from tests.support.service import ACCEPT
-from verve.stores import StoreError, Trouble, rights
+from verve.stores import FailureKind, StoreError, acl
 from verve.stores.address import Address
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _wait_for_count(service: Service) -> None:
 async def _all(of: RedisClient, store: Store) -> None:
     await store.add(MINUTE, grouped(range(10)))
     await store.mark(MINUTE, MARKS[0])
-    assert (await store.tally(MINUTE, MARKS)).ids == 10
+    assert (await store.count(MINUTE, MARKS)).ids == 10
     assert await store.epochs()
     assert await of.time_microseconds()
     assert await of.eviction_policy()
@@ -57,7 +57,7 @@ def test_they_are_enough_for_a_store(
     strategy: str, form: str, tmp_path: Path, cluster: str, request: pytest.FixtureRequest
 ) -> None:
     place = request.getfixturevalue(form)
-    _allow(place.servers, rights.needed(Address.parse(place.url)))
+    _allow(place.servers, acl.rules(Address.parse(place.url)))
     for server in place.servers:
         server.command("ACL", "LOG", "RESET")
     Redis(place.url.replace("://", f"://{ENTRY}"), strategy).use(tmp_path, cluster).with_client(
@@ -70,7 +70,7 @@ def test_they_are_enough_for_a_store(
 def test_a_host_uses_each_of_them_and_no_other(own_server: RedisServer, serve: Serve) -> None:
     """A whole service, with each of the strategies."""
     url = own_server.url.replace("://", f"://{ENTRY}") + "/1"
-    _allow([own_server], rights.needed(Address.parse(url)))
+    _allow([own_server], acl.rules(Address.parse(url)))
     with Monitor(own_server) as monitor:
         for strategy in ("sets", "keys"):
             environment = {
@@ -85,7 +85,7 @@ def test_a_host_uses_each_of_them_and_no_other(own_server: RedisServer, serve: S
             service.stop()
         used = {command.name.lower() for command in monitor.seen if command.client != "?"}
     assert _of_verve(own_server) == []
-    names = {name.partition("|")[0] for name in (*rights.COMMANDS, *rights.OF_A_DATABASE)}
+    names = {name.partition("|")[0] for name in (*acl.COMMANDS, *acl.OF_A_DATABASE)}
     assert used - {"auth"} == names
 
 
@@ -93,7 +93,7 @@ def test_a_host_uses_each_of_them_and_no_other(own_server: RedisServer, serve: S
 def test_whoever_lacks_one_is_told_all(
     own_server: RedisServer, tmp_path: Path, cluster: str, missing: str
 ) -> None:
-    _allow([own_server], rights.needed(), f"-{missing}")
+    _allow([own_server], acl.rules(), f"-{missing}")
     url = own_server.url.replace("://", f"://{ENTRY}")
 
     async def refused(of: RedisClient, store: Store) -> None:
@@ -103,8 +103,8 @@ def test_whoever_lacks_one_is_told_all(
 
         with pytest.raises(StoreError) as caught:
             await calls()
-        assert caught.value.trouble is Trouble.AUTHORIZATION
-        assert f"hint: give the user these rights by `ACL SETUSER`: `{rights.needed()}`" in str(
+        assert caught.value.kind is FailureKind.AUTHORIZATION
+        assert f"hint: give the user these rights by `ACL SETUSER`: `{acl.rules()}`" in str(
             caught.value
         )
         assert PASSWORD not in str(caught.value)
@@ -116,7 +116,7 @@ def test_every_command_of_a_script_is_listed() -> None:
     sources = [path.read_text() for path in (ROOT / "python/verve").rglob("*.py")]
     called = {name.lower() for text in sources for name in re.findall(r"call\('(\w+)'", text)}
     assert len(called) > 15
-    assert called <= set(rights.COMMANDS)
+    assert called <= set(acl.COMMANDS)
 
 
 def test_the_docs_list_them() -> None:
@@ -124,7 +124,7 @@ def test_the_docs_list_them() -> None:
     section = text[text.index("A user of its own needs") :]
     block, _, rest = section.partition("```\n\n")
     found = re.findall(r"[~+]\S+", block)
-    assert found == rights.needed().split()
+    assert found == acl.rules().split()
     of_cluster, of_database = re.findall(r"`(\+[^`]*)`", rest)[:2]
-    assert of_cluster.split() == [f"+{name}" for name in rights.OF_A_CLUSTER]
-    assert of_database.split() == [f"+{name}" for name in rights.OF_A_DATABASE]
+    assert of_cluster.split() == [f"+{name}" for name in acl.OF_A_CLUSTER]
+    assert of_database.split() == [f"+{name}" for name in acl.OF_A_DATABASE]

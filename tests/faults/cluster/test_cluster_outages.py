@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import records
 from tests.support.caller import FULL
-from tests.support.cluster.hosts import Fleet, assert_exactly_counted, assert_never_lowered
+from tests.support.cluster.hosts import Cluster, assert_exactly_counted, assert_never_lowered
 from tests.support.redis.server import FaultProxy, RedisCluster, RedisServer, Sentinels
 from tests.support.timing import sleep_into_window
 
@@ -38,20 +38,20 @@ class Under(Protocol):
 @pytest.fixture
 def under(tmp_path: Path, start_load: StartLoad) -> Under:
     def run(url: str, happens: Callable[[], None], settle: float = 60) -> None:
-        with Fleet(tmp_path, url, hosts=2) as fleet:
+        with Cluster(tmp_path, url, hosts=2) as cluster:
             loads = [
                 start_load(host, *LOAD, stream, "--seed", str(number))
-                for number, (host, stream) in enumerate(zip(fleet.hosts, STREAMS, strict=True))
+                for number, (host, stream) in enumerate(zip(cluster.hosts, STREAMS, strict=True))
             ]
-            time.sleep(2 * fleet.window)
+            time.sleep(2 * cluster.window)
             happens()
-            time.sleep(2 * fleet.window)
+            time.sleep(2 * cluster.window)
             results = [load.stop() for load in loads]
             assert [result.faults for result in results] == [{}, {}], "a request failed"
             sent = records.load(*(load.out for load in loads))
-            final = fleet.settled(sent.windows()[-1], settle)
+            final = cluster.settled(sent.windows()[-1], settle)
             assert_exactly_counted(final, sent)
-            assert_never_lowered(fleet.hosts)
+            assert_never_lowered(cluster.hosts)
 
     return run
 

@@ -8,7 +8,7 @@ from verve.windows.window import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted(Window):
+class ClusterWindow(Window):
     """`unique` is the cluster's count, `host_unique` this host's, as are all other figures.
 
     `delivers`: this host has to deliver the revision to Kafka.
@@ -20,7 +20,7 @@ class Counted(Window):
     @classmethod
     def of(
         cls, figures: Window, *, unique: int, revision: int, degraded: bool, delivers: bool
-    ) -> Counted:
+    ) -> ClusterWindow:
         """What the cluster counted of a window of which this host has `figures`."""
         return cls(
             window_start=figures.window_start,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from verve._verve import SettingError
 
-from .address import Kind
+from .address import Topology
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,11 +55,11 @@ def check_tls(files: Mapping[str, str]) -> None:
         ) from error
 
 
-def opened(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN401 - one of two classes
+def open_client(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN401 - one of two classes
     """A client of redis-py, not connected yet."""
     module = importlib.import_module("redis.asyncio")
     common = _common(TIMEOUT) | {"username": address.user, "password": address.password}
-    if address.kind is Kind.CLUSTER:
+    if address.topology is Topology.CLUSTER:
         node = importlib.import_module("redis.asyncio.cluster").ClusterNode
         return module.RedisCluster(
             startup_nodes=[node(host, port) for host, port in address.nodes],
@@ -74,7 +74,7 @@ def opened(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN401 - o
             **_tls(address, tls),
         )
     common |= {"db": address.database, "retry": _never(), "max_connections": CONNECTIONS}
-    if address.kind is Kind.SENTINEL:
+    if address.topology is Topology.SENTINEL:
         sentinels = importlib.import_module("redis.asyncio.sentinel").Sentinel(
             list(address.nodes),
             # The user and the password are those of the data, not of the sentinels.

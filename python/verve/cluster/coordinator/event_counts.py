@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from verve.log.event_log import Event
 
 
-class Tallied:
+class EventCounts:
     """Notices that are counted."""
 
     def __init__(self, notices: Notices) -> None:
@@ -21,7 +21,7 @@ class Tallied:
         self.resent_ids = 0
         """Ids that were sent again when their window was closed."""
         self.revisions = 0
-        """Records that this host made in the place of an earlier one."""
+        """RecentRecords that this host made in the place of an earlier one."""
 
     def put(self, event: Event, **values: Any) -> None:  # noqa: ANN401 - see Event.emit
         """Count an event, and have it logged."""

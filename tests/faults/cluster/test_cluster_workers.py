@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import records
-from tests.support.cluster.hosts import Fleet, assert_counted, assert_never_lowered
+from tests.support.cluster.hosts import Cluster, assert_counted, assert_never_lowered
 from tests.support.redis.server import RedisServer
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ def await_workers(host: Service) -> None:
 def test_workers_with_unsent_ids(
     fault: str, tmp_path: Path, start_load: StartLoad, scale: Callable[[int], int]
 ) -> None:
-    with RedisServer(tmp_path / "redis") as redis, Fleet(tmp_path, redis.url, hosts=2) as fleet:
-        loads = [start_load(host, *LOAD, "--seed", str(n)) for n, host in enumerate(fleet.hosts)]
+    with RedisServer(tmp_path / "redis") as redis, Cluster(tmp_path, redis.url, hosts=2) as cluster:
+        loads = [start_load(host, *LOAD, "--seed", str(n)) for n, host in enumerate(cluster.hosts)]
         for number in range(scale(100)):
-            host = fleet.hosts[number % 2]
+            host = cluster.hosts[number % 2]
             await_workers(host)
             time.sleep(random.uniform(0, 0.4))
             victim = random.choice(host.workers())
@@ -47,12 +47,12 @@ def test_workers_with_unsent_ids(
                 os.kill(victim, signal.SIGSTOP)
                 time.sleep(random.uniform(0.2, 1.0))
                 os.kill(victim, signal.SIGCONT)
-        for host in fleet.hosts:
+        for host in cluster.hosts:
             await_workers(host)
         results = [load.stop() for load in loads]
         for result in results:
             assert set(result.faults) <= {"closed", "reset", "connect", "timeout"}
         sent = records.load(*(load.out for load in loads))
-        final = fleet.settled(sent.windows()[-1], 60)
+        final = cluster.settled(sent.windows()[-1], 60)
         assert_counted(final, sent)
-        assert_never_lowered(fleet.hosts)
+        assert_never_lowered(cluster.hosts)
