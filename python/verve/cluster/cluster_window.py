@@ -11,7 +11,7 @@ from verve.windows.window import Window
 class ClusterWindow(Window):
     """`unique` is the cluster's count, `host_unique` this host's, as are all other figures.
 
-    `delivers`: this host has to deliver the revision to Kafka.
+    `delivers`: this host is the deliverer: it publishes the revision to sinks of scope `CLUSTER`.
     """
 
     host_unique: int = 0

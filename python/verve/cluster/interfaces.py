@@ -41,7 +41,7 @@ class Feed(Protocol):
         ...
 
     def delivered(self, key: Key, revision: int) -> bool:
-        """Whether Kafka has taken this revision, or a higher one, from this host."""
+        """Whether all sinks of scope `CLUSTER` took this revision or a higher one from here."""
         ...
 
 

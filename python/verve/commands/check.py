@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from verve._verve import VerveError, segment_identity
 from verve.ledger import ledger
 from verve.publishing import sink_status
-from verve.publishing.ledger_writer import LOG
-from verve.sinks import KAFKA
+from verve.sinks import KAFKA, LOG
 from verve.status import cluster_status
 
 if TYPE_CHECKING:

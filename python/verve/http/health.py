@@ -14,9 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
-from verve.publishing.ledger_writer import LOG
 from verve.request.exchange import json_object, plain
-from verve.sinks import KAFKA
+from verve.sinks import KAFKA, LOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

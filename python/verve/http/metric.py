@@ -7,9 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from verve._verve import callback_figures
-from verve.publishing.ledger_writer import LOG
 from verve.publishing.sink_status import Standing
-from verve.sinks import KAFKA
+from verve.sinks import KAFKA, LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

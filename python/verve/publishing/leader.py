@@ -21,11 +21,10 @@ from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
 from verve.log import events
 from verve.log.background import Notices
-from verve.sinks import KAFKA, LogSink, kafka_sink
+from verve.sinks import KAFKA, LOG, LogSink, kafka_sink
 
 from .ledger_writer import (
     LEDGER_CURSOR,
-    LOG,
     LOG_CURSOR,
     REMOVAL_CURSOR,
     Deliveries,

@@ -16,6 +16,7 @@ from verve.backoff import Backoff
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError, LedgerTrouble, Taken
 from verve.log import events
+from verve.sinks import LOG
 from verve.windows import ring
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from .window_source import Feed
 
-LOG = "log"
 LOG_CURSOR = 0
 LEDGER_CURSOR = 1
 REMOVAL_CURSOR = 2

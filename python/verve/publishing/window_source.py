@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from verve.cluster.cluster_window import ClusterWindow
 from verve.ledger import ledger
-from verve.sinks import KAFKA
+from verve.sinks import Scope, of_scope
 from verve.windows import ring
 
 if TYPE_CHECKING:
@@ -125,9 +125,11 @@ class ClusterFeed:
             return []
 
     def delivered(self, key: Key, revision: int) -> bool:
-        """Whether Kafka has this revision, or a higher one, by the ledger."""
+        """Whether the sinks of the cluster have this revision or a higher one, by the ledger."""
+        path = ledger.path_of(self._settings)
+        sinks = of_scope(self._settings, Scope.CLUSTER)
         try:
-            return ledger.has_taken(ledger.path_of(self._settings), KAFKA, key, revision)
+            return all(ledger.has_taken(path, sink, key, revision) for sink in sinks)
         except ledger.LedgerError:
             return False
 
@@ -170,9 +172,10 @@ class ClusterFeed:
                     del self._unrecorded[window.window_start]
 
     def sinks_of(self, window: Window) -> tuple[str, ...]:
-        """Kafka gets a revision from one host of the cluster."""
-        delivers = getattr(window, "delivers", False)
-        return tuple(name for name in self._settings.sinks if name != KAFKA or delivers)
+        """All, if this host is the deliverer of the revision; else those that each host has."""
+        if isinstance(window, Counted) and window.delivers:
+            return self._settings.sinks
+        return of_scope(self._settings, Scope.HOST)
 
     def is_final(self) -> bool:
         """A host that was away adds to what was published."""

@@ -1,17 +1,35 @@
-"""Where the count of each window goes: the port in `base`, one module an adapter."""
+"""Where the records of windows are published: the port in `base`, one module per adapter."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import Sink, SinkError, Trouble
-from .kafka_settings import KAFKA, KafkaSettings, check
-from .log import LogSink
+from .base import Scope, Sink, SinkError, Trouble
+from .kafka_settings import KAFKA, KAFKA_SCOPE, KafkaSettings, check
+from .log import LOG, LogSink
 
 if TYPE_CHECKING:
     from verve.config import Settings
 
-__all__ = ["KAFKA", "LogSink", "Sink", "SinkError", "Trouble", "check", "kafka_sink"]
+__all__ = [
+    "KAFKA",
+    "LOG",
+    "LogSink",
+    "Scope",
+    "Sink",
+    "SinkError",
+    "Trouble",
+    "check",
+    "kafka_sink",
+    "of_scope",
+]
+
+_SCOPES = {LOG: LogSink.scope, KAFKA: KAFKA_SCOPE}
+
+
+def of_scope(settings: Settings, scope: Scope) -> tuple[str, ...]:
+    """Names of the sinks in `settings` that have this scope."""
+    return tuple(name for name in settings.sinks if _SCOPES[name] is scope)
 
 
 def kafka_sink(settings: Settings) -> Sink:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from verve._verve import VerveError
 
 if TYPE_CHECKING:
     from verve.windows.window import Window
+
+
+class Scope(Enum):
+    """How many hosts of a cluster publish to a sink. A host that counts alone always does."""
+
+    HOST = auto()
+    """Each host publishes every record that it has."""
+    CLUSTER = auto()
+    """One host, the deliverer, publishes each revision; revision 0 is not published."""
 
 
 class Trouble(StrEnum):
@@ -45,6 +54,11 @@ class Sink(Protocol):
     @property
     def name(self) -> str:
         """Its name in `VERVE_SINKS` and in the ledger."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """Whether each host of a cluster publishes to it, or one."""
         ...
 
     def take(self, window: Window) -> None:

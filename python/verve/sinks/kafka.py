@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import SinkError, Trouble
 from .kafka_message import message
-from .kafka_settings import KAFKA
+from .kafka_settings import KAFKA, KAFKA_SCOPE
 from .kafka_wire import Complaints, Wire, trouble
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class KafkaSink:
     """Sends `<source>:<window start>` and the count of each window to a topic."""
 
     name = KAFKA
+    scope = KAFKA_SCOPE
 
     def __init__(self, settings: KafkaSettings, take_seconds: float = TAKE_SECONDS) -> None:
         self._settings = settings

@@ -11,12 +11,15 @@ from verve._verve import SettingError
 from verve.config.choices import KafkaSasl
 from verve.config.masking import masked
 
+from .base import Scope
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.config import Settings
 
 KAFKA = "kafka"
+KAFKA_SCOPE = Scope.CLUSTER
 EXTRA = "verve-counter[kafka]"
 MOST_COPIES = 3
 """Copies of a topic that is made, unless a setting says otherwise or there are fewer brokers."""

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 from verve.log import event_log, events
 
-from .base import SinkError, Trouble
+from .base import Scope, SinkError, Trouble
 
 if TYPE_CHECKING:
     from verve.windows.window import Window
 
-
+LOG = "log"
 _UNWRITTEN = "the log line could not be written: `{}`"
 
 
 class LogSink:
     """Logs `Unique requests in the last minute: <count>` for each window."""
 
-    name = "log"
+    name = LOG
+    scope = Scope.HOST
 
     def take(self, window: Window) -> None:
         """Write the line. Raises `SinkError` when it cannot be written, or its handler fails."""

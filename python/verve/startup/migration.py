@@ -19,9 +19,9 @@ from verve.ledger import ledger
 from verve.ledger.ledger import Taken
 from verve.log import events
 from verve.log.background import Notices
-from verve.publishing.ledger_writer import LOG, LOG_CURSOR
+from verve.publishing.ledger_writer import LOG_CURSOR
 from verve.publishing.window_source import own_count
-from verve.sinks import KAFKA
+from verve.sinks import LOG, Scope, of_scope
 from verve.windows import ring
 from verve.windows.window import Window
 
@@ -160,14 +160,15 @@ def _provisional(window: Window) -> Window:
 def _sinks_of(
     settings: Settings, *, is_of_cluster: bool, untold: Unfinished | None = None
 ) -> Callable[[Window], Iterable[str]]:
-    """Kafka gets no count of one host under the name of a cluster."""
+    """The count of one host is not published under the name of a cluster."""
     alone = settings.redis_url is None and not is_of_cluster
 
-    def sinks(window: Window) -> list[str]:
+    def sinks(window: Window) -> tuple[str, ...]:
         if untold is not None and window.key == untold.window.key:
-            return []
-        to_kafka = alone and window.revision > 0
-        return [name for name in settings.sinks if name != KAFKA or to_kafka]
+            return ()
+        if alone and window.revision > 0:
+            return settings.sinks
+        return of_scope(settings, Scope.HOST)
 
     return sinks
 

@@ -21,7 +21,7 @@ from verve.publishing.ledger_writer import (
 )
 from verve.publishing.sink_worker import Courier
 from verve.publishing.window_source import RingFeed
-from verve.sinks import SinkError
+from verve.sinks import Scope, SinkError
 from verve.timestamps import rfc3339
 from verve.windows.ring import windows_after
 
@@ -38,6 +38,7 @@ class Paper:
     """A sink of the name `log`, that can be out of order."""
 
     name = "log"
+    scope = Scope.HOST
 
     def __init__(self) -> None:
         self.lines: list[Window] = []

@@ -14,6 +14,7 @@ from verve.log.background import Notices
 from verve.publishing.ledger_writer import Lease
 from verve.publishing.outbox import Outbox
 from verve.publishing.sink_worker import Courier
+from verve.sinks import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Shelf:
     """A sink that takes everything."""
 
     name = "kafka"
+    scope = Scope.CLUSTER
 
     def __init__(self) -> None:
         self.taken: list[Window] = []

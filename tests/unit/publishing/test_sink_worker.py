@@ -12,7 +12,7 @@ from tests.support import rig
 from verve.backoff import Backoff
 from verve.log.background import Notices
 from verve.publishing.sink_worker import Courier
-from verve.sinks import SinkError
+from verve.sinks import Scope, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ class Moody:
     """A sink that fails as it is told to: before it took the window, or right after."""
 
     name = "moody"
+    scope = Scope.HOST
 
     def __init__(self, moods: list[str]) -> None:
         self.moods = moods

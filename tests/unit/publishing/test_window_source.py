@@ -23,7 +23,7 @@ from verve.publishing.ledger_writer import (
 from verve.publishing.outbox import Outbox
 from verve.publishing.sink_worker import Courier
 from verve.publishing.window_source import ClusterFeed, Feed, RingFeed
-from verve.sinks import SinkError
+from verve.sinks import Scope, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 class Shelf:
     """A sink that takes everything, unless it is closed."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, scope: Scope) -> None:
         self.name = name
+        self.scope = scope
         self.windows: list[Window] = []
         self.closed = False
 
@@ -62,7 +63,8 @@ class Member:
         self.clock = rig.clock_in_minute()
         self.counter = rig.counter_of(settings, self.clock)
         self.counter.retain(True)
-        self.log, self.kafka = Shelf("log"), Shelf("kafka")
+        self.log = Shelf("log", Scope.HOST)
+        self.kafka = Shelf("kafka", Scope.CLUSTER)
         self.begin()
 
     def begin(self) -> None:

@@ -17,7 +17,7 @@ from verve.cluster.redis_state.window_state import DELIVERY_MILLISECONDS, Outcom
 from verve.cluster.spill.arena_ids import ArenaIds, GoneError
 from verve.cluster.spill.spill_file import DamagedError, SpilledIds
 from verve.log import events
-from verve.sinks import KAFKA
+from verve.sinks import Scope, of_scope
 from verve.stores.base import StoreError
 from verve.windows.window import Key, Window
 
@@ -308,7 +308,8 @@ class WindowTask:
                 step = await self._parts.states.take_over(self.window_start, own, record)
                 if step.outcome is Outcome.TAKEN_OVER and step.state.record is not None:
                     self.record = record = step.state.record
-        delivers = record.deliverer == own and KAFKA in self._parts.settings.sinks
+        has_sinks = bool(of_scope(self._parts.settings, Scope.CLUSTER))
+        delivers = record.deliverer == own and has_sinks
         self._hand_on(record, delivers=delivers)
         if record.deliverer == own and (
             not delivers
