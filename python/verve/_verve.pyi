@@ -262,7 +262,7 @@ class CallbackReport(TypedDict):
     failed: bool
 
 @type_check_only
-class CallbackProbe(TypedDict):
+class CallbackDiagnosis(TypedDict):
     """What was found when a callback was sent by hand."""
 
     endpoint: str | None
@@ -309,9 +309,9 @@ def callback_figures(counter: Counter) -> CallbackFigures:
     """What is counted of callbacks since the segment was made, over all processes."""
 
 def check_callback_options(**options: object) -> int:
-    """Read options as `probe_callback` takes them: the number of trusted authorities."""
+    """Read options as `diagnose_callback` takes them: the number of trusted authorities."""
 
-def probe_callback(url: str, count: int, **options: object) -> CallbackProbe:
+def diagnose_callback(url: str, count: int, **options: object) -> CallbackDiagnosis:
     """Send one callback that reports `count`. Raises `SettingError`."""
 
 def shard_of(id: int, /) -> int:
@@ -343,8 +343,8 @@ __all__ = [
     "boot_nanoseconds",
     "callback_figures",
     "check_callback_options",
+    "diagnose_callback",
     "names_single",
-    "probe_callback",
     "remove_segment",
     "segment_identity",
     "shard_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from verve._verve import VerveError, probe_callback
+from verve._verve import VerveError, diagnose_callback
 from verve.service import callbacks
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _HINTS = {
 
 def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool]:
     """Send one callback: what was found, and whether the receiver took it."""
-    found = probe_callback(url, count, **callbacks.options(settings))
+    found = diagnose_callback(url, count, **callbacks.options(settings))
     shown = {"endpoint": found["endpoint"] or url}
     if found["refusal"] is not None:
         shown["guard"] = f"refused: {found['refusal']}"

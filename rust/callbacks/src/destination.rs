@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use url::Host;
 
-use crate::limits::Pace;
+use crate::circuit_breaker::Pace;
 
 /// What waits for a destination, and how it does.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Destination {
     /// Cells to be sent, in order.
     pub waiting: VecDeque<u32>,
     /// Posts under way.
-    pub under_way: usize,
+    pub in_flight: usize,
     /// Cells that wait for their time.
     pub later: usize,
     /// How many may be under way.
@@ -38,7 +38,7 @@ impl Destination {
     pub fn new(keep: bool, limited: bool) -> Self {
         Self {
             waiting: VecDeque::new(),
-            under_way: 0,
+            in_flight: 0,
             later: 0,
             pace: Pace::default(),
             paused_until: None,
@@ -52,13 +52,13 @@ impl Destination {
     /// Whether a post may begin, as far as the destination itself goes.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.waiting.is_empty() && self.under_way < self.pace.window()
+        !self.waiting.is_empty() && self.in_flight < self.pace.window()
     }
 
     /// Whether nothing waits for it in any way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.under_way == 0 && self.later == 0 && !self.scheduled
+        self.waiting.is_empty() && self.in_flight == 0 && self.later == 0 && !self.scheduled
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use verve_core::Counter;
 
+use crate::cells::{Cells, Content};
+use crate::circuit_breaker::CircuitBreakers;
+use crate::egress_policy::EgressPolicy;
 use crate::failure::Cause;
-use crate::guard::Guard;
-use crate::limits::{Circuits, Rate};
-use crate::report::{Figure, Report, Reports, count_cause, told};
-use crate::slab::{Content, Slab};
-use crate::transport::{End, Transport};
+use crate::rate_limit::RateLimit;
+use crate::report::{Outcome, Report, Reports, count_cause, redacted};
+use crate::transport::{AttemptResult, Transport};
 
 /// What the sender works with.
 #[derive(Debug)]
@@ -18,17 +19,17 @@ pub struct Means {
     /// The segment.
     pub counter: Arc<Counter>,
     /// Its cells.
-    pub slab: Arc<Slab>,
+    pub cells: Arc<Cells>,
     /// The wire.
     pub transport: Transport,
     /// Which destinations are listed.
-    pub guard: Arc<Guard>,
+    pub policy: Arc<EgressPolicy>,
     /// Who fails.
-    pub circuits: Arc<Circuits>,
+    pub circuits: Arc<CircuitBreakers>,
     /// What is told.
     pub reports: Arc<Reports>,
     /// The rate of each public destination.
-    pub rate: Rate,
+    pub rate: RateLimit,
     /// Posts under way at once, to all destinations.
     pub most: usize,
     /// Older callbacks are not sent.
@@ -48,20 +49,20 @@ impl Means {
         &self,
         index: u32,
         content: &Content,
-        figure: Figure,
-        attempt: Option<(End, Duration)>,
+        outcome: Outcome,
+        attempt: Option<(AttemptResult, Duration)>,
         reason: &'static str,
     ) {
-        figure.count(&self.counter, 1);
+        outcome.count(&self.counter, 1);
         if let Some(cause) = attempt.and_then(|(end, _)| cause(end)) {
             count_cause(cause, &self.counter);
         }
-        self.reports.put(figure, |logged| Report {
-            endpoint: told(&content.url).to_owned(),
-            figure,
+        self.reports.put(outcome, |logged| Report {
+            endpoint: redacted(&content.url).to_owned(),
+            outcome,
             status: match attempt {
-                Some((End::Answered { status, .. }, _)) => Some(status),
-                Some((End::Untunneled { status, .. }, _)) => status,
+                Some((AttemptResult::Answered { status, .. }, _)) => Some(status),
+                Some((AttemptResult::Untunneled { status, .. }, _)) => status,
                 _ => None,
             },
             reason,
@@ -76,21 +77,25 @@ impl Means {
 }
 
 /// Why an attempt was no success; `None` if it was one.
-fn cause(end: End) -> Option<Cause> {
+fn cause(end: AttemptResult) -> Option<Cause> {
     match end {
-        End::Answered { status: 200..=299, .. } => None,
-        End::Answered { .. } => Some(Cause::Status),
-        End::Failed(failure) | End::Untunneled { failure, .. } => Some(failure.cause()),
+        AttemptResult::Answered { status: 200..=299, .. } => None,
+        AttemptResult::Answered { .. } => Some(Cause::Status),
+        AttemptResult::Failed(failure) | AttemptResult::Untunneled { failure, .. } => {
+            Some(failure.cause())
+        }
     }
 }
 
 /// What was wrong with an attempt, in words.
 #[must_use]
-pub fn reason(end: End) -> &'static str {
+pub fn reason(end: AttemptResult) -> &'static str {
     match end {
-        End::Answered { status: 200..=299, .. } => "",
-        End::Answered { status: 300..=399, .. } => "redirects are not followed",
-        End::Answered { .. } => "refused by the receiver",
-        End::Failed(failure) | End::Untunneled { failure, .. } => failure.name(),
+        AttemptResult::Answered { status: 200..=299, .. } => "",
+        AttemptResult::Answered { status: 300..=399, .. } => "redirects are not followed",
+        AttemptResult::Answered { .. } => "refused by the receiver",
+        AttemptResult::Failed(failure) | AttemptResult::Untunneled { failure, .. } => {
+            failure.name()
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::failure::Cause;
 /// What is counted. The first are the ways in which a callback ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Figure {
+pub enum Outcome {
     /// Answered with 2xx.
     Delivered,
     /// The guard refused its address.
@@ -33,7 +33,7 @@ pub enum Figure {
     TakenOver,
 }
 
-impl Figure {
+impl Outcome {
     /// All of them, in order.
     pub const ALL: [Self; 8] = [
         Self::Delivered,
@@ -78,7 +78,7 @@ impl Figure {
     /// All figures, since the segment was made, of all processes.
     #[must_use]
     pub fn all(counter: &Counter) -> [u64; Self::ALL.len()] {
-        const { assert!(Figure::ALL.len() + Cause::ALL.len() <= CALLBACK_FIGURES) };
+        const { assert!(Outcome::ALL.len() + Cause::ALL.len() <= CALLBACK_FIGURES) };
         let figures = &counter.callbacks().figures;
         std::array::from_fn(|index| figures[index].load(Ordering::Relaxed))
     }
@@ -86,7 +86,7 @@ impl Figure {
 
 /// Counts an attempt that failed. The causes follow on the figures.
 pub fn count_cause(cause: Cause, counter: &Counter) {
-    let index = Figure::ALL.len() + cause as usize;
+    let index = Outcome::ALL.len() + cause as usize;
     // Relaxed: a figure.
     counter.callbacks().figures[index].fetch_add(1, Ordering::Relaxed);
 }
@@ -94,7 +94,7 @@ pub fn count_cause(cause: Cause, counter: &Counter) {
 /// Attempts that failed since the segment was made, of all processes, by cause.
 #[must_use]
 pub fn causes(counter: &Counter) -> [u64; Cause::ALL.len()] {
-    let figures = &counter.callbacks().figures[Figure::ALL.len()..];
+    let figures = &counter.callbacks().figures[Outcome::ALL.len()..];
     std::array::from_fn(|index| figures[index].load(Ordering::Relaxed))
 }
 
@@ -104,7 +104,7 @@ pub struct Report {
     /// Scheme, host, port and path: the rest of a URL may hold secrets.
     pub endpoint: String,
     /// What became of the callback.
-    pub figure: Figure,
+    pub outcome: Outcome,
     /// The status of the answer, if there was one.
     pub status: Option<u16>,
     /// What was wrong, in words.
@@ -125,7 +125,7 @@ pub struct Report {
 
 /// Which attempts are reported one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lines {
+pub enum LogMode {
     /// All of them.
     All,
     /// Those that failed.
@@ -145,13 +145,13 @@ struct Waiting {
     lines: u32,
     /// Callbacks that ended without success and may be noted this second, logged or not.
     failures: u32,
-    left_out: [u64; Figure::ALL.len()],
+    left_out: [u64; Outcome::ALL.len()],
 }
 
 /// Collects reports: so many a second one by one, of the rest the number.
 #[derive(Debug)]
 pub struct Reports {
-    lines: Lines,
+    lines: LogMode,
     per_second: u32,
     waiting: Mutex<Waiting>,
 }
@@ -159,7 +159,7 @@ pub struct Reports {
 impl Reports {
     /// At most `per_second` reports a second.
     #[must_use]
-    pub fn new(lines: Lines, per_second: u32) -> Self {
+    pub fn new(lines: LogMode, per_second: u32) -> Self {
         let waiting = Waiting {
             reports: VecDeque::new(),
             second: Instant::now(),
@@ -175,7 +175,7 @@ impl Reports {
     }
 
     /// Takes a report, which is made only if it is told; `report` hears whether it is to be logged.
-    pub fn put(&self, figure: Figure, report: impl FnOnce(bool) -> Report) {
+    pub fn put(&self, outcome: Outcome, report: impl FnOnce(bool) -> Report) {
         let mut waiting = self.waiting();
         let now = Instant::now();
         if now - waiting.second >= Duration::from_secs(1) {
@@ -184,17 +184,17 @@ impl Reports {
             waiting.failures = self.per_second;
         }
         let wanted = match self.lines {
-            Lines::All => true,
-            Lines::Failures => figure != Figure::Delivered,
-            Lines::Summary => false,
+            LogMode::All => true,
+            LogMode::Failures => outcome != Outcome::Delivered,
+            LogMode::Summary => false,
         };
-        let has_failed = figure.is_end() && figure != Figure::Delivered;
+        let has_failed = outcome.is_end() && outcome != Outcome::Delivered;
         let is_kept = waiting.reports.len() < KEPT;
         let logged = is_kept && wanted && waiting.lines > 0;
         let noted = is_kept && has_failed && waiting.failures > 0;
         waiting.lines -= u32::from(logged);
         waiting.failures -= u32::from(noted);
-        waiting.left_out[figure as usize] += u64::from(!logged);
+        waiting.left_out[outcome as usize] += u64::from(!logged);
         if logged || noted {
             waiting.reports.push_back(report(logged));
         }
@@ -202,7 +202,7 @@ impl Reports {
 
     /// The reports since the last call, and how many are not to be logged, by figure.
     #[must_use]
-    pub fn drain(&self) -> (Vec<Report>, [u64; Figure::ALL.len()]) {
+    pub fn drain(&self) -> (Vec<Report>, [u64; Outcome::ALL.len()]) {
         let mut waiting = self.waiting();
         (waiting.reports.drain(..).collect(), std::mem::take(&mut waiting.left_out))
     }
@@ -210,6 +210,6 @@ impl Reports {
 
 /// What of a URL may be told: no query, no fragment.
 #[must_use]
-pub fn told(url: &str) -> &str {
+pub fn redacted(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }

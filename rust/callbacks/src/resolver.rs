@@ -14,7 +14,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::{OnceCell, Semaphore};
 use url::Host;
 
-use crate::guard::Guard;
+use crate::egress_policy::EgressPolicy;
 
 /// Look-ups that may be under way at once: each holds a thread until the system answers.
 const LOOKUPS: usize = 48;
@@ -110,7 +110,7 @@ type Cell = Arc<OnceCell<Answer>>;
 /// Resolves and judges.
 #[derive(Clone, Debug)]
 pub struct Resolver {
-    guard: Arc<Guard>,
+    policy: Arc<EgressPolicy>,
     lookup: Arc<dyn Lookup>,
     /// The host of the egress proxy, which goes where its operator put it.
     proxy: Option<Arc<str>>,
@@ -118,7 +118,7 @@ pub struct Resolver {
     domains: Arc<[Arc<Semaphore>]>,
     place: RandomState,
     /// Look-ups under way: who asks for the same name meanwhile gets the same answer.
-    under_way: Arc<Mutex<HashMap<String, Cell>>>,
+    in_flight: Arc<Mutex<HashMap<String, Cell>>>,
 }
 
 /// One who waits for a look-up. The last to go, with an answer or without, takes it off the list.
@@ -130,34 +130,38 @@ struct Waiter<'a> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut under_way = self.resolver.under_way();
+        let mut in_flight = self.resolver.in_flight();
         // One count is the list's, one ours; new ones come only with the list locked.
         let last = self.cell.initialized() || Arc::strong_count(&self.cell) <= 2;
-        if last && under_way.get(self.name).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell)) {
-            under_way.remove(self.name);
+        if last && in_flight.get(self.name).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell)) {
+            in_flight.remove(self.name);
         }
     }
 }
 
 impl Resolver {
     /// A resolver that asks `lookup`; `proxy` is the one host that is not judged.
-    pub fn new(guard: Arc<Guard>, lookup: Arc<dyn Lookup>, proxy: Option<Arc<str>>) -> Self {
+    pub fn new(
+        policy: Arc<EgressPolicy>,
+        lookup: Arc<dyn Lookup>,
+        proxy: Option<Arc<str>>,
+    ) -> Self {
         let threads = Arc::new(Semaphore::new(LOOKUPS));
         let domains = (0..DOMAINS).map(|_| Arc::new(Semaphore::new(OF_ONE_DOMAIN))).collect();
         let place = RandomState::new();
-        Self { guard, lookup, proxy, threads, domains, place, under_way: Arc::default() }
+        Self { policy, lookup, proxy, threads, domains, place, in_flight: Arc::default() }
     }
 
     /// All addresses of a name.
     pub async fn addresses(&self, name: &str) -> Answer {
-        let cell = self.under_way().entry(name.to_owned()).or_default().clone();
+        let cell = self.in_flight().entry(name.to_owned()).or_default().clone();
         let waiter = Waiter { resolver: self, name, cell };
         // Whoever waits goes on with the look-up if the one who began it gives up.
         waiter.cell.get_or_init(|| self.look_up(name)).await.clone()
     }
 
-    fn under_way(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Answer>>>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Answer>>>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look_up(&self, name: &str) -> Answer {
@@ -187,7 +191,7 @@ impl Resolver {
         let host = Host::Domain(name.as_str());
         let permitted: Vec<SocketAddr> = found
             .iter()
-            .filter(|&&address| any || self.guard.permits(&host, address))
+            .filter(|&&address| any || self.policy.permits(&host, address))
             .map(|&address| (address, 0).into())
             .collect();
         if permitted.is_empty() {
@@ -215,7 +219,7 @@ impl Resolve for Resolver {
 #[cfg(test)]
 mod tests {
     use super::{Lookup, Resolver, Unanswered, domain_of};
-    use crate::guard::{Allowed, Guard, Mode};
+    use crate::egress_policy::{AllowList, EgressPolicy, Mode};
     use std::io;
     use std::net::IpAddr;
     use std::sync::Arc;
@@ -235,8 +239,9 @@ mod tests {
     }
 
     fn resolver(slow: Duration) -> Resolver {
-        let guard = Guard { mode: Mode::Public, allowed: Allowed::default(), proxied: false };
-        Resolver::new(Arc::new(guard), Arc::new(Slow(slow)), None)
+        let policy =
+            EgressPolicy { mode: Mode::Public, allow_list: AllowList::default(), proxied: false };
+        Resolver::new(Arc::new(policy), Arc::new(Slow(slow)), None)
     }
 
     #[test]
@@ -266,7 +271,7 @@ mod tests {
             assert!(waiter.await.unwrap());
         }
         assert!(begin.elapsed() < Duration::from_secs(4), "nobody waited for a slow one");
-        assert!(resolver.under_way().is_empty());
+        assert!(resolver.in_flight().is_empty());
     }
 
     #[tokio::test]

@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::report::Figure;
-use crate::transport::End;
+use crate::report::Outcome;
+use crate::transport::AttemptResult;
 
 /// Pauses before the second attempt, the third, and so on: about three quarters of a minute in all.
 const PAUSES: [Duration; 5] = [
@@ -16,37 +16,37 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(25),
 ];
 /// No attempt begins later than this after the request was accepted, but for the first.
-pub const LIFE: Duration = Duration::from_secs(60);
+pub const RETRY_PERIOD: Duration = Duration::from_secs(60);
 
 /// What an attempt means for its callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It has ended so.
-    Ended(Figure),
+    Ended(Outcome),
     /// Another attempt, after at least the pause that the receiver asked for.
     Again(Option<Duration>),
 }
 
 /// Judges the end of an attempt.
 #[must_use]
-pub fn judge(end: End) -> Verdict {
+pub fn judge(end: AttemptResult) -> Verdict {
     match end {
-        End::Answered { status: 200..=299, .. } => Verdict::Ended(Figure::Delivered),
-        End::Answered { status: 410, .. } => Verdict::Ended(Figure::Gone),
-        End::Answered { status: 408 | 429 | 500..=599, pause } => Verdict::Again(pause),
-        End::Answered { .. } => Verdict::Ended(Figure::Rejected),
-        End::Failed(Failure::Refused) => Verdict::Ended(Figure::Refused),
-        End::Failed(_) | End::Untunneled { .. } => Verdict::Again(None),
+        AttemptResult::Answered { status: 200..=299, .. } => Verdict::Ended(Outcome::Delivered),
+        AttemptResult::Answered { status: 410, .. } => Verdict::Ended(Outcome::Gone),
+        AttemptResult::Answered { status: 408 | 429 | 500..=599, pause } => Verdict::Again(pause),
+        AttemptResult::Answered { .. } => Verdict::Ended(Outcome::Rejected),
+        AttemptResult::Failed(Failure::Refused) => Verdict::Ended(Outcome::Refused),
+        AttemptResult::Failed(_) | AttemptResult::Untunneled { .. } => Verdict::Again(None),
     }
 }
 
 /// Whether the destination itself is in trouble.
 #[must_use]
-pub fn is_trouble(end: End) -> bool {
+pub fn is_destination_failure(end: AttemptResult) -> bool {
     match end {
-        End::Answered { status, .. } => status >= 500,
-        End::Failed(failure) => !matches!(failure, Failure::Refused | Failure::Crowded),
-        End::Untunneled { .. } => true,
+        AttemptResult::Answered { status, .. } => status >= 500,
+        AttemptResult::Failed(failure) => !matches!(failure, Failure::Refused | Failure::Crowded),
+        AttemptResult::Untunneled { .. } => true,
     }
 }
 
@@ -65,37 +65,40 @@ fn random() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{LIFE, PAUSES, Verdict, judge, pause};
+    use super::{PAUSES, RETRY_PERIOD, Verdict, judge, pause};
     use crate::failure::Failure;
-    use crate::report::Figure;
-    use crate::transport::End;
+    use crate::report::Outcome;
+    use crate::transport::AttemptResult;
     use std::time::Duration;
 
     #[test]
     fn only_2xx_is_success() {
-        let answered = |status| judge(End::Answered { status, pause: None });
+        let answered = |status| judge(AttemptResult::Answered { status, pause: None });
         for (status, expected) in [
-            (200, Verdict::Ended(Figure::Delivered)),
-            (204, Verdict::Ended(Figure::Delivered)),
-            (301, Verdict::Ended(Figure::Rejected)),
-            (400, Verdict::Ended(Figure::Rejected)),
-            (404, Verdict::Ended(Figure::Rejected)),
+            (200, Verdict::Ended(Outcome::Delivered)),
+            (204, Verdict::Ended(Outcome::Delivered)),
+            (301, Verdict::Ended(Outcome::Rejected)),
+            (400, Verdict::Ended(Outcome::Rejected)),
+            (404, Verdict::Ended(Outcome::Rejected)),
             (408, Verdict::Again(None)),
-            (410, Verdict::Ended(Figure::Gone)),
+            (410, Verdict::Ended(Outcome::Gone)),
             (429, Verdict::Again(None)),
             (500, Verdict::Again(None)),
             (503, Verdict::Again(None)),
         ] {
             assert_eq!(answered(status), expected, "{status}");
         }
-        assert_eq!(judge(End::Failed(Failure::Refused)), Verdict::Ended(Figure::Refused));
-        assert_eq!(judge(End::Failed(Failure::Deadline)), Verdict::Again(None));
+        assert_eq!(
+            judge(AttemptResult::Failed(Failure::Refused)),
+            Verdict::Ended(Outcome::Refused)
+        );
+        assert_eq!(judge(AttemptResult::Failed(Failure::Deadline)), Verdict::Again(None));
     }
 
     #[test]
     fn pauses_differ_and_end_inside_a_minute() {
         let all: Duration = PAUSES.iter().sum();
-        assert!(all.mul_f64(1.25) < LIFE);
+        assert!(all.mul_f64(1.25) < RETRY_PERIOD);
         assert_eq!(pause(PAUSES.len() as u64 + 1), None);
         assert_eq!(pause(0), None);
         let first: Vec<_> = (0..20).filter_map(|_| pause(1)).collect();

@@ -13,19 +13,19 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use verve_core::platform::boot_nanoseconds;
 use verve_core::segment::layout::CALLBACK_RATES;
 
+use crate::cells::Content;
 use crate::destination::{Destination, host, number, origin};
 use crate::means::{Means, reason};
-use crate::report::Figure;
-use crate::retry::{LIFE, Verdict, is_trouble, judge, pause};
-use crate::slab::Content;
-use crate::transport::{End, Post};
+use crate::report::Outcome;
+use crate::retry::{RETRY_PERIOD, Verdict, is_destination_failure, judge, pause};
+use crate::transport::{AttemptResult, Post};
 
 /// How long a post may take until its status has come.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The same at a destination that fails, so that what waits for it is through in minutes.
 const SHORT_DEADLINE: Duration = Duration::from_secs(2);
 /// How often cells of the dead are looked for.
-const TAKE_OVER: Duration = Duration::from_millis(100);
+const TAKE_OVER_EVERY: Duration = Duration::from_millis(100);
 /// A destination that was not used for so long is forgotten, and any idle one beyond so many.
 const FORGOTTEN: (Duration, usize) = (Duration::from_secs(30), 8_192);
 /// Destinations whose connections are kept.
@@ -41,7 +41,7 @@ const UNKNOWN: u64 = 10_000_000_000;
 
 /// What the sender is told.
 #[derive(Clone, Copy, Debug)]
-pub enum Order {
+pub enum Command {
     /// Send the callback of a cell to a destination.
     Send(u32, u64),
     /// End when nothing is left to send, or at that time.
@@ -49,15 +49,15 @@ pub enum Order {
 }
 
 /// A post that came to its end.
-struct Done {
+struct FinishedAttempt {
     index: u32,
     destination: u64,
     began: Instant,
-    end: End,
+    end: AttemptResult,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Wake {
+enum Timer {
     Cell(u32, u64),
     Destination(u64),
 }
@@ -68,18 +68,18 @@ pub struct Sender {
     destinations: HashMap<u64, Destination>,
     /// Destinations that have something to send, in the order of their turns.
     turns: VecDeque<u64>,
-    timers: BinaryHeap<Reverse<(Instant, Wake)>>,
+    timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     waiting: usize,
-    under_way: usize,
+    in_flight: usize,
     kept: usize,
-    done: UnboundedSender<Done>,
+    done: UnboundedSender<FinishedAttempt>,
     /// The last count: window, when it was taken, count.
     count: (u64, u64, u64),
 }
 
 impl Sender {
     /// Sends until it is told to stop; `left` are the cells of before.
-    pub async fn run(means: Arc<Means>, mut orders: UnboundedReceiver<Order>, left: Vec<u32>) {
+    pub async fn run(means: Arc<Means>, mut orders: UnboundedReceiver<Command>, left: Vec<u32>) {
         let (done, mut ends) = unbounded_channel();
         let mut sender = Self {
             means,
@@ -87,20 +87,20 @@ impl Sender {
             turns: VecDeque::new(),
             timers: BinaryHeap::new(),
             waiting: 0,
-            under_way: 0,
+            in_flight: 0,
             kept: 0,
             done,
             count: (0, 0, 0),
         };
         sender.inherit(left);
-        let mut upkeep = interval(TAKE_OVER);
+        let mut upkeep = interval(TAKE_OVER_EVERY);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop: Option<Instant> = None;
         let mut ordered = Vec::new();
         loop {
             sender.pump();
             if stop.is_some_and(|at| {
-                sender.waiting + sender.under_way == 0 && orders.is_empty() || Instant::now() >= at
+                sender.waiting + sender.in_flight == 0 && orders.is_empty() || Instant::now() >= at
             }) {
                 return;
             }
@@ -120,8 +120,8 @@ impl Sender {
                     }
                     for order in ordered.drain(..) {
                         match order {
-                            Order::Send(index, destination) => sender.enqueue(index, destination),
-                            Order::Stop(at) => stop = Some(at),
+                            Command::Send(index, destination) => sender.enqueue(index, destination),
+                            Command::Stop(at) => stop = Some(at),
                         }
                     }
                 }
@@ -130,7 +130,7 @@ impl Sender {
                 }
                 _ = upkeep.tick() => {
                     if stop.is_none() {
-                        let taken = sender.means.slab.take_over(false);
+                        let taken = sender.means.cells.take_over(false);
                         sender.inherit(taken);
                     }
                     sender.forget();
@@ -144,9 +144,9 @@ impl Sender {
         if taken.is_empty() {
             return;
         }
-        Figure::TakenOver.count(&self.means.counter, taken.len());
+        Outcome::TakenOver.count(&self.means.counter, taken.len());
         for index in taken {
-            let url = self.means.slab.read(index).url;
+            let url = self.means.cells.read(index).url;
             self.enqueue(index, number(self.means.counter.secret(), origin(&url)));
         }
     }
@@ -154,10 +154,10 @@ impl Sender {
     /// Puts a cell behind those that wait for its destination.
     fn enqueue(&mut self, index: u32, number: u64) {
         if !self.destinations.contains_key(&number) {
-            let url = self.means.slab.read(index).url;
+            let url = self.means.cells.read(index).url;
             let keep = self.kept < KEPT;
             self.kept += usize::from(keep);
-            let limited = !self.means.guard.opens(&host(origin(&url)));
+            let limited = !self.means.policy.opens(&host(origin(&url)));
             self.destinations.insert(number, Destination::new(keep, limited));
         }
         if let Some(destination) = self.destinations.get_mut(&number) {
@@ -186,13 +186,13 @@ impl Sender {
             }
             self.timers.pop();
             match wake {
-                Wake::Cell(index, number) => {
+                Timer::Cell(index, number) => {
                     if let Some(destination) = self.destinations.get_mut(&number) {
                         destination.later -= 1;
                     }
                     self.enqueue(index, number);
                 }
-                Wake::Destination(number) => {
+                Timer::Destination(number) => {
                     if let Some(destination) = self.destinations.get_mut(&number) {
                         destination.scheduled = false;
                     }
@@ -204,7 +204,7 @@ impl Sender {
 
     /// Begins all posts that may begin.
     fn pump(&mut self) {
-        while self.under_way < self.means.most
+        while self.in_flight < self.means.most
             && let Some(number) = self.turns.pop_front()
         {
             let Some(destination) = self.destinations.get_mut(&number) else { continue };
@@ -223,7 +223,7 @@ impl Sender {
             };
             if let Some(until) = paused.or(limit) {
                 destination.scheduled = true;
-                self.timers.push(Reverse((until, Wake::Destination(number))));
+                self.timers.push(Reverse((until, Timer::Destination(number))));
                 continue;
             }
             if let Some(index) = destination.waiting.pop_front() {
@@ -236,27 +236,27 @@ impl Sender {
 
     /// Begins a post.
     fn begin(&mut self, index: u32, number: u64) {
-        let content = self.means.slab.read(index);
+        let content = self.means.cells.read(index);
         let now = self.means.counter.now();
         if Duration::from_nanos(now.saturating_sub(content.accepted)) > self.means.oldest {
-            self.end(index, &content, Figure::Expired, None, "too old");
+            self.end(index, &content, Outcome::Expired, None, "too old");
             return;
         }
         let Some(count) = content.count.or_else(|| self.count(&content, now)) else {
             if now.saturating_sub(content.accepted) > UNKNOWN {
-                self.end(index, &content, Figure::Expired, None, "window forgotten");
+                self.end(index, &content, Outcome::Expired, None, "window forgotten");
                 return;
             }
             self.later(index, number, Instant::now() + SEALING.0);
             return;
         };
-        self.means.slab.begin(index, count);
+        self.means.cells.begin(index, count);
         let id = self.means.id(index, &content);
         let Some(destination) = self.destinations.get_mut(&number) else { return };
         let began = Instant::now();
-        destination.under_way += 1;
+        destination.in_flight += 1;
         destination.used = began;
-        self.under_way += 1;
+        self.in_flight += 1;
         let is_open = destination.pace.open_until().is_some();
         let post = Post {
             id,
@@ -269,7 +269,7 @@ impl Sender {
         tokio::spawn(async move {
             let end = means.transport.send(&post).await;
             // Fails only when nobody is interested any more.
-            let _ = done.send(Done { index, destination: number, began, end });
+            let _ = done.send(FinishedAttempt { index, destination: number, began, end });
         });
     }
 
@@ -289,47 +289,47 @@ impl Sender {
         if let Some(destination) = self.destinations.get_mut(&number) {
             destination.later += 1;
         }
-        self.timers.push(Reverse((at, Wake::Cell(index, number))));
+        self.timers.push(Reverse((at, Timer::Cell(index, number))));
     }
 
     /// Takes the end of a post.
-    fn ended(&mut self, done: &Done) {
-        let Done { index, destination: number, began, end } = *done;
+    fn ended(&mut self, done: &FinishedAttempt) {
+        let FinishedAttempt { index, destination: number, began, end } = *done;
         let means = self.means.clone();
-        let content = means.slab.read(index);
+        let content = means.cells.read(index);
         let now = Instant::now();
-        self.under_way -= 1;
+        self.in_flight -= 1;
         let mut open_until = None;
         if let Some(destination) = self.destinations.get_mut(&number) {
             let limited = !destination.waiting.is_empty()
-                && destination.under_way >= destination.pace.window();
-            destination.under_way -= 1;
-            if is_trouble(end) {
+                && destination.in_flight >= destination.pace.window();
+            destination.in_flight -= 1;
+            if is_destination_failure(end) {
                 destination.pace.failed(number, &means.circuits, now);
             } else {
                 destination.pace.answered(number, &means.circuits, limited);
             }
             open_until = destination.pace.open_until();
-            if let End::Answered { status: 429 | 503, pause: Some(pause) } = end {
-                destination.paused_until = Some(now + pause.min(LIFE));
+            if let AttemptResult::Answered { status: 429 | 503, pause: Some(pause) } = end {
+                destination.paused_until = Some(now + pause.min(RETRY_PERIOD));
             }
         }
         let reason = reason(end);
         let tell = Some((end, now - began));
         match judge(end) {
-            Verdict::Ended(figure) => self.end(index, &content, figure, tell, reason),
+            Verdict::Ended(outcome) => self.end(index, &content, outcome, tell, reason),
             Verdict::Again(asked) => {
                 let age =
                     Duration::from_nanos(means.counter.now().saturating_sub(content.accepted));
                 let due = pause(content.attempts)
                     .map(|pause| now + pause.max(asked.unwrap_or_default()))
                     .map(|at| open_until.map_or(at, |until| at.max(until)))
-                    .filter(|&at| age + (at - now) <= LIFE);
+                    .filter(|&at| age + (at - now) <= RETRY_PERIOD);
                 match due {
-                    None => self.end(index, &content, Figure::Exhausted, tell, reason),
+                    None => self.end(index, &content, Outcome::Exhausted, tell, reason),
                     Some(at) => {
-                        means.slab.wait(index);
-                        self.means.tell(index, &content, Figure::Retried, tell, reason);
+                        means.cells.wait(index);
+                        self.means.tell(index, &content, Outcome::Retried, tell, reason);
                         self.later(index, number, at);
                     }
                 }
@@ -343,12 +343,12 @@ impl Sender {
         &mut self,
         index: u32,
         content: &Content,
-        figure: Figure,
-        attempt: Option<(End, Duration)>,
+        outcome: Outcome,
+        attempt: Option<(AttemptResult, Duration)>,
         reason: &'static str,
     ) {
-        self.means.tell(index, content, figure, attempt, reason);
-        self.means.slab.finish(index);
+        self.means.tell(index, content, outcome, attempt, reason);
+        self.means.cells.finish(index);
     }
 
     /// Forgets destinations that were not used for a while.

@@ -14,9 +14,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
+use crate::circuit_breaker::WINDOW;
+use crate::egress_policy::EgressPolicy;
 use crate::failure::Failure;
-use crate::guard::Guard;
-use crate::limits::WINDOW;
 use crate::resolver::{Lookup, Resolver};
 use crate::signature::Signer;
 use crate::tunnel;
@@ -56,7 +56,7 @@ impl fmt::Debug for Pem {
 
 /// How the wire is set up.
 #[derive(Clone, Debug, Default)]
-pub struct Wire {
+pub struct TransportSettings {
     /// Authorities to trust beside those of the host.
     pub authorities: Option<Pem>,
     /// The own certificate.
@@ -69,7 +69,7 @@ pub struct Wire {
 
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum AttemptResult {
     /// An answer, and the pause that it asks for.
     Answered {
         /// Its status.
@@ -107,7 +107,7 @@ pub struct Post {
 #[derive(Debug)]
 pub struct Transport {
     client: Client,
-    guard: Arc<Guard>,
+    policy: Arc<EgressPolicy>,
     signer: Signer,
     proxy: Option<Url>,
     /// The resolver that the client uses.
@@ -119,14 +119,14 @@ pub struct Transport {
 impl Transport {
     /// Reads the files and makes the client.
     pub fn new(
-        guard: Arc<Guard>,
+        policy: Arc<EgressPolicy>,
         lookup: Arc<dyn Lookup>,
         signer: Signer,
-        wire: &Wire,
+        wire: &TransportSettings,
     ) -> Result<Self, String> {
         let proxy = wire.proxy.as_deref().map(proxy_of).transpose()?;
         let host = proxy.as_ref().and_then(|(_, url)| url.host_str().map(Arc::from));
-        let resolver = Resolver::new(guard.clone(), lookup, host);
+        let resolver = Resolver::new(policy.clone(), lookup, host);
         let (config, authorities) = tls(wire)?;
         let mut builder = Client::builder()
             .tls_backend_preconfigured(config)
@@ -150,19 +150,19 @@ impl Transport {
             builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|error| chain(&error))?;
-        Ok(Self { client, guard, signer, proxy: proxy_url, resolver, authorities })
+        Ok(Self { client, policy, signer, proxy: proxy_url, resolver, authorities })
     }
 
     /// One attempt.
-    pub async fn send(&self, post: &Post) -> End {
-        let Ok(url) = Url::parse(&post.url) else { return End::Failed(Failure::Refused) };
+    pub async fn send(&self, post: &Post) -> AttemptResult {
+        let Ok(url) = Url::parse(&post.url) else { return AttemptResult::Failed(Failure::Refused) };
         if !self.permits(&url) {
-            return End::Failed(Failure::Refused);
+            return AttemptResult::Failed(Failure::Refused);
         }
         let request =
             self.client.post(url.clone()).headers(self.headers(post)).body(post.body.clone());
         match tokio::time::timeout(post.deadline, request.send()).await {
-            Err(_) => End::Failed(Failure::Deadline),
+            Err(_) => AttemptResult::Failed(Failure::Deadline),
             Ok(Err(error)) => self.failed(&error, &url).await,
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
@@ -170,19 +170,19 @@ impl Transport {
                 if post.keep {
                     let _ = tokio::time::timeout(ANSWER_TIME, read_away(response)).await;
                 }
-                End::Answered { status, pause }
+                AttemptResult::Answered { status, pause }
             }
         }
     }
 
-    async fn failed(&self, error: &reqwest::Error, url: &Url) -> End {
-        let failure = Failure::of(error, self.guard.proxied);
+    async fn failed(&self, error: &reqwest::Error, url: &Url) -> AttemptResult {
+        let failure = Failure::of(error, self.policy.proxied);
         let status = match (failure, &self.proxy) {
             (Failure::ProxyAuthentication, _) => Some(407),
             (Failure::ProxyRefused, Some(proxy)) => tunnel::refusal(proxy, url).await,
-            _ => return End::Failed(failure),
+            _ => return AttemptResult::Failed(failure),
         };
-        End::Untunneled { failure, status }
+        AttemptResult::Untunneled { failure, status }
     }
 
     /// What the resolver is not asked: addresses in the URL itself, and the host where a proxy
@@ -194,8 +194,8 @@ impl Transport {
             Host::Ipv4(address) => Some(address.into()),
             Host::Ipv6(address) => Some(address.into()),
         };
-        self.guard.admit(&host).is_ok()
-            && literal.is_none_or(|address| self.guard.permits(&host, address))
+        self.policy.admit(&host).is_ok()
+            && literal.is_none_or(|address| self.policy.permits(&host, address))
     }
 
     fn headers(&self, post: &Post) -> HeaderMap {
@@ -265,7 +265,7 @@ fn proxy_of(text: &str) -> Result<(Proxy, Url), String> {
 }
 
 /// The TLS of connections, and how many authorities it trusts.
-fn tls(wire: &Wire) -> Result<(ClientConfig, usize), String> {
+fn tls(wire: &TransportSettings) -> Result<(ClientConfig, usize), String> {
     let mut roots = RootCertStore::empty();
     // Some of a host's certificates may be odd; the others do.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -306,7 +306,7 @@ fn wrong(pem: &Pem, error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST_PAUSE, Pem, Wire, pause, proxy_of, tls};
+    use super::{LONGEST_PAUSE, Pem, TransportSettings, pause, proxy_of, tls};
     use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
     use std::time::{Duration, SystemTime};
 
@@ -344,9 +344,9 @@ mod tests {
     fn files_that_hold_no_certificate_are_named() {
         let pem = Pem { path: "/an/authority.pem".into(), content: b"no PEM".to_vec() };
         assert!(!format!("{pem:?}").contains("content"));
-        let wire = Wire { authorities: Some(pem), ..Wire::default() };
+        let wire = TransportSettings { authorities: Some(pem), ..TransportSettings::default() };
         let error = tls(&wire).unwrap_err();
         assert_eq!(error, "the file holds no certificate: `/an/authority.pem`");
-        assert!(tls(&Wire::default()).is_ok());
+        assert!(tls(&TransportSettings::default()).is_ok());
     }
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use verve_callbacks::report::Figure;
-use verve_callbacks::slab::Slab;
-use verve_callbacks::word::{State, Word};
+use verve_callbacks::cell::{Cell, CellState};
+use verve_callbacks::cells::Cells;
+use verve_callbacks::report::Outcome;
 use verve_core::segment::layout::FORMAT;
 use verve_core::{Clock, Counter, Identity, ManualClock, Owner};
 
@@ -19,12 +19,12 @@ const FIGURES: usize = 8;
 fn what_builds_of_one_format_share_of_callbacks_does_not_change() {
     let clock = Clock::Manual(Arc::new(ManualClock::new(1_795_000_020_000_000_000)));
     let counter = Arc::new(Counter::in_memory(&Identity::default(), clock).expect("a counter"));
-    let slab = Slab::new(Arc::clone(&counter)).expect("a slab");
+    let cells = Cells::new(Arc::clone(&counter)).expect("a cells");
     let mut index = 0;
     for url in ["http://x.example/hook", "https://y.example/a/longer/path?and=a&query"] {
-        index = slab.reserve(7, url).expect("room").commit(1_795_000_020);
+        index = cells.reserve(7, url).expect("room").commit(1_795_000_020);
     }
-    slab.begin(index, 12_345);
+    cells.begin(index, 12_345);
 
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
     let words = counter.callbacks().words.iter().map(load);
@@ -34,10 +34,11 @@ fn what_builds_of_one_format_share_of_callbacks_does_not_change() {
             .chain(&cell.url)
             .map(load)
     });
-    let states = [State::Empty, State::Writing, State::Ready, State::Sending].map(|state| {
-        Word { state, owner: Owner { slot: 200, generation: 77_777 }, sequence: 99 }.pack()
-    });
-    let figures = Figure::ALL.iter().take(FIGURES).flat_map(|figure| figure.name().bytes());
+    let states =
+        [CellState::Empty, CellState::Writing, CellState::Ready, CellState::Sending].map(|state| {
+            Cell { state, owner: Owner { slot: 200, generation: 77_777 }, sequence: 99 }.pack()
+        });
+    let figures = Outcome::ALL.iter().take(FIGURES).flat_map(|outcome| outcome.name().bytes());
     // FNV-1a over words.
     let all = words.chain(contents).chain(states).chain(figures.map(u64::from));
     let digest = all.fold(0xcbf2_9ce4_8422_2325, |hash: u64, word| {

@@ -8,13 +8,13 @@ use arc_swap::ArcSwapOption;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use verve_callbacks::cells::Cells;
+use verve_callbacks::egress_policy::{AllowList, Mode};
 use verve_callbacks::failure::Cause;
-use verve_callbacks::guard::{Allowed, Mode};
-use verve_callbacks::report::{Figure, Lines, Report, causes};
+use verve_callbacks::report::{LogMode, Outcome, Report, causes};
 use verve_callbacks::signature::Signer;
-use verve_callbacks::slab::Slab;
-use verve_callbacks::transport::{End, Pem, Wire};
-use verve_callbacks::{Settings, probe};
+use verve_callbacks::transport::{AttemptResult, Pem, TransportSettings};
+use verve_callbacks::{Settings, diagnose};
 use verve_core::{Answer, Placed};
 
 use crate::accepting::query_bytes;
@@ -24,7 +24,7 @@ use crate::errors;
 
 /// Takes and sends the callbacks of a counter from this process.
 ///
-/// `options` as of `probe_callback`, and `rate` (posts a second to each public destination), `oldest`
+/// `options` as of `diagnose_callback`, and `rate` (posts a second to each public destination), `oldest`
 /// (seconds after which a callback is not sent any more), `most` (posts under way at once), `log`
 /// (`all`, `failures` or `summary`) and `lines` (reports a second).
 ///
@@ -108,8 +108,8 @@ impl Callbacks {
         let left_out = PyDict::new(py);
         let Some(callbacks) = self.get() else { return Ok((Vec::new(), left_out)) };
         let (reports, counts) = callbacks.drain();
-        for (figure, count) in Figure::ALL.into_iter().zip(counts) {
-            left_out.set_item(figure.name(), count)?;
+        for (outcome, count) in Outcome::ALL.into_iter().zip(counts) {
+            left_out.set_item(outcome.name(), count)?;
         }
         let reports = reports.iter().map(|one| report(py, one)).collect::<PyResult<_>>()?;
         Ok((reports, left_out))
@@ -140,11 +140,11 @@ pub fn callback_figures<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let counter = counter.get().get(py)?;
     let dict = PyDict::new(py);
-    dict.set_item("pending", Slab::taken(&counter))?;
+    dict.set_item("pending", Cells::taken(&counter))?;
     let ends = PyDict::new(py);
-    for (figure, count) in Figure::ALL.into_iter().zip(Figure::all(&counter)) {
-        let target = if figure.is_end() { &ends } else { &dict };
-        target.set_item(figure.name().replace(' ', "_"), count)?;
+    for (outcome, count) in Outcome::ALL.into_iter().zip(Outcome::all(&counter)) {
+        let target = if outcome.is_end() { &ends } else { &dict };
+        target.set_item(outcome.name().replace(' ', "_"), count)?;
     }
     dict.set_item("ended", ends)?;
     let failures = PyDict::new(py);
@@ -155,7 +155,7 @@ pub fn callback_figures<'py>(
     Ok(dict)
 }
 
-/// Reads options as `probe_callback` takes them: how many authorities they trust. Raises
+/// Reads options as `diagnose_callback` takes them: how many authorities they trust. Raises
 /// `SettingError`.
 #[pyfunction]
 #[pyo3(signature = (**options))]
@@ -173,15 +173,16 @@ pub fn check_callback_options(
 /// `authorities`, `certificate`, `key` (paths of PEM files with what they held), `proxy` (a URL).
 #[pyfunction]
 #[pyo3(signature = (url, count, **options))]
-pub fn probe_callback<'py>(
+pub fn diagnose_callback<'py>(
     py: Python<'py>,
     url: &str,
     count: u64,
     options: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let settings = settings(py, options)?;
-    let found =
-        py.detach(|| probe(url, count, settings)).map_err(|error| errors::to_python(py, &error))?;
+    let found = py
+        .detach(|| diagnose(url, count, settings))
+        .map_err(|error| errors::to_python(py, &error))?;
     let dict = PyDict::new(py);
     dict.set_item("endpoint", found.endpoint.as_deref().ok())?;
     dict.set_item("refusal", found.endpoint.as_ref().err().map(|refusal| refusal.name()))?;
@@ -193,9 +194,9 @@ pub fn probe_callback<'py>(
     dict.set_item("authorities", found.authorities)?;
     let (status, failure, proxy_status) = match found.end {
         None => (None, None, None),
-        Some(End::Answered { status, .. }) => (Some(status), None, None),
-        Some(End::Failed(failure)) => (None, Some(failure.name()), None),
-        Some(End::Untunneled { failure, status }) => (None, Some(failure.name()), status),
+        Some(AttemptResult::Answered { status, .. }) => (Some(status), None, None),
+        Some(AttemptResult::Failed(failure)) => (None, Some(failure.name()), None),
+        Some(AttemptResult::Untunneled { failure, status }) => (None, Some(failure.name()), status),
     };
     dict.set_item("proxy_status", proxy_status)?;
     dict.set_item("status", status)?;
@@ -207,7 +208,7 @@ pub fn probe_callback<'py>(
 fn report<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("endpoint", &report.endpoint)?;
-    dict.set_item("outcome", report.figure.name())?;
+    dict.set_item("outcome", report.outcome.name())?;
     dict.set_item("status", report.status)?;
     dict.set_item("reason", report.reason)?;
     dict.set_item("attempt", report.attempt)?;
@@ -216,7 +217,7 @@ fn report<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>>
     dict.set_item("unique", report.count)?;
     dict.set_item("id", &report.id)?;
     dict.set_item("logged", report.logged)?;
-    dict.set_item("failed", report.figure.is_end() && report.figure != Figure::Delivered)?;
+    dict.set_item("failed", report.outcome.is_end() && report.outcome != Outcome::Delivered)?;
     Ok(dict)
 }
 
@@ -229,8 +230,8 @@ fn settings(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Set
             "mode" => settings.mode = mode(&value.extract::<String>()?)?,
             "allow" => {
                 let entries: Vec<String> = value.extract()?;
-                settings.allowed =
-                    Allowed::parse(entries.iter().map(String::as_str)).map_err(wrong)?;
+                settings.allow_list =
+                    AllowList::parse(entries.iter().map(String::as_str)).map_err(wrong)?;
             }
             "secrets" => {
                 let secrets: Vec<String> = value.extract()?;
@@ -253,7 +254,7 @@ fn settings(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Set
     Ok(settings)
 }
 
-fn wire(wire: &mut Wire, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+fn wire(wire: &mut TransportSettings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let pem = || -> PyResult<Option<Pem>> {
         let read = value.extract::<Option<(PathBuf, Vec<u8>)>>()?;
         Ok(read.map(|(path, content)| Pem { path, content }))
@@ -276,11 +277,11 @@ fn mode(name: &str) -> PyResult<Mode> {
     }
 }
 
-fn lines(name: &str) -> PyResult<Lines> {
+fn lines(name: &str) -> PyResult<LogMode> {
     match name {
-        "all" => Ok(Lines::All),
-        "failures" => Ok(Lines::Failures),
-        "summary" => Ok(Lines::Summary),
+        "all" => Ok(LogMode::All),
+        "failures" => Ok(LogMode::Failures),
+        "summary" => Ok(LogMode::Summary),
         _ => Err(PyValueError::new_err(format!("no such choice of lines: `{name}`"))),
     }
 }

@@ -24,7 +24,9 @@ mod _verve {
     #[pymodule_export]
     use crate::accepting::names_single;
     #[pymodule_export]
-    use crate::callbacks::{Callbacks, callback_figures, check_callback_options, probe_callback};
+    use crate::callbacks::{
+        Callbacks, callback_figures, check_callback_options, diagnose_callback,
+    };
     #[pymodule_export]
     use crate::clock::{ManualClock, boot_nanoseconds};
     #[pymodule_export]

@@ -15,7 +15,7 @@ from tests.support.receivers import Receiver, garbage, reset
 from tests.support.replies import END, Replier
 from tests.support.replies import OK as STATUS
 from tests.support.service import free_port
-from verve._verve import Callbacks, callback_figures, check_callback_options, probe_callback
+from verve._verve import Callbacks, callback_figures, check_callback_options, diagnose_callback
 from verve.commands import callback_view
 from verve.commands.cli import main
 from verve.service import callbacks
@@ -49,7 +49,7 @@ def _wait(met: Callable[[], object]) -> None:
 
 
 def _failure(url: str, **options: Any) -> str | None:  # noqa: ANN401 - those of the sender
-    return probe_callback(url, 1, **{"allow": ["127.0.0.1"], **options})["failure"]
+    return diagnose_callback(url, 1, **{"allow": ["127.0.0.1"], **options})["failure"]
 
 
 def _report(sender: Callbacks) -> CallbackReport:
@@ -129,7 +129,7 @@ def test_a_proxy_that_makes_no_tunnel_is_told_with_its_status(status: int, tmp_p
     answer = b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status
     with Replier(answer, until=b"\r\n\r\n") as replier:
         proxy = replier.url.replace("://", "://user:p%40ss@")
-        found = probe_callback("https://hooks.example/", 1, proxy=proxy)
+        found = diagnose_callback("https://hooks.example/", 1, proxy=proxy)
         assert (found["status"], found["failure"]) == (None, words)
         assert found["proxy_status"] == status
         made = rig.settings(tmp_path, callback_proxy=proxy)

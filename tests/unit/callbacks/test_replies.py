@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support.replies import NOT_BY_CURL, NOT_BY_GO, REPLIES, Replier
-from verve._verve import probe_callback
+from verve._verve import diagnose_callback
 
 TAKEN = REPLIES.keys() - NOT_BY_CURL - NOT_BY_GO
 NOT_TAKEN = {
@@ -29,7 +29,7 @@ def test_the_exceptions_are_few() -> None:
 def test_a_reply_counts_by_its_status(name: str) -> None:
     reply = REPLIES[name]
     with Replier(reply) as replier:
-        found = probe_callback(replier.url, 1, allow=["127.0.0.1"])
+        found = diagnose_callback(replier.url, 1, allow=["127.0.0.1"])
     assert (found["status"] is None) == (found["failure"] is not None)
     if name in TAKEN - NOT_TAKEN:
         statuses = re.findall(rb"HTTP/1\.[01] (\d{3})", reply.partition(b"content-length")[0])

@@ -10,16 +10,16 @@ use verve_core::request::endpoint;
 use verve_core::{Error, Refusal};
 
 use crate::destination::{host, origin};
-use crate::front::Settings;
-use crate::guard::Guard;
-use crate::transport::{End, Post, Transport};
+use crate::egress_policy::EgressPolicy;
+use crate::service::Settings;
+use crate::transport::{AttemptResult, Post, Transport};
 
 /// How long a post may take until its status has come.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Probe {
+pub struct Diagnosis {
     /// The endpoint in the form that it is sent to, or why it is refused.
     pub endpoint: Result<String, Refusal>,
     /// Its addresses, and whether the guard permits them; or why there are none.
@@ -27,24 +27,25 @@ pub struct Probe {
     /// Authorities that are trusted for https.
     pub authorities: usize,
     /// What came of the post.
-    pub end: Option<End>,
+    pub end: Option<AttemptResult>,
     /// How long it took.
     pub took: Duration,
 }
 
 /// Sends one callback to `url` that reports `count`, past all limits.
-pub fn probe(url: &str, count: u64, settings: Settings) -> Result<Probe, Error> {
+pub fn diagnose(url: &str, count: u64, settings: Settings) -> Result<Diagnosis, Error> {
     let setting = |message| Error::Setting { message };
-    let guard = Arc::new(Guard {
+    let policy = Arc::new(EgressPolicy {
         proxied: settings.wire.proxy.is_some(),
         mode: settings.mode,
-        allowed: settings.allowed,
+        allow_list: settings.allow_list,
     });
-    let transport = Transport::new(guard.clone(), settings.lookup, settings.signer, &settings.wire)
-        .map_err(setting)?;
-    let checked = endpoint::normal_form_with(url, |host| guard.opens(host))
-        .and_then(|url| guard.admit(&host(origin(&url))).map(|()| url));
-    let mut found = Probe {
+    let transport =
+        Transport::new(policy.clone(), settings.lookup, settings.signer, &settings.wire)
+            .map_err(setting)?;
+    let checked = endpoint::normal_form_with(url, |host| policy.opens(host))
+        .and_then(|url| policy.admit(&host(origin(&url))).map(|()| url));
+    let mut found = Diagnosis {
         endpoint: checked.clone(),
         addresses: Ok(Vec::new()),
         authorities: transport.authorities,
@@ -70,7 +71,7 @@ pub fn probe(url: &str, count: u64, settings: Settings) -> Result<Probe, Error> 
             Host::Ipv6(address) => Ok(vec![address.into()]),
         };
         found.addresses = addresses.map(|addresses| {
-            let judge = |address| (address, guard.permits(&host, address));
+            let judge = |address| (address, policy.permits(&host, address));
             addresses.into_iter().map(judge).collect()
         });
         let began = Instant::now();

@@ -11,16 +11,17 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use verve_core::request::query::{self, Accept};
 use verve_core::{Answer, Counter, Error, Placed, Placement, Refusal};
 
+use crate::cells::Cells;
+use crate::circuit_breaker::CircuitBreakers;
 use crate::destination::{host, number, origin};
-use crate::guard::{Allowed, Guard, Mode};
-use crate::limits::{Circuits, Rate};
+use crate::egress_policy::{AllowList, EgressPolicy, Mode};
 use crate::means::Means;
-use crate::report::{Figure, Lines, Report, Reports};
+use crate::rate_limit::RateLimit;
+use crate::report::{LogMode, Outcome, Report, Reports};
 use crate::resolver::{Lookup, System};
-use crate::sender::{Order, Sender};
+use crate::sender::{Command, Sender};
 use crate::signature::Signer;
-use crate::slab::Slab;
-use crate::transport::{Transport, Wire};
+use crate::transport::{Transport, TransportSettings};
 
 /// Threads for look-ups of names.
 const THREADS: usize = 64;
@@ -31,19 +32,19 @@ pub struct Settings {
     /// Where they may go.
     pub mode: Mode,
     /// What the list opens.
-    pub allowed: Allowed,
+    pub allow_list: AllowList,
     /// Posts a second to each public destination.
     pub rate: u32,
     /// What signs them.
     pub signer: Signer,
     /// How the wire is set up.
-    pub wire: Wire,
+    pub wire: TransportSettings,
     /// Older callbacks are not sent.
     pub oldest: Duration,
     /// Posts under way at once.
     pub most: usize,
     /// Which attempts are reported.
-    pub lines: Lines,
+    pub lines: LogMode,
     /// Reports a second.
     pub per_second: u32,
     /// Where addresses come from.
@@ -54,13 +55,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             mode: Mode::Public,
-            allowed: Allowed::default(),
+            allow_list: AllowList::default(),
             rate: 1_000,
             signer: Signer::default(),
-            wire: Wire::default(),
+            wire: TransportSettings::default(),
             oldest: Duration::from_secs(3_600),
             most: 1_024,
-            lines: Lines::All,
+            lines: LogMode::All,
             per_second: 100,
             lookup: Arc::new(System),
         }
@@ -69,13 +70,13 @@ impl Default for Settings {
 
 /// Whether callbacks could be sent with these settings, and how many authorities they would trust.
 pub fn check(settings: &Settings) -> Result<usize, Error> {
-    let guard = Arc::new(Guard {
+    let policy = Arc::new(EgressPolicy {
         proxied: settings.wire.proxy.is_some(),
         mode: settings.mode,
-        allowed: settings.allowed.clone(),
+        allow_list: settings.allow_list.clone(),
     });
     let (lookup, signer) = (settings.lookup.clone(), settings.signer.clone());
-    Transport::new(guard, lookup, signer, &settings.wire)
+    Transport::new(policy, lookup, signer, &settings.wire)
         .map(|transport| transport.authorities)
         .map_err(|message| Error::Setting { message })
 }
@@ -83,17 +84,17 @@ pub fn check(settings: &Settings) -> Result<usize, Error> {
 /// Takes callbacks and sends them, from one process, through the cells of its counter's segment.
 pub struct Callbacks {
     counter: Arc<Counter>,
-    slab: Arc<Slab>,
-    guard: Arc<Guard>,
-    circuits: Arc<Circuits>,
+    cells: Arc<Cells>,
+    policy: Arc<EgressPolicy>,
+    circuits: Arc<CircuitBreakers>,
     reports: Arc<Reports>,
-    orders: UnboundedSender<Order>,
+    orders: UnboundedSender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for Callbacks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Callbacks").field("guard", &self.guard).finish_non_exhaustive()
+        formatter.debug_struct("Callbacks").field("policy", &self.policy).finish_non_exhaustive()
     }
 }
 
@@ -101,28 +102,28 @@ impl Callbacks {
     /// Starts the thread. To be called in the process that is to send, after any fork.
     pub fn start(counter: Arc<Counter>, settings: Settings) -> Result<Self, Error> {
         let setting = |message| Error::Setting { message };
-        let guard = Arc::new(Guard {
+        let policy = Arc::new(EgressPolicy {
             proxied: settings.wire.proxy.is_some(),
             mode: settings.mode,
-            allowed: settings.allowed,
+            allow_list: settings.allow_list,
         });
         let transport =
-            Transport::new(guard.clone(), settings.lookup, settings.signer, &settings.wire)
+            Transport::new(policy.clone(), settings.lookup, settings.signer, &settings.wire)
                 .map_err(setting)?;
-        let slab = Arc::new(Slab::new(counter.clone())?);
+        let cells = Arc::new(Cells::new(counter.clone())?);
         // Before anything new is taken: what is left of this process can then be told from it.
-        let left = slab.take_over(true);
-        let circuits = Arc::new(Circuits::default());
+        let left = cells.take_over(true);
+        let circuits = Arc::new(CircuitBreakers::default());
         let reports = Arc::new(Reports::new(settings.lines, settings.per_second));
         let (orders, received) = unbounded_channel();
         let means = Arc::new(Means {
             counter: counter.clone(),
-            slab: slab.clone(),
+            cells: cells.clone(),
             transport,
-            guard: guard.clone(),
+            policy: policy.clone(),
             circuits: circuits.clone(),
             reports: reports.clone(),
-            rate: Rate::new(settings.rate),
+            rate: RateLimit::new(settings.rate),
             most: settings.most.max(1),
             oldest: settings.oldest,
         });
@@ -145,7 +146,7 @@ impl Callbacks {
             .spawn(body)
             .map_err(failed)?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { counter, slab, guard, circuits, reports, orders, thread })
+        Ok(Self { counter, cells, policy, circuits, reports, orders, thread })
     }
 
     /// Answers the query of a `GET /api/verve/accept`, as [`Counter::accept`] does, and queues the
@@ -164,7 +165,7 @@ impl Callbacks {
 
     #[inline]
     fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Refusal> {
-        let accept = query::parse_accept_with(query, |host| self.guard.opens(host))?;
+        let accept = query::parse_accept_with(query, |host| self.policy.opens(host))?;
         let placement = match &accept.endpoint {
             None => self.counter.add(accept.id).map_err(|error| Refusal::from(&error))?,
             Some(endpoint) => self.add_and_queue(accept.id, endpoint)?,
@@ -176,32 +177,32 @@ impl Callbacks {
     /// counted and will be sent, what fails is neither.
     fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<Placement, Refusal> {
         let origin = origin(endpoint);
-        self.guard.admit(&host(origin))?;
-        if self.orders.is_closed() || !self.slab.is_ours() {
+        self.policy.admit(&host(origin))?;
+        if self.orders.is_closed() || !self.cells.is_ours() {
             return Err(Refusal::CallbacksUnavailable);
         }
         let destination = number(self.counter.secret(), origin);
         if !self.circuits.admits(destination) {
             return Err(Refusal::DestinationFailing);
         }
-        let reservation = self.slab.reserve(destination, endpoint)?;
+        let reservation = self.cells.reserve(destination, endpoint)?;
         let placement = self.counter.add(id).map_err(|error| Refusal::from(&error))?;
         let index = reservation.commit(placement.window_start);
         // If nobody listens any more, the cell is another process's, or waits for the next start.
-        let _ = self.orders.send(Order::Send(index, destination));
+        let _ = self.orders.send(Command::Send(index, destination));
         Ok(placement)
     }
 
     /// The reports since the last call, and how many were left out, by figure.
     #[must_use]
-    pub fn drain(&self) -> (Vec<Report>, [u64; Figure::ALL.len()]) {
+    pub fn drain(&self) -> (Vec<Report>, [u64; Outcome::ALL.len()]) {
         self.reports.drain()
     }
 
     /// Sends what is due, for at most `patience`, and ends the thread. What is left waits in the
     /// segment. Whether the thread has ended.
     pub fn stop(&self, patience: Duration) {
-        let _ = self.orders.send(Order::Stop(Instant::now() + patience));
+        let _ = self.orders.send(Command::Stop(Instant::now() + patience));
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             // A panic there was printed there.
@@ -212,7 +213,7 @@ impl Callbacks {
 
 impl Drop for Callbacks {
     fn drop(&mut self) {
-        if self.slab.is_ours() {
+        if self.cells.is_ours() {
             self.stop(Duration::ZERO);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use verve_callbacks::slab::Slab;
+use verve_callbacks::cells::Cells;
 use verve_core::segment::layout::CALLBACK_CELLS;
 use verve_core::{Clock, Counter, Identity, Refusal};
 
@@ -19,7 +19,7 @@ struct Segment(PathBuf);
 
 impl Segment {
     fn new(name: &str) -> Self {
-        let file = format!("verve-slab-{name}-{}", std::process::id());
+        let file = format!("verve-cells-{name}-{}", std::process::id());
         Self(std::env::temp_dir().join(file))
     }
 
@@ -40,40 +40,40 @@ impl Drop for Segment {
 
 #[test]
 fn a_destination_has_an_eighth_and_leaves_room_for_others() {
-    let slab = Slab::new(in_memory()).unwrap();
-    let mut cells = HashSet::new();
+    let cells = Cells::new(in_memory()).unwrap();
+    let mut taken = HashSet::new();
     for _ in 0..CALLBACK_CELLS / 8 {
-        assert!(cells.insert(slab.reserve(1, URL).unwrap().commit(60)));
+        assert!(taken.insert(cells.reserve(1, URL).unwrap().commit(60)));
     }
-    assert_eq!(slab.reserve(1, URL).unwrap_err(), Refusal::CallbacksFull);
+    assert_eq!(cells.reserve(1, URL).unwrap_err(), Refusal::CallbacksFull);
     // Others lose an eighth of theirs to it.
     for destination in 2..6 {
         for _ in 0..CALLBACK_CELLS / 16 {
-            assert!(cells.insert(slab.reserve(destination, URL).unwrap().commit(60)));
+            assert!(taken.insert(cells.reserve(destination, URL).unwrap().commit(60)));
         }
     }
-    for &cell in &cells {
-        slab.finish(cell);
+    for &cell in &taken {
+        cells.finish(cell);
     }
-    assert!(cells.contains(&slab.reserve(1, URL).unwrap().commit(60)));
+    assert!(taken.contains(&cells.reserve(1, URL).unwrap().commit(60)));
 }
 
 #[test]
 fn a_cell_holds_what_was_written_whatever_was_there_before() {
-    let slab = Slab::new(in_memory()).unwrap();
+    let cells = Cells::new(in_memory()).unwrap();
     for length in [2_048, 21, 22, 23, 24, 25, 1_999] {
         let url = format!("http://x.example/{}", "a".repeat(length - 17));
         for _ in 0..3 {
-            let index = slab.reserve(7, &url).unwrap().commit(120);
-            let content = slab.read(index);
+            let index = cells.reserve(7, &url).unwrap().commit(120);
+            let content = cells.read(index);
             assert_eq!(content.url, url);
             assert_eq!((content.window_start, content.count, content.attempts), (120, None, 0));
-            slab.begin(index, 0);
-            slab.wait(index);
-            slab.begin(index, 0);
-            let content = slab.read(index);
+            cells.begin(index, 0);
+            cells.wait(index);
+            cells.begin(index, 0);
+            let content = cells.read(index);
             assert_eq!((content.count, content.attempts), (Some(0), 2));
-            slab.finish(index);
+            cells.finish(index);
         }
     }
 }
@@ -81,29 +81,29 @@ fn a_cell_holds_what_was_written_whatever_was_there_before() {
 #[test]
 fn a_reservation_that_is_dropped_leaves_an_empty_cell() {
     let counter = in_memory();
-    let slab = Slab::new(counter.clone()).unwrap();
-    drop(slab.reserve(7, URL).unwrap());
-    assert_eq!(Slab::taken(&counter), 0);
-    let _index = slab.reserve(7, URL).unwrap().commit(60);
-    assert_eq!(Slab::taken(&counter), 1);
+    let cells = Cells::new(counter.clone()).unwrap();
+    drop(cells.reserve(7, URL).unwrap());
+    assert_eq!(Cells::taken(&counter), 0);
+    let _index = cells.reserve(7, URL).unwrap().commit(60);
+    assert_eq!(Cells::taken(&counter), 1);
 }
 
 #[test]
 fn the_cells_of_those_who_left_are_taken_over_once() {
     let segment = Segment::new("left");
     let left = segment.open();
-    let slab = Slab::new(left.clone()).unwrap();
-    let ready = slab.reserve(1, URL).unwrap().commit(60);
-    let sending = slab.reserve(2, URL).unwrap().commit(60);
-    slab.begin(sending, 41);
-    std::mem::forget(slab.reserve(3, URL).unwrap());
-    let sequence = slab.read(sending).sequence;
+    let cells = Cells::new(left.clone()).unwrap();
+    let ready = cells.reserve(1, URL).unwrap().commit(60);
+    let sending = cells.reserve(2, URL).unwrap().commit(60);
+    cells.begin(sending, 41);
+    std::mem::forget(cells.reserve(3, URL).unwrap());
+    let sequence = cells.read(sending).sequence;
 
     let (first, second) = (segment.open(), segment.open());
-    let heirs = [Slab::new(first.clone()).unwrap(), Slab::new(second).unwrap()];
+    let heirs = [Cells::new(first.clone()).unwrap(), Cells::new(second).unwrap()];
     assert!(heirs.iter().all(|heir| heir.take_over(false).is_empty()));
-    assert_eq!(Slab::taken(&first), 3);
-    drop(slab);
+    assert_eq!(Cells::taken(&first), 3);
+    drop(cells);
     drop(left);
 
     let mut taken = heirs[0].take_over(false);
@@ -112,7 +112,7 @@ fn the_cells_of_those_who_left_are_taken_over_once() {
     expected.sort_unstable();
     assert_eq!(taken, expected);
     assert!(heirs[1].take_over(false).is_empty());
-    assert_eq!(Slab::taken(&first), 2);
+    assert_eq!(Cells::taken(&first), 2);
     let content = heirs[0].read(sending);
     assert_eq!((content.count, content.attempts), (Some(41), 1));
     assert_eq!(content.sequence, sequence);
@@ -120,7 +120,7 @@ fn the_cells_of_those_who_left_are_taken_over_once() {
         heirs[0].begin(index, 41);
         heirs[0].finish(index);
     }
-    assert_eq!(Slab::taken(&first), 0);
+    assert_eq!(Cells::taken(&first), 0);
 }
 
 #[test]
@@ -128,23 +128,23 @@ fn whoever_has_the_slot_of_the_dead_is_another_owner() {
     let segment = Segment::new("slot");
     let keeper = segment.open();
     let left = segment.open();
-    let slab = Slab::new(left.clone()).unwrap();
+    let cells = Cells::new(left.clone()).unwrap();
     let owner = left.owner().unwrap();
-    let index = slab.reserve(1, URL).unwrap().commit(60);
-    drop(slab);
+    let index = cells.reserve(1, URL).unwrap().commit(60);
+    drop(cells);
     drop(left);
     let heir = segment.open();
     assert_eq!(heir.owner().unwrap().slot, owner.slot);
     assert!(!keeper.is_alive(owner));
     assert!(keeper.is_alive(heir.owner().unwrap()));
-    assert_eq!(Slab::new(heir).unwrap().take_over(false), [index]);
+    assert_eq!(Cells::new(heir).unwrap().take_over(false), [index]);
 }
 
 #[test]
 fn what_a_sender_before_has_left_is_taken_at_the_start() {
     let counter = in_memory();
-    let index = Slab::new(counter.clone()).unwrap().reserve(1, URL).unwrap().commit(60);
-    let slab = Slab::new(counter).unwrap();
-    assert!(slab.take_over(false).is_empty());
-    assert_eq!(slab.take_over(true), [index]);
+    let index = Cells::new(counter.clone()).unwrap().reserve(1, URL).unwrap().commit(60);
+    let cells = Cells::new(counter).unwrap();
+    assert!(cells.take_over(false).is_empty());
+    assert_eq!(cells.take_over(true), [index]);
 }

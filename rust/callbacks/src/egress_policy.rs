@@ -26,7 +26,7 @@ pub enum Mode {
 
 /// What the list opens.
 #[derive(Clone, Debug, Default)]
-pub struct Allowed {
+pub struct AllowList {
     networks: Vec<Network>,
     hosts: HashSet<String>,
     /// With the dot before them.
@@ -84,10 +84,10 @@ impl Network {
     }
 }
 
-impl Allowed {
+impl AllowList {
     /// Reads entries: `10.0.0.0/8`, `127.0.0.1`, `[::1]`, `hooks.example`, `*.example`.
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let mut allowed = Self::default();
+        let mut allow_list = Self::default();
         for entry in entries {
             let wrong = |what: &str| {
                 format!(
@@ -96,15 +96,15 @@ impl Allowed {
                 )
             };
             if let Some(network) = Network::parse(entry) {
-                allowed.networks.push(network.map_err(|what| wrong(&what))?);
+                allow_list.networks.push(network.map_err(|what| wrong(&what))?);
             } else if let Some(suffix) = entry.strip_prefix("*.") {
                 let name = host_name(suffix).ok_or_else(|| wrong("is no suffix of hosts"))?;
-                allowed.suffixes.push(format!(".{name}"));
+                allow_list.suffixes.push(format!(".{name}"));
             } else {
-                allowed.hosts.insert(host_name(entry).ok_or_else(|| wrong("is no host"))?);
+                allow_list.hosts.insert(host_name(entry).ok_or_else(|| wrong("is no host"))?);
             }
         }
-        Ok(allowed)
+        Ok(allow_list)
     }
 
     fn has_address(&self, address: IpAddr) -> bool {
@@ -130,23 +130,23 @@ fn host_name(text: &str) -> Option<String> {
 
 /// Judges hosts and addresses.
 #[derive(Clone, Debug)]
-pub struct Guard {
+pub struct EgressPolicy {
     /// Where callbacks may go.
     pub mode: Mode,
     /// What the list opens.
-    pub allowed: Allowed,
+    pub allow_list: AllowList,
     /// An egress proxy resolves the names: only the list can say where they lead.
     pub proxied: bool,
 }
 
-impl Guard {
+impl EgressPolicy {
     /// Whether the list opens a host of the inside: a refused address or a name of the loopback.
     #[must_use]
     pub fn opens(&self, host: &Host<&str>) -> bool {
         match *host {
-            Host::Domain(name) => self.allowed.has_name(name),
-            Host::Ipv4(address) => self.allowed.has_address(address.into()),
-            Host::Ipv6(address) => self.allowed.has_address(address.into()),
+            Host::Domain(name) => self.allow_list.has_name(name),
+            Host::Ipv4(address) => self.allow_list.has_address(address.into()),
+            Host::Ipv6(address) => self.allow_list.has_address(address.into()),
         }
     }
 
@@ -157,7 +157,7 @@ impl Guard {
             (Mode::Public, _) => Ok(()),
             // The name may have an address in a listed network: that shows when it is resolved.
             (Mode::Listed, Host::Domain(_))
-                if !self.proxied && !self.allowed.networks.is_empty() =>
+                if !self.proxied && !self.allow_list.networks.is_empty() =>
             {
                 Ok(())
             }
@@ -172,10 +172,10 @@ impl Guard {
         if self.mode == Mode::Off {
             return false;
         }
-        if self.allowed.has_address(address) {
+        if self.allow_list.has_address(address) {
             return true;
         }
-        let listed = matches!(host, Host::Domain(name) if self.allowed.has_name(name));
+        let listed = matches!(host, Host::Domain(name) if self.allow_list.has_name(name));
         if refused(address) {
             listed && is_openable_by_name(address)
         } else {
@@ -208,32 +208,36 @@ fn is_openable_by_name(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Allowed, Guard, Mode};
+    use super::{AllowList, EgressPolicy, Mode};
     use std::net::IpAddr;
     use url::Host;
 
-    fn guard(mode: Mode, entries: &[&str]) -> Guard {
-        Guard { mode, allowed: Allowed::parse(entries.iter().copied()).unwrap(), proxied: false }
+    fn policy(mode: Mode, entries: &[&str]) -> EgressPolicy {
+        EgressPolicy {
+            mode,
+            allow_list: AllowList::parse(entries.iter().copied()).unwrap(),
+            proxied: false,
+        }
     }
 
-    fn permits(guard: &Guard, host: &str, address: &str) -> bool {
+    fn permits(policy: &EgressPolicy, host: &str, address: &str) -> bool {
         let host = Host::parse(host).unwrap();
         let host = match &host {
             Host::Domain(name) => Host::Domain(name.as_str()),
             Host::Ipv4(address) => Host::Ipv4(*address),
             Host::Ipv6(address) => Host::Ipv6(*address),
         };
-        guard.permits(&host, address.parse::<IpAddr>().unwrap())
+        policy.permits(&host, address.parse::<IpAddr>().unwrap())
     }
 
     #[test]
     fn without_a_list_public_addresses_only() {
-        let guard = guard(Mode::Public, &[]);
-        assert!(permits(&guard, "x.example", "8.8.8.8"));
-        assert!(permits(&guard, "8.8.8.8", "8.8.8.8"));
-        assert!(permits(&guard, "x.example", "2606:4700::1111"));
+        let policy = policy(Mode::Public, &[]);
+        assert!(permits(&policy, "x.example", "8.8.8.8"));
+        assert!(permits(&policy, "8.8.8.8", "8.8.8.8"));
+        assert!(permits(&policy, "x.example", "2606:4700::1111"));
         for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:8.8.8.8"] {
-            assert!(!permits(&guard, "x.example", address), "{address}");
+            assert!(!permits(&policy, "x.example", address), "{address}");
         }
     }
 
@@ -241,7 +245,7 @@ mod tests {
     fn the_list_opens_exactly_what_it_names() {
         let entries =
             ["10.1.0.0/16", "192.168.7.9", "hooks.internal", "*.svc.example", "fd12::/16"];
-        let guard = guard(Mode::Public, &entries);
+        let policy = policy(Mode::Public, &entries);
         for (host, address, expected) in [
             ("x.example", "10.1.255.255", true),
             ("x.example", "10.2.0.0", false),
@@ -270,39 +274,39 @@ mod tests {
             ("svc.example", "10.9.9.9", false),
             ("asvc.example", "10.9.9.9", false),
         ] {
-            assert_eq!(permits(&guard, host, address), expected, "{host} {address}");
+            assert_eq!(permits(&policy, host, address), expected, "{host} {address}");
         }
     }
 
     #[test]
     fn a_network_opens_link_local_addresses() {
-        let guard = guard(Mode::Public, &["169.254.169.254"]);
-        assert!(permits(&guard, "x.example", "169.254.169.254"));
-        assert!(!permits(&guard, "x.example", "169.254.169.253"));
+        let policy = policy(Mode::Public, &["169.254.169.254"]);
+        assert!(permits(&policy, "x.example", "169.254.169.254"));
+        assert!(!permits(&policy, "x.example", "169.254.169.253"));
     }
 
     #[test]
     fn listed_means_that_public_addresses_take_an_entry_too() {
-        let guard = guard(Mode::Listed, &["x.example", "9.9.9.0/24"]);
-        assert!(permits(&guard, "x.example", "8.8.8.8"));
-        assert!(permits(&guard, "y.example", "9.9.9.9"));
-        assert!(!permits(&guard, "y.example", "8.8.8.8"));
+        let policy = policy(Mode::Listed, &["x.example", "9.9.9.0/24"]);
+        assert!(permits(&policy, "x.example", "8.8.8.8"));
+        assert!(permits(&policy, "y.example", "9.9.9.9"));
+        assert!(!permits(&policy, "y.example", "8.8.8.8"));
         let none = guard_of_nothing();
         assert!(none.admit(&Host::Domain("y.example")).is_err());
     }
 
     #[test]
     fn a_name_behind_a_proxy_takes_an_entry_of_its_own() {
-        let mut guard = guard(Mode::Listed, &["x.example", "9.9.9.0/24"]);
-        assert!(guard.admit(&Host::Domain("y.example")).is_ok());
-        guard.proxied = true;
-        assert!(guard.admit(&Host::Domain("y.example")).is_err());
-        assert!(guard.admit(&Host::Domain("x.example")).is_ok());
-        assert!(guard.admit(&Host::Ipv4([9, 9, 9, 9].into())).is_ok());
+        let mut policy = policy(Mode::Listed, &["x.example", "9.9.9.0/24"]);
+        assert!(policy.admit(&Host::Domain("y.example")).is_ok());
+        policy.proxied = true;
+        assert!(policy.admit(&Host::Domain("y.example")).is_err());
+        assert!(policy.admit(&Host::Domain("x.example")).is_ok());
+        assert!(policy.admit(&Host::Ipv4([9, 9, 9, 9].into())).is_ok());
     }
 
-    fn guard_of_nothing() -> Guard {
-        guard(Mode::Listed, &["x.example"])
+    fn guard_of_nothing() -> EgressPolicy {
+        policy(Mode::Listed, &["x.example"])
     }
 
     #[test]
@@ -322,10 +326,10 @@ mod tests {
             "",
             "1.2.3",
         ] {
-            assert!(Allowed::parse([entry]).is_err(), "{entry:?}");
+            assert!(AllowList::parse([entry]).is_err(), "{entry:?}");
         }
         for entry in ["10.0.0.0/8", "0.0.0.0/0", "::/0", "[::1]", "BÜCHER.example", "localhost"] {
-            assert!(Allowed::parse([entry]).is_ok(), "{entry:?}");
+            assert!(AllowList::parse([entry]).is_ok(), "{entry:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use verve_core::Owner;
 
 /// What a cell holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum CellState {
     /// Nothing.
     Empty,
     /// A callback that is being written, of a request that is not answered yet.
@@ -25,9 +25,9 @@ pub enum State {
 
 /// The word of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Word {
+pub struct Cell {
     /// What the cell holds.
-    pub state: State,
+    pub state: CellState,
     /// Whose it is; of an empty cell, whose it was.
     pub owner: Owner,
     /// How often the cell was used, modulo 2^32: with it, no use is taken for another, and a
@@ -39,7 +39,7 @@ const SLOT_AT: u32 = 2;
 const GENERATION_AT: u32 = 12;
 const SEQUENCE_AT: u32 = 32;
 
-impl Word {
+impl Cell {
     /// As it stands in the segment. Zero is an empty cell.
     #[must_use]
     pub fn pack(self) -> u64 {
@@ -55,10 +55,10 @@ impl Word {
         let part = |from: u32, to: u32| bits >> from & ((1 << (to - from)) - 1);
         Self {
             state: match part(0, SLOT_AT) {
-                0 => State::Empty,
-                1 => State::Writing,
-                2 => State::Ready,
-                _ => State::Sending,
+                0 => CellState::Empty,
+                1 => CellState::Writing,
+                2 => CellState::Ready,
+                _ => CellState::Sending,
             },
             owner: Owner {
                 slot: part(SLOT_AT, GENERATION_AT) as usize,
@@ -71,12 +71,12 @@ impl Word {
     /// An empty cell, taken by `owner` for a new callback.
     #[must_use]
     pub fn reserved(self, owner: Owner) -> Self {
-        Self { state: State::Writing, owner, sequence: self.sequence.wrapping_add(1) }
+        Self { state: CellState::Writing, owner, sequence: self.sequence.wrapping_add(1) }
     }
 
     /// The same cell in another state.
     #[must_use]
-    pub fn with(self, state: State) -> Self {
+    pub fn with(self, state: CellState) -> Self {
         Self { state, ..self }
     }
 
@@ -84,9 +84,9 @@ impl Word {
     #[must_use]
     pub fn inherited(self, heir: Owner) -> Self {
         match self.state {
-            State::Empty | State::Writing => self.with(State::Empty),
-            State::Ready | State::Sending => {
-                Self { state: State::Ready, owner: heir, sequence: self.sequence }
+            CellState::Empty | CellState::Writing => self.with(CellState::Empty),
+            CellState::Ready | CellState::Sending => {
+                Self { state: CellState::Ready, owner: heir, sequence: self.sequence }
             }
         }
     }
@@ -94,23 +94,23 @@ impl Word {
 
 #[cfg(test)]
 mod tests {
-    use super::{State, Word};
+    use super::{Cell, CellState};
     use std::collections::HashSet;
     use verve_core::Owner;
 
     #[test]
     fn a_word_is_what_was_packed() {
-        for state in [State::Empty, State::Writing, State::Ready, State::Sending] {
+        for state in [CellState::Empty, CellState::Writing, CellState::Ready, CellState::Sending] {
             for slot in [0, 1, 255] {
                 for generation in [0, 1, (1 << 20) - 1] {
                     for sequence in [0, 1, u32::MAX] {
-                        let word = Word { state, owner: Owner { slot, generation }, sequence };
-                        assert_eq!(Word::unpack(word.pack()), word);
+                        let word = Cell { state, owner: Owner { slot, generation }, sequence };
+                        assert_eq!(Cell::unpack(word.pack()), word);
                     }
                 }
             }
         }
-        assert_eq!(Word::unpack(0).state, State::Empty);
+        assert_eq!(Cell::unpack(0).state, CellState::Empty);
     }
 
     /// One process: what it last read of the word, and how far it is with its callback.
@@ -118,14 +118,14 @@ mod tests {
     struct Process {
         owner: Owner,
         alive: bool,
-        seen: Option<Word>,
-        held: Option<Word>,
+        seen: Option<Cell>,
+        held: Option<Cell>,
     }
 
     /// A cell, its processes, and the callbacks by sequence: answered, attempted, ended.
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     struct World {
-        cell: Word,
+        cell: Cell,
         processes: Vec<Process>,
         answered: Vec<u32>,
         attempted: Vec<u32>,
@@ -134,11 +134,11 @@ mod tests {
 
     impl World {
         /// A compare-and-swap by process `at`, from what it knows.
-        fn swap(&mut self, at: usize, from: Word, to: Word) -> bool {
+        fn swap(&mut self, at: usize, from: Cell, to: Cell) -> bool {
             let swapped = self.cell == from;
             if swapped {
                 self.cell = to;
-                self.processes[at].held = (to.state != State::Empty).then_some(to);
+                self.processes[at].held = (to.state != CellState::Empty).then_some(to);
             }
             swapped
         }
@@ -164,12 +164,12 @@ mod tests {
             }
             if let Some(seen) = its.seen {
                 let dead = self.processes.iter().any(|one| one.owner == seen.owner && !one.alive);
-                if its.held.is_none() && seen.state == State::Empty && seen.sequence < 2 {
+                if its.held.is_none() && seen.state == CellState::Empty && seen.sequence < 2 {
                     step(&|world| {
                         world.swap(at, seen, seen.reserved(its.owner));
                     });
                 }
-                if its.held.is_none() && seen.state != State::Empty && dead {
+                if its.held.is_none() && seen.state != CellState::Empty && dead {
                     step(&|world| {
                         world.swap(at, seen, seen.inherited(its.owner));
                     });
@@ -180,24 +180,24 @@ mod tests {
                     assert!(world.swap(at, held, held.with(state)), "lost while alive: {world:?}");
                 };
                 match held.state {
-                    State::Writing => {
+                    CellState::Writing => {
                         step(&|world| {
-                            go(world, State::Ready);
+                            go(world, CellState::Ready);
                             world.answered.push(held.sequence);
                         });
-                        step(&|world| go(world, State::Empty));
+                        step(&|world| go(world, CellState::Empty));
                     }
-                    State::Ready => step(&|world| go(world, State::Sending)),
-                    State::Sending => {
+                    CellState::Ready => step(&|world| go(world, CellState::Sending)),
+                    CellState::Sending => {
                         step(&|world| {
                             world.attempted.push(held.sequence);
                             world.attempted.sort_unstable();
                             world.attempted.dedup();
-                            go(world, State::Empty);
+                            go(world, CellState::Empty);
                         });
-                        step(&|world| go(world, State::Ready));
+                        step(&|world| go(world, CellState::Ready));
                     }
-                    State::Empty => unreachable!(),
+                    CellState::Empty => unreachable!(),
                 }
             }
             after
@@ -211,7 +211,7 @@ mod tests {
         let owner = |slot| Owner { slot, generation: 1 };
         let process = |slot| Process { owner: owner(slot), alive: true, seen: None, held: None };
         let first = World {
-            cell: Word::unpack(0),
+            cell: Cell::unpack(0),
             processes: vec![process(1), process(2), process(3)],
             answered: Vec::new(),
             attempted: Vec::new(),
@@ -222,7 +222,7 @@ mod tests {
         while let Some(world) = rest.pop() {
             for &sequence in &world.answered {
                 let kept = world.cell.sequence == sequence
-                    && matches!(world.cell.state, State::Ready | State::Sending);
+                    && matches!(world.cell.state, CellState::Ready | CellState::Sending);
                 assert!(kept || world.attempted.contains(&sequence), "{world:?}");
             }
             for next in (0..3).flat_map(|at| world.steps(at)) {

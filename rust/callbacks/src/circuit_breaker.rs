@@ -1,50 +1,9 @@
-//! Limits of one destination: how fast, how many at once, and when to leave it alone.
+//! Posts to one destination: how many at once, and when to leave it alone.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A rate that all processes share, in one word: the generic cell rate algorithm (ATM Forum, 1996).
-///
-/// The word is the time at which the next post is due if posts come evenly. A process that dies
-/// leaves it right.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    interval: u64,
-    burst: u64,
-}
-
-impl Rate {
-    /// So many posts a second.
-    #[must_use]
-    pub fn new(per_second: u32) -> Self {
-        let interval = 1_000_000_000 / u64::from(per_second.max(1));
-        // Timers are exact to a millisecond or two.
-        Self { interval, burst: interval.max(20_000_000) }
-    }
-
-    /// Takes leave for one post at `now` (nanoseconds), or says how long to wait.
-    pub fn take(self, word: &AtomicU64, now: u64) -> Result<(), Duration> {
-        // Relaxed: the word stands for itself.
-        let mut due = word.load(Ordering::Relaxed);
-        loop {
-            let ahead = match due.saturating_sub(now) {
-                // Left from before a boot: no post is due that far ahead.
-                ahead if ahead > self.burst + self.interval => 0,
-                ahead => ahead,
-            };
-            if ahead > self.burst {
-                return Err(Duration::from_nanos(ahead - self.burst));
-            }
-            let next = now + ahead + self.interval;
-            match word.compare_exchange_weak(due, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(changed) => due = changed,
-            }
-        }
-    }
-}
 
 /// Failures in a row that open a circuit.
 const FAILURES: u32 = 10;
@@ -55,12 +14,12 @@ const TRIAL: Duration = Duration::from_secs(2);
 
 /// The open circuits of a process: who accepts requests reads them, who sends writes them.
 #[derive(Debug, Default)]
-pub struct Circuits {
+pub struct CircuitBreakers {
     count: AtomicUsize,
     open: Mutex<HashMap<u64, Instant>>,
 }
 
-impl Circuits {
+impl CircuitBreakers {
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,7 +89,7 @@ impl Pace {
 
     /// The destination answered: it works, whatever it thinks of the callback. `limited`: more would
     /// have been under way, were the window larger.
-    pub fn answered(&mut self, destination: u64, circuits: &Circuits, limited: bool) {
+    pub fn answered(&mut self, destination: u64, circuits: &CircuitBreakers, limited: bool) {
         self.failures = 0;
         self.answers += usize::from(limited);
         if self.answers > 0 && (self.window < EAGER || self.answers >= self.window) {
@@ -144,7 +103,7 @@ impl Pace {
     }
 
     /// It failed.
-    pub fn failed(&mut self, destination: u64, circuits: &Circuits, now: Instant) {
+    pub fn failed(&mut self, destination: u64, circuits: &CircuitBreakers, now: Instant) {
         self.failures += 1;
         self.window = (self.window / 2).max(WINDOW.0);
         let is_open = self.open_until.is_some_and(|until| now < until);
@@ -157,7 +116,7 @@ impl Pace {
     }
 
     /// Nothing is known of the destination any more.
-    pub fn forget(&mut self, destination: u64, circuits: &Circuits) {
+    pub fn forget(&mut self, destination: u64, circuits: &CircuitBreakers) {
         if self.open_until.take().is_some() {
             circuits.set(destination, None);
         }
@@ -166,38 +125,13 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{Circuits, EAGER, FAILURES, OPEN, Pace, Rate, WINDOW};
-    use std::sync::atomic::AtomicU64;
+    use super::{CircuitBreakers, EAGER, FAILURES, OPEN, Pace, WINDOW};
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_rate_lets_through_what_it_says_however_it_is_asked() {
-        for step in [1_000, 70_000, 900_000, 3_000_000] {
-            let (rate, word) = (Rate::new(1_000), AtomicU64::new(0));
-            let begin = 5_000_000_000_000;
-            let asked = (0..10_000_000_000 / step).map(|index| begin + index * step);
-            let passed = asked.filter(|&now| rate.take(&word, now).is_ok()).count() as u64;
-            let most = 10_000 + 22;
-            assert!(passed <= most, "{passed} of a step of {step}");
-            assert!(passed >= (10_000_000_000 / step).min(9_990), "{passed} of a step of {step}");
-        }
-    }
-
-    #[test]
-    fn a_rate_says_how_long_to_wait_and_gets_over_a_boot() {
-        let (rate, word) = (Rate::new(10), AtomicU64::new(0));
-        let now = 1_000_000_000_000;
-        assert_eq!(rate.take(&word, now), Ok(()));
-        assert_eq!(rate.take(&word, now), Ok(()));
-        let wait = rate.take(&word, now).unwrap_err();
-        assert_eq!(wait, Duration::from_millis(100));
-        assert_eq!(rate.take(&word, now + 100_000_000), Ok(()));
-        assert_eq!(rate.take(&word, 1_000_000_000), Ok(()));
-    }
-
-    #[test]
     fn a_circuit_opens_after_failures_in_a_row_and_closes_with_an_answer() {
-        let (mut pace, circuits, now) = (Pace::default(), Circuits::default(), Instant::now());
+        let (mut pace, circuits, now) =
+            (Pace::default(), CircuitBreakers::default(), Instant::now());
         for _ in 1..FAILURES {
             pace.failed(7, &circuits, now);
         }
@@ -222,7 +156,7 @@ mod tests {
 
     #[test]
     fn one_request_in_a_while_tries_an_open_circuit() {
-        let circuits = Circuits::default();
+        let circuits = CircuitBreakers::default();
         circuits.set(7, Some(Instant::now()));
         assert!(circuits.admits(7));
         assert!(!circuits.admits(7));
@@ -230,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_window_grows_with_answers_and_halves_with_failures() {
-        let (mut pace, circuits) = (Pace::default(), Circuits::default());
+        let (mut pace, circuits) = (Pace::default(), CircuitBreakers::default());
         for _ in 0..1_000 {
             pace.answered(7, &circuits, false);
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use verve_core::segment::layout::{CALLBACK_CELLS, CallbackCell};
 use verve_core::{Counter, Error, Owner, Refusal};
 
-use crate::word::{State, Word};
+use crate::cell::{Cell, CellState};
 
 /// Cells of which a destination may use one.
 const GROUP: usize = 8;
@@ -19,7 +19,7 @@ const STEP: usize = 2_048;
 
 /// The cells of a segment in the hands of one process.
 #[derive(Debug)]
-pub struct Slab {
+pub struct Cells {
     counter: Arc<Counter>,
     owner: Owner,
     /// The group that the next search begins with.
@@ -46,9 +46,9 @@ pub struct Content {
 /// A cell that is being written; dropped, it is empty again.
 #[derive(Debug)]
 pub struct Reservation<'a> {
-    slab: &'a Slab,
+    cells: &'a Cells,
     index: usize,
-    word: Word,
+    word: Cell,
 }
 
 impl Reservation<'_> {
@@ -56,13 +56,13 @@ impl Reservation<'_> {
     /// request may be answered. Gives the cell's index.
     #[must_use]
     pub fn commit(self, window_start: u64) -> u32 {
-        let cell = self.slab.cell(self.index);
+        let cell = self.cells.cell(self.index);
         // Relaxed: the swap below orders it.
         cell.window_start.store(window_start, Ordering::Relaxed);
         // Read after the id was counted: a count taken later has the id in it, but for one that a
         // batch has added and not yet counted (it is behind by some tens of ids at the most).
-        cell.accepted.store(self.slab.counter.now(), Ordering::Relaxed);
-        self.slab.swap(self.index, self.word, self.word.with(State::Ready));
+        cell.accepted.store(self.cells.counter.now(), Ordering::Relaxed);
+        self.cells.swap(self.index, self.word, self.word.with(CellState::Ready));
         let index = self.index as u32;
         std::mem::forget(self);
         index
@@ -71,11 +71,11 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.slab.swap(self.index, self.word, self.word.with(State::Empty));
+        self.cells.swap(self.index, self.word, self.word.with(CellState::Empty));
     }
 }
 
-impl Slab {
+impl Cells {
     /// The cells of `counter`'s segment.
     pub fn new(counter: Arc<Counter>) -> Result<Self, Error> {
         let owner = counter.owner()?;
@@ -100,7 +100,7 @@ impl Slab {
                 .find_map(|group| self.try_reserve(group * GROUP + place(destination, group)));
             if let Some((index, word)) = found {
                 self.write(index, url);
-                return Ok(Reservation { slab: self, index, word });
+                return Ok(Reservation { cells: self, index, word });
             }
             if groups * GROUP >= CALLBACK_CELLS {
                 return Err(Refusal::CallbacksFull);
@@ -113,10 +113,10 @@ impl Slab {
         }
     }
 
-    fn try_reserve(&self, index: usize) -> Option<(usize, Word)> {
+    fn try_reserve(&self, index: usize) -> Option<(usize, Cell)> {
         let word = &self.counter.callbacks().words[index];
-        let empty = Word::unpack(word.load(Ordering::Relaxed));
-        if empty.state != State::Empty {
+        let empty = Cell::unpack(word.load(Ordering::Relaxed));
+        if empty.state != CellState::Empty {
             return None;
         }
         let ours = empty.reserved(self.owner);
@@ -165,31 +165,31 @@ impl Slab {
         let cell = self.cell(index as usize);
         cell.count.store(count.saturating_add(1), Ordering::Relaxed);
         cell.attempts.fetch_add(1, Ordering::Relaxed);
-        self.change(index, State::Sending);
+        self.change(index, CellState::Sending);
     }
 
     /// Notes that the attempt failed and another is to come.
     pub fn wait(&self, index: u32) {
-        self.change(index, State::Ready);
+        self.change(index, CellState::Ready);
     }
 
     /// Gives the cell back.
     pub fn finish(&self, index: u32) {
-        self.change(index, State::Empty);
+        self.change(index, CellState::Empty);
     }
 
-    fn change(&self, index: u32, state: State) {
+    fn change(&self, index: u32, state: CellState) {
         let word = self.word(index);
         self.swap(index as usize, word, word.with(state));
     }
 
-    fn word(&self, index: u32) -> Word {
+    fn word(&self, index: u32) -> Cell {
         // Relaxed: a cell of ours, which nobody else changes.
-        Word::unpack(self.counter.callbacks().words[index as usize].load(Ordering::Relaxed))
+        Cell::unpack(self.counter.callbacks().words[index as usize].load(Ordering::Relaxed))
     }
 
     /// Changes the word of a cell of ours.
-    fn swap(&self, index: usize, from: Word, to: Word) {
+    fn swap(&self, index: usize, from: Cell, to: Cell) {
         debug_assert_eq!(from.owner, self.owner);
         // Release: pairs with the Acquire of whoever reserves the cell or takes it over. A failure
         // means that it is not ours any more, which happens to the dead only.
@@ -218,8 +218,8 @@ impl Slab {
         let words = &self.counter.callbacks().words[..self.counter.callback_cells().len()];
         let mut taken = Vec::new();
         for (index, word) in words.iter().enumerate() {
-            let found = Word::unpack(word.load(Ordering::Relaxed));
-            if found.state == State::Empty || is_alive(found.owner) {
+            let found = Cell::unpack(word.load(Ordering::Relaxed));
+            if found.state == CellState::Empty || is_alive(found.owner) {
                 continue;
             }
             let heired = found.inherited(self.owner);
@@ -231,7 +231,7 @@ impl Slab {
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );
-            if swapped.is_ok() && heired.state == State::Ready {
+            if swapped.is_ok() && heired.state == CellState::Ready {
                 taken.push(index as u32);
             }
         }
@@ -243,8 +243,8 @@ impl Slab {
     pub fn taken(counter: &Counter) -> usize {
         let words = &counter.callbacks().words;
         // Relaxed: a figure.
-        let state = |bits| Word::unpack(bits).state;
-        words.iter().filter(|word| state(word.load(Ordering::Relaxed)) != State::Empty).count()
+        let state = |bits| Cell::unpack(bits).state;
+        words.iter().filter(|word| state(word.load(Ordering::Relaxed)) != CellState::Empty).count()
     }
 
     fn cell(&self, index: usize) -> &CallbackCell {
