@@ -12,7 +12,7 @@ from .http import asgi, routes, rsgi
 from .request.exchange import ended
 from .service import fast_path
 from .service.batch_scheduling import schedule_in_batches
-from .service.worker import Worker
+from .startup.worker import Worker
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -28,10 +28,11 @@ class App:
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         """Start, before the server listens. A worker that cannot start ends its process."""
-        if not self.worker.start():
+        service = self.worker.start()
+        if service is None:
             sys.exit(1)
-        loop.call_soon(self.worker.repeat_termination)
-        fast_path.install(self.__rsgi__, self.worker)
+        loop.call_soon(service.termination.repeat)
+        fast_path.install(self.__rsgi__, service)
         schedule_in_batches()
 
     async def __rsgi__(self, scope: rsgi.Scope, protocol: Any) -> None:  # noqa: ANN401 - two classes
@@ -43,18 +44,18 @@ class App:
         self.worker.stop()
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        """Answer one request of an ASGI server, or follow its life."""
+        """Answer one request of an ASGI server, or follow its start and its end."""
         if scope["type"] == "lifespan":
             await asgi.live(receive, send, self.worker.start, self.worker.stop)
             return
-        if self.worker.counter is None and not self.worker.refused:
+        if self.worker.service is None and not self.worker.refused:
             # A server without lifespan, such as Granian's `asginl`, does not announce its start.
             self.worker.start()
         await asgi.serve(scope, receive, send, self._answer)
 
     async def _answer(self, request: Request) -> Response:
-        response = await routes.answer(self.worker, request)
-        return ended(response) if self.worker.retiring else response
+        response = await routes.answer(self.worker.service, request)
+        return ended(response) if self.worker.termination.retiring else response
 
 
 app = App()

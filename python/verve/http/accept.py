@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Counter
+    from verve.cluster.replication.sender import IdSender
     from verve.request.exchange import Headers, Request
-    from verve.service.worker import Worker
+    from verve.service.running import RunningService
 
     _Answer = tuple[int, Headers, bytes]
     _Group = tuple[int, int, list[bytes]]
@@ -50,28 +51,25 @@ _BODY_ERRORS = (BodyTooLargeError, BodyBrokenError, BodiesFullError, TimeoutErro
 _CHARSETS = {"", "utf-8", "us-ascii"}
 
 
-async def one(worker: Worker, request: Request) -> Response:
+async def one(service: RunningService, request: Request) -> Response:
     """`GET /api/verve/accept?id=7`: quick enough for the event loop."""
-    counter, taker = worker.counter, worker.taker
-    if counter is None or taker is None:
-        return failed(503, "segment unusable")
     if request.query is None:
-        return refuse(counter, 400, "id invalid")
-    if not worker.confirms:
-        return Response(*taker.accept(request.query))
-    answer, placed = taker.accept_placed(request.query)
+        return refuse(service.counter, 400, "id invalid")
+    confirmer = service.confirmer
+    if confirmer is None:
+        return Response(*service.accepter.accept(request.query))
+    answer, placed = service.accepter.accept_placed(request.query)
     if placed is None:
         return Response(*answer)
     window_start, id = placed
     member = id.to_bytes(8, "little", signed=True)
-    return await _confirmed(worker, counter, answer, [(window_start, shard_of(id), [member])])
+    groups = [(window_start, shard_of(id), [member])]
+    return await _confirmed(service.counter, confirmer, answer, groups)
 
 
-async def batch(worker: Worker, request: Request) -> Response:
+async def batch(service: RunningService, request: Request) -> Response:
     """`POST /api/verve/accept`: the body is read within the limit, then parsed on a thread."""
-    counter = worker.counter
-    if counter is None:
-        return failed(503, "segment unusable")
+    counter = service.counter
     kind = _kind(request.header("content-type"))
     if request.query is None or names_single(request.query):
         refusal = refuse(counter, 400, "query in batch")
@@ -80,24 +78,26 @@ async def batch(worker: Worker, request: Request) -> Response:
     elif any(value.strip().lower() != "identity" for value in request.header("content-encoding")):
         refusal = refuse(counter, 415, "body encoding", ("accept-encoding", "identity"))
     else:
-        return await _counted(worker, counter, kind, request)
+        return await _counted(service, kind, request)
     # Read what nobody wants: a server that answers first ends the connection with the answer.
     if not _waits(request):
         with contextlib.suppress(*_BODY_ERRORS):
-            await _body(worker, request, len)
+            await _body(service, request, len)
     return refusal
 
 
-async def _counted(worker: Worker, counter: Counter, kind: str, request: Request) -> Response:
+async def _counted(service: RunningService, kind: str, request: Request) -> Response:
+    counter, confirmer = service.counter, service.confirmer
+
     def count(body: bytes) -> tuple[_Answer, list[_Group]]:
-        if worker.confirms:
-            return counter.accept_batch_placed(kind, body)
-        return counter.accept_batch(kind, body), []
+        if confirmer is None:
+            return counter.accept_batch(kind, body), []
+        return counter.accept_batch_placed(kind, body)
 
     try:
-        answer, groups = await _body(worker, request, count)
-        if groups and answer[0] == _OK:
-            return await _confirmed(worker, counter, answer, groups)
+        answer, groups = await _body(service, request, count)
+        if confirmer is not None and groups and answer[0] == _OK:
+            return await _confirmed(counter, confirmer, answer, groups)
         return Response(*answer)
     except BodyTooLargeError:
         return refuse(counter, 413, "body too large")
@@ -110,14 +110,13 @@ async def _counted(worker: Worker, counter: Counter, kind: str, request: Request
 
 
 async def _confirmed(
-    worker: Worker, counter: Counter, answer: _Answer, groups: list[_Group]
+    counter: Counter, confirmer: IdSender, answer: _Answer, groups: list[_Group]
 ) -> Response:
     """The answer, once the store has these ids (`VERVE_ACK=store`)."""
-    if worker.id_sender is not None:
-        with contextlib.suppress(TimeoutError):
-            told = worker.id_sender.confirm(groups)
-            await in_time(asyncio.wrap_future(told), CONFIRM_SECONDS)
-            return Response(*answer)
+    with contextlib.suppress(TimeoutError):
+        confirmation = confirmer.confirm(groups)
+        await in_time(asyncio.wrap_future(confirmation), CONFIRM_SECONDS)
+        return Response(*answer)
     return refuse(counter, 503, "store unconfirmed", ("retry-after", "1"))
 
 
@@ -144,14 +143,14 @@ def _kind(values: list[str]) -> str | None:
     return KINDS.get(kind.strip().lower())
 
 
-async def _body(worker: Worker, request: Request, use: Callable[[bytes], T]) -> T:
+async def _body(service: RunningService, request: Request, use: Callable[[bytes], T]) -> T:
     """Read the body within the limits, and what `use` makes of it, on a thread."""
-    limit = worker.max_body
+    limit = service.settings.max_body
     declared = declared_length(request)
     # Who waits for leave to send has sent nothing yet, and who sends far too much is cut off.
     if declared is not None and declared > limit and (_waits(request) or declared > limit * 2):
         raise BodyTooLargeError
-    with worker.bodies.held() as held:
+    with service.bodies.held() as held:
         body = await in_time(request.body(limit, held), BODY_SECONDS)
         # Nothing else that may wait uses this pool.
         return await asyncio.to_thread(use, body)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from verve._verve import Counter, WindowRecord
     from verve.config import Settings
     from verve.request.exchange import Request, Response
-    from verve.service.worker import Worker
+    from verve.service.running import RunningService
     from verve.status.cluster_status import Membership
 
 DEFAULT_LIMIT = 60
@@ -49,13 +49,10 @@ class BadParameterError(Exception):
         self.hint = hint
 
 
-async def current(worker: Worker, _request: Request) -> Response:
+async def current(service: RunningService, _request: Request) -> Response:
     """The running figures of the current window."""
-    counter = worker.counter
-    if counter is None or worker.settings is None:
-        return unusable("the segment could not be attached")
-    facts = await worker.watch.facts()
-    return json_object(200, await asyncio.to_thread(running, counter, facts.cluster))
+    facts = await service.host_facts.facts()
+    return json_object(200, await asyncio.to_thread(running, service.counter, facts.cluster))
 
 
 def running(counter: Counter, cluster: Membership | None) -> dict[str, object]:
@@ -90,17 +87,16 @@ def _unique(
     }
 
 
-async def windows(worker: Worker, request: Request) -> Response:
+async def windows(service: RunningService, request: Request) -> Response:
     """Closed windows, newest first: those of the ledger, and those that wait for it."""
-    if worker.counter is None or worker.settings is None:
-        return unusable("the segment could not be attached")
     try:
         given = parameters(request.query or "")
         limit, since, until = count(given), moment(given, "since"), moment(given, "until")
     except BadParameterError as error:
         return json_error(400, str(error), error.hint)
-    counter, settings = worker.counter, worker.settings
-    look = worker.history.submit(lambda: _windows(counter, settings, limit, since, until))
+    look = service.history.submit(
+        lambda: _windows(service.counter, service.settings, limit, since, until)
+    )
     try:
         found = await in_time(asyncio.wrap_future(look), HISTORY_SECONDS)
     except TimeoutError:

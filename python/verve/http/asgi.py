@@ -110,17 +110,17 @@ async def serve(
 async def live(
     receive: Receive,
     send: Send,
-    start: Callable[[], bool],
+    start: Callable[[], object | None],
     stop: Callable[[], None],
 ) -> None:
     """Follow the server's life: start, wait for its end, stop.
 
-    `start` says whether it worked, and has logged why not: the message to the server stays empty.
+    `start` gives None if it failed, and has logged why: the message to the server stays empty.
     """
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            if not start():
+            if start() is None:
                 await send({"type": "lifespan.startup.failed", "message": ""})
                 return
             await send({"type": "lifespan.startup.complete"})

@@ -8,7 +8,6 @@ What only delays reports is named as degraded, and stays ready.
 from __future__ import annotations
 
 import socket
-import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,20 +19,17 @@ from verve.sinks import KAFKA, LOG
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from verve._verve import Counter
     from verve.config import Settings
     from verve.publishing.sink_status import Standing
     from verve.request.exchange import Request, Response
     from verve.service.host_facts import Facts
-    from verve.service.worker import Worker
+    from verve.service.running import RunningService
     from verve.status.cluster_status import Membership
 
 LATE_WINDOWS = 3
 """So many windows may wait for the ledger before it counts as degraded."""
 
 REDIS = "redis"
-STARTING_SECONDS = 15.0
-"""So long a worker that starts is not ready while its host joins the cluster; then it counts on."""
 
 
 class State(StrEnum):
@@ -57,21 +53,35 @@ class Part:
     """What went wrong last, in full, for who may look."""
 
 
-async def live(_worker: Worker, _request: Request) -> Response:
+LIVE = plain(200, "live")
+
+
+async def live(_service: RunningService, _request: Request) -> Response:
     """`/livez`: the event loop runs."""
-    return plain(200, "live")
+    return LIVE
 
 
-async def ready(worker: Worker, request: Request) -> Response:
+async def ready(service: RunningService, request: Request) -> Response:
     """`/readyz`, and the parts one by one with `?verbose`."""
-    parts = list(examine(worker, await worker.watch.facts()))
+    parts = list(examine(service, await service.host_facts.facts()))
+    may_look = service.access.refusal(request) is None
+    return _page(request, parts, service.settings if may_look else None)
+
+
+def ready_without_service(request: Request) -> Response:
+    """`/readyz` of a worker that could not start."""
+    segment = Part("segment", State.FAILED, "segment unusable")
+    return _page(request, [Part("process", State.OK, ""), segment], None)
+
+
+def _page(request: Request, parts: list[Part], shown: Settings | None) -> Response:
+    """The answer; `shown` are the settings, for those who may look."""
     failed = [part for part in parts if part.state is State.FAILED]
     degraded = [part for part in parts if part.state is State.DEGRADED]
     status = 503 if failed else 200
     if "verbose" in (pair.partition("=")[0] for pair in (request.query or "").split("&")):
-        may_look = worker.access.refusal(request) is None
-        listed = {part.name: _listed(part, may_look) for part in parts}
-        service = {"service": identity(worker.settings)} if may_look and worker.settings else {}
+        listed = {part.name: _listed(part, shown is not None) for part in parts}
+        service = {} if shown is None else {"service": identity(shown)}
         return json_object(status, {"ready": not failed, "parts": listed, **service})
     if failed:
         return plain(status, "not ready: " + ", ".join(part.detail for part in failed))
@@ -93,20 +103,17 @@ def identity(settings: Settings) -> dict[str, object]:
     }
 
 
-def examine(worker: Worker, facts: Facts) -> Iterator[Part]:
+def examine(service: RunningService, facts: Facts) -> Iterator[Part]:
     """Look at every part."""
-    yield _part("process", worker.draining, "draining")
-    counter = worker.counter
-    if counter is None:
-        yield Part("segment", State.FAILED, "segment unusable")
-        return
+    yield _part("process", service.termination.draining, "draining")
     try:
-        yield from _segment(worker, counter, facts)
+        yield from _segment(service, facts)
     except VerveError:
         yield Part("segment", State.FAILED, "segment unusable")
 
 
-def _segment(worker: Worker, counter: Counter, facts: Facts) -> Iterator[Part]:
+def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
+    counter = service.counter
     stats = counter.stats()
     leader = counter.leader()
     # Those who start later join the others in it, so the host counts on as one.
@@ -114,29 +121,21 @@ def _segment(worker: Worker, counter: Counter, facts: Facts) -> Iterator[Part]:
     yield _part("segment", is_lost, "segment file removed", State.DEGRADED)
     yield _part("arenas", not stats["arenas"]["free"], "no arena free")
     yield _part("leader", leader is None or not leader[-1], "no leader")
-    if worker.leader is not None:
-        publishing = worker.leader.state()
-        late = publishing.ledger_lag > LATE_WINDOWS * counter.window
-        behind = late or publishing.ledger_error is not None
-        yield _part("ledger", behind, "ledger behind", State.DEGRADED)
+    publishing = service.leader.state()
+    late = publishing.ledger_lag > LATE_WINDOWS * counter.window
+    behind = late or publishing.ledger_error is not None
+    yield _part("ledger", behind, "ledger behind", State.DEGRADED)
     yield _part("files", facts.is_stale, "files do not answer", State.DEGRADED)
-    yield from _log(worker, counter, facts)
+    if (log := facts.sinks.get(LOG)) is not None:
+        # The segment tells how far it is, also while the ledger cannot.
+        lag = publishing.log_lag
+        log = replace(log, lag_seconds=lag, waiting=lag // counter.window)
+        yield _sink(LOG, log, counter.window)
     if (kafka := facts.sinks.get(KAFKA)) is not None:
         yield _sink(KAFKA, kafka, counter.window)
-    yield from _redis(worker, facts.cluster, 0 if leader is None else leader[0])
+    yield from _redis(service, facts.cluster, 0 if leader is None else leader[0])
     distrusted = bool(stats["clock_distrusted"])
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
-
-
-def _log(worker: Worker, counter: Counter, facts: Facts) -> Iterator[Part]:
-    """A log that takes no windows: nobody reads standard error, or its disk is full."""
-    found = facts.sinks.get(LOG)
-    if found is None or worker.leader is None:
-        return
-    # The segment tells how far it is, also while the ledger cannot.
-    lag = worker.leader.state().log_lag
-    found = replace(found, lag_seconds=lag, waiting=lag // counter.window)
-    yield _sink(LOG, found, counter.window)
 
 
 def _sink(name: str, found: Standing, window_seconds: int) -> Part:
@@ -145,10 +144,9 @@ def _sink(name: str, found: Standing, window_seconds: int) -> Part:
     return Part(name, state, detail, found.figures(), found.error)
 
 
-def _redis(worker: Worker, found: Membership | None, term: int) -> Iterator[Part]:
+def _redis(service: RunningService, found: Membership | None, term: int) -> Iterator[Part]:
     """Redis away is no reason to get no requests; a cluster that does not take this host is one."""
-    settings = worker.settings
-    if settings is None or found is None:
+    if found is None:
         return
     # What an earlier leader wrote says nothing about this one.
     is_told = found.term == term and not found.is_stale
@@ -156,18 +154,17 @@ def _redis(worker: Worker, found: Membership | None, term: int) -> Iterator[Part
     if is_told and found.refusal is not None:
         state, detail = State.FAILED, "refused by the cluster: hosts speak another protocol"
     elif is_told and found.error is not None:
-        worker.has_begun = True
+        service.cluster_join.end()
         state, detail = State.DEGRADED, "redis away"
     elif not is_told or not found.joined:
-        starts = time.monotonic() - worker.started_at < STARTING_SECONDS
-        state = State.FAILED if starts and not worker.has_begun else State.DEGRADED
+        state = State.FAILED if service.cluster_join.is_awaited else State.DEGRADED
         detail = "not registered in the cluster yet"
     else:
-        worker.has_begun = True
+        service.cluster_join.end()
         if found.is_late:
             state, detail = State.DEGRADED, "redis behind"
     error = (found.refusal or found.error) if is_told else None
-    yield Part(REDIS, state, detail, found.figures(settings.window), error)
+    yield Part(REDIS, state, detail, found.figures(service.settings.window), error)
 
 
 def _listed(part: Part, may_look: bool) -> dict[str, object]:  # noqa: FBT001 - who asks

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from verve._verve import CallbackFigures, Counter, Stats
     from verve.service.host_facts import Facts
-    from verve.service.worker import Worker
+    from verve.service.running import RunningService
     from verve.status.cluster_status import Membership
 
     Value = float | Mapping[str, float] | None
@@ -32,8 +32,7 @@ class Kind(StrEnum):
 class Sample:
     """All that the metrics are read from, taken at one moment."""
 
-    worker: Worker
-    counter: Counter
+    service: RunningService
     stats: Stats
     log: Standing
     kafka: Standing
@@ -42,18 +41,22 @@ class Sample:
     facts: Facts
 
     @classmethod
-    def take(cls, worker: Worker, counter: Counter, facts: Facts) -> Sample:
+    def take(cls, service: RunningService, facts: Facts) -> Sample:
         """Read the segment; the facts are those of the files."""
         return cls(
-            worker,
-            counter,
-            counter.stats(),
+            service,
+            service.counter.stats(),
             facts.sinks.get(LOG, Standing()),
             facts.sinks.get(KAFKA, Standing()),
-            callback_figures(counter),
+            callback_figures(service.counter),
             facts.cluster,
             facts,
         )
+
+    @property
+    def counter(self) -> Counter:
+        """The counter of the service."""
+        return self.service.counter
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 from verve.request.exchange import SHARED, Response
 from verve.sinks.base import Trouble
 
-from .api import unusable
 from .cluster_metrics import CLUSTER_METRICS
 from .metric import Kind, Metric, Sample, by_trouble, stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from verve._verve import Counter
     from verve.request.exchange import Request
     from verve.service.host_facts import Facts
-    from verve.service.worker import Worker
+    from verve.service.running import RunningService
 
     from .metric import Value
 
@@ -45,8 +43,7 @@ def _window_lag(sample: Sample) -> float:
 
 def _publishing(name: str) -> Callable[[Sample], Value]:
     def read(sample: Sample) -> Value:
-        leader = sample.worker.leader
-        value: Value = 0 if leader is None else getattr(leader.state(), name)
+        value: Value = getattr(sample.service.leader.state(), name)
         return value
 
     return read
@@ -263,18 +260,16 @@ METRICS = (
 )
 
 
-async def page(worker: Worker, _request: Request) -> Response:
+async def page(service: RunningService, _request: Request) -> Response:
     """`/metrics`."""
-    if worker.counter is None:
-        return unusable("the segment could not be attached")
-    facts = await worker.watch.facts()
-    text = await asyncio.to_thread(render, worker, worker.counter, facts)
+    facts = await service.host_facts.facts()
+    text = await asyncio.to_thread(render, service, facts)
     return Response(200, [("content-type", CONTENT_TYPE), *SHARED], text.encode())
 
 
-def render(worker: Worker, counter: Counter, facts: Facts) -> str:
+def render(service: RunningService, facts: Facts) -> str:
     """The whole page."""
-    sample = Sample.take(worker, counter, facts)
+    sample = Sample.take(service, facts)
     return "".join(line + "\n" for metric in METRICS for line in _lines(metric, sample))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
 from verve.log.event_log import logger
+from verve.request.access import Access
 from verve.request.exchange import json_error
 
 from . import accept, api, health, metrics
@@ -16,60 +17,79 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from verve.request.exchange import Request, Response
-    from verve.service.worker import Worker
+    from verve.service.running import RunningService
 
-    Handler = Callable[[Worker, Request], Awaitable[Response]]
+    Handler = Callable[[RunningService, Request], Awaitable[Response]]
 
 ACCEPT = "/api/verve/accept"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path. `guarded`: only for those who may look. HEAD is GET without the body."""
+    """One path. HEAD is GET without the body."""
 
     methods: Mapping[str, Handler]
+    without_service: Callable[[Request], Response]
+    """What answers in a worker that could not start, whose server goes on all the same."""
     guarded: bool = False
+    """Only for those who may look."""
 
+
+def _figures(handler: Handler) -> Route:
+    """A guarded page of figures."""
+    return Route({"GET": handler, "HEAD": handler}, _no_figures, guarded=True)
+
+
+def _no_figures(request: Request) -> Response:
+    unusable = api.unusable("the segment could not be attached")
+    return _LOOPBACK_ONLY.refusal(request) or unusable
+
+
+# The settings of a worker that could not start are not known.
+_LOOPBACK_ONLY = Access(everyone=False, token=None)
 
 ROUTES: Mapping[str, Route] = {
-    ACCEPT: Route({"GET": accept.one, "POST": accept.batch}),
-    "/livez": Route({"GET": health.live, "HEAD": health.live}),
-    "/readyz": Route({"GET": health.ready, "HEAD": health.ready}),
-    "/metrics": Route({"GET": metrics.page, "HEAD": metrics.page}, guarded=True),
-    "/api/verve/current": Route({"GET": api.current, "HEAD": api.current}, guarded=True),
-    "/api/verve/windows": Route({"GET": api.windows, "HEAD": api.windows}, guarded=True),
+    ACCEPT: Route(
+        {"GET": accept.one, "POST": accept.batch},
+        lambda _: accept.failed(503, "segment unusable"),
+    ),
+    "/livez": Route({"GET": health.live, "HEAD": health.live}, lambda _: health.LIVE),
+    "/readyz": Route({"GET": health.ready, "HEAD": health.ready}, health.ready_without_service),
+    "/metrics": _figures(metrics.page),
+    "/api/verve/current": _figures(api.current),
+    "/api/verve/windows": _figures(api.windows),
 }
 """Paths are compared as they come, percent-decoded once: a trailing slash is another path."""
 
 
-async def answer(worker: Worker, request: Request) -> Response:
-    """Answer any request; never raises."""
+async def answer(service: RunningService | None, request: Request) -> Response:
+    """Answer any request, also while no service runs; never raises."""
     path = request.path
     try:
-        return await _answer(worker, request, path)
+        return await _answer(service, request, path)
     except VerveError as error:
         if path == ACCEPT:
-            return _failed(worker, 503, "segment unusable")
+            return _failed(service, 503, "segment unusable")
         return api.unusable(str(error))
     except Exception:  # noqa: BLE001 - the server would show its own page
         logger.exception("a request could not be answered: `%s`", path)
         with contextlib.suppress(Exception):
-            if worker.counter is not None:
-                worker.counter.add_to_worker_figure("errors")
+            if service is not None:
+                service.counter.add_to_worker_figure("errors")
         if path == ACCEPT:
-            return _failed(worker, 500, "internal")
+            return _failed(service, 500, "internal")
         return json_error(500, "this could not be answered", "the log of the service says why")
 
 
-def _failed(worker: Worker, status: int, reason: str) -> Response:
-    """A refusal that is counted if that can be done."""
+def _failed(service: RunningService | None, status: int, reason: str) -> Response:
+    """A rejection that is counted if that can be done."""
     with contextlib.suppress(Exception):
-        if worker.counter is not None:
-            worker.counter.reject(reason)
+        if service is not None:
+            service.counter.reject(reason)
     return accept.failed(status, reason)
 
 
-async def _answer(worker: Worker, request: Request, path: str) -> Response:
+async def _answer(service: RunningService | None, request: Request, path: str) -> Response:
     route = ROUTES.get(path)
     if route is None:
         return json_error(404, "there is no such page", f"ids are accepted at `{ACCEPT}`")
@@ -78,8 +98,10 @@ async def _answer(worker: Worker, request: Request, path: str) -> Response:
         allow = ("allow", ", ".join(route.methods))
         if path != ACCEPT:
             return json_error(405, "this page does not take that method", allow[1], allow)
-        if worker.counter is None:
+        if service is None:
             return accept.failed(405, "method", allow)
-        return accept.refuse(worker.counter, 405, "method", allow)
-    refusal = worker.access.refusal(request) if route.guarded else None
-    return await handler(worker, request) if refusal is None else refusal
+        return accept.refuse(service.counter, 405, "method", allow)
+    if service is None:
+        return route.without_service(request)
+    refusal = service.access.refusal(request) if route.guarded else None
+    return await handler(service, request) if refusal is None else refusal

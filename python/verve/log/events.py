@@ -51,6 +51,21 @@ SERVICE_STARTING = Event(
     ),
 )
 SERVICE_STOPPED = Event("service.stopped", _I, "Verve stopped", ())
+WORKER_REFUSED = Event("worker.refused", _E, "Verve cannot start: {error}", ("error",))
+ACCESS_RULE = Event("access.rule", _I, "Metrics and history are {rule}", ("rule",))
+FAST_PATH_ON = Event("fast_path.on", _I, "Accepts are answered without the event loop", ())
+FAST_PATH_OFF = Event(
+    "fast_path.off", _I, "Accepts take the event loop, as set: {reason}", ("reason",)
+)
+FAST_PATH_UNAVAILABLE = Event(
+    "fast_path.unavailable", _W, "Accepts take the event loop: {reason}", ("reason",)
+)
+FAST_PATH_FAILED = Event(
+    "fast_path.failed",
+    _E,
+    "A request could not be answered on the fast path, an accept is counted all the same: {error}",
+    ("error",),
+)
 SETTING_ODD = Event("setting.odd", _W, "{warning}", ("warning",))
 WORKER_FAILED = Event(
     "worker.failed",

@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 from verve._verve import FastPath
-from verve.log.background import Notices
-from verve.log.event_log import Event, logger
+from verve.log import events
+from verve.log.event_log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from .worker import Worker
+    from .running import RunningService
 
     Watcher = Any
     Schedule = Callable[[Watcher], None]
@@ -45,44 +44,28 @@ _BUILDERS = {
 
 _MARK = "_verve_fast_path"
 
-FAST_PATH_ON = Event(
-    "fast_path.on", logging.INFO, "Accepts are answered without the event loop", ()
-)
-FAST_PATH_OFF = Event(
-    "fast_path.off", logging.INFO, "Accepts take the event loop, as set: {reason}", ("reason",)
-)
-FAST_PATH_UNAVAILABLE = Event(
-    "fast_path.unavailable", logging.WARNING, "Accepts take the event loop: {reason}", ("reason",)
-)
-FAST_PATH_FAILED = Event(
-    "fast_path.failed",
-    logging.ERROR,
-    "A request could not be answered on the fast path, an accept is counted all the same: {error}",
-    ("error",),
-)
 
-
-def install(callback: Callable[..., object], worker: Worker) -> None:
+def install(callback: Callable[..., object], service: RunningService) -> None:
     """Put the fast path in reach of the schedulers that this process builds from now on.
 
     To be called by Granian, between its import and its first scheduler, once the worker has its
     counter. `callback` is the application's RSGI method.
     """
     futures = sys.modules["granian._futures"]
-    if worker.settings is None or hasattr(futures, _MARK):
+    if hasattr(futures, _MARK):
         return
-    if not worker.settings.fast_path:
-        FAST_PATH_OFF.emit(reason="`VERVE_FAST_PATH=off`")
+    if not service.settings.fast_path:
+        events.FAST_PATH_OFF.emit(reason="`VERVE_FAST_PATH=off`")
         return
-    if worker.confirms:
-        FAST_PATH_OFF.emit(reason="`VERVE_ACK=store`")
+    if service.confirmer is not None:
+        events.FAST_PATH_OFF.emit(reason="`VERVE_ACK=store`")
         return
     reason = unfit(futures, sys.modules["granian"].__version__)
     if reason is not None:
-        FAST_PATH_UNAVAILABLE.emit(reason=reason)
+        events.FAST_PATH_UNAVAILABLE.emit(reason=reason)
         return
     for name in _BUILDERS:
-        setattr(futures, name, _around(getattr(futures, name), callback, worker))
+        setattr(futures, name, _around(getattr(futures, name), callback, service))
     # Where workers are threads, each of them comes here.
     setattr(futures, _MARK, True)
 
@@ -99,13 +82,13 @@ def unfit(futures: ModuleType, version: str) -> str | None:
 
 
 def _around(
-    build: Callable[..., Schedule], callback: Callable[..., object], worker: Worker
+    build: Callable[..., Schedule], callback: Callable[..., object], service: RunningService
 ) -> Callable[..., Schedule]:
     @functools.wraps(build)
     def built(*arguments: Any) -> Schedule:  # noqa: ANN401 - Granian's, passed on unseen
         stock = build(*arguments)
         try:
-            return _choose(stock, _target(arguments[-1]), callback, worker)
+            return _choose(stock, _target(arguments[-1]), callback, service)
         except Exception:  # noqa: BLE001 - private API may surprise in any way
             # Whatever went wrong here, Granian's own function is right.
             logger.exception("the fast path could not be set up")
@@ -115,29 +98,22 @@ def _around(
 
 
 def _choose(
-    stock: Schedule, target: object, callback: Callable[..., object], worker: Worker
+    stock: Schedule, target: object, callback: Callable[..., object], service: RunningService
 ) -> Schedule:
-    if worker.counter is None:
-        return stock
     if target != callback:
         logs = getattr(target, "__wrapped__", None) == callback
         reason = "Granian's access log is on" if logs else "another application is around this one"
-        FAST_PATH_UNAVAILABLE.emit(reason=reason)
+        events.FAST_PATH_UNAVAILABLE.emit(reason=reason)
         return stock
-    worker.counter.set_worker_figure("fast_path", 1)
-    FAST_PATH_ON.emit()
-    sender = None if worker.callbacks is None else worker.callbacks.sender
-    # Its thread takes every request: it must not wait for a log line.
-    notices = Notices()
+    service.counter.set_worker_figure("fast_path", 1)
+    events.FAST_PATH_ON.emit()
 
     def failed(error: BaseException) -> None:
-        notices.put(FAST_PATH_FAILED, error=f"{type(error).__name__}: {error}")
+        events.FAST_PATH_FAILED.emit(error=f"{type(error).__name__}: {error}")
 
-    path = FastPath(worker.counter, sender, stock, failed)
+    path = FastPath(service.counter, service.callback_sender, stock, failed)
     # What ends a connection is in Python, and a worker that retires has few requests left.
-    worker.at_retirement = path.step_aside
-    if worker.retiring:
-        path.step_aside()
+    service.termination.at_retirement(path.step_aside)
     return path.schedule
 
 

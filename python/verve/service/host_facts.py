@@ -1,7 +1,8 @@
-"""What the files of the host say: its segment's name, its ledger, what its leader told of others.
+"""What the files of the host say: its segment's name, its ledger, its leader's status of others.
 
-Readiness and metrics ask for them, readiness on behalf of everyone. One thread looks, once for all
-who ask meanwhile. When the files do not answer in time, what they said last is served, as stale.
+Readiness and metrics ask for them; anyone may ask for readiness. One thread reads the files, once
+for all requests that come meanwhile. If they do not answer in time, the facts that were read last
+are used, as stale.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
 from verve.ledger import ledger
@@ -28,60 +29,50 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
 
+    from verve._verve import Counter
     from verve.config import Settings
 
-PATIENCE_SECONDS = 0.5
-"""That whoever asks waits for the files to answer."""
-
-
-class Host(Protocol):
-    """Whose files they are."""
-
-    settings: Settings | None
-
-    def segment_in_place(self) -> bool:
-        """Whether the segment's file is still the one that is counted in."""
-        ...
+READING_SECONDS = 0.5
+"""Time for which a request waits for the files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the files said; before they said anything, that all is well."""
+    """What the files said; until they were read, that all is well."""
 
     segment_in_place: bool = True
     sinks: Mapping[str, Standing] = field(default_factory=dict)
-    """How each sink does."""
+    """The status of each sink."""
     cluster: Membership | None = None
     """None for a host that counts by itself."""
     dropped: Mapping[str, int] | None = None
-    """Windows that the ledger dropped before a sink took them; None before it could be read."""
+    """Windows that the ledger dropped before a sink took them; None until it was read."""
     lost_lines: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(losses.OUTPUTS, 0))
     is_stale: bool = False
 
 
-def before(host: Host) -> Facts:
-    """What holds before anything was read."""
-    settings = host.settings
-    if settings is None:
-        return Facts()
+def segment_in_place(counter: Counter) -> bool:
+    """Whether the file of the segment is still the one that this process counts in."""
+    return counter.in_place()
+
+
+def before_reading(settings: Settings) -> Facts:
+    """The facts that hold before anything was read."""
     return Facts(
         sinks={sink: Standing() for sink in settings.sinks},
         cluster=Membership() if settings.redis_url is not None else None,
     )
 
 
-def read(host: Host, known: Facts | None = None) -> Facts:
-    """Look into the files now, for as long as that takes."""
-    settings = host.settings
-    if settings is None:
-        return Facts(segment_in_place=host.segment_in_place())
+def read(settings: Settings, counter: Counter, known: Facts | None = None) -> Facts:
+    """Read the files now, for as long as that takes."""
     # Zeros would look like a counter that began anew.
     dropped = None if known is None else known.dropped
     with contextlib.suppress(VerveError):
         found = ledger.dropped(ledger.path_of(settings))
         dropped = {sink: found.get(sink, 0) for sink in settings.sinks}
     return Facts(
-        host.segment_in_place(),
+        segment_in_place(counter),
         {sink: sink_status.of(settings, sink) for sink in settings.sinks},
         cluster_status.of(settings) if settings.redis_url is not None else None,
         dropped,
@@ -90,43 +81,44 @@ def read(host: Host, known: Facts | None = None) -> Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """One look that is under way, and when it began, by the monotonic clock."""
+class _Reading:
+    """One reading that is under way, and when it began, by the monotonic clock."""
 
     result: Future[Facts]
     began: float = field(default_factory=time.monotonic)
 
 
-class Watch:
-    """Looks into the files of one worker's host."""
+class HostFactsReader:
+    """Reads the files of one host for the requests of a worker."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, settings: Settings, counter: Counter) -> None:
+        self._settings = settings
+        self._counter = counter
         self._threads = DiskThreads("verve-facts", most=1)
         self._lock = threading.Lock()
-        self._look: _Look | None = None
+        self._reading: _Reading | None = None
         self._known: Facts | None = None
 
     async def facts(self) -> Facts:
-        """What the files say now, or what they said last; takes `PATIENCE_SECONDS` at the most."""
+        """What the files say now, or what they said last; takes at most `READING_SECONDS`."""
         try:
-            look = self._begin()
-            left = look.began + PATIENCE_SECONDS - time.monotonic()
-            return await in_time(asyncio.wrap_future(look.result), max(0.0, left))
+            reading = self._begin()
+            left = reading.began + READING_SECONDS - time.monotonic()
+            return await in_time(asyncio.wrap_future(reading.result), max(0.0, left))
         except (RuntimeError, TimeoutError):
-            return replace(self._known or before(self._host), is_stale=True)
+            return replace(self._known or before_reading(self._settings), is_stale=True)
 
-    def _begin(self) -> _Look:
-        """The look that is under way, or a new one."""
+    def _begin(self) -> _Reading:
+        """The reading that is under way, or a new one."""
         with self._lock:
-            if self._look is None:
-                self._look = _Look(self._threads.submit(self._read))
-            return self._look
+            if self._reading is None:
+                self._reading = _Reading(self._threads.submit(self._read))
+            return self._reading
 
     def _read(self) -> Facts:
         try:
-            self._known = read(self._host, self._known)
+            self._known = read(self._settings, self._counter, self._known)
             return self._known
         finally:
             with self._lock:
-                self._look = None
+                self._reading = None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from verve.app import App
-    from verve.service.worker import Given
+    from verve.startup.configuration import Configuration
 
 TARGET = "verve.app:app"
 
@@ -25,13 +25,13 @@ TARGET = "verve.app:app"
 class Application:
     """Loads the application in a worker."""
 
-    given: Given
+    configuration: Configuration
 
     def __call__(self, _target: str) -> App:
         """The application of this process; threads that share the process share it."""
         from verve.app import app  # noqa: PLC0415 - the parent does not serve
 
-        app.worker.given = self.given
+        app.worker.configuration = self.configuration
         return app
 
 
@@ -50,9 +50,9 @@ class _Installed:
         super().serve(target_loader=self.application)  # type: ignore[misc]
 
 
-def installed(server: type[Any], given: Given) -> type[Any]:
+def installed(server: type[Any], configuration: Configuration) -> type[Any]:
     """The server class, serving the installed application with these settings."""
     # A worker that is spawned begins as `python -c`, which looks in the working directory first.
     os.environ["PYTHONSAFEPATH"] = "1"
-    names = {"application": Application(given), "path": sys.path.copy()}
+    names = {"application": Application(configuration), "path": sys.path.copy()}
     return type("Installed", (_Installed, server), names)

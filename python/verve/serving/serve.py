@@ -22,8 +22,8 @@ from verve._verve import SegmentError, VerveError
 from verve.config import limits
 from verve.ledger import ledger
 from verve.log import event_log, events, stream_writer
-from verve.service.worker import check
-from verve.startup.attachment import attach
+from verve.startup.configuration import check
+from verve.startup.startup import open_counter
 
 from . import granian_options, timers
 from .application import installed
@@ -75,7 +75,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     context, odd = granian_options.read(settings, arguments, granian_defaults(settings, files))
     for warning in (*settings.warnings, *odd):
         events.SETTING_ODD.emit(warning=warning)
-    given = check(settings)
+    configuration = check(settings)
     place = place_of(settings.host, settings.port, context.params["uds"])
     with _only_one(settings):
         wait_until_free(place)
@@ -83,7 +83,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
         _look_at_ledger(settings)
         keeper = _make_segment(settings)
         _summary(settings, files, place, context.params)
-        server: type[Any] = installed(vars(granian)["Server"], given)
+        server: type[Any] = installed(vars(granian)["Server"], configuration)
         if can_supervise(server):
             server = supervised(server, settings, event_log.for_granian(settings))
         # The command builds the server from this name; there is no other way to give it one.
@@ -112,14 +112,7 @@ def _make_segment(settings: Settings) -> Keeper:
 
     It is kept open here: the workers may all die, and its file may be removed meanwhile.
     """
-    if settings.redis_url is None:
-        counter = attach(settings)
-    else:
-        # Imported here, since most hosts count by themselves.
-        from verve.startup.cluster_join import attach_to_cluster  # noqa: PLC0415
-
-        counter = attach_to_cluster(settings)
-    with counter:
+    with open_counter(settings) as counter:
         try:
             return counter.keep()
         except SegmentError as error:

@@ -33,7 +33,7 @@ from verve._verve import VerveError
 from verve.config import SUPERVISOR
 from verve.log import event_log, events
 from verve.service.termination import RETIRE
-from verve.service.worker import NO_THREAD
+from verve.startup.worker import NO_THREAD
 
 from . import timers, worker_sockets
 from .worker_sockets import Listeners

@@ -27,17 +27,11 @@ PATIENCE = 4.0
 """Seconds for all attempts: a server that waits for its worker to start waits for this."""
 
 
-def join(settings: Settings) -> tuple[Counter, IdSender]:
-    """The counter of a host of a cluster, and what sends its new ids, started.
-
-    Raises what `attach_to_cluster` does.
-    """
-    counter = attach_to_cluster(settings)
+def join(counter: Counter, settings: Settings) -> IdSender:
+    """Take part in the cluster: keep ids for it. What is returned sends new ids once started."""
     counter.follow_reference()
     counter.retain(True)  # noqa: FBT003 - it takes no name
-    id_sender = IdSender(counter, settings, connect, Notices())
-    id_sender.start()
-    return counter, id_sender
+    return IdSender(counter, settings, connect, Notices())
 
 
 def attach_to_cluster(settings: Settings) -> Counter:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HANGING = """
 import os
 import threading
-from verve.status import cluster_status as membership; from verve.service import worker
+from verve.status import cluster_status as membership; from verve.service import host_facts
 from verve.ledger import ledger; from verve.publishing import sink_status as standing
 
 def hanging(real):
@@ -35,7 +35,7 @@ def hanging(real):
 standing.of = hanging(standing.of)
 membership.of = hanging(membership.of)
 ledger.rows = hanging(ledger.rows)
-worker.Worker.segment_in_place = hanging(worker.Worker.segment_in_place)
+host_facts.segment_in_place = hanging(host_facts.segment_in_place)
 
 from verve.app import app
 """

@@ -85,12 +85,12 @@ import sys
 import uvicorn
 from verve import app
 from verve.http import accept
-from verve.service.worker import Worker
+from verve.service.running import RunningService
 
 def broken(*_):
     raise RuntimeError("injected")
 
-Worker.taker = property(broken)
+RunningService.accepter = property(broken)
 accept._kind = broken
 uvicorn.run(app.app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
 """

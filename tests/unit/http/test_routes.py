@@ -7,23 +7,26 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import rig
+from tests.support.running import running_service
 from verve import Counter
-from verve.config import load
 from verve.http import health, routes
 from verve.http.health import State
+from verve.publishing.leader import LeaderState
+from verve.service import host_facts
 from verve.service.host_facts import Facts
-from verve.service.worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.request.body_budget import Held
     from verve.request.exchange import Response
+    from verve.service.running import RunningService
 
 
 @dataclass
@@ -71,9 +74,17 @@ class Figures:
         return (1, 0, 4711, self._leads)
 
 
-def _ask(worker: Worker, path: str, method: str = "GET") -> Response:
+class Publishing:
+    """A leader whose windows are all in the ledger and in the log."""
+
+    def state(self) -> LeaderState:
+        """What readiness looks at."""
+        return LeaderState(1, 0, 0, None, 0, ())
+
+
+def _ask(service: RunningService | None, path: str, method: str = "GET") -> Response:
     query = "" if method == "POST" or path != routes.ACCEPT else "id=7"
-    return asyncio.run(routes.answer(worker, Asked(path, method, query)))
+    return asyncio.run(routes.answer(service, Asked(path, method, query)))
 
 
 def _failed(response: Response) -> tuple[int, str, bytes]:
@@ -84,17 +95,16 @@ def _failed(response: Response) -> tuple[int, str, bytes]:
 
 
 @pytest.fixture(params=["never attached", "closed"])
-def broken(request: pytest.FixtureRequest) -> Worker:
-    """Give a worker whose segment cannot be used."""
-    worker = Worker()
-    if request.param == "closed":
-        worker.settings = load(environ={})
-        worker.counter = Counter()
-        worker.counter.close()
-    return worker
+def broken(request: pytest.FixtureRequest, tmp_path: Path) -> RunningService | None:
+    """Give a service whose segment cannot be used, or none."""
+    if request.param == "never attached":
+        return None
+    counter = Counter()
+    counter.close()
+    return running_service(rig.settings(tmp_path), counter)
 
 
-def test_without_a_segment_nothing_is_counted(broken: Worker) -> None:
+def test_without_a_segment_nothing_is_counted(broken: RunningService | None) -> None:
     for method in ("GET", "POST"):
         answer = _failed(_ask(broken, routes.ACCEPT, method))
         assert answer == (503, "segment unusable", b"failed")
@@ -104,11 +114,10 @@ def test_without_a_segment_nothing_is_counted(broken: Worker) -> None:
     assert _ask(broken, "/livez").status == 200
 
 
-def test_a_bug_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
-    worker = Worker()
-    worker.counter = object()  # type: ignore[assignment]
-    assert _failed(_ask(worker, routes.ACCEPT)) == (500, "internal", b"failed")
-    answer = _ask(worker, "/metrics")
+def test_a_bug_is_answered_too(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    service = running_service(rig.settings(tmp_path), object())  # type: ignore[arg-type]
+    assert _failed(_ask(service, routes.ACCEPT)) == (500, "internal", b"failed")
+    answer = _ask(service, "/metrics")
     assert answer.status == 500
     assert dict(answer.headers)["x-content-type-options"] == "nosniff"
     assert json.loads(answer.body)["error"]
@@ -126,18 +135,22 @@ def test_a_bug_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_readiness(
-    monkeypatch: pytest.MonkeyPatch, figures: Figures, bad: str | None, state: State | None
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    figures: Figures,
+    bad: str | None,
+    state: State | None,
 ) -> None:
-    worker = Worker()
-    worker.counter = figures  # type: ignore[assignment]
-    monkeypatch.setattr(worker, "segment_in_place", lambda: True)
-    states = {part.name: part.state for part in health.examine(worker, Facts())}
+    service = running_service(rig.settings(tmp_path), figures)  # type: ignore[arg-type]
+    service = replace(service, leader=Publishing())  # type: ignore[arg-type]
+    monkeypatch.setattr(host_facts, "segment_in_place", lambda _: True)
+    states = {part.name: part.state for part in health.examine(service, Facts())}
     assert {name: found for name, found in states.items() if found is not State.OK} == (
         {} if bad is None else {bad: state}
     )
-    assert _ask(worker, "/readyz").status == (503 if state is State.FAILED else 200)
-    worker.draining = True
-    answer = _ask(worker, "/readyz")
+    assert _ask(service, "/readyz").status == (503 if state is State.FAILED else 200)
+    service.termination.drain()
+    answer = _ask(service, "/readyz")
     assert answer.status == 503
     assert answer.body.startswith(b"not ready: draining")
 
@@ -145,19 +158,19 @@ def test_readiness(
 _PROGRAM = """
 import asyncio, os, signal
 from verve.http import routes
-from verve.service.worker import Worker
+from verve.startup.worker import Worker
 
 async def main():
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     worker = Worker()
     assert worker.start()
-    assert not worker.draining
+    assert not worker.termination.draining
     os.kill(os.getpid(), signal.SIGTERM)
     await ended.wait()
-    assert worker.draining
+    assert worker.termination.draining
     worker.stop()
-    assert worker.counter is None
+    assert worker.service is None
 
 asyncio.run(main())
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import rig
+from tests.support.running import running_service
 from tests.unit.publishing.test_ledger_writer import Office
 from verve.http import metrics
 from verve.ledger import expiry, ledger
@@ -15,7 +16,6 @@ from verve.ledger.ledger import Ledger
 from verve.log.background import Notices
 from verve.publishing.ledger_writer import Losses
 from verve.service import host_facts
-from verve.service.worker import Worker
 from verve.timestamps import rfc3339
 from verve.windows.window import LATEST_START
 
@@ -176,9 +176,8 @@ def test_what_was_dropped_is_told_and_shown(
         fields = told[0].__dict__["verve_fields"]
         assert (fields["sink"], fields["first"]) == ("kafka", rfc3339(rig.MINUTE))
     total = sum(ledger.dropped(ledger.path_of(office.settings)).values())
-    worker = Worker()
-    worker.settings = office.settings
-    page = metrics.render(worker, office.counter, host_facts.read(worker))
+    service = running_service(office.settings, office.counter)
+    page = metrics.render(service, host_facts.read(office.settings, office.counter))
     assert f'verve_ledger_dropped_windows_total{{sink="kafka"}} {total}' in page
     assert 'verve_ledger_dropped_windows_total{sink="log"} 0' in page
     assert total == fields["number"] >= 2

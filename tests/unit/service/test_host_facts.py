@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import rig
+from verve import Counter
+from verve.publishing.sink_status import Standing
 from verve.request.body_budget import AT_ONCE, Bodies, BodiesFullError
 from verve.service import host_facts
 from verve.service.disk_threads import DiskThreads
-from verve.service.host_facts import Facts, Watch
-from verve.service.worker import Worker
+from verve.service.host_facts import Facts, HostFactsReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from verve.config import Settings
 
 
 class Disk:
@@ -26,7 +31,7 @@ class Disk:
         self.asked = 0
         self.goes_on = threading.Event()
 
-    def __call__(self, _worker: Worker, _known: Facts | None) -> Facts:
+    def __call__(self, _settings: Settings, _counter: Counter, _known: Facts | None) -> Facts:
         """What the files say."""
         self.asked += 1
         self.goes_on.wait()
@@ -38,40 +43,40 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     """Give a disk that hangs."""
     one = Disk()
     monkeypatch.setattr(host_facts, "read", one)
-    monkeypatch.setattr(host_facts, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(host_facts, "READING_SECONDS", 0.1)
     yield one
     one.goes_on.set()
 
 
-def test_one_look_serves_all_who_ask_meanwhile(disk: Disk) -> None:
-    watch = Watch(Worker())
+def test_one_look_serves_all_who_ask_meanwhile(disk: Disk, tmp_path: Path) -> None:
+    reader = HostFactsReader(rig.settings(tmp_path), Counter())
 
     async def ask_often() -> list[Facts]:
-        asked = [asyncio.ensure_future(watch.facts()) for _ in range(50)]
+        asked = [asyncio.ensure_future(reader.facts()) for _ in range(50)]
         await asyncio.sleep(0)
         disk.goes_on.set()
         return await asyncio.gather(*asked)
 
     assert asyncio.run(ask_often()) == [Facts(segment_in_place=False)] * 50
     assert disk.asked == 1
-    assert asyncio.run(watch.facts()) == Facts(segment_in_place=False)
+    assert asyncio.run(reader.facts()) == Facts(segment_in_place=False)
     assert disk.asked == 2
 
 
-def test_who_asks_a_disk_that_hangs_gets_what_was_known(disk: Disk) -> None:
-    watch = Watch(Worker())
-    assert asyncio.run(watch.facts()) == Facts(is_stale=True)
+def test_who_asks_a_disk_that_hangs_gets_what_was_known(disk: Disk, tmp_path: Path) -> None:
+    reader = HostFactsReader(rig.settings(tmp_path), Counter())
+    assert asyncio.run(reader.facts()) == Facts(sinks={"log": Standing()}, is_stale=True)
     began = time.monotonic()
     for _ in range(100):
-        assert asyncio.run(watch.facts()).is_stale
+        assert asyncio.run(reader.facts()).is_stale
     # Who comes later waits no more.
     assert time.monotonic() - began < 5
     assert disk.asked == 1
     disk.goes_on.set()
-    while asyncio.run(watch.facts()).is_stale:
+    while asyncio.run(reader.facts()).is_stale:
         pass
     disk.goes_on.clear()
-    assert asyncio.run(watch.facts()) == Facts(segment_in_place=False, is_stale=True)
+    assert asyncio.run(reader.facts()) == Facts(segment_in_place=False, is_stale=True)
 
 
 def test_threads_are_bounded_and_work_that_nobody_waits_for_is_left_out() -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.support import rig
+from tests.support.running import running_service
 from verve.commands import check
 from verve.http import api, health, metrics
 from verve.http.health import State
 from verve.service import host_facts
-from verve.service.worker import Worker
+from verve.service.running import ClusterJoin
 from verve.status import cluster_status
 from verve.status.cluster_status import Membership, Report
 from verve.stores.base import FailureKind
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from verve import Counter, ManualClock
     from verve.config import Settings
+    from verve.service.host_facts import Facts
 
 UP = Membership(term=1, joined=True, live_hosts=2, skew_seconds=0.25)
 AWAY = replace(UP, error="no answer: `redis://host`", trouble="timeout", attempts=4)
@@ -41,9 +42,11 @@ class Rig:
         self.settings.state_dir.mkdir()
         self.counter: Counter = rig.counter_of(self.settings, clock)
         assert self.counter.lead() == 1
-        self.worker = Worker()
-        self.worker.settings, self.worker.counter = self.settings, self.counter
-        self.worker.started_at = time.monotonic()
+        self.service = running_service(self.settings, self.counter)
+
+    def facts(self) -> Facts:
+        """What the files say."""
+        return host_facts.read(self.settings, self.counter)
 
     def say(self, member: Membership) -> None:
         """What the leader says."""
@@ -51,19 +54,19 @@ class Rig:
 
     def part(self) -> health.Part:
         """Readiness."""
-        parts = health.examine(self.worker, host_facts.read(self.worker))
+        parts = health.examine(self.service, self.facts())
         (found,) = [part for part in parts if part.name == "redis"]
         return found
 
     def metrics(self) -> dict[str, str]:
         """The samples, by name and label."""
-        page = metrics.render(self.worker, self.counter, host_facts.read(self.worker))
+        page = metrics.render(self.service, self.facts())
         lines = page.splitlines()
         return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
     def current(self) -> dict[str, Any]:
         """The running count."""
-        answer = asyncio.run(api.current(self.worker, cast("Any", None)))
+        answer = asyncio.run(api.current(self.service, cast("Any", None)))
         return cast("dict[str, Any]", json.loads(answer.body))
 
 
@@ -104,7 +107,7 @@ def test_a_host_that_starts_is_not_ready_before_it_has_joined(host: Rig) -> None
 
 
 def test_it_does_not_wait_for_ever(host: Rig) -> None:
-    host.worker.started_at -= health.STARTING_SECONDS
+    host.service = replace(host.service, cluster_join=ClusterJoin(seconds=0))
     assert host.part().state is State.DEGRADED
 
 
@@ -155,9 +158,7 @@ def test_a_leader_that_hangs_is_noticed(host: Rig, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_host_by_itself_says_nothing_of_redis(single: Rig) -> None:
-    assert "redis" not in {
-        part.name for part in health.examine(single.worker, host_facts.read(single.worker))
-    }
+    assert "redis" not in {part.name for part in health.examine(single.service, single.facts())}
     names = {name.partition("{")[0] for name in single.metrics()}
     assert not {name for name in names if "redis" in name or "cluster" in name}
     assert single.current().keys().isdisjoint({"host_unique", "cluster_age_seconds"})
