@@ -173,7 +173,7 @@ class ClusterFeed:
 
     def sinks_of(self, window: Window) -> tuple[str, ...]:
         """All, if this host is the deliverer of the revision; else those that each host has."""
-        if isinstance(window, Counted) and window.delivers:
+        if isinstance(window, ClusterWindow) and window.delivers:
             return self._settings.sinks
         return of_scope(self._settings, Scope.HOST)
 
