@@ -180,6 +180,40 @@ def test_unsafe_stands_in_the_named_files_only() -> None:
     assert with_unsafe == UNSAFE
 
 
+def unknown_paths(text: str, files: Sequence[str]) -> list[str]:
+    """The paths in the code spans of `text`, whole or by their end, that are not among `files`."""
+    folders = {name.rpartition("/")[0] for name in files}
+    known = [f"/{name}" for name in files] + [f"/{name}/" for name in folders]
+    paths = re.findall(r"`([\w./-]+/|[\w./-]+\.(?:rs|py|pyi|md|toml|svg|bash|json))`", text)
+    return [
+        path
+        for path in paths
+        if not path.startswith("target/") and not any(name.endswith(f"/{path}") for name in known)
+    ]
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/glossary.md", "CONTRIBUTING.md"])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("bench", "docs", "examples", "python", "rust", "scripts", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    ]
+    text = (ROOT / page).read_text()
+    assert unknown_paths(text, [*files, *(path.name for path in ROOT.iterdir())]) == []
+
+
+def test_a_file_that_is_not_there_is_found() -> None:
+    files = ["rust/core/src/table/growth.rs", "docs/cluster.md"]
+    assert unknown_paths("`table/growth.rs`, `growth.rs`, `docs/`, `1/2`", files) == []
+    assert unknown_paths("`able/growth.rs`, `gone.rs`, `ocs/`", files) == [
+        "able/growth.rs",
+        "gone.rs",
+        "ocs/",
+    ]
+
+
 # The checker itself, on trees that are wrong on purpose.
 
 QUOTED = r"""
