@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use dashmap::DashSet;
 use foldhash::fast::RandomState;
-use verve_core::{Clock, Counter, Identity};
+use verve_core::{Clock, Counter, SegmentConfig};
 
 /// A concurrent set of ids.
 pub trait Table: Sync {
@@ -121,8 +121,8 @@ impl Table for Locked {
 }
 
 /// A window that does not end by itself while a benchmark runs.
-pub fn identity() -> Identity {
-    Identity { window_seconds: Some(86_400), ..Identity::default() }
+pub fn identity() -> SegmentConfig {
+    SegmentConfig { window_seconds: Some(86_400), ..SegmentConfig::default() }
 }
 
 impl Table for Counter {

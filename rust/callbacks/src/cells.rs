@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use verve_core::segment::layout::{CALLBACK_CELLS, CallbackCell};
-use verve_core::{Counter, Error, Owner, Refusal};
+use verve_core::{Counter, Error, Owner, Rejection};
 
 use crate::cell::{Cell, CellState};
 
@@ -89,7 +89,7 @@ impl Cells {
     }
 
     /// A cell for a callback to `url`, a destination of the hash `destination`.
-    pub fn reserve(&self, destination: u64, url: &str) -> Result<Reservation<'_>, Refusal> {
+    pub fn reserve(&self, destination: u64, url: &str) -> Result<Reservation<'_>, Rejection> {
         let mut searched = 0;
         loop {
             let groups = self.counter.callback_cells().len() / GROUP;
@@ -103,13 +103,13 @@ impl Cells {
                 return Ok(Reservation { cells: self, index, word });
             }
             if groups * GROUP >= CALLBACK_CELLS {
-                return Err(Refusal::CallbacksFull);
+                return Err(Rejection::CallbacksFull);
             }
             // What was searched in vain is left out in the next round.
             searched = groups;
             self.counter
                 .reserve_callback_cells(groups * GROUP + STEP)
-                .map_err(|_| Refusal::NoSpace)?;
+                .map_err(|_| Rejection::NoSpace)?;
         }
     }
 

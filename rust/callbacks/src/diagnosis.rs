@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use url::Host;
 use verve_core::platform::boot_nanoseconds;
 use verve_core::request::endpoint;
-use verve_core::{Error, Refusal};
+use verve_core::{Error, Rejection};
 
 use crate::destination::{host, origin};
 use crate::egress_policy::EgressPolicy;
@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
     /// The endpoint in the form that it is sent to, or why it is refused.
-    pub endpoint: Result<String, Refusal>,
+    pub endpoint: Result<String, Rejection>,
     /// Its addresses, and whether the guard permits them; or why there are none.
     pub addresses: Result<Vec<(IpAddr, bool)>, String>,
     /// Authorities that are trusted for https.

@@ -10,8 +10,8 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::Host;
-use verve_core::Refusal;
-use verve_core::request::address::refused;
+use verve_core::Rejection;
+use verve_core::request::address::is_forbidden;
 
 /// Where callbacks may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,9 +151,9 @@ impl EgressPolicy {
     }
 
     /// Whether a callback may be taken for a host, whose form was checked before.
-    pub fn admit(&self, host: &Host<&str>) -> Result<(), Refusal> {
+    pub fn admit(&self, host: &Host<&str>) -> Result<(), Rejection> {
         match (self.mode, host) {
-            (Mode::Off, _) => Err(Refusal::CallbacksUnavailable),
+            (Mode::Off, _) => Err(Rejection::CallbacksUnavailable),
             (Mode::Public, _) => Ok(()),
             // The name may have an address in a listed network: that shows when it is resolved.
             (Mode::Listed, Host::Domain(_))
@@ -162,7 +162,7 @@ impl EgressPolicy {
                 Ok(())
             }
             (Mode::Listed, host) if self.opens(host) => Ok(()),
-            (Mode::Listed, _) => Err(Refusal::EndpointNotListed),
+            (Mode::Listed, _) => Err(Rejection::EndpointNotListed),
         }
     }
 
@@ -176,7 +176,7 @@ impl EgressPolicy {
             return true;
         }
         let listed = matches!(host, Host::Domain(name) if self.allow_list.has_name(name));
-        if refused(address) {
+        if is_forbidden(address) {
             listed && is_openable_by_name(address)
         } else {
             listed || self.mode == Mode::Public

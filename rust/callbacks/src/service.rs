@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use verve_core::request::query::{self, Accept};
-use verve_core::{Answer, Counter, Error, Placed, Placement, Refusal};
+use verve_core::{Answer, Counter, Error, Placed, Placement, Rejection};
 
 use crate::cells::Cells;
 use crate::circuit_breaker::CircuitBreakers;
@@ -164,10 +164,10 @@ impl Callbacks {
     }
 
     #[inline]
-    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Refusal> {
+    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Rejection> {
         let accept = query::parse_accept_with(query, |host| self.policy.opens(host))?;
         let placement = match &accept.endpoint {
-            None => self.counter.add(accept.id).map_err(|error| Refusal::from(&error))?,
+            None => self.counter.add(accept.id).map_err(|error| Rejection::from(&error))?,
             Some(endpoint) => self.add_and_queue(accept.id, endpoint)?,
         };
         Ok((accept, placement))
@@ -175,18 +175,18 @@ impl Callbacks {
 
     /// A cell is taken before the id is counted, and made ready after: what is answered `ok` is
     /// counted and will be sent, what fails is neither.
-    fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<Placement, Refusal> {
+    fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<Placement, Rejection> {
         let origin = origin(endpoint);
         self.policy.admit(&host(origin))?;
         if self.orders.is_closed() || !self.cells.is_ours() {
-            return Err(Refusal::CallbacksUnavailable);
+            return Err(Rejection::CallbacksUnavailable);
         }
         let destination = number(self.counter.secret(), origin);
         if !self.circuits.admits(destination) {
-            return Err(Refusal::DestinationFailing);
+            return Err(Rejection::DestinationFailing);
         }
         let reservation = self.cells.reserve(destination, endpoint)?;
-        let placement = self.counter.add(id).map_err(|error| Refusal::from(&error))?;
+        let placement = self.counter.add(id).map_err(|error| Rejection::from(&error))?;
         let index = reservation.commit(placement.window_start);
         // If nobody listens any more, the cell is another process's, or waits for the next start.
         let _ = self.orders.send(Command::Send(index, destination));

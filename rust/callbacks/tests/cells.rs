@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use verve_callbacks::cells::Cells;
 use verve_core::segment::layout::CALLBACK_CELLS;
-use verve_core::{Clock, Counter, Identity, Refusal};
+use verve_core::{Clock, Counter, Rejection, SegmentConfig};
 
 const URL: &str = "http://x.example/hook";
 
 fn in_memory() -> Arc<Counter> {
-    Arc::new(Counter::in_memory(&Identity::default(), Clock::System).unwrap())
+    Arc::new(Counter::in_memory(&SegmentConfig::default(), Clock::System).unwrap())
 }
 
 /// A segment that goes away with the test.
@@ -24,7 +24,7 @@ impl Segment {
     }
 
     fn open(&self) -> Arc<Counter> {
-        Arc::new(Counter::open(&self.0, &Identity::default(), Clock::System).unwrap())
+        Arc::new(Counter::open(&self.0, &SegmentConfig::default(), Clock::System).unwrap())
     }
 }
 
@@ -45,7 +45,7 @@ fn a_destination_has_an_eighth_and_leaves_room_for_others() {
     for _ in 0..CALLBACK_CELLS / 8 {
         assert!(taken.insert(cells.reserve(1, URL).unwrap().commit(60)));
     }
-    assert_eq!(cells.reserve(1, URL).unwrap_err(), Refusal::CallbacksFull);
+    assert_eq!(cells.reserve(1, URL).unwrap_err(), Rejection::CallbacksFull);
     // Others lose an eighth of theirs to it.
     for destination in 2..6 {
         for _ in 0..CALLBACK_CELLS / 16 {

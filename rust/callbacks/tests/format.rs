@@ -8,7 +8,7 @@ use verve_callbacks::cell::{Cell, CellState};
 use verve_callbacks::cells::Cells;
 use verve_callbacks::report::Outcome;
 use verve_core::segment::layout::FORMAT;
-use verve_core::{Clock, Counter, Identity, ManualClock, Owner};
+use verve_core::{Clock, Counter, ManualClock, Owner, SegmentConfig};
 
 /// The digest of what builds of this format share, as in the core's `tests/format.rs`.
 const PINNED: (u32, u64) = (4, 0x9ca6_c292_5d38_9533);
@@ -18,7 +18,8 @@ const FIGURES: usize = 8;
 #[test]
 fn what_builds_of_one_format_share_of_callbacks_does_not_change() {
     let clock = Clock::Manual(Arc::new(ManualClock::new(1_795_000_020_000_000_000)));
-    let counter = Arc::new(Counter::in_memory(&Identity::default(), clock).expect("a counter"));
+    let counter =
+        Arc::new(Counter::in_memory(&SegmentConfig::default(), clock).expect("a counter"));
     let cells = Cells::new(Arc::clone(&counter)).expect("a cells");
     let mut index = 0;
     for url in ["http://x.example/hook", "https://y.example/a/longer/path?and=a&query"] {

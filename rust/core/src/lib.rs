@@ -5,9 +5,9 @@
 //! the window, or to close one.
 //!
 //! ```
-//! use verve_core::{Clock, Counter, Identity};
+//! use verve_core::{Clock, Counter, SegmentConfig};
 //!
-//! let counter = Counter::in_memory(&Identity::default(), Clock::System)?;
+//! let counter = Counter::in_memory(&SegmentConfig::default(), Clock::System)?;
 //! assert!(counter.add(7)?.new);
 //! assert_eq!(counter.add_many(&[7, 8, 9])?.shares[0].new, 2);
 //! let record = counter.seal()?;
@@ -54,9 +54,9 @@ pub use self::{
     error::{Error, Unusable},
     replication::cluster_count::Noted,
     replication::retention::{Piece, Retention},
-    request::batch::Kind,
-    request::rejection::Refusal,
-    segment::attachment::Identity,
+    request::batch::BatchFormat,
+    request::rejection::Rejection,
+    segment::attachment::SegmentConfig,
     segment::clock::{Clock, ManualClock},
     segment::description::{Description, describe, remove},
     segment::locks::Keeper,

@@ -131,7 +131,7 @@ pub fn reserve(file: &File, offset: u64, length: u64) -> io::Result<()> {
 }
 
 /// Gives the storage of a range back; it reads as zeroes afterwards.
-pub fn release(file: &File, offset: u64, length: u64) -> io::Result<()> {
+pub fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;

@@ -31,12 +31,12 @@ pub fn shard_of(id: i64) -> usize {
 
 /// Ids of one window, sorted into shards.
 #[derive(Debug)]
-pub(crate) struct Sorted {
+pub(crate) struct IdsByShard {
     window_start: u64,
     shards: [Vec<i64>; SHARDS],
 }
 
-impl Sorted {
+impl IdsByShard {
     pub(crate) fn new(window_start: u64) -> Self {
         Self { window_start, shards: Default::default() }
     }
@@ -63,7 +63,7 @@ impl Sorted {
 
 #[cfg(test)]
 mod tests {
-    use super::{SHARDS, Sorted, shard_of};
+    use super::{IdsByShard, SHARDS, shard_of};
 
     #[test]
     fn shards_are_what_they_have_always_been() {
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn groups_have_the_ids_of_their_shard_in_order() {
-        let mut sorted = Sorted::new(60);
+        let mut sorted = IdsByShard::new(60);
         (0..1_000).for_each(|id| sorted.push(id));
         let groups: Vec<_> = sorted.groups().collect();
         assert_eq!(groups.iter().map(|group| group.ids.len()).sum::<usize>(), 1_000);

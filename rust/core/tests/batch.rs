@@ -1,24 +1,24 @@
 //! The bodies of batches: examples, and random bodies against naive readings of them.
 
 use proptest::prelude::*;
-use verve_core::request::batch::{BatchError, Kind, parse};
-use verve_core::request::rejection::Refusal;
+use verve_core::request::batch::{BatchError, BatchFormat, parse};
+use verve_core::request::rejection::Rejection;
 
-fn refused(position: usize, reason: Refusal) -> Result<Vec<i64>, BatchError> {
+fn refused(position: usize, reason: Rejection) -> Result<Vec<i64>, BatchError> {
     Err(BatchError { position, reason })
 }
 
 #[test]
 fn binary_is_int64s_and_nothing_more() {
-    assert_eq!(parse(Kind::Binary, b""), Ok(vec![]));
+    assert_eq!(parse(BatchFormat::Binary, b""), Ok(vec![]));
     let ids = vec![0, -1, i64::MIN, i64::MAX, 7];
     let mut body: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-    assert_eq!(parse(Kind::Binary, &body), Ok(ids));
+    assert_eq!(parse(BatchFormat::Binary, &body), Ok(ids));
     for _ in 0..7 {
         body.push(0);
-        assert_eq!(parse(Kind::Binary, &body), refused(5, Refusal::BodyInvalid));
+        assert_eq!(parse(BatchFormat::Binary, &body), refused(5, Rejection::BodyInvalid));
     }
-    assert_eq!(parse(Kind::Binary, b"7"), refused(0, Refusal::BodyInvalid));
+    assert_eq!(parse(BatchFormat::Binary, b"7"), refused(0, Rejection::BodyInvalid));
 }
 
 #[test]
@@ -31,23 +31,27 @@ fn text_is_an_id_a_line() {
         ("7\n8\r\n-9", vec![7, 8, -9]),
         ("007\n-0\n", vec![7, 0]),
     ] {
-        assert_eq!(parse(Kind::Text, body.as_bytes()), Ok(ids), "{body:?}");
+        assert_eq!(parse(BatchFormat::Text, body.as_bytes()), Ok(ids), "{body:?}");
     }
     for (body, position, reason) in [
-        ("\n", 0, Refusal::IdInvalid),
-        ("\r\n", 0, Refusal::IdInvalid),
-        ("7\n\n", 1, Refusal::IdInvalid),
-        ("7\n\n8", 1, Refusal::IdInvalid),
-        ("7\n8\r", 1, Refusal::IdInvalid),
-        ("7\r8", 0, Refusal::IdInvalid),
-        ("7\r\r\n", 0, Refusal::IdInvalid),
-        ("7\n 8", 1, Refusal::IdInvalid),
-        ("7,8", 0, Refusal::IdInvalid),
-        ("\u{feff}7", 0, Refusal::IdInvalid),
-        ("7\n%38", 1, Refusal::IdInvalid),
-        ("7\n9223372036854775808\nx", 1, Refusal::IdOutOfRange),
+        ("\n", 0, Rejection::IdInvalid),
+        ("\r\n", 0, Rejection::IdInvalid),
+        ("7\n\n", 1, Rejection::IdInvalid),
+        ("7\n\n8", 1, Rejection::IdInvalid),
+        ("7\n8\r", 1, Rejection::IdInvalid),
+        ("7\r8", 0, Rejection::IdInvalid),
+        ("7\r\r\n", 0, Rejection::IdInvalid),
+        ("7\n 8", 1, Rejection::IdInvalid),
+        ("7,8", 0, Rejection::IdInvalid),
+        ("\u{feff}7", 0, Rejection::IdInvalid),
+        ("7\n%38", 1, Rejection::IdInvalid),
+        ("7\n9223372036854775808\nx", 1, Rejection::IdOutOfRange),
     ] {
-        assert_eq!(parse(Kind::Text, body.as_bytes()), refused(position, reason), "{body:?}");
+        assert_eq!(
+            parse(BatchFormat::Text, body.as_bytes()),
+            refused(position, reason),
+            "{body:?}"
+        );
     }
 }
 
@@ -60,42 +64,46 @@ fn json_is_an_array_of_integers() {
         ("[ 7 , -8\n,\t0 , -0 ]\n", vec![7, -8, 0, 0]),
         ("[9223372036854775807,-9223372036854775808]", vec![i64::MAX, i64::MIN]),
     ] {
-        assert_eq!(parse(Kind::Json, body.as_bytes()), Ok(ids), "{body:?}");
+        assert_eq!(parse(BatchFormat::Json, body.as_bytes()), Ok(ids), "{body:?}");
     }
     for (body, position, reason) in [
-        ("", 0, Refusal::BodyInvalid),
-        (" ", 0, Refusal::BodyInvalid),
-        ("7", 0, Refusal::BodyInvalid),
-        ("null", 0, Refusal::BodyInvalid),
-        ("{\"ids\":[7]}", 0, Refusal::BodyInvalid),
-        ("\u{feff}[7]", 0, Refusal::BodyInvalid),
-        ("[7", 1, Refusal::BodyInvalid),
-        ("[7,8]]", 2, Refusal::BodyInvalid),
-        ("[7 8]", 1, Refusal::BodyInvalid),
-        ("[]7", 0, Refusal::BodyInvalid),
-        ("[7]\0", 1, Refusal::BodyInvalid),
-        ("[", 0, Refusal::IdInvalid),
-        ("[,7]", 0, Refusal::IdInvalid),
-        ("[7,]", 1, Refusal::IdInvalid),
-        ("[7,,8]", 1, Refusal::IdInvalid),
-        ("[7,", 1, Refusal::IdInvalid),
-        ("[7,08]", 1, Refusal::IdInvalid),
-        ("[-00]", 0, Refusal::IdInvalid),
-        ("[-]", 0, Refusal::IdInvalid),
-        ("[- 7]", 0, Refusal::IdInvalid),
-        ("[+7]", 0, Refusal::IdInvalid),
-        ("[7.0]", 0, Refusal::IdInvalid),
-        ("[7,1e3]", 1, Refusal::IdInvalid),
-        ("[\"7\"]", 0, Refusal::IdInvalid),
-        ("[7,[8]]", 1, Refusal::IdInvalid),
-        ("[null]", 0, Refusal::IdInvalid),
-        ("[7,true]", 1, Refusal::IdInvalid),
-        ("[NaN]", 0, Refusal::IdInvalid),
-        ("[7,\u{c}8]", 1, Refusal::IdInvalid),
-        ("[٧]", 0, Refusal::IdInvalid),
-        ("[7,9223372036854775808]", 1, Refusal::IdOutOfRange),
+        ("", 0, Rejection::BodyInvalid),
+        (" ", 0, Rejection::BodyInvalid),
+        ("7", 0, Rejection::BodyInvalid),
+        ("null", 0, Rejection::BodyInvalid),
+        ("{\"ids\":[7]}", 0, Rejection::BodyInvalid),
+        ("\u{feff}[7]", 0, Rejection::BodyInvalid),
+        ("[7", 1, Rejection::BodyInvalid),
+        ("[7,8]]", 2, Rejection::BodyInvalid),
+        ("[7 8]", 1, Rejection::BodyInvalid),
+        ("[]7", 0, Rejection::BodyInvalid),
+        ("[7]\0", 1, Rejection::BodyInvalid),
+        ("[", 0, Rejection::IdInvalid),
+        ("[,7]", 0, Rejection::IdInvalid),
+        ("[7,]", 1, Rejection::IdInvalid),
+        ("[7,,8]", 1, Rejection::IdInvalid),
+        ("[7,", 1, Rejection::IdInvalid),
+        ("[7,08]", 1, Rejection::IdInvalid),
+        ("[-00]", 0, Rejection::IdInvalid),
+        ("[-]", 0, Rejection::IdInvalid),
+        ("[- 7]", 0, Rejection::IdInvalid),
+        ("[+7]", 0, Rejection::IdInvalid),
+        ("[7.0]", 0, Rejection::IdInvalid),
+        ("[7,1e3]", 1, Rejection::IdInvalid),
+        ("[\"7\"]", 0, Rejection::IdInvalid),
+        ("[7,[8]]", 1, Rejection::IdInvalid),
+        ("[null]", 0, Rejection::IdInvalid),
+        ("[7,true]", 1, Rejection::IdInvalid),
+        ("[NaN]", 0, Rejection::IdInvalid),
+        ("[7,\u{c}8]", 1, Rejection::IdInvalid),
+        ("[٧]", 0, Rejection::IdInvalid),
+        ("[7,9223372036854775808]", 1, Rejection::IdOutOfRange),
     ] {
-        assert_eq!(parse(Kind::Json, body.as_bytes()), refused(position, reason), "{body:?}");
+        assert_eq!(
+            parse(BatchFormat::Json, body.as_bytes()),
+            refused(position, reason),
+            "{body:?}"
+        );
     }
 }
 
@@ -103,29 +111,41 @@ fn json_is_an_array_of_integers() {
 fn large_hostile_bodies_are_read_in_one_pass() {
     let size = 8 << 20;
     let zeros = "0".repeat(size);
-    assert_eq!(parse(Kind::Text, zeros.as_bytes()), Ok(vec![0]));
-    assert_eq!(parse(Kind::Json, format!("[{zeros}]").as_bytes()), refused(0, Refusal::IdInvalid));
-    assert_eq!(parse(Kind::Json, "[".repeat(size).as_bytes()), refused(0, Refusal::IdInvalid));
-    assert_eq!(parse(Kind::Json, " ".repeat(size).as_bytes()), refused(0, Refusal::BodyInvalid));
+    assert_eq!(parse(BatchFormat::Text, zeros.as_bytes()), Ok(vec![0]));
     assert_eq!(
-        parse(Kind::Json, format!("[7{}", " ".repeat(size)).as_bytes()),
-        refused(1, Refusal::BodyInvalid)
+        parse(BatchFormat::Json, format!("[{zeros}]").as_bytes()),
+        refused(0, Rejection::IdInvalid)
     );
-    assert_eq!(parse(Kind::Text, "\n".repeat(size).as_bytes()), refused(0, Refusal::IdInvalid));
+    assert_eq!(
+        parse(BatchFormat::Json, "[".repeat(size).as_bytes()),
+        refused(0, Rejection::IdInvalid)
+    );
+    assert_eq!(
+        parse(BatchFormat::Json, " ".repeat(size).as_bytes()),
+        refused(0, Rejection::BodyInvalid)
+    );
+    assert_eq!(
+        parse(BatchFormat::Json, format!("[7{}", " ".repeat(size)).as_bytes()),
+        refused(1, Rejection::BodyInvalid)
+    );
+    assert_eq!(
+        parse(BatchFormat::Text, "\n".repeat(size).as_bytes()),
+        refused(0, Rejection::IdInvalid)
+    );
 }
 
 #[test]
 fn an_error_names_the_position() {
-    let error = parse(Kind::Json, b"[7,x]").unwrap_err();
+    let error = parse(BatchFormat::Json, b"[7,x]").unwrap_err();
     assert_eq!(error.to_string(), "id invalid at position `1`");
 }
 
 /// Items of an array that are no ids, and why.
-fn bad_items() -> impl Strategy<Value = (String, Refusal)> {
+fn bad_items() -> impl Strategy<Value = (String, Rejection)> {
     prop_oneof![
         4 => "[^]\\[, \t\r\n0-9-]{1,3}|0[0-9]+|-|[1-9][.eE][0-9]|"
-            .prop_map(|bad| (bad, Refusal::IdInvalid)),
-        1 => "-?[1-9][0-9]{19,30}".prop_map(|bad| (bad, Refusal::IdOutOfRange)),
+            .prop_map(|bad| (bad, Rejection::IdInvalid)),
+        1 => "-?[1-9][0-9]{19,30}".prop_map(|bad| (bad, Rejection::IdOutOfRange)),
     ]
 }
 
@@ -144,9 +164,9 @@ proptest! {
         let lines: Vec<String> = ids.iter().map(|id| format!("{id}\n")).collect();
         let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let array = format!("{gap}[{gap}{}{gap}]{gap}", numbers.join(&format!("{gap},{gap}")));
-        prop_assert_eq!(parse(Kind::Binary, &binary), Ok(ids.clone()));
-        prop_assert_eq!(parse(Kind::Text, lines.concat().as_bytes()), Ok(ids.clone()));
-        prop_assert_eq!(parse(Kind::Json, array.as_bytes()), Ok(ids));
+        prop_assert_eq!(parse(BatchFormat::Binary, &binary), Ok(ids.clone()));
+        prop_assert_eq!(parse(BatchFormat::Text, lines.concat().as_bytes()), Ok(ids.clone()));
+        prop_assert_eq!(parse(BatchFormat::Json, array.as_bytes()), Ok(ids));
     }
 
     #[test]
@@ -159,15 +179,15 @@ proptest! {
             let digits = line.strip_prefix('-').unwrap_or(line);
             let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             if !valid {
-                return Err(Refusal::IdInvalid);
+                return Err(Rejection::IdInvalid);
             }
-            line.parse().map_err(|_| Refusal::IdOutOfRange)
+            line.parse().map_err(|_| Rejection::IdOutOfRange)
         };
         let expected: Result<Vec<i64>, _> = lines
             .enumerate()
             .map(|(position, line)| read(line).map_err(|reason| BatchError { position, reason }))
             .collect();
-        prop_assert_eq!(parse(Kind::Text, body.concat().as_bytes()), expected);
+        prop_assert_eq!(parse(BatchFormat::Text, body.concat().as_bytes()), expected);
     }
 
     #[test]
@@ -180,13 +200,13 @@ proptest! {
         let mut items: Vec<String> = ids.iter().map(ToString::to_string).collect();
         items[position].clone_from(&bad);
         let array = format!("[{}]", items.join(","));
-        prop_assert_eq!(parse(Kind::Json, array.as_bytes()), refused(position, reason));
+        prop_assert_eq!(parse(BatchFormat::Json, array.as_bytes()), refused(position, reason));
     }
 
     #[test]
     fn nothing_panics(body in prop::collection::vec(bytes(), 0..60)) {
-        for kind in [Kind::Binary, Kind::Json, Kind::Text] {
-            let _ = parse(kind, &body);
+        for format in [BatchFormat::Binary, BatchFormat::Json, BatchFormat::Text] {
+            let _ = parse(format, &body);
         }
     }
 }

@@ -82,13 +82,13 @@ fn a_batch_says_how_far_it_came() {
 #[test]
 fn settings_out_of_range_are_refused() {
     for (window_seconds, max_ids) in [(0, 10), (86_401, 10), (60, 0), (60, (1 << 31) + 1)] {
-        let identity = support::identity(window_seconds, max_ids);
-        let made = Counter::in_memory(&identity, Clock::System);
+        let config = support::config(window_seconds, max_ids);
+        let made = Counter::in_memory(&config, Clock::System);
         assert!(matches!(made, Err(Error::Setting { .. })), "{window_seconds} {max_ids}");
     }
     for (window_seconds, max_ids) in [(1, 1), (86_400, 1 << 31)] {
-        let identity = support::identity(window_seconds, max_ids);
-        let counter = Counter::in_memory(&identity, Clock::System).expect("a counter");
+        let config = support::config(window_seconds, max_ids);
+        let counter = Counter::in_memory(&config, Clock::System).expect("a counter");
         assert!(counter.add(1).expect("room").new);
         assert_eq!(counter.seal().expect("a record").unique, 1);
     }

@@ -254,7 +254,7 @@ fn the_windows_of_the_day_before_are_kept_over_a_long_sleep() {
 fn a_clock_at_the_epoch_works() {
     let clock = Arc::new(ManualClock::new(0));
     let counter = Counter::in_memory(
-        &support::identity(1, 1_000),
+        &support::config(1, 1_000),
         verve_core::Clock::Manual(Arc::clone(&clock)),
     )
     .expect("a counter in memory");

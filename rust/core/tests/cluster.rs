@@ -4,8 +4,8 @@ mod support;
 
 use std::sync::Arc;
 
-use support::{EPOCH, Path, SECOND, identity, in_memory};
-use verve_core::{Clock, Counter, Error, Identity, ManualClock, Noted};
+use support::{EPOCH, Path, SECOND, config, in_memory};
+use verve_core::{Clock, Counter, Error, ManualClock, Noted, SegmentConfig};
 
 const SECONDS: i64 = SECOND as i64;
 
@@ -15,8 +15,8 @@ fn offset(clock: &ManualClock, at: i64) -> i64 {
 }
 
 fn made_with(offset: Option<i64>, clock: &Arc<ManualClock>) -> Result<Counter, Error> {
-    let identity = Identity { clock_offset: offset, ..identity(60, 1_000) };
-    Counter::in_memory(&identity, Clock::Manual(Arc::clone(clock)))
+    let config = SegmentConfig { clock_offset: offset, ..config(60, 1_000) };
+    Counter::in_memory(&config, Clock::Manual(Arc::clone(clock)))
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn a_segment_is_made_by_the_reference_and_continued_by_its_own_clock() {
     let clock = Arc::new(ManualClock::new(EPOCH * SECOND));
     let path = Path::new();
     let open = |offset| {
-        let identity = Identity { clock_offset: offset, ..identity(60, 1_000) };
-        Counter::open(&path.0, &identity, Clock::Manual(Arc::clone(&clock))).expect("a segment")
+        let config = SegmentConfig { clock_offset: offset, ..config(60, 1_000) };
+        Counter::open(&path.0, &config, Clock::Manual(Arc::clone(&clock))).expect("a segment")
     };
     let hour_ahead = EPOCH + 3_600;
     let counter = open(Some(offset(&clock, hour_ahead as i64)));

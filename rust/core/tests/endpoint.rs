@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use verve_core::request::address::refused;
+use verve_core::request::address::is_forbidden;
 use verve_core::request::endpoint::{LIMIT, normal_form};
-use verve_core::request::rejection::Refusal;
+use verve_core::request::rejection::Rejection;
 
 /// Texts that look like endpoints, with what makes parsers disagree strewn in.
 fn endpoints() -> impl Strategy<Value = String> {
@@ -43,7 +43,7 @@ proptest! {
                 .filter(|(_, port)| port.parse::<u16>().is_ok())
                 .map_or(authority, |(host, _)| host);
             let host = host.trim_start_matches('[').trim_end_matches(']');
-            prop_assert!(!host.parse::<IpAddr>().is_ok_and(refused), "{}", normal);
+            prop_assert!(!host.parse::<IpAddr>().is_ok_and(is_forbidden), "{}", normal);
             prop_assert!(host != "localhost" && !host.ends_with(".localhost"), "{}", normal);
             prop_assert!(!host.ends_with('.'), "{}", normal);
         }
@@ -56,7 +56,7 @@ proptest! {
         port in 1024..1700_u16,
     ) {
         let expected = |address: IpAddr, text: String| {
-            if refused(address) { Err(Refusal::EndpointAddress) } else { Ok(text) }
+            if is_forbidden(address) { Err(Rejection::EndpointAddress) } else { Ok(text) }
         };
         let v4 = Ipv4Addr::from_bits(bits);
         let text = format!("http://{v4}:{port}/a");
@@ -84,7 +84,7 @@ proptest! {
             format!("%3{}.{b}.{c}.{d}", a % 10),
         ] {
             let endpoint = format!("http://{host}/");
-            prop_assert_eq!(normal_form(&endpoint), Err(Refusal::EndpointAddress), "{}", host);
+            prop_assert_eq!(normal_form(&endpoint), Err(Rejection::EndpointAddress), "{}", host);
         }
     }
 
@@ -101,7 +101,7 @@ proptest! {
             || v4.is_broadcast()
             || v4.is_documentation()
             || v4.is_unspecified();
-        prop_assert!(!special || refused(v4.into()), "{}", v4);
+        prop_assert!(!special || is_forbidden(v4.into()), "{}", v4);
         let v6 = Ipv6Addr::from_bits(wide);
         let special = v6.is_loopback()
             || v6.is_multicast()
@@ -109,7 +109,7 @@ proptest! {
             || v6.is_unique_local()
             || v6.is_unicast_link_local()
             || v6.to_ipv4().is_some();
-        prop_assert!(!special || refused(v6.into()), "{}", v6);
+        prop_assert!(!special || is_forbidden(v6.into()), "{}", v6);
     }
 
     #[test]
@@ -125,7 +125,7 @@ proptest! {
             0x2002 << 112 | v4 << 80 | other,
             0x2001_0000 << 96 | other << 32 | v4,
         ] {
-            prop_assert!(refused(Ipv6Addr::from_bits(wide).into()));
+            prop_assert!(is_forbidden(Ipv6Addr::from_bits(wide).into()));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! They depend on the layout, the mix, the positions and the length of the walk, how a table grows, how
 //! words are packed, and the order of shared indexes. Two builds that differ in one of these would count
-//! an id twice in one segment, or one's refusal as another.
+//! an id twice in one segment, or one's rejection as another.
 
 mod support;
 
@@ -12,17 +12,17 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use support::{EPOCH, Path, SECOND};
-use verve_core::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, Front, Header, WriterSlot};
+use verve_core::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, Front, Header, ParticipantSlot};
 use verve_core::table::mix::Mix;
-use verve_core::table::{EXTENTS, SLOTS, WALK};
+use verve_core::table::{EXTENTS, PROBE_LENGTH, SLOTS_PER_BUCKET};
 use verve_core::window::word::ARENAS;
-use verve_core::{ManualClock, Noted, Refusal, Retention, SHARDS, shard_of};
+use verve_core::{ManualClock, Noted, Rejection, Retention, SHARDS, shard_of};
 
 /// The digest of what builds of this format share. When it changes, raise `FORMAT`, so that no two builds
 /// that disagree attach to one segment, and pin both here.
 const PINNED: (u32, u64) = (4, 0x17ff_56de_ea7e_530a);
-/// Kinds of refusals that are pinned. One that is added at the end disagrees with no other build.
-const REFUSALS: usize = 27;
+/// Kinds of rejections that are pinned. One that is added at the end disagrees with no other build.
+const REJECTIONS: usize = 27;
 /// The key of the mix.
 const KEY: [u64; 3] = [0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211, 0x0f1e_2d3c_4b5a];
 
@@ -58,8 +58,8 @@ fn count_and_leave(path: &Path) -> (u64, Vec<(usize, u64)>) {
     for word in [0, u64::MAX] {
         assert!(counter.add(mix.backward(word)).expect("room").new);
     }
-    for (times, refusal) in Refusal::ALL.into_iter().take(REFUSALS).enumerate() {
-        (0..=times).for_each(|_| counter.refuse(refusal));
+    for (times, rejection) in Rejection::ALL.into_iter().take(REJECTIONS).enumerate() {
+        (0..=times).for_each(|_| counter.reject(rejection));
     }
     counter.retain(Retention::On);
     clock.advance(60 * SECOND);
@@ -103,11 +103,11 @@ fn what_builds_of_one_format_share_does_not_change() {
     let sizes = [
         ARENAS,
         EXTENTS,
-        WALK,
-        SLOTS,
+        PROBE_LENGTH,
+        SLOTS_PER_BUCKET,
         SHARDS,
-        layout::SLOTS,
-        layout::REFUSALS,
+        layout::PARTICIPANTS,
+        layout::REJECTIONS,
         layout::SINKS,
         layout::CLUSTER_COUNTS,
         layout::NAME,
@@ -116,7 +116,7 @@ fn what_builds_of_one_format_share_does_not_change() {
         layout::CALLBACK_RATES,
         layout::CALLBACK_FIGURES,
         size_of::<Front>(),
-        size_of::<WriterSlot>(),
+        size_of::<ParticipantSlot>(),
         layout::ARENAS_AT as usize,
         layout::LOCKS_AT as usize,
         offset_of!(layout::CallbackFront, figures),
@@ -125,7 +125,8 @@ fn what_builds_of_one_format_share_does_not_change() {
         offset_of!(layout::CallbackCell, url),
     ];
     let steps = (0..180).map(verve_core::window::word::buckets_of_step);
-    let refusals = Refusal::ALL.iter().take(REFUSALS).flat_map(|refusal| refusal.name().bytes());
+    let rejections =
+        Rejection::ALL.iter().take(REJECTIONS).flat_map(|rejection| rejection.name().bytes());
     let shards = [0, 1, -1, i64::MIN, i64::MAX].map(shard_of);
     let found = [
         ("the current word", current),
@@ -133,7 +134,7 @@ fn what_builds_of_one_format_share_does_not_change() {
         ("the callback cells", parts[1].1),
         ("the arenas", parts[2].1),
         ("sizes and offsets", digest(sizes.into_iter().chain(shards).map(|size| size as u64))),
-        ("the order of refusals", digest(refusals.map(u64::from))),
+        ("the order of rejections", digest(rejections.map(u64::from))),
         ("sizes of extents", digest(steps.map(|buckets| buckets as u64))),
     ];
     let whole = digest(found.map(|(_, digest)| digest));

@@ -7,7 +7,7 @@ use loom::sync::Arc;
 
 use loom_support::{Arena, Threads, fails_without, holds, race, words};
 use verve_core::sync::Site;
-use verve_core::table::{EMPTY, Insert, SEALED};
+use verve_core::table::{CLOSED, EMPTY, Insert};
 
 /// Each thread inserts its ids in turn into a table that has `present` already.
 fn insert(first: usize, buckets: &[usize], present: &[u64], by_thread: [&'static [u64]; 2]) {
@@ -32,7 +32,7 @@ fn insert(first: usize, buckets: &[usize], present: &[u64], by_thread: [&'static
     for &word in expected.iter().filter(|word| !present.contains(word)) {
         let told = |wanted| outcomes.iter().filter(|&&outcome| outcome == (word, wanted)).count();
         assert_eq!(told(Insert::New), 1, "one thread was told that {word} is new");
-        assert_eq!(told(Insert::Sealed), 0);
+        assert_eq!(told(Insert::Frozen), 0);
     }
 }
 
@@ -61,7 +61,7 @@ fn the_extent_after_the_next(first: usize) {
 }
 
 fn the_ids_that_cannot_stand_in_a_slot(first: usize) {
-    insert(first, &[1], &[], [&[EMPTY, SEALED], &[SEALED, EMPTY]]);
+    insert(first, &[1], &[], [&[EMPTY, CLOSED], &[CLOSED, EMPTY]]);
 }
 
 #[test]

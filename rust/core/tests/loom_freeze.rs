@@ -23,7 +23,7 @@ fn freeze(first: usize, buckets: &[usize], present: &[u64], late: u64, sealers: 
         let duplicate = writing.table().insert(late).expect("room");
         match first {
             Insert::New => assert_eq!(duplicate, Insert::Present),
-            Insert::Sealed => assert_eq!(duplicate, Insert::Sealed),
+            Insert::Frozen => assert_eq!(duplicate, Insert::Frozen),
             Insert::Present => panic!("nobody else inserted it"),
         }
         u64::from(first == Insert::New)
@@ -37,7 +37,7 @@ fn freeze(first: usize, buckets: &[usize], present: &[u64], late: u64, sealers: 
     let counts = &counts[1..];
     assert!(counts.iter().all(|&count| count == acknowledged), "{counts:?}, not {acknowledged}");
     assert_eq!(words(&arena.table()).len() as u64, acknowledged);
-    assert_eq!(arena.table().insert(99), Ok(Insert::Sealed));
+    assert_eq!(arena.table().insert(99), Ok(Insert::Frozen));
     assert_eq!(arena.table().freeze(), acknowledged);
 }
 

@@ -12,7 +12,7 @@ use verve_core::table::Insert;
 /// A word whose walk begins in the last bucket.
 const LAST: u64 = u64::MAX - 1;
 /// What a sealer sets first, in the word of extents.
-const SEALED_BIT: u64 = 1 << 63;
+const FROZEN_BIT: u64 = 1 << 63;
 
 /// Each thread inserts its ids in turn into `arena`, which holds `present`: each new one is new once,
 /// the others never.
@@ -35,7 +35,7 @@ fn insert(first: usize, arena: Arena, present: &[u64], by_thread: &[&'static [u6
         let new = outcomes.iter().filter(|&&outcome| outcome == (word, Insert::New)).count();
         assert_eq!(new, usize::from(!present.contains(&word)), "how often {word} was new");
     }
-    assert!(outcomes.iter().all(|&(_, insert)| insert != Insert::Sealed));
+    assert!(outcomes.iter().all(|&(_, insert)| insert != Insert::Frozen));
     assert_eq!(words(&arena.table()), expected, "each id once");
     assert_eq!(arena.table().count(), expected.len() as u64);
     assert_eq!(arena.table().freeze(), expected.len() as u64);
@@ -80,7 +80,7 @@ fn after_a_death(first: usize) {
 fn upkeep_after_a_death(first: usize) {
     let arena = Arc::new(Arena::growing(&[1, 2], &[1]));
     arena.header.moved[0].store(1, Ordering::Relaxed);
-    assert_eq!(arena.table().waiting(), Some(0));
+    assert_eq!(arena.table().stalled_extent(), Some(0));
     let (writing, tending) = (Arc::clone(&arena), Arc::clone(&arena));
     let threads: Threads<()> = vec![
         Box::new(move || {
@@ -92,7 +92,7 @@ fn upkeep_after_a_death(first: usize) {
     ];
     race(first, threads);
     assert_eq!(arena.table().extents().oldest(), 1);
-    assert_eq!(arena.table().waiting(), None);
+    assert_eq!(arena.table().stalled_extent(), None);
     assert_eq!(words(&arena.table()), [1, 7]);
     assert_eq!(arena.table().freeze(), 2);
 }
@@ -153,7 +153,7 @@ fn read_behind_a_dead_sealer(first: usize, read: fn(&Arena) -> Vec<u64>) -> (Vec
     let (moving, sealing, reading) = (Arc::clone(&arena), Arc::clone(&arena), Arc::clone(&arena));
     let threads: Threads<Vec<u64>> = vec![
         Box::new(move || vec![u64::from(moving.table().insert(7) == Ok(Insert::New))]),
-        Box::new(move || vec![sealing.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel)]),
+        Box::new(move || vec![sealing.header.extents.fetch_or(FROZEN_BIT, Ordering::AcqRel)]),
         Box::new(move || read(&reading)),
     ];
     let mut found = race(first, threads);
@@ -191,7 +191,7 @@ fn freeze(first: usize, arena: Arena, present: usize, late: &'static [u64], seal
     let counts = &counts[1..];
     assert!(counts.iter().all(|&count| count == acknowledged), "{counts:?}, not {acknowledged}");
     assert_eq!(words(&arena.table()).len() as u64, acknowledged);
-    assert_eq!(arena.table().insert(99), Ok(Insert::Sealed));
+    assert_eq!(arena.table().insert(99), Ok(Insert::Frozen));
     assert_eq!(arena.table().freeze(), acknowledged);
 }
 

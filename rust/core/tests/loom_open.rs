@@ -8,12 +8,12 @@ use loom::sync::Arc;
 
 use loom_support::{Segment, Threads, fails_without, holds, race, with};
 use verve_core::sync::Site;
-use verve_core::window::word::State;
+use verve_core::window::word::ArenaState;
 
-const FIRST: State = State::Closed { window: 1, start: 0 };
+const FIRST: ArenaState = ArenaState::Confirmed { window: 1, size_step: 0 };
 
 /// Takes back what is left of claims that lost, and says what is left.
-fn settled(segment: &Segment) -> Vec<State> {
+fn settled(segment: &Segment) -> Vec<ArenaState> {
     for arena in 0..segment.arenas.len() {
         segment.clear(0, arena, 0);
     }
@@ -21,7 +21,7 @@ fn settled(segment: &Segment) -> Vec<State> {
 }
 
 /// How often `state` is among `states`.
-fn times(states: &[State], state: State) -> usize {
+fn times(states: &[ArenaState], state: ArenaState) -> usize {
     states.iter().filter(|&&its| its == state).count()
 }
 
@@ -31,13 +31,13 @@ fn two_turn_to_the_same_window(first: usize) {
     let threads: Threads<bool> =
         vec![with(&segment, |it| it.open(1, 2)), with(&segment, |it| it.open(2, 2))];
     assert_eq!(race(first, threads), [true, true]);
-    assert_eq!(segment.turn().current().window(), 2);
+    assert_eq!(segment.rollover().current().window(), 2);
 
     let states = settled(&segment);
-    let arena = segment.turn().current().arena();
+    let arena = segment.rollover().current().arena();
     assert_eq!(states[0], FIRST);
-    assert_eq!(states[arena], State::Tentative { window: 2 });
-    assert_eq!(times(&states, State::Free), 1);
+    assert_eq!(states[arena], ArenaState::Claimed { window: 2 });
+    assert_eq!(times(&states, ArenaState::Free), 1);
 }
 
 /// One turns to window 2 and on to window 3, the other takes back what may be taken back: the
@@ -52,7 +52,7 @@ fn the_word_moves_on_while_claims_are_taken_back(first: usize) {
         with(&segment, |it| {
             [2, 3].map(|window| {
                 assert!(it.open(2, window));
-                it.turn().current().arena()
+                it.rollover().current().arena()
             })
         }),
     ];
@@ -60,8 +60,8 @@ fn the_word_moves_on_while_claims_are_taken_back(first: usize) {
 
     let states = settled(&segment);
     assert_eq!(states[0], FIRST);
-    assert_eq!(states[second], State::Closed { window: 2, start: 0 });
-    assert_eq!(states[third], State::Tentative { window: 3 });
+    assert_eq!(states[second], ArenaState::Confirmed { window: 2, size_step: 0 });
+    assert_eq!(states[third], ArenaState::Claimed { window: 3 });
 }
 
 /// One turns to window 2, the other to window 3: whether or not there was a window 2, each window
@@ -71,11 +71,11 @@ fn two_turn_to_different_windows(first: usize) {
     let threads = vec![
         with(&segment, |it| {
             it.open(1, 2);
-            it.turn().current()
+            it.rollover().current()
         }),
         with(&segment, |it| {
             assert!(it.open(2, 3));
-            it.turn().current()
+            it.rollover().current()
         }),
     ];
     let seen = race(first, threads);
@@ -83,35 +83,35 @@ fn two_turn_to_different_windows(first: usize) {
     let states = settled(&segment);
     assert_eq!(seen[1].window(), 3);
     assert_eq!(states[0], FIRST);
-    assert_eq!(states[seen[1].arena()], State::Tentative { window: 3 });
-    let second = times(&states, State::Closed { window: 2, start: 0 });
-    assert_eq!(second + times(&states, State::Free), 1);
+    assert_eq!(states[seen[1].arena()], ArenaState::Claimed { window: 3 });
+    let second = times(&states, ArenaState::Confirmed { window: 2, size_step: 0 });
+    assert_eq!(second + times(&states, ArenaState::Free), 1);
     if seen[0].window() == 2 {
-        assert_eq!(states[seen[0].arena()], State::Closed { window: 2, start: 0 });
+        assert_eq!(states[seen[0].arena()], ArenaState::Confirmed { window: 2, size_step: 0 });
     }
 }
 
 /// Somebody was killed with a claim in hand: both adopt it, and the third arena stays free.
 fn two_adopt_a_claim(first: usize) {
     let segment = Arc::new(Segment::new(3));
-    segment.set(2, State::Tentative { window: 2 });
+    segment.set(2, ArenaState::Claimed { window: 2 });
     let threads: Threads<bool> =
         vec![with(&segment, |it| it.open(1, 2)), with(&segment, |it| it.open(2, 2))];
     assert_eq!(race(first, threads), [true, true]);
-    assert_eq!(segment.turn().current().arena(), 2);
-    assert_eq!(segment.states(), [FIRST, State::Free, State::Tentative { window: 2 }]);
+    assert_eq!(segment.rollover().current().arena(), 2);
+    assert_eq!(segment.states(), [FIRST, ArenaState::Free, ArenaState::Claimed { window: 2 }]);
 }
 
 /// Somebody was killed with a claim for a window that was skipped, while it is taken back and the
 /// word moves on.
 fn a_claim_for_a_skipped_window_is_taken_back(first: usize) {
     let segment = Arc::new(Segment::new(3));
-    segment.set(2, State::Tentative { window: 2 });
+    segment.set(2, ArenaState::Claimed { window: 2 });
     let threads: Threads<()> =
         vec![with(&segment, |it| it.clear(1, 2, 0)), with(&segment, |it| assert!(it.open(2, 3)))];
     race(first, threads);
     let states = settled(&segment);
-    assert_eq!(states, [FIRST, State::Tentative { window: 3 }, State::Free]);
+    assert_eq!(states, [FIRST, ArenaState::Claimed { window: 3 }, ArenaState::Free]);
 }
 
 /// Both turn to window 2 with one free arena: nobody is told that there is none.
@@ -120,9 +120,9 @@ fn the_last_arena(first: usize) {
     let threads: Threads<bool> =
         vec![with(&segment, |it| it.open(1, 2)), with(&segment, |it| it.open(2, 2))];
     assert_eq!(race(first, threads), [true, true]);
-    assert_eq!(settled(&segment), [FIRST, State::Tentative { window: 2 }]);
+    assert_eq!(settled(&segment), [FIRST, ArenaState::Claimed { window: 2 }]);
     assert!(!segment.open(2, 3), "no arena is left");
-    assert_eq!(segment.turn().current().window(), 2);
+    assert_eq!(segment.rollover().current().window(), 2);
 }
 
 #[test]

@@ -10,20 +10,20 @@ use loom_support::{Segment, Threads, fails_without, holds, race, with, words};
 use verve_core::sync::Site;
 use verve_core::table::Insert;
 use verve_core::table::freezing::Freezing;
-use verve_core::window::rollover::Sealing;
-use verve_core::window::word::State;
+use verve_core::window::rollover::SealOutcome;
+use verve_core::window::word::ArenaState;
 
-const SEALED: State = State::Sealed { window: 1, start: 0 };
-const CLEARING: State = State::Clearing { window: 1, start: 0 };
+const SEALED: ArenaState = ArenaState::Sealed { window: 1, size_step: 0 };
+const CLEARING: ArenaState = ArenaState::Clearing { window: 1, size_step: 0 };
 
 /// Freezes the table of `window`: the number of its ids.
 fn seal(segment: &Segment, writer: usize, window: u64) -> u64 {
     let mut count = None;
-    let sealing = segment.turn().seal(&segment.writers[writer], window, |arena, _| {
+    let sealing = segment.rollover().seal(&segment.writers[writer], window, |arena, _| {
         count = Some(segment.table(arena).freeze());
         true
     });
-    assert_eq!(sealing, Sealing::Done);
+    assert_eq!(sealing, SealOutcome::Sealed);
     count.expect("nobody else seals it")
 }
 
@@ -59,8 +59,8 @@ fn a_writer_and_the_reuse_of_its_arena(first: usize) {
 }
 
 /// Seals window 1, passing over so many buckets.
-fn seal_some(it: &Segment, writer: usize, freezing: &mut Freezing, mut most: usize) -> Sealing {
-    it.turn().seal(&it.writers[writer], 1, |arena, _| {
+fn seal_some(it: &Segment, writer: usize, freezing: &mut Freezing, mut most: usize) -> SealOutcome {
+    it.rollover().seal(&it.writers[writer], 1, |arena, _| {
         let count = it.table(arena).freeze_some(freezing, &mut most);
         assert!(count.is_none_or(|count| count == 1));
         count.is_some()
@@ -77,10 +77,10 @@ fn a_sealer_in_pieces_and_the_reuse_of_the_arena(first: usize) {
         with(&segment, |it| {
             let mut freezing = Freezing::default();
             seal_some(it, 1, &mut freezing, 0);
-            seal_some(it, 1, &mut freezing, 9) == Sealing::Unfinished
+            seal_some(it, 1, &mut freezing, 9) == SealOutcome::Unfinished
         }),
         with(&segment, |it| {
-            while seal_some(it, 2, &mut Freezing::default(), 9) == Sealing::Again {}
+            while seal_some(it, 2, &mut Freezing::default(), 9) == SealOutcome::StateChanged {}
             it.clear(2, 0, 1);
             let reused = it.open(2, 3);
             if reused {
@@ -98,7 +98,7 @@ fn a_sealer_in_pieces_and_the_reuse_of_the_arena(first: usize) {
 }
 
 /// Window 1 is sealed and published, in arena 0; window 2 is current, in arena 1.
-fn published(state: State) -> Arc<Segment> {
+fn published(state: ArenaState) -> Arc<Segment> {
     let segment = Arc::new(Segment::new(2));
     assert_eq!(segment.add(0, 5).0, Insert::New);
     assert_eq!(segment.add(0, 6).0, Insert::New);
@@ -111,7 +111,7 @@ fn published(state: State) -> Arc<Segment> {
 /// Lists the ids of window 1, if they are there.
 fn read(segment: &Segment) -> bool {
     let own = &segment.writers[1];
-    let entered = segment.turn().enter_in(own, 0, SEALED);
+    let entered = segment.rollover().enter_in(own, 0, SEALED);
     if entered {
         assert_eq!(words(&segment.table(0)), [5, 6]);
         own.leave(0);
@@ -130,13 +130,13 @@ fn a_reader_and_the_clearing(first: usize) {
     ];
     race(first, threads);
     segment.clear(2, 0, 1);
-    assert_eq!(segment.states()[0], State::Free);
+    assert_eq!(segment.states()[0], ArenaState::Free);
 }
 
 /// Who holds a window can always list its ids, however often somebody tries to clear it.
 fn a_holder_and_the_clearing(first: usize) {
     let segment = published(SEALED);
-    assert!(segment.turn().enter_in(&segment.writers[1], 0, SEALED), "held");
+    assert!(segment.rollover().enter_in(&segment.writers[1], 0, SEALED), "held");
     let threads: Threads<()> = vec![
         with(&segment, |it| assert!(read(it), "held, so there")),
         with(&segment, |it| it.clear(2, 0, 1)),
@@ -156,7 +156,7 @@ fn count_again(segment: &Segment) -> bool {
 }
 
 /// Two clear the same arena, and one goes on to count in it: nothing of that may be zeroed.
-fn two_clear(first: usize, state: State) {
+fn two_clear(first: usize, state: ArenaState) {
     let segment = published(state);
     let threads: Threads<bool> = vec![
         with(&segment, |it| {
@@ -172,7 +172,7 @@ fn two_clear(first: usize, state: State) {
         assert_eq!(words(&segment.table(0)), [5, 7]);
     } else {
         segment.clear(2, 0, 1);
-        assert_eq!(segment.states()[0], State::Free);
+        assert_eq!(segment.states()[0], ArenaState::Free);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use support::{EPOCH, Path, SECOND, in_memory};
-use verve_core::{Counter, Group, Kind, ManualClock, SHARDS, shard_of};
+use verve_core::{BatchFormat, Counter, Group, ManualClock, SHARDS, shard_of};
 
 /// The ids of groups, by window; each group has its shard's ids only.
 fn by_window(groups: Vec<Group>) -> BTreeMap<u64, Vec<i64>> {
@@ -46,7 +46,7 @@ fn only_new_ids_wait_and_only_if_they_are_wanted() {
     counter.add(2).expect("room");
     counter.add_many(&[2, 3, 3, 4]).expect("a seat");
     let _ = counter.accept(b"id=5");
-    let _ = counter.accept_batch(Kind::Text, b"5\n6\n");
+    let _ = counter.accept_batch(BatchFormat::Text, b"5\n6\n");
     clock.advance(60 * SECOND);
     counter.add(1).expect("room");
     assert_eq!(counter.waiting_new().expect("a seat"), 6);
@@ -180,14 +180,14 @@ fn placed_accepts_say_what_was_counted_where() {
     let placed = placed.expect("taken");
     assert_eq!((placed.window_start, placed.id), (EPOCH, 7));
     assert!(counter.accept_placed(b"id=x").1.is_none());
-    let (answer, groups) = counter.accept_batch_placed(Kind::Text, b"7\n8\n8\n-9\n");
-    assert_eq!(answer.refusal, None);
+    let (answer, groups) = counter.accept_batch_placed(BatchFormat::Text, b"7\n8\n8\n-9\n");
+    assert_eq!(answer.rejection, None);
     assert_eq!(by_window(groups), BTreeMap::from([(EPOCH, vec![-9, 7, 8, 8])]));
-    assert!(counter.accept_batch_placed(Kind::Text, b"1\nx\n").1.is_empty());
+    assert!(counter.accept_batch_placed(BatchFormat::Text, b"1\nx\n").1.is_empty());
     clock.advance(60 * SECOND);
     let body: Vec<u8> = (0..9_000_i64).flat_map(i64::to_le_bytes).collect();
-    let (answer, groups) = counter.accept_batch_placed(Kind::Binary, &body);
-    assert_eq!(answer.refusal, None);
+    let (answer, groups) = counter.accept_batch_placed(BatchFormat::Binary, &body);
+    assert_eq!(answer.rejection, None);
     assert_eq!(by_window(groups), BTreeMap::from([(EPOCH + 60, (0..9_000).collect())]));
 }
 
@@ -195,8 +195,8 @@ fn placed_accepts_say_what_was_counted_where() {
 fn a_batch_that_fills_the_table_places_what_it_recorded() {
     let (counter, _clock) = in_memory(60, 10);
     let body: Vec<u8> = (0..9_000_i64).flat_map(i64::to_le_bytes).collect();
-    let (answer, groups) = counter.accept_batch_placed(Kind::Binary, &body);
+    let (answer, groups) = counter.accept_batch_placed(BatchFormat::Binary, &body);
     let recorded = answer.position.expect("as many as fit");
-    assert!(answer.refusal.is_some() && recorded > 0);
+    assert!(answer.rejection.is_some() && recorded > 0);
     assert_eq!(by_window(groups), BTreeMap::from([(EPOCH, (0..recorded as i64).collect())]));
 }

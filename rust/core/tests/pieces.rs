@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{EPOCH, Path, SECOND, in_memory};
-use verve_core::{Clock, Counter, Identity, ManualClock};
+use verve_core::{Clock, Counter, ManualClock, SegmentConfig};
 
 /// Ids of a table that takes several pieces.
 const MANY: i64 = 300_000;
@@ -65,8 +65,8 @@ fn a_leader_does_so_in_larger_ones_and_writers_leave_it_to_him() {
 #[test]
 fn who_goes_on_late_changes_nothing() {
     let (path, clock) = (Path::new(), Arc::new(ManualClock::new(EPOCH * SECOND)));
-    let identity = Identity { max_ids: 1_000_000, ..Identity::default() };
-    let open = || Counter::open(&path.0, &identity, Clock::Manual(Arc::clone(&clock)));
+    let config = SegmentConfig { max_ids: 1_000_000, ..SegmentConfig::default() };
+    let open = || Counter::open(&path.0, &config, Clock::Manual(Arc::clone(&clock)));
     let (one, other) = (open().expect("a segment"), open().expect("a segment"));
     for minute in 0..6 {
         other.add_many(&ids(minute)).expect("a seat");

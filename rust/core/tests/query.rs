@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use verve_core::request::query::{Accept, check_batch, parse_accept};
-use verve_core::request::rejection::Refusal;
+use verve_core::request::rejection::Rejection;
 
 fn plain(id: i64) -> Accept {
     Accept { id, verdict: false, endpoint: None }
@@ -62,59 +62,59 @@ fn an_endpoint_is_decoded_once_and_normalised() {
 }
 
 #[test]
-fn refusals_are_named() {
+fn rejections_are_named() {
     let digits = "9".repeat(400);
-    for (query, refusal) in [
-        ("", Refusal::IdMissing),
-        ("verdict=1", Refusal::IdMissing),
-        ("?id=7", Refusal::IdMissing),
-        ("ID=7", Refusal::IdMissing),
-        ("id%=7", Refusal::IdMissing),
-        ("id[]=7", Refusal::IdMissing),
-        ("x=1;id=7", Refusal::IdMissing),
-        ("id%3D7", Refusal::IdMissing),
-        ("id", Refusal::IdInvalid),
-        ("id=", Refusal::IdInvalid),
-        ("id=+7", Refusal::IdInvalid),
-        ("id=%2B7", Refusal::IdInvalid),
-        ("id=7+", Refusal::IdInvalid),
-        ("id=7;", Refusal::IdInvalid),
-        ("id=7;id=8", Refusal::IdInvalid),
-        ("id=7=", Refusal::IdInvalid),
-        ("id=7%", Refusal::IdInvalid),
-        ("id=7%3", Refusal::IdInvalid),
-        ("id=%zz", Refusal::IdInvalid),
-        ("id=%2537", Refusal::IdInvalid),
-        ("id=7%00", Refusal::IdInvalid),
-        ("id=%D9%A7", Refusal::IdInvalid),
-        ("id=9223372036854775808", Refusal::IdOutOfRange),
-        (&format!("id={digits}"), Refusal::IdOutOfRange),
-        (&format!("id=-{digits}&x"), Refusal::IdOutOfRange),
-        ("id=7&id=7", Refusal::IdRepeated),
-        ("id&id=7", Refusal::IdRepeated),
-        ("id=x&%69d=7&endpoint=x", Refusal::IdRepeated),
-        ("endpoint=x", Refusal::IdMissing),
-        ("id=x&endpoint=x", Refusal::IdInvalid),
-        ("id=7&endpoint=x&endpoint=y", Refusal::EndpointRepeated),
-        ("id=7&endpoint=x", Refusal::EndpointInvalid),
-        ("id=7&endpoint=http://x.example;verdict=1", Refusal::EndpointInvalid),
-        ("id=7&endpoint=http://x.example/%", Refusal::EndpointInvalid),
-        ("id=7&endpoint=http://x.example/%a", Refusal::EndpointInvalid),
-        ("id=7&endpoint=http://x.example/%%41", Refusal::EndpointInvalid),
-        ("id=7&endpoint=http://x.example/%ff", Refusal::EndpointInvalid),
-        ("id=7&endpoint=http://x.example/%00", Refusal::EndpointInvalid),
-        ("id=7&endpoint=https%253A%252F%252Fx.example", Refusal::EndpointInvalid),
-        ("id=7&endpoint=http://127.0.0.1/", Refusal::EndpointAddress),
-        ("id=7&endpoint=http://u@x.example/", Refusal::EndpointUserinfo),
-        ("id=7&endpoint=http://x.example:25/", Refusal::EndpointPort),
+    for (query, rejection) in [
+        ("", Rejection::IdMissing),
+        ("verdict=1", Rejection::IdMissing),
+        ("?id=7", Rejection::IdMissing),
+        ("ID=7", Rejection::IdMissing),
+        ("id%=7", Rejection::IdMissing),
+        ("id[]=7", Rejection::IdMissing),
+        ("x=1;id=7", Rejection::IdMissing),
+        ("id%3D7", Rejection::IdMissing),
+        ("id", Rejection::IdInvalid),
+        ("id=", Rejection::IdInvalid),
+        ("id=+7", Rejection::IdInvalid),
+        ("id=%2B7", Rejection::IdInvalid),
+        ("id=7+", Rejection::IdInvalid),
+        ("id=7;", Rejection::IdInvalid),
+        ("id=7;id=8", Rejection::IdInvalid),
+        ("id=7=", Rejection::IdInvalid),
+        ("id=7%", Rejection::IdInvalid),
+        ("id=7%3", Rejection::IdInvalid),
+        ("id=%zz", Rejection::IdInvalid),
+        ("id=%2537", Rejection::IdInvalid),
+        ("id=7%00", Rejection::IdInvalid),
+        ("id=%D9%A7", Rejection::IdInvalid),
+        ("id=9223372036854775808", Rejection::IdOutOfRange),
+        (&format!("id={digits}"), Rejection::IdOutOfRange),
+        (&format!("id=-{digits}&x"), Rejection::IdOutOfRange),
+        ("id=7&id=7", Rejection::IdRepeated),
+        ("id&id=7", Rejection::IdRepeated),
+        ("id=x&%69d=7&endpoint=x", Rejection::IdRepeated),
+        ("endpoint=x", Rejection::IdMissing),
+        ("id=x&endpoint=x", Rejection::IdInvalid),
+        ("id=7&endpoint=x&endpoint=y", Rejection::EndpointRepeated),
+        ("id=7&endpoint=x", Rejection::EndpointInvalid),
+        ("id=7&endpoint=http://x.example;verdict=1", Rejection::EndpointInvalid),
+        ("id=7&endpoint=http://x.example/%", Rejection::EndpointInvalid),
+        ("id=7&endpoint=http://x.example/%a", Rejection::EndpointInvalid),
+        ("id=7&endpoint=http://x.example/%%41", Rejection::EndpointInvalid),
+        ("id=7&endpoint=http://x.example/%ff", Rejection::EndpointInvalid),
+        ("id=7&endpoint=http://x.example/%00", Rejection::EndpointInvalid),
+        ("id=7&endpoint=https%253A%252F%252Fx.example", Rejection::EndpointInvalid),
+        ("id=7&endpoint=http://127.0.0.1/", Rejection::EndpointAddress),
+        ("id=7&endpoint=http://u@x.example/", Rejection::EndpointUserinfo),
+        ("id=7&endpoint=http://x.example:25/", Rejection::EndpointPort),
         (
             &format!(
                 "id=7&endpoint=http://x.example/{digits}{digits}{digits}{digits}{digits}{digits}"
             ),
-            Refusal::EndpointTooLong,
+            Rejection::EndpointTooLong,
         ),
     ] {
-        assert_eq!(parse_accept(query.as_bytes()), Err(refusal), "{query}");
+        assert_eq!(parse_accept(query.as_bytes()), Err(rejection), "{query}");
     }
 }
 
@@ -124,7 +124,7 @@ fn a_batch_names_neither_id_nor_endpoint() {
         assert_eq!(check_batch(query.as_bytes()), Ok(()), "{query}");
     }
     for query in ["id=7", "id", "x&%69d=", "endpoint=x", "endpoint=https://x.example/"] {
-        assert_eq!(check_batch(query.as_bytes()), Err(Refusal::QueryInBatch), "{query}");
+        assert_eq!(check_batch(query.as_bytes()), Err(Rejection::QueryInBatch), "{query}");
     }
 }
 
@@ -154,17 +154,19 @@ fn decode(text: &[u8]) -> Vec<u8> {
 
 /// The grammar of an id over big text: digits first, then the range by the standard library on what
 /// leading zeros leave.
-fn read_id(text: &[u8]) -> Result<i64, Refusal> {
-    let text = std::str::from_utf8(text).map_err(|_| Refusal::IdInvalid)?;
+fn read_id(text: &[u8]) -> Result<i64, Rejection> {
+    let text = std::str::from_utf8(text).map_err(|_| Rejection::IdInvalid)?;
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
     if digits.is_empty() || !digits.chars().all(|char| char.is_ascii_digit()) {
-        return Err(Refusal::IdInvalid);
+        return Err(Rejection::IdInvalid);
     }
-    format!("{sign}0{}", digits.trim_start_matches('0')).parse().map_err(|_| Refusal::IdOutOfRange)
+    format!("{sign}0{}", digits.trim_start_matches('0'))
+        .parse()
+        .map_err(|_| Rejection::IdOutOfRange)
 }
 
 /// The grammar without endpoints, read by splitting and collecting.
-fn model(query: &[u8]) -> Result<(i64, bool), Refusal> {
+fn model(query: &[u8]) -> Result<(i64, bool), Rejection> {
     let pairs: Vec<_> = query
         .split(|&byte| byte == b'&')
         .map(|pair| pair.splitn(2, |&byte| byte == b'=').map(decode).collect::<Vec<_>>())
@@ -177,9 +179,9 @@ fn model(query: &[u8]) -> Result<(i64, bool), Refusal> {
             .collect()
     };
     let id = match values(b"id").as_slice() {
-        [] => Err(Refusal::IdMissing),
+        [] => Err(Rejection::IdMissing),
         [id] => read_id(id),
-        _ => Err(Refusal::IdRepeated),
+        _ => Err(Rejection::IdRepeated),
     }?;
     Ok((id, values(b"verdict").iter().any(|value| value == b"1")))
 }
@@ -228,7 +230,7 @@ proptest! {
 
     #[test]
     fn no_other_integer_is(id in any::<i128>()) {
-        let expected = i64::try_from(id).map(plain).map_err(|_| Refusal::IdOutOfRange);
+        let expected = i64::try_from(id).map(plain).map_err(|_| Rejection::IdOutOfRange);
         prop_assert_eq!(parse_accept(format!("id={id}").as_bytes()), expected);
     }
 }

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::{EPOCH, Path, SECOND, identity, in_memory, sorted};
+use support::{EPOCH, Path, SECOND, config, in_memory, sorted};
 use verve_core::segment::layout::Header;
-use verve_core::{Clock, Counter, Error, Identity, ManualClock, Unusable, describe};
+use verve_core::{Clock, Counter, Error, ManualClock, SegmentConfig, Unusable, describe};
 
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(EPOCH * SECOND))
@@ -161,8 +161,8 @@ fn upkeep_by_all_at_once_loses_nothing() {
     }
 }
 
-fn refused(path: &std::path::Path, identity: &Identity) -> Unusable {
-    match Counter::open(path, identity, Clock::System) {
+fn refused(path: &std::path::Path, config: &SegmentConfig) -> Unusable {
+    match Counter::open(path, config, Clock::System) {
         Err(Error::Segment { reason, message, .. }) => {
             assert!(message.contains('`'), "{message}");
             reason
@@ -176,12 +176,12 @@ fn refused(path: &std::path::Path, identity: &Identity) -> Unusable {
 fn other_settings_are_refused() {
     let (path, clock) = (Path::new(), clock());
     let counter = path.open(60, &clock);
-    let mut other = identity(60, 100_000);
+    let mut other = config(60, 100_000);
     other.cluster = "elsewhere".to_owned();
     assert_eq!(refused(&path.0, &other), Unusable::Mismatch);
-    assert_eq!(refused(&path.0, &identity(2, 100_000)), Unusable::Mismatch);
+    assert_eq!(refused(&path.0, &config(2, 100_000)), Unusable::Mismatch);
     // The bound is what it was made with; no length asked for is any length.
-    let any = Identity { window_seconds: None, ..identity(60, 5) };
+    let any = SegmentConfig { window_seconds: None, ..config(60, 5) };
     let attached = Counter::open(&path.0, &any, Clock::System).expect("the segment");
     assert_eq!(attached.window_seconds(), 60);
     assert_eq!(attached.stats().expect("figures").max_ids, 100_000);
@@ -198,7 +198,7 @@ fn a_segment_with_a_damaged_word_is_refused() {
     file.read_exact_at(&mut sound, current).expect("a word");
     for damaged in [[0; 8], [0xff; 8], [0xff, sound[1], sound[2], sound[3], 0, 0, 0, 0]] {
         file.write_all_at(&damaged, current).expect("a segment");
-        assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::Format);
+        assert_eq!(refused(&path.0, &config(60, 100_000)), Unusable::Format);
     }
     file.write_all_at(&sound, current).expect("a segment");
     assert!(path.open(60, &clock).add(7).expect("room").new);
@@ -211,29 +211,29 @@ fn what_is_no_segment_of_ours_is_refused() {
         std::fs::write(&path.0, bytes).expect("a file");
         let permissions = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(&path.0, permissions).expect("a mode");
-        refused(&path.0, &identity(60, 1_000))
+        refused(&path.0, &config(60, 1_000))
     };
     assert_eq!(open(0o600, b""), Unusable::Format);
     assert_eq!(open(0o600, &[7; 10_000]), Unusable::Format);
     assert_eq!(open(0o644, b""), Unusable::Mode);
     std::fs::remove_file(&path.0).expect("the file");
     symlink("/dev/null", &path.0).expect("a link");
-    assert_eq!(refused(&path.0, &identity(60, 1_000)), Unusable::Kind);
+    assert_eq!(refused(&path.0, &config(60, 1_000)), Unusable::Kind);
     std::fs::remove_file(&path.0).expect("the link");
 
     drop(path.open(60, &clock()));
     let file = std::fs::File::options().write(true).open(&path.0).expect("the segment");
     let change = |offset: u64, bytes: &[u8]| file.write_all_at(bytes, offset).expect("a change");
     change(8, &99_u32.to_le_bytes());
-    assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::Format);
+    assert_eq!(refused(&path.0, &config(60, 100_000)), Unusable::Format);
     assert_eq!(describe(&path.0).expect("a header").format, 99);
     change(8, &verve_core::segment::layout::FORMAT.to_le_bytes());
     change(12, &0_u32.to_le_bytes());
-    assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::Format);
+    assert_eq!(refused(&path.0, &config(60, 100_000)), Unusable::Format);
     change(12, &60_u32.to_le_bytes());
     drop(path.open(60, &clock()));
     file.set_len(1 << 20).expect("a shorter file");
-    assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::Format);
+    assert_eq!(refused(&path.0, &config(60, 100_000)), Unusable::Format);
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn many_attach_at_once() {
 fn a_segment_has_a_seat_for_so_many_and_no_more() {
     let (path, clock) = (Path::new(), clock());
     let mut seated: Vec<Counter> = (0..256).map(|_| path.open(60, &clock)).collect();
-    assert_eq!(refused(&path.0, &identity(60, 100_000)), Unusable::NoSlot);
+    assert_eq!(refused(&path.0, &config(60, 100_000)), Unusable::NoSlot);
     seated.truncate(255);
     seated.push(path.open(60, &clock));
     assert!(seated[255].add(1).expect("room").new);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use support::{EPOCH, SECOND, in_memory, sorted};
-use verve_core::{Counter, Error, ManualClock, Record, Refusal};
+use verve_core::{Counter, Error, ManualClock, Record, Rejection};
 
 const RING: u64 = 1_440;
 const GAPS: u64 = 60;
@@ -265,7 +265,7 @@ fn act(
         Action::Populate => counter.populate()?,
         Action::Refuse => {
             model.refused += 1;
-            counter.refuse(Refusal::IdInvalid);
+            counter.reject(Rejection::IdInvalid);
         }
         Action::Count => {
             model.enter();

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use verve_core::Kind;
+use verve_core::BatchFormat;
 
 use crate::answers::{Answers, Response};
 use crate::counter::Counter;
@@ -73,11 +73,11 @@ pub fn query_bytes<'a>(query: &'a Bound<'_, PyString>) -> &'a [u8] {
 }
 
 /// The form of a batch's body, by its name.
-pub fn batch_kind(kind: &str) -> PyResult<Kind> {
+pub fn batch_kind(kind: &str) -> PyResult<BatchFormat> {
     match kind {
-        "binary" => Ok(Kind::Binary),
-        "json" => Ok(Kind::Json),
-        "text" => Ok(Kind::Text),
+        "binary" => Ok(BatchFormat::Binary),
+        "json" => Ok(BatchFormat::Json),
+        "text" => Ok(BatchFormat::Text),
         _ => Err(PyValueError::new_err(format!("no such kind of batch: `{kind}`"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use verve_core::{Answer, BatchAnswer, Refusal};
+use verve_core::{Answer, BatchAnswer, Rejection};
 
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 const NO_SNIFF: (&str, &str) = ("x-content-type-options", "nosniff");
@@ -29,14 +29,14 @@ fn headers<'py>(py: Python<'py>, pairs: &[(&str, &str)]) -> PyResult<Bound<'py, 
 
 impl Answers {
     pub fn new(py: Python<'_>) -> PyResult<Self> {
-        let failed_headers = Refusal::ALL
+        let failed_headers = Rejection::ALL
             .into_iter()
-            .map(|refusal| {
-                let error = ("verve-error", refusal.name());
+            .map(|rejection| {
+                let error = ("verve-error", rejection.name());
                 let pairs = [TEXT, NO_STORE, NO_SNIFF, error, LISTED];
                 // Everyone's first try is a receiver on the own machine.
                 let opened =
-                    matches!(refusal, Refusal::EndpointAddress | Refusal::EndpointNotListed);
+                    matches!(rejection, Rejection::EndpointAddress | Rejection::EndpointNotListed);
                 headers(py, &pairs[..4 + usize::from(opened)]).map(Bound::unbind)
             })
             .collect::<PyResult<_>>()?;
@@ -59,9 +59,9 @@ impl Answers {
                 let pairs = [TEXT, NO_STORE, NO_SNIFF, seen, window];
                 (200, headers(py, &pairs)?, self.ok.bind(py).clone())
             }
-            Answer::Failed(refusal) => (
-                refusal.status(),
-                self.failed_headers[refusal as usize].bind(py).clone(),
+            Answer::Failed(rejection) => (
+                rejection.status(),
+                self.failed_headers[rejection as usize].bind(py).clone(),
                 self.failed.bind(py).clone(),
             ),
         })
@@ -71,13 +71,13 @@ impl Answers {
     pub fn batch_response<'py>(py: Python<'py>, answer: &BatchAnswer) -> PyResult<Response<'py>> {
         let body = PyBytes::new(py, answer.body.as_bytes());
         let position = answer.position.map(|position| position.to_string());
-        let Some(refusal) = answer.refusal else {
+        let Some(rejection) = answer.rejection else {
             return Ok((200, headers(py, &[JSON, NO_STORE, NO_SNIFF])?, body));
         };
-        let place = if refusal.status() == 503 { "verve-recorded" } else { "verve-position" };
+        let place = if rejection.status() == 503 { "verve-recorded" } else { "verve-position" };
         let position = position.unwrap_or_default();
-        let error = ("verve-error", refusal.name());
+        let error = ("verve-error", rejection.name());
         let pairs = [TEXT, NO_STORE, NO_SNIFF, error, (place, &position)];
-        Ok((refusal.status(), headers(py, &pairs)?, body))
+        Ok((rejection.status(), headers(py, &pairs)?, body))
     }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use verve_core::{Batch, Clock, Error, Identity, Refusal};
+use verve_core::{Batch, Clock, Error, Rejection, SegmentConfig};
 
 use crate::answers::Answers;
 use crate::clock::ManualClock;
@@ -90,8 +90,8 @@ impl Counter {
         clock: Option<&Bound<'_, ManualClock>>,
         clock_offset: Option<i64>,
     ) -> PyResult<Self> {
-        let default = Identity::default();
-        let identity = Identity {
+        let default = SegmentConfig::default();
+        let identity = SegmentConfig {
             // Out of range is 0, which the core refuses by name.
             window_seconds: window.map(|seconds| u32::try_from(seconds).unwrap_or(0)),
             max_ids: max_ids.map_or(default.max_ids, |ids| u64::try_from(ids).unwrap_or(0)),
@@ -336,11 +336,11 @@ impl Counter {
 
     /// Counts a request that was refused before it came to the counter, by the reason's name.
     fn reject(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        let refusal = Refusal::ALL
+        let rejection = Rejection::ALL
             .into_iter()
-            .find(|refusal| refusal.name() == reason)
-            .ok_or_else(|| PyValueError::new_err(format!("no such refusal: `{reason}`")))?;
-        self.get(py)?.refuse(refusal);
+            .find(|rejection| rejection.name() == reason)
+            .ok_or_else(|| PyValueError::new_err(format!("no such rejection: `{reason}`")))?;
+        self.get(py)?.reject(rejection);
         Ok(())
     }
 
@@ -354,9 +354,9 @@ impl Counter {
         dict.set_item("late_total", stats.late)?;
         dict.set_item("batches_total", stats.batches)?;
         let rejected = PyDict::new(py);
-        let counts = counter.refusals();
-        for refusal in Refusal::ALL {
-            rejected.set_item(refusal.name(), counts[refusal as usize])?;
+        let counts = counter.rejections();
+        for rejection in Rejection::ALL {
+            rejected.set_item(rejection.name(), counts[rejection as usize])?;
         }
         dict.set_item("rejected", rejected)?;
         let arenas = PyDict::new(py);

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use verve_core::{Batch, Error, Refusal};
+use verve_core::{Batch, Error, Rejection};
 
 struct Tree {
     base: Py<PyType>,
@@ -127,9 +127,9 @@ fn capacity(
     recorded: usize,
     windows: Vec<(u64, u64)>,
 ) -> PyResult<Py<PyAny>> {
-    let reason = match Refusal::from(error) {
-        Refusal::TableFull => "full",
-        Refusal::NoArena => "arena",
+    let reason = match Rejection::from(error) {
+        Rejection::TableFull => "full",
+        Rejection::NoArena => "arena",
         _ => "space",
     };
     let exception = instance(&tree(py).capacity, py, &error.to_string())?;

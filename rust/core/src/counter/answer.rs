@@ -5,10 +5,10 @@ use std::fmt::Write;
 use crate::counter::handle::Counter;
 use crate::counter::insertion::{Placement, Share};
 use crate::error::Error;
-use crate::request::batch::{self, Kind};
+use crate::request::batch::{self, BatchFormat};
 use crate::request::query::{self, Accept};
-use crate::request::rejection::Refusal;
-use crate::shard::{Group, Sorted};
+use crate::request::rejection::Rejection;
+use crate::shard::{Group, IdsByShard};
 
 /// The answer to a `GET /api/verve/accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Answer {
     /// 200 `ok`, and the caller wants to know what became of the id.
     Verdict(Placement),
     /// `failed`: nothing was counted.
-    Failed(Refusal),
+    Failed(Rejection),
 }
 
 /// An id and where it was counted, for who waits until a store has it.
@@ -34,14 +34,14 @@ pub struct Placed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchAnswer {
     /// Why it failed; `None`: 200.
-    pub refusal: Option<Refusal>,
+    pub rejection: Option<Rejection>,
     /// Where the refused id stands, or how many were recorded before the table was full.
     pub position: Option<usize>,
     /// The body: JSON, or `failed`.
     pub body: String,
 }
 
-impl From<&Error> for Refusal {
+impl From<&Error> for Rejection {
     fn from(error: &Error) -> Self {
         match error {
             Error::Full => Self::TableFull,
@@ -55,7 +55,7 @@ impl From<&Error> for Refusal {
 }
 
 impl Counter {
-    /// Answers the query of a `GET /api/verve/accept`, and counts the refusal if it is one.
+    /// Answers the query of a `GET /api/verve/accept`, and counts the rejection if it is one.
     #[must_use]
     pub fn accept(&self, query: &[u8]) -> Answer {
         self.accept_placed(query).0
@@ -69,21 +69,21 @@ impl Counter {
     }
 
     #[inline]
-    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Refusal> {
+    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Rejection> {
         let accept = query::parse_accept(query)?;
         if accept.endpoint.is_some() {
-            return Err(Refusal::CallbacksUnavailable);
+            return Err(Rejection::CallbacksUnavailable);
         }
-        let placement = self.add(accept.id).map_err(|error| Refusal::from(&error))?;
+        let placement = self.add(accept.id).map_err(|error| Rejection::from(&error))?;
         Ok((accept, placement))
     }
 
-    /// The answer to an accept that was taken or refused; a refusal is counted.
+    /// The answer to an accept that was taken or refused; a rejection is counted.
     #[inline]
     #[must_use]
     pub fn answered(
         &self,
-        outcome: Result<(Accept, Placement), Refusal>,
+        outcome: Result<(Accept, Placement), Rejection>,
     ) -> (Answer, Option<Placed>) {
         match outcome {
             Ok((accept, placement)) => {
@@ -91,29 +91,33 @@ impl Counter {
                 let window_start = placement.window_start;
                 (answer, Some(Placed { window_start, id: accept.id }))
             }
-            Err(refusal) => {
-                self.refuse(refusal);
-                (Answer::Failed(refusal), None)
+            Err(rejection) => {
+                self.reject(rejection);
+                (Answer::Failed(rejection), None)
             }
         }
     }
 
     /// Answers a batch: all ids are read before the first is counted.
     #[must_use]
-    pub fn accept_batch(&self, kind: Kind, body: &[u8]) -> BatchAnswer {
-        self.answer_batch(kind, body, |_, _| ()).0
+    pub fn accept_batch(&self, format: BatchFormat, body: &[u8]) -> BatchAnswer {
+        self.answer_batch(format, body, |_, _| ()).0
     }
 
     /// As [`Counter::accept_batch`], with the ids that were recorded, duplicates too, by window and
     /// shard.
     #[must_use]
-    pub fn accept_batch_placed(&self, kind: Kind, body: &[u8]) -> (BatchAnswer, Vec<Group>) {
-        self.answer_batch(kind, body, |ids, shares| {
+    pub fn accept_batch_placed(
+        &self,
+        format: BatchFormat,
+        body: &[u8],
+    ) -> (BatchAnswer, Vec<Group>) {
+        self.answer_batch(format, body, |ids, shares| {
             let mut rest = ids;
             let mut groups = Vec::new();
             for share in shares {
                 let (its, after) = rest.split_at(share.recorded);
-                let mut sorted = Sorted::new(share.window_start);
+                let mut sorted = IdsByShard::new(share.window_start);
                 for &id in its {
                     sorted.push(id);
                 }
@@ -126,27 +130,27 @@ impl Counter {
 
     fn answer_batch<T: Default>(
         &self,
-        kind: Kind,
+        format: BatchFormat,
         body: &[u8],
         recorded: impl FnOnce(&[i64], &[Share]) -> T,
     ) -> (BatchAnswer, T) {
-        let failed = |refusal: Refusal, position| {
-            self.refuse(refusal);
+        let failed = |rejection: Rejection, position| {
+            self.reject(rejection);
             let body = "failed".to_owned();
-            BatchAnswer { refusal: Some(refusal), position: Some(position), body }
+            BatchAnswer { rejection: Some(rejection), position: Some(position), body }
         };
-        let ids = match batch::parse(kind, body) {
+        let ids = match batch::parse(format, body) {
             Ok(ids) => ids,
             Err(error) => return (failed(error.reason, error.position), T::default()),
         };
         let batch = match self.add_many(&ids) {
             Ok(batch) => batch,
-            Err(error) => return (failed(Refusal::from(&error), 0), T::default()),
+            Err(error) => return (failed(Rejection::from(&error), 0), T::default()),
         };
         let answer = match batch.stopped {
-            Some(error) => failed(Refusal::from(&error), batch.recorded),
+            Some(error) => failed(Rejection::from(&error), batch.recorded),
             None => BatchAnswer {
-                refusal: None,
+                rejection: None,
                 position: None,
                 body: batch_body(batch.recorded, &batch.shares),
             },

@@ -102,8 +102,8 @@ impl Arena<'_> {
 
 impl Counter {
     #[inline]
-    pub(crate) fn table(&self, arena: usize, start: u8) -> Table<'_, Arena<'_>> {
-        Table::new(&self.front().arenas[arena], self.storage(arena), buckets_of_step(start))
+    pub(crate) fn table(&self, arena: usize, size_step: u8) -> Table<'_, Arena<'_>> {
+        Table::new(&self.front().arenas[arena], self.storage(arena), buckets_of_step(size_step))
     }
 
     #[inline]
@@ -118,20 +118,20 @@ impl Counter {
     }
 
     /// Bytes of the extents of the table in `arena`, those that it has left included.
-    pub(crate) fn used_bytes(&self, arena: usize, start: u8) -> u64 {
-        self.bytes_up_to(start, self.table(arena, start).extents().newest() + 1)
+    pub(crate) fn used_bytes(&self, arena: usize, size_step: u8) -> u64 {
+        self.bytes_up_to(size_step, self.table(arena, size_step).extents().newest() + 1)
     }
 
     /// Slots of the extents in use of the table in `arena`.
-    pub(crate) fn slots(&self, arena: usize, start: u8) -> u64 {
-        let extents = self.table(arena, start).extents();
-        let used = self.bytes_up_to(start, extents.newest() + 1);
-        (used - self.bytes_up_to(start, extents.oldest())) / size_of::<u64>() as u64
+    pub(crate) fn slots(&self, arena: usize, size_step: u8) -> u64 {
+        let extents = self.table(arena, size_step).extents();
+        let used = self.bytes_up_to(size_step, extents.newest() + 1);
+        (used - self.bytes_up_to(size_step, extents.oldest())) / size_of::<u64>() as u64
     }
 
     /// Bytes of the first `extents` extents.
-    fn bytes_up_to(&self, start: u8, extents: usize) -> u64 {
-        let (at, _) = extent_range(buckets_of_step(start), extents);
+    fn bytes_up_to(&self, size_step: u8, extents: usize) -> u64 {
+        let (at, _) = extent_range(buckets_of_step(size_step), extents);
         (at.saturating_mul(size_of::<Bucket>()) as u64).min(self.front().header.arena_bytes)
     }
 
@@ -144,7 +144,7 @@ impl Counter {
         &self,
         seat: &Seat,
         arena: usize,
-        start: u8,
+        size_step: u8,
         wanted: u64,
         most: &mut usize,
     ) -> bool {
@@ -156,7 +156,7 @@ impl Counter {
         let file = &self.segment().file;
         let page = platform::page_size();
         let at = ARENAS_AT + arena as u64 * front.header.arena_bytes;
-        let used = self.used_bytes(arena, start);
+        let used = self.used_bytes(arena, size_step);
         // Relaxed: the caller is alone; the step to `Free` releases all of this.
         let reserved = header.reserved.load(Ordering::Relaxed);
         let mut kept = reserved.min(wanted.max(1).next_multiple_of(page));
@@ -165,7 +165,7 @@ impl Counter {
         if end > kept {
             // First the mark: nobody may rely on storage that is gone.
             header.reserved.store(kept, Ordering::Relaxed);
-            if platform::release(file, at + kept, end - kept).is_err() {
+            if platform::punch_hole(file, at + kept, end - kept).is_err() {
                 if platform::reserve(file, at + kept, end - kept).is_err() {
                     return false;
                 }
@@ -174,7 +174,7 @@ impl Counter {
             }
         }
         // Nobody is inside while the arena is in this state, which names its window: what is zero stays so.
-        let clearing = (arena, self.turn().state(arena));
+        let clearing = (arena, self.rollover().state(arena));
         let all = used.min(kept) as usize;
         let from = seat.progress().zeroed(clearing).min(all);
         let to = all.min(from.saturating_add(most.saturating_mul(size_of::<Bucket>())));
@@ -184,7 +184,7 @@ impl Counter {
         if to < all {
             return false;
         }
-        for slot in &front.slots {
+        for slot in &front.participants {
             let counts = &slot.counts[arena];
             for (count, before) in [
                 (&counts.requests, &slot.requests_before),

@@ -32,7 +32,7 @@ impl Counter {
     /// Whether an owner lives. One that has left is dead as well.
     #[must_use]
     pub fn is_alive(&self, owner: Owner) -> bool {
-        let Some(slot) = self.front().slots.get(owner.slot) else { return false };
+        let Some(slot) = self.front().participants.get(owner.slot) else { return false };
         // Relaxed: whoever counted it up had the lock of the slot, so the owner before is dead.
         slot.generation.load(Ordering::Relaxed) % GENERATIONS == u64::from(owner.generation)
             && self.seat().is_ok_and(|seat| seat.is_alive(owner.slot))

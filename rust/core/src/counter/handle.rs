@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicBool;
 use crate::counter::participant::Seat;
 use crate::error::Error;
 use crate::platform;
-use crate::segment::attachment::{Identity, Segment};
-use crate::segment::clock::{Clock, Glance, SECOND};
+use crate::segment::attachment::{Segment, SegmentConfig};
+use crate::segment::clock::{CachedWindow, Clock, SECOND};
 use crate::segment::layout::Front;
 use crate::segment::locks::Keeper;
 use crate::table::mix::Mix;
-use crate::window::rollover::Turn;
+use crate::window::rollover::Rollover;
 
 /// Nested forks that a counter survives.
 const GENERATIONS: usize = 16;
@@ -27,7 +27,7 @@ pub struct Counter {
     mix: Mix,
     /// Nanoseconds of a window.
     window_length: u64,
-    glance: Glance,
+    cached_window: CachedWindow,
     /// The segment's clock is steered, and this process does not look at the wall clock.
     by_reference: AtomicBool,
     /// Forks that had led to this process when the counter was opened.
@@ -41,8 +41,8 @@ impl Counter {
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Space`], [`Error::Segment`].
-    pub fn in_memory(identity: &Identity, clock: Clock) -> Result<Self, Error> {
-        let segment = Segment::in_memory(identity, &clock)?;
+    pub fn in_memory(config: &SegmentConfig, clock: Clock) -> Result<Self, Error> {
+        let segment = Segment::in_memory(config, &clock)?;
         Self::seated(segment, clock)
     }
 
@@ -51,9 +51,9 @@ impl Counter {
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Space`], and [`Error::Segment`] with its reasons.
-    pub fn open(path: &Path, identity: &Identity, clock: Clock) -> Result<Self, Error> {
+    pub fn open(path: &Path, config: &SegmentConfig, clock: Clock) -> Result<Self, Error> {
         let for_segment = clock.clone();
-        Segment::open(path, identity, &for_segment, |segment| Self::seated(segment, clock))
+        Segment::open(path, config, &for_segment, |segment| Self::seated(segment, clock))
     }
 
     fn seated(segment: Segment, clock: Clock) -> Result<Self, Error> {
@@ -61,7 +61,7 @@ impl Counter {
         let counter = Self {
             mix: Mix::new(header.key),
             window_length: u64::from(header.window_seconds) * SECOND,
-            glance: Glance::default(),
+            cached_window: CachedWindow::default(),
             by_reference: AtomicBool::new(false),
             born: platform::forks(),
             seats: Default::default(),
@@ -133,13 +133,13 @@ impl Counter {
     #[inline]
     pub(crate) fn look(&self) -> (u64, bool) {
         let words = &self.front().header.clock.0;
-        let (window, looked) = self.clock.window(words, self.window_length, &self.glance);
+        let (window, looked) = self.clock.window(words, self.window_length, &self.cached_window);
         // There is no window 0: in the ring it stands for none.
         (window.max(1), looked)
     }
 
-    pub(crate) fn glance(&self) -> &Glance {
-        &self.glance
+    pub(crate) fn cached_window(&self) -> &CachedWindow {
+        &self.cached_window
     }
 
     pub(crate) fn start_of(&self, window: u64) -> u64 {
@@ -176,9 +176,9 @@ impl Counter {
     }
 
     #[inline]
-    pub(crate) fn turn(&self) -> Turn<'_> {
+    pub(crate) fn rollover(&self) -> Rollover<'_> {
         let front = self.front();
-        Turn { current: &front.header.current.0, arenas: &front.arenas }
+        Rollover { current: &front.header.current.0, arenas: &front.arenas }
     }
 }
 

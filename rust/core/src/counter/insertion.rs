@@ -5,7 +5,7 @@ use crate::counter::participant::Seat;
 use crate::error::Error;
 use crate::sync::Ordering;
 use crate::table::{Insert, Shortage};
-use crate::window::word::Word;
+use crate::window::word::CurrentWord;
 
 /// Ids that a batch records between announcing itself and leaving again.
 const CHUNK: usize = 4_096;
@@ -104,11 +104,11 @@ impl Counter {
     #[inline]
     fn place<const UPKEEP: bool>(&self, id: i64) -> Result<Option<Placement>, Error> {
         let seat = self.seat()?;
-        let slot = &self.front().slots[seat.slot];
+        let slot = &self.front().participants[seat.slot];
         let mixed = self.mix().forward(id);
         // Asked for before the clock and the announcement, it is there when they are done.
-        let likely = self.turn().current();
-        let table = self.table(likely.arena(), likely.start());
+        let likely = self.rollover().current();
+        let table = self.table(likely.arena(), likely.size_step());
         let mut view = table.view();
         view.prefetch(mixed);
         let mut late = false;
@@ -118,7 +118,7 @@ impl Counter {
                 return Ok(None);
             }
             let Some(word) = self.enter_if::<UPKEEP>(seat, window)? else { return Ok(None) };
-            let inside = slot.announced.inside(word.arena());
+            let inside = slot.pins.inside(word.arena());
             let counts = &slot.counts[word.arena()];
             // Relaxed throughout: figures. Counted before the insert, so that requests are never
             // fewer than ids.
@@ -134,13 +134,13 @@ impl Counter {
                         counts.late.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                Ok(Insert::Sealed) | Err(_) => {
+                Ok(Insert::Frozen) | Err(_) => {
                     counts.requests.fetch_sub(1, Ordering::Relaxed);
                 }
             }
             drop(inside);
             match inserted? {
-                Insert::Sealed => late = true,
+                Insert::Frozen => late = true,
                 insert => {
                     let new = insert == Insert::New;
                     if new {
@@ -154,8 +154,8 @@ impl Counter {
     }
 
     #[cold]
-    fn insert_in(&self, word: Word, mixed: u64) -> Result<Insert, Shortage> {
-        self.table(word.arena(), word.start()).insert(mixed)
+    fn insert_in(&self, word: CurrentWord, mixed: u64) -> Result<Insert, Shortage> {
+        self.table(word.arena(), word.size_step()).insert(mixed)
     }
 
     /// Counts a batch of ids.
@@ -208,15 +208,15 @@ impl Counter {
     fn add_stretch(
         &self,
         seat: &Seat,
-        word: Word,
+        word: CurrentWord,
         ids: &[i64],
         late: bool,
         found: &mut [i64],
     ) -> Stretch {
-        let slot = &self.front().slots[seat.slot];
-        let _inside = slot.announced.inside(word.arena());
+        let slot = &self.front().participants[seat.slot];
+        let _inside = slot.pins.inside(word.arena());
         let counts = &slot.counts[word.arena()];
-        let table = self.table(word.arena(), word.start());
+        let table = self.table(word.arena(), word.size_step());
         // Relaxed throughout: figures.
         counts.requests.fetch_add(ids.len() as u64, Ordering::Relaxed);
         let mut stretch = Stretch { recorded: 0, new: 0, sealed: false, ended: Ok(()) };
@@ -244,7 +244,7 @@ impl Counter {
                     }
                 }
                 Ok(Insert::Present) => {}
-                Ok(Insert::Sealed) => {
+                Ok(Insert::Frozen) => {
                     stretch.sealed = true;
                     break;
                 }
@@ -264,7 +264,7 @@ impl Counter {
 
     /// Enters the current arena, whose window is `window` or a later one.
     #[inline]
-    pub(crate) fn enter(&self, seat: &Seat, window: u64) -> Result<Word, Error> {
+    pub(crate) fn enter(&self, seat: &Seat, window: u64) -> Result<CurrentWord, Error> {
         loop {
             if let Some(word) = self.enter_if::<true>(seat, window)? {
                 return Ok(word);
@@ -272,21 +272,25 @@ impl Counter {
         }
     }
 
-    /// As `enter`; `None` where the window has to be turned and `TURNS` says not to.
+    /// As `enter`; `None` where the window has to be turned and `ROLLS_OVER` says not to.
     #[inline]
-    fn enter_if<const TURNS: bool>(&self, seat: &Seat, window: u64) -> Result<Option<Word>, Error> {
-        let turn = self.turn();
-        let announced = &self.front().slots[seat.slot].announced;
-        let mut word = turn.current();
+    fn enter_if<const ROLLS_OVER: bool>(
+        &self,
+        seat: &Seat,
+        window: u64,
+    ) -> Result<Option<CurrentWord>, Error> {
+        let rollover = self.rollover();
+        let pins = &self.front().participants[seat.slot].pins;
+        let mut word = rollover.current();
         loop {
             if word.window() < window {
-                if !TURNS {
+                if !ROLLS_OVER {
                     return Ok(None);
                 }
-                self.turn_as_writer(seat, window)?;
-                word = turn.current();
+                self.roll_over_as_writer(seat, window)?;
+                word = rollover.current();
             }
-            match turn.enter(announced, word) {
+            match rollover.enter(pins, word) {
                 Ok(()) => return Ok(Some(word)),
                 Err(now) => word = now,
             }
@@ -294,8 +298,8 @@ impl Counter {
     }
 
     #[cold]
-    fn turn_as_writer(&self, seat: &Seat, window: u64) -> Result<(), Error> {
-        self.turn_to(seat, window)?;
+    fn roll_over_as_writer(&self, seat: &Seat, window: u64) -> Result<(), Error> {
+        self.roll_over_to(seat, window)?;
         if !self.leader().is_some_and(|leader| leader.alive) {
             return self.tend_as_writer(seat);
         }
@@ -309,7 +313,7 @@ impl Counter {
             // An error is met again by whoever enters.
             let _ = self.tend_as_writer(seat);
         } else {
-            self.glance().look_after(0);
+            self.cached_window().expire_within(0);
         }
         UPKEEP
     }

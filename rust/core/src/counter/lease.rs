@@ -107,7 +107,7 @@ impl Counter {
     pub fn leader(&self) -> Option<Leader> {
         let lease = self.front().header.lease.0.load(Ordering::Acquire);
         let slot = ((lease & 0xffff_ffff) as usize).checked_sub(1)?;
-        let process = self.front().slots[slot].process.load(Ordering::Relaxed) as u32;
+        let process = self.front().participants[slot].process.load(Ordering::Relaxed) as u32;
         let alive = self.seat().is_ok_and(|seat| seat.is_alive(slot));
         Some(Leader { term: (lease >> 32) as u32, slot, process, alive })
     }

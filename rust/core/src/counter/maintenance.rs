@@ -7,11 +7,11 @@ use crate::counter::handle::Counter;
 use crate::counter::participant::{Growth, Seat, Upkeep};
 use crate::error::Error;
 use crate::segment::creation::{FIRST_BUCKETS, SMALLEST, first_step};
-use crate::segment::layout::SLOTS;
+use crate::segment::layout::PARTICIPANTS;
 use crate::sync::Ordering;
-use crate::table::{Bucket, SLOTS as BUCKET_SLOTS, Storage};
+use crate::table::{Bucket, SLOTS_PER_BUCKET, Storage};
 use crate::window::ring;
-use crate::window::word::{ARENAS, State, Word, buckets_of_step};
+use crate::window::word::{ARENAS, ArenaState, CurrentWord, buckets_of_step};
 
 /// Records that the size of a new table is taken from.
 const RECENT: u64 = 4;
@@ -48,7 +48,7 @@ impl Counter {
         // Relaxed: a note of this process to itself.
         seat.due.store(!is_done, Ordering::Relaxed);
         if !is_done {
-            self.glance().look_after(PAUSE);
+            self.cached_window().expire_within(PAUSE);
         }
         Ok(())
     }
@@ -59,14 +59,14 @@ impl Counter {
         if !self.by_reference().load(Ordering::Relaxed) {
             self.clock().discipline(&self.front().header.clock.0);
         }
-        let turned = self.turn_to(seat, self.now_window());
+        let turned = self.roll_over_to(seat, self.now_window());
         let mut is_done = self.publish_some(seat, &mut most);
         if let Some(upkeep) = seat.try_upkeep() {
-            for slot in 0..SLOTS {
-                if self.front().slots[slot].process.load(Ordering::Relaxed) != 0
+            for slot in 0..PARTICIPANTS {
+                if self.front().participants[slot].process.load(Ordering::Relaxed) != 0
                     && !seat.is_alive(slot)
                 {
-                    seat.bury(&upkeep, self.segment(), slot);
+                    seat.reap(&upkeep, self.segment(), slot);
                 }
             }
             is_done &= self.free(seat, &upkeep, &mut most);
@@ -78,31 +78,32 @@ impl Counter {
 
     /// Moves the current word to `window`, unless it is there or beyond.
     #[cold]
-    pub(crate) fn turn_to(&self, seat: &Seat, window: u64) -> Result<(), Error> {
-        let turn = self.turn();
-        let announced = &self.front().slots[seat.slot].announced;
-        let reserve = |arena, word: Word| reserve_start(self.storage(arena), self.next_step(word));
-        if turn.open(announced, window, reserve)? {
+    pub(crate) fn roll_over_to(&self, seat: &Seat, window: u64) -> Result<(), Error> {
+        let rollover = self.rollover();
+        let pins = &self.front().participants[seat.slot].pins;
+        let reserve =
+            |arena, word: CurrentWord| reserve_start(self.storage(arena), self.next_step(word));
+        if rollover.open(pins, window, reserve)? {
             return Ok(());
         }
         self.publish(seat);
         if let Some(upkeep) = seat.try_upkeep() {
             self.free(seat, &upkeep, &mut { usize::MAX });
         }
-        if turn.open(announced, window, reserve)? { Ok(()) } else { Err(Error::NoArena) }
+        if rollover.open(pins, window, reserve)? { Ok(()) } else { Err(Error::NoArena) }
     }
 
     /// The size step for the window after `word`'s: twice the ids of the recent windows.
-    fn next_step(&self, word: Word) -> u8 {
+    fn next_step(&self, word: CurrentWord) -> u8 {
         let front = self.front();
         let published = self.published();
         let recent = (published.saturating_sub(RECENT - 1)..=published)
-            .filter_map(|window| ring::place(&front.ring, window).read(window))
+            .filter_map(|window| ring::slot(&front.ring, window).read(window))
             .map(|figures| figures.unique)
             .chain([self.counted(word.arena()).new])
             .max()
             .unwrap_or(0);
-        let buckets = (2 * recent).div_ceil(BUCKET_SLOTS as u64) as usize;
+        let buckets = (2 * recent).div_ceil(SLOTS_PER_BUCKET as u64) as usize;
         first_step(front.header.arena_bytes, buckets.max(FIRST_BUCKETS))
     }
 
@@ -111,30 +112,30 @@ impl Counter {
     fn free(&self, seat: &Seat, upkeep: &Upkeep<'_>, most: &mut usize) -> bool {
         let mut is_done = true;
         let front = self.front();
-        let turn = self.turn();
+        let rollover = self.rollover();
         let clearable = self.clearable();
         // Each process begins elsewhere: two that look at one arena at once keep each other out.
         for arena in (0..ARENAS).map(|step| (seat.slot + step) % ARENAS) {
             let others = || {
-                (0..SLOTS).any(|slot| {
+                (0..PARTICIPANTS).any(|slot| {
                     slot != seat.slot
-                        && front.slots[slot].announced.count(arena) != 0
-                        && !seat.bury(upkeep, self.segment(), slot)
+                        && front.participants[slot].pins.count(arena) != 0
+                        && !seat.reap(upkeep, self.segment(), slot)
                 })
             };
-            let zero = |start| {
-                let is_zero = self.zero(seat, arena, start, self.bytes_to_keep(), most);
+            let zero = |size_step| {
+                let is_zero = self.zero(seat, arena, size_step, self.bytes_to_keep(), most);
                 is_done &= is_zero;
                 is_zero
             };
-            turn.clear(&front.slots[seat.slot].announced, arena, clearable, others, zero);
+            rollover.clear(&front.participants[seat.slot].pins, arena, clearable, others, zero);
         }
         is_done
     }
 
     /// Bytes of storage that a freed arena keeps at the most.
     fn bytes_to_keep(&self) -> u64 {
-        let word = self.turn().current();
+        let word = self.rollover().current();
         if self.is_short(word) {
             return 0;
         }
@@ -143,20 +144,20 @@ impl Counter {
 
     /// Whether storage was short when the window of `word` was opened: it needs what there is now
     /// more than the next one.
-    fn is_short(&self, word: Word) -> bool {
-        buckets_of_step(word.start()) * SHORT <= buckets_of_step(self.next_step(word))
+    fn is_short(&self, word: CurrentWord) -> bool {
+        buckets_of_step(word.size_step()) * SHORT <= buckets_of_step(self.next_step(word))
     }
 
     /// Moves the ids of the current table again, where somebody died or stopped who had begun to: for all
     /// chunks are taken, and have been since the round before. A bounded number at a call.
     fn grow_on(&self, seat: &Seat) {
-        let turn = self.turn();
-        let word = turn.current();
-        let announced = &self.front().slots[seat.slot].announced;
-        if turn.enter(announced, word).is_ok() {
-            let _inside = announced.inside(word.arena());
-            let table = self.table(word.arena(), word.start());
-            if let Some(extent) = table.waiting() {
+        let rollover = self.rollover();
+        let word = rollover.current();
+        let pins = &self.front().participants[seat.slot].pins;
+        if rollover.enter(pins, word).is_ok() {
+            let _inside = pins.inside(word.arena());
+            let table = self.table(word.arena(), word.size_step());
+            if let Some(extent) = table.stalled_extent() {
                 let mut growth = seat.growth.lock().expect("no panic while ids move");
                 if growth.at == Some((word, extent)) {
                     growth.chunk = table.move_again(extent, growth.chunk, MOVED_AT_ONCE);
@@ -171,24 +172,25 @@ impl Counter {
     /// for `most` buckets at the most for the latter. Whether that was all.
     fn reserve_ahead(&self, seat: &Seat, most: usize) -> bool {
         let mut is_done = true;
-        let turn = self.turn();
-        let word = turn.current();
-        let announced = &self.front().slots[seat.slot].announced;
-        if turn.enter(announced, word).is_ok() {
-            let _inside = announced.inside(word.arena());
-            let table = self.table(word.arena(), word.start());
+        let rollover = self.rollover();
+        let word = rollover.current();
+        let pins = &self.front().participants[seat.slot].pins;
+        if rollover.enter(pins, word).is_ok() {
+            let _inside = pins.inside(word.arena());
+            let table = self.table(word.arena(), word.size_step());
             // Beyond what a table is made for, and before it grows.
-            if self.counted(word.arena()).new * 16 > self.slots(word.arena(), word.start()) * 9 {
+            if self.counted(word.arena()).new * 16 > self.slots(word.arena(), word.size_step()) * 9
+            {
                 let next = table.extents().newest() + 1;
                 // A shortage is told to the writer who meets it.
-                let _ = self.storage(word.arena()).reserve(buckets_of_step(word.start()), next);
+                let _ = self.storage(word.arena()).reserve(buckets_of_step(word.size_step()), next);
             }
         }
         if !self.is_short(word)
-            && let Some(arena) = turn.next_free()
-            && turn.enter_in(announced, arena, State::Free)
+            && let Some(arena) = rollover.next_free()
+            && rollover.enter_in(pins, arena, ArenaState::Free)
         {
-            let _inside = announced.inside(arena);
+            let _inside = pins.inside(arena);
             let start = buckets_of_step(self.next_step(word));
             let bytes = (most * size_of::<Bucket>()) as u64;
             // Of what does not fit there is less, and the window's start is made smaller.
@@ -207,10 +209,10 @@ impl Counter {
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn populate(&self) -> Result<(), Error> {
         let seat = self.seat()?;
-        let turn = self.turn();
-        let word = turn.current();
+        let rollover = self.rollover();
+        let word = rollover.current();
         let current = (word.arena(), self.reserved(word.arena()));
-        let next = turn.next_free().map(|arena| {
+        let next = rollover.next_free().map(|arena| {
             let start = buckets_of_step(self.next_step(word)) * size_of::<Bucket>();
             (arena, self.reserved(arena).min(start as u64))
         });

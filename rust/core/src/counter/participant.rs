@@ -7,12 +7,12 @@ use crate::counter::outbound_queue::Outgoing;
 use crate::counter::worker_figures;
 use crate::error::Error;
 use crate::segment::attachment::Segment;
-use crate::segment::layout::{SLOTS, WriterSlot};
+use crate::segment::layout::{PARTICIPANTS, ParticipantSlot};
 use crate::segment::locks::Locks;
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::freezing::Freezing;
 use crate::table::{ArenaHeader, UNCERTAIN};
-use crate::window::word::{ARENAS, State, Word};
+use crate::window::word::{ARENAS, ArenaState, CurrentWord};
 
 /// One attachment of one process.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Seat {
 /// A table's extent that waits for somebody who took a chunk of it, and the chunk that upkeep has come to.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
-    pub(crate) at: Option<(Word, usize)>,
+    pub(crate) at: Option<(CurrentWord, usize)>,
     pub(crate) chunk: usize,
 }
 
@@ -53,18 +53,18 @@ pub(crate) struct Growth {
 /// state, which names a window and so never comes again.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    freezing: Option<((usize, State), Freezing)>,
-    zeroing: Option<((usize, State), usize)>,
+    freezing: Option<((usize, ArenaState), Freezing)>,
+    zeroing: Option<((usize, ArenaState), usize)>,
 }
 
 impl Progress {
     /// What was kept of freezing the table of `arena`, or a beginning.
-    pub(crate) fn take_freezing(&mut self, arena: (usize, State)) -> Freezing {
+    pub(crate) fn take_freezing(&mut self, arena: (usize, ArenaState)) -> Freezing {
         self.freezing.take_if(|kept| kept.0 == arena).map(|kept| kept.1).unwrap_or_default()
     }
 
     /// Keeps how far the caller came, unless another thread came further.
-    pub(crate) fn keep_freezing(&mut self, arena: (usize, State), freezing: Freezing) {
+    pub(crate) fn keep_freezing(&mut self, arena: (usize, ArenaState), freezing: Freezing) {
         let further = |kept: &Freezing| kept.is_beyond(&freezing);
         if !self.freezing.as_ref().is_some_and(|(of, kept)| *of == arena && further(kept)) {
             self.freezing = Some((arena, freezing));
@@ -72,11 +72,11 @@ impl Progress {
     }
 
     /// Bytes of `arena` that were zeroed.
-    pub(crate) fn zeroed(&self, arena: (usize, State)) -> usize {
+    pub(crate) fn zeroed(&self, arena: (usize, ArenaState)) -> usize {
         self.zeroing.filter(|kept| kept.0 == arena).map_or(0, |kept| kept.1)
     }
 
-    pub(crate) fn keep_zeroed(&mut self, arena: (usize, State), bytes: usize) {
+    pub(crate) fn keep_zeroed(&mut self, arena: (usize, ArenaState), bytes: usize) {
         self.zeroing = Some((arena, bytes));
     }
 }
@@ -98,12 +98,13 @@ impl Seat {
         let locks = Locks::new(segment)
             .map_err(|error| Error::io("the locks cannot be opened", "segment", &error))?;
         let front = segment.mapping.front();
-        let slot = free_slot(&locks)?
-            .ok_or_else(|| Error::no_slot("all writer slots of the segment are taken", SLOTS))?;
-        bury(&front.slots[slot], &front.arenas);
-        front.slots[slot].process.store(u64::from(std::process::id()), Ordering::Relaxed);
+        let slot = free_slot(&locks)?.ok_or_else(|| {
+            Error::no_slot("all writer slots of the segment are taken", PARTICIPANTS)
+        })?;
+        reap(&front.participants[slot], &front.arenas);
+        front.participants[slot].process.store(u64::from(std::process::id()), Ordering::Relaxed);
         // Relaxed: only the holder of the lock writes it, and who finds it moved on needs no more.
-        let generation = front.slots[slot].generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let generation = front.participants[slot].generation.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Self {
             slot,
             generation,
@@ -137,13 +138,13 @@ impl Seat {
         slot == self.slot || self.locks.is_taken(slot)
     }
 
-    /// Clears what a dead owner of `slot` left announced; false if the owner lives.
-    pub(crate) fn bury(&self, _upkeep: &Upkeep<'_>, segment: &Segment, slot: usize) -> bool {
+    /// Clears the pins that a dead owner of `slot` left; false if the owner lives.
+    pub(crate) fn reap(&self, _upkeep: &Upkeep<'_>, segment: &Segment, slot: usize) -> bool {
         if slot == self.slot || !self.locks.try_lock(slot).unwrap_or(false) {
             return false;
         }
         let front = segment.mapping.front();
-        bury(&front.slots[slot], &front.arenas);
+        reap(&front.participants[slot], &front.arenas);
         self.locks.unlock(slot);
         true
     }
@@ -151,8 +152,8 @@ impl Seat {
     /// Leaves the slot, unless this is a forked child's copy of its parent's seat.
     pub(crate) fn vacate(&self, segment: &Segment) {
         if self.locks.are_ours() {
-            let slot = &segment.mapping.front().slots[self.slot];
-            slot.announced.bury();
+            let slot = &segment.mapping.front().participants[self.slot];
+            slot.pins.reap();
             slot.process.store(0, Ordering::Relaxed);
         }
     }
@@ -160,7 +161,7 @@ impl Seat {
 
 /// Takes the lock of the first slot that no live process has.
 fn free_slot(locks: &Locks) -> Result<Option<usize>, Error> {
-    for slot in 0..SLOTS {
+    for slot in 0..PARTICIPANTS {
         match locks.try_lock(slot) {
             Ok(true) => return Ok(Some(slot)),
             Ok(false) => {}
@@ -174,14 +175,14 @@ fn free_slot(locks: &Locks) -> Result<Option<usize>, Error> {
 }
 
 /// Called with the lock of the slot.
-fn bury(slot: &WriterSlot, arenas: &[ArenaHeader]) {
+fn reap(slot: &ParticipantSlot, arenas: &[ArenaHeader]) {
     for (arena, header) in arenas.iter().enumerate() {
-        if slot.announced.count(arena) != 0 {
+        if slot.pins.count(arena) != 0 {
             // Relaxed: the Release below orders it before the announcement is gone.
             header.flags.fetch_or(UNCERTAIN, Ordering::Relaxed);
         }
     }
-    slot.announced.bury();
+    slot.pins.reap();
     worker_figures::forget(slot);
     slot.process.store(0, Ordering::Relaxed);
 }

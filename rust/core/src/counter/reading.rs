@@ -5,12 +5,12 @@ use std::time::Instant;
 use crate::counter::handle::Counter;
 use crate::counter::participant::Seat;
 use crate::error::Error;
-use crate::request::rejection::Refusal;
-use crate::segment::layout::{REFUSALS, SLOTS};
+use crate::request::rejection::Rejection;
+use crate::segment::layout::{PARTICIPANTS, REJECTIONS};
 use crate::sync::Ordering;
 use crate::table::UNCERTAIN;
 use crate::window::ring;
-use crate::window::word::{State, Word};
+use crate::window::word::{ArenaState, CurrentWord};
 
 /// A window's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,29 +57,29 @@ impl Counter {
     pub fn current(&self) -> Result<Record, Error> {
         let seat = self.seat()?;
         let word = self.enter(seat, self.now_window())?;
-        let inside = self.front().slots[seat.slot].announced.inside(word.arena());
+        let inside = self.front().participants[seat.slot].pins.inside(word.arena());
         let counted = self.counted(word.arena());
         let unique = self.unique(seat, word, &counted);
         drop(inside);
-        let figures = ring::Figures {
+        let figures = ring::RecordFields {
             unique,
             requests: counted.requests.max(unique),
             late: counted.late,
-            rejected_before: self.refusals().iter().sum(),
-            ..ring::Figures::default()
+            rejected_before: self.rejections().iter().sum(),
+            ..ring::RecordFields::default()
         };
         Ok(self.record_of(word.window(), &figures, self.figures_before(word.window())))
     }
 
     /// Distinct ids so far of the window that the caller has entered; `counted` was read inside.
-    fn unique(&self, seat: &Seat, word: Word, counted: &Counted) -> u64 {
+    fn unique(&self, seat: &Seat, word: CurrentWord, counted: &Counted) -> u64 {
         if self.is_certain(seat, word.arena()) {
             return counted.new;
         }
         let scans = || seat.scans.lock().expect("no panic while a count is looked at");
         let begun = Instant::now();
         if scans().begin(word, begun) {
-            let found = self.table(word.arena(), word.start()).count();
+            let found = self.table(word.arena(), word.size_step()).count();
             // In this order: whoever has left has counted his ids, by the Acquire in `count`.
             let alone = self.is_alone(seat, word.arena());
             let after = self.counted(word.arena()).new;
@@ -107,12 +107,11 @@ impl Counter {
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn distinct(&self, window_start: u64, sealing: bool) -> Result<Option<u64>, Error> {
         let seat = self.seat()?;
-        let word = self.turn().current();
-        let announced = &self.front().slots[seat.slot].announced;
-        if self.start_of(word.window()) == window_start
-            && self.turn().enter(announced, word).is_ok()
+        let word = self.rollover().current();
+        let pins = &self.front().participants[seat.slot].pins;
+        if self.start_of(word.window()) == window_start && self.rollover().enter(pins, word).is_ok()
         {
-            let inside = announced.inside(word.arena());
+            let inside = pins.inside(word.arena());
             let unique = self.unique(seat, word, &self.counted(word.arena()));
             drop(inside);
             return Ok(Some(self.of_cluster(window_start, unique)));
@@ -133,13 +132,14 @@ impl Counter {
         let front = self.front();
         // Who buries a process sets the flag before it clears the announcement. So the announcements
         // are read before the flag, by the Acquire in `count`.
-        (0..SLOTS).all(|slot| front.slots[slot].announced.count(arena) == 0 || seat.is_alive(slot))
+        (0..PARTICIPANTS)
+            .all(|slot| front.participants[slot].pins.count(arena) == 0 || seat.is_alive(slot))
             && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
     }
 
     /// Whether no live process is inside of an arena, but for the caller, once.
     fn is_alone(&self, seat: &Seat, arena: usize) -> bool {
-        (0..SLOTS).all(|slot| match self.front().slots[slot].announced.count(arena) {
+        (0..PARTICIPANTS).all(|slot| match self.front().participants[slot].pins.count(arena) {
             0 => true,
             1 if slot == seat.slot => true,
             _ => !seat.is_alive(slot),
@@ -153,18 +153,18 @@ impl Counter {
     /// memory for them.
     pub fn ids(&self, window_start: Option<u64>) -> Result<Vec<i64>, Error> {
         let seat = self.seat()?;
-        let announced = &self.front().slots[seat.slot].announced;
-        let (arena, start) = match window_start {
+        let pins = &self.front().participants[seat.slot].pins;
+        let (arena, size_step) = match window_start {
             None => {
                 let word = self.enter(seat, self.now_window())?;
-                (word.arena(), word.start())
+                (word.arena(), word.size_step())
             }
             Some(window_start) => {
                 self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?
             }
         };
-        let inside = announced.inside(arena);
-        let words = self.table(arena, start).words();
+        let inside = pins.inside(arena);
+        let words = self.table(arena, size_step).words();
         drop(inside);
         let words = words.map_err(|_| Error::Memory)?;
         Ok(words.into_iter().map(|word| self.mix().backward(word)).collect())
@@ -172,26 +172,28 @@ impl Counter {
 
     /// Enters the arena of a window whose ids are there still.
     pub(crate) fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<(usize, u8)> {
-        let turn = self.turn();
-        let announced = &self.front().slots[seat.slot].announced;
+        let rollover = self.rollover();
+        let pins = &self.front().participants[seat.slot].pins;
         // Again when the window was turned, sealed or cleared between the look and the entering.
         loop {
-            let word = turn.current();
-            if self.start_of(word.window()) == window_start && turn.enter(announced, word).is_ok() {
-                return Some((word.arena(), word.start()));
+            let word = rollover.current();
+            if self.start_of(word.window()) == window_start && rollover.enter(pins, word).is_ok() {
+                return Some((word.arena(), word.size_step()));
             }
             let published = self.published();
-            let (arena, state, start) = turn.states().find_map(|(arena, state)| {
-                let (window, start) = match state {
+            let (arena, state, size_step) = rollover.states().find_map(|(arena, state)| {
+                let (window, size_step) = match state {
                     // One that is published and not sealed is a claim that lost: no window was there.
-                    State::Closed { window, start } if window > published => (window, start),
-                    State::Sealed { window, start } => (window, start),
+                    ArenaState::Confirmed { window, size_step } if window > published => {
+                        (window, size_step)
+                    }
+                    ArenaState::Sealed { window, size_step } => (window, size_step),
                     _ => return None,
                 };
-                (self.start_of(window) == window_start).then_some((arena, state, start))
+                (self.start_of(window) == window_start).then_some((arena, state, size_step))
             })?;
-            if turn.enter_in(announced, arena, state) {
-                return Some((arena, start));
+            if rollover.enter_in(pins, arena, state) {
+                return Some((arena, size_step));
             }
         }
     }
@@ -220,7 +222,7 @@ impl Counter {
             .position(|&(start, _)| start == window_start)
             .ok_or(Error::Window { start: window_start })?;
         let (_, arena) = held.swap_remove(at);
-        self.front().slots[seat.slot].announced.leave(arena);
+        self.front().participants[seat.slot].pins.leave(arena);
         Ok(())
     }
 
@@ -231,8 +233,8 @@ impl Counter {
     /// As for [`Counter::add`], when the window cannot be turned.
     pub fn seal(&self) -> Result<Record, Error> {
         let seat = self.seat()?;
-        let word = self.turn().current();
-        self.turn_to(seat, self.now_window().max(word.window() + 1))?;
+        let word = self.rollover().current();
+        self.roll_over_to(seat, self.now_window().max(word.window() + 1))?;
         self.publish(seat);
         self.record(word.window())
             .ok_or_else(|| Error::Window { start: self.start_of(word.window()) })
@@ -245,19 +247,19 @@ impl Counter {
     pub fn closed(&self, limit: usize) -> Result<Vec<Record>, Error> {
         let seat = self.seat()?;
         // A shortage here is the next writer's to hear of.
-        let _ = self.turn_to(seat, self.now_window());
+        let _ = self.roll_over_to(seat, self.now_window());
         self.publish(seat);
         let published = self.published();
         let mut windows: Vec<u64> = self
             .front()
             .ring
             .iter()
-            .filter_map(ring::Record::window)
+            .filter_map(ring::RecordSlot::window)
             .filter(|&window| window <= published)
             .collect();
         windows.sort_unstable();
         // One less than the ring holds, so that the oldest is never one that is being replaced; and
-        // one more to begin with, whose refusals the next one's are counted from.
+        // one more to begin with, whose rejections the next one's are counted from.
         let limit = limit.min(ring::RECORDS - 1);
         let found: Vec<_> = windows[windows.len().saturating_sub(limit + 1)..]
             .iter()
@@ -277,7 +279,12 @@ impl Counter {
         Some(self.record_of(window, &figures, self.figures_before(window)))
     }
 
-    fn record_of(&self, window: u64, its: &ring::Figures, before: Option<ring::Figures>) -> Record {
+    fn record_of(
+        &self,
+        window: u64,
+        its: &ring::RecordFields,
+        before: Option<ring::RecordFields>,
+    ) -> Record {
         let rejected_before = before.map_or(0, |before| before.rejected_before);
         Record {
             window_start: self.start_of(window),
@@ -291,32 +298,32 @@ impl Counter {
         }
     }
 
-    fn figures(&self, window: u64) -> Option<ring::Figures> {
-        ring::place(&self.front().ring, window).read(window)
+    fn figures(&self, window: u64) -> Option<ring::RecordFields> {
+        ring::slot(&self.front().ring, window).read(window)
     }
 
     /// The record before that of `window`: mostly of the window before, but some may be skipped.
-    fn figures_before(&self, window: u64) -> Option<ring::Figures> {
+    fn figures_before(&self, window: u64) -> Option<ring::RecordFields> {
         self.figures(window - 1).or_else(|| {
-            let windows = self.front().ring.iter().filter_map(ring::Record::window);
+            let windows = self.front().ring.iter().filter_map(ring::RecordSlot::window);
             windows.filter(|&its| its < window).max().and_then(|window| self.figures(window))
         })
     }
 
     /// Counts a refused request.
-    pub fn refuse(&self, refusal: Refusal) {
+    pub fn reject(&self, rejection: Rejection) {
         if let Ok(seat) = self.seat() {
-            self.front().slots[seat.slot].refusals[refusal as usize]
+            self.front().participants[seat.slot].rejections[rejection as usize]
                 .fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Refused requests by kind, since the segment was made.
     #[must_use]
-    pub fn refusals(&self) -> [u64; REFUSALS] {
-        let mut sums = [0; REFUSALS];
-        for slot in &self.front().slots {
-            for (sum, count) in sums.iter_mut().zip(&slot.refusals) {
+    pub fn rejections(&self) -> [u64; REJECTIONS] {
+        let mut sums = [0; REJECTIONS];
+        for slot in &self.front().participants {
+            for (sum, count) in sums.iter_mut().zip(&slot.rejections) {
                 *sum += count.load(Ordering::Relaxed);
             }
         }
@@ -325,7 +332,7 @@ impl Counter {
 
     pub(crate) fn counted(&self, arena: usize) -> Counted {
         // Relaxed: figures; what has to be exact is counted in the table.
-        self.front().slots.iter().fold(Counted::default(), |sum, slot| {
+        self.front().participants.iter().fold(Counted::default(), |sum, slot| {
             let counts = &slot.counts[arena];
             Counted {
                 requests: sum.requests + counts.requests.load(Ordering::Relaxed),

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::window::word::Word;
+use crate::window::word::CurrentWord;
 
 /// A table is not counted again for so many times as long as it took...
 const REST: u32 = 99;
@@ -16,7 +16,7 @@ const LEAST_REST: Duration = Duration::from_millis(100);
 /// What this process knows of the running count of one window.
 #[derive(Debug, Default)]
 pub(crate) struct Scans {
-    word: Option<Word>,
+    word: Option<CurrentWord>,
     /// No scan before this time; `None` while one is under way.
     next: Option<Instant>,
     /// The sums lack so many ids, at the least.
@@ -28,7 +28,7 @@ pub(crate) struct Scans {
 
 impl Scans {
     /// Whether the caller is to count the table of `word`, and then to call [`Scans::end`].
-    pub(crate) fn begin(&mut self, word: Word, now: Instant) -> bool {
+    pub(crate) fn begin(&mut self, word: CurrentWord, now: Instant) -> bool {
         if self.word.is_none_or(|before| before.0 < word.0) {
             *self =
                 Self { word: Some(word), next: Some(now), begun: self.begun, ..Self::default() };
@@ -43,7 +43,13 @@ impl Scans {
 
     /// Notes that `found` ids were counted, which took `elapsed`, and what the sums were if nobody
     /// inserted meanwhile.
-    pub(crate) fn end(&mut self, word: Word, elapsed: Duration, found: u64, at_rest: Option<u64>) {
+    pub(crate) fn end(
+        &mut self,
+        word: CurrentWord,
+        elapsed: Duration,
+        found: u64,
+        at_rest: Option<u64>,
+    ) {
         if self.word == Some(word) {
             self.next = Some(Instant::now() + (elapsed * REST).max(LEAST_REST));
             self.given = self.given.max(found);
@@ -54,7 +60,7 @@ impl Scans {
     }
 
     /// The count to give where the sums come to `sum`: never less than before.
-    pub(crate) fn give(&mut self, word: Word, sum: u64) -> u64 {
+    pub(crate) fn give(&mut self, word: CurrentWord, sum: u64) -> u64 {
         if self.word != Some(word) {
             return sum;
         }
@@ -77,19 +83,19 @@ mod tests {
     use crate::Clock;
     use crate::ManualClock;
     use crate::counter::handle::Counter;
-    use crate::segment::attachment::Identity;
+    use crate::segment::attachment::SegmentConfig;
     use crate::table::UNCERTAIN;
 
     fn counter() -> Counter {
         let clock = Clock::Manual(ManualClock::new(1_795_000_020_000_000_000).into());
-        Counter::in_memory(&Identity { max_ids: 1_000_000, ..Identity::default() }, clock)
+        Counter::in_memory(&SegmentConfig { max_ids: 1_000_000, ..SegmentConfig::default() }, clock)
             .expect("a counter in memory")
     }
 
     /// Leaves `id` as a process does that is killed before it has counted it, and was buried.
     fn die_inside(counter: &Counter, id: i64) {
-        let word = counter.turn().current();
-        let table = counter.table(word.arena(), word.start());
+        let word = counter.rollover().current();
+        let table = counter.table(word.arena(), word.size_step());
         table.insert(counter.mix().forward(id)).expect("room");
         counter.front().arenas[word.arena()].flags.fetch_or(UNCERTAIN, Ordering::Relaxed);
     }

@@ -4,9 +4,9 @@ use crate::counter::handle::Counter;
 use crate::counter::participant::Seat;
 use crate::segment::clock::SECOND;
 use crate::sync::Ordering;
-use crate::window::ring::{self, Figures};
-use crate::window::rollover::Sealing;
-use crate::window::word::State;
+use crate::window::ring::{self, RecordFields};
+use crate::window::rollover::SealOutcome;
+use crate::window::word::ArenaState;
 
 /// Windows that are published of those that were skipped before one that was not, at the most.
 const GAPS: u64 = 60;
@@ -20,16 +20,16 @@ impl Counter {
     /// As `publish`, passing over `most` buckets at the most, which are counted down: whether all are
     /// published. Goes on where this process stopped.
     pub(crate) fn publish_some(&self, seat: &Seat, most: &mut usize) -> bool {
-        let published = &self.front().header.published.0;
+        let published = &self.front().header.sealed_through.0;
         loop {
             // Acquire: pairs with the AcqRel below; what was published before is complete.
             let before = published.load(Ordering::Acquire);
-            let current = self.turn().current().window();
+            let current = self.rollover().current().window();
             let Some(window) = self.next_to_publish(before, current) else { return true };
             match self.seal_window(seat, window, most) {
-                Sealing::Again => {}
-                Sealing::Unfinished => return false,
-                Sealing::Done | Sealing::NoArena => {
+                SealOutcome::StateChanged => {}
+                SealOutcome::Unfinished => return false,
+                SealOutcome::Sealed | SealOutcome::NoArena => {
                     // AcqRel: Release pairs with the Acquire of every reader of the ring. A failure
                     // means that somebody else published the window.
                     let _ = published.compare_exchange(
@@ -50,10 +50,12 @@ impl Counter {
     /// that one who was stopped between two steps does nothing that the others do not.
     fn next_to_publish(&self, published: u64, current: u64) -> Option<u64> {
         let next = self
-            .turn()
+            .rollover()
             .states()
             .filter_map(|(_, state)| match state {
-                State::Closed { window, .. } | State::Sealed { window, .. } => Some(window),
+                ArenaState::Confirmed { window, .. } | ArenaState::Sealed { window, .. } => {
+                    Some(window)
+                }
                 _ => None,
             })
             .filter(|&window| window > published && window < current)
@@ -64,31 +66,38 @@ impl Counter {
     }
 
     /// Writes the record of `window`, once all of its ids are counted.
-    fn seal_window(&self, seat: &Seat, window: u64, most: &mut usize) -> Sealing {
+    fn seal_window(&self, seat: &Seat, window: u64, most: &mut usize) -> SealOutcome {
         let front = self.front();
-        let place = ring::place(&front.ring, window);
-        let figures = Figures {
-            rejected_before: self.refusals().iter().sum(),
+        let place = ring::slot(&front.ring, window);
+        let figures = RecordFields {
+            rejected_before: self.rejections().iter().sum(),
             sealed_at: self.now() / (SECOND / 1_000),
-            ..Figures::default()
+            ..RecordFields::default()
         };
-        let sealing =
-            self.turn().seal(&front.slots[seat.slot].announced, window, |arena, start| {
-                let closed = (arena, State::Closed { window, start });
+        let sealing = self.rollover().seal(
+            &front.participants[seat.slot].pins,
+            window,
+            |arena, size_step| {
+                let closed = (arena, ArenaState::Confirmed { window, size_step });
                 let mut freezing = seat.progress().take_freezing(closed);
-                let Some(unique) = self.table(arena, start).freeze_some(&mut freezing, most) else {
+                let Some(unique) = self.table(arena, size_step).freeze_some(&mut freezing, most)
+                else {
                     seat.progress().keep_freezing(closed, freezing);
                     return false;
                 };
                 let counts = self.counted(arena);
                 let requests = counts.requests.max(unique);
-                place.write(window, &Figures { unique, requests, late: counts.late, ..figures });
+                place.write(
+                    window,
+                    &RecordFields { unique, requests, late: counts.late, ..figures },
+                );
                 true
-            });
-        if sealing == Sealing::NoArena {
+            },
+        );
+        if sealing == SealOutcome::NoArena {
             // Nobody can publish a window, free its arena and leave no record: it is complete by
             // then, and this write changes nothing.
-            place.write(window, &Figures { gap: true, ..figures });
+            place.write(window, &RecordFields { gap: true, ..figures });
         }
         sealing
     }
@@ -96,7 +105,7 @@ impl Counter {
     /// Number of the newest window up to which all are in the ring.
     pub(crate) fn published(&self) -> u64 {
         // Acquire: pairs with the AcqRel in `publish`.
-        self.front().header.published.0.load(Ordering::Acquire)
+        self.front().header.sealed_through.0.load(Ordering::Acquire)
     }
 
     /// Start of the newest window up to which all are sealed, seconds since the epoch.

@@ -4,7 +4,7 @@ use crate::counter::handle::Counter;
 use crate::counter::worker_figures::{self, WorkerFigures};
 use crate::segment::layout::SINKS;
 use crate::sync::Ordering;
-use crate::window::word::{ARENAS, State};
+use crate::window::word::{ARENAS, ArenaState};
 
 /// The state of a segment and all that was counted in it, over all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,7 +51,7 @@ impl Counter {
         let front = self.front();
         let header = &front.header;
         let clock = &header.clock.0;
-        let word = self.turn().current();
+        let word = self.rollover().current();
         let mut stats = Stats {
             term: (header.lease.0.load(Ordering::Relaxed) >> 32) as u32,
             clock_offset: clock.offset.load(Ordering::Relaxed),
@@ -59,19 +59,19 @@ impl Counter {
             distrusted: clock.distrusted.load(Ordering::Relaxed) != 0,
             max_ids: header.max_ids,
             identity: header.identity,
-            slots: self.slots(word.arena(), word.start()),
+            slots: self.slots(word.arena(), word.size_step()),
             ..Stats::default()
         };
         for (arena, its) in front.arenas.iter().enumerate() {
-            let kind = match self.turn().state(arena) {
-                State::Free => 0,
-                State::Tentative { .. } | State::Closed { .. } => 1,
-                State::Sealed { .. } | State::Clearing { .. } => 2,
+            let kind = match self.rollover().state(arena) {
+                ArenaState::Free => 0,
+                ArenaState::Claimed { .. } | ArenaState::Confirmed { .. } => 1,
+                ArenaState::Sealed { .. } | ArenaState::Clearing { .. } => 2,
             };
             stats.arenas[kind] += 1;
             stats.arena_bytes += its.reserved.load(Ordering::Relaxed);
         }
-        for (index, slot) in front.slots.iter().enumerate() {
+        for (index, slot) in front.participants.iter().enumerate() {
             stats.requests += slot.requests_before.load(Ordering::Relaxed);
             stats.new += slot.new_before.load(Ordering::Relaxed);
             stats.late += slot.late_before.load(Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //! the host.
 
 use crate::counter::handle::Counter;
-use crate::segment::layout::{WORKER_FIGURES, WriterSlot};
+use crate::segment::layout::{ParticipantSlot, WORKER_FIGURES};
 use crate::sync::Ordering;
 
 /// One figure of a worker.
@@ -62,7 +62,7 @@ impl WorkerFigure {
 pub type WorkerFigures = [u64; WorkerFigure::ALL.len()];
 
 /// Adds what the owners of `slot` told to `sums`: totals of all of them, the rest of one that lives.
-pub(crate) fn add_up(slot: &WriterSlot, alive: bool, sums: &mut WorkerFigures) {
+pub(crate) fn add_up(slot: &ParticipantSlot, alive: bool, sums: &mut WorkerFigures) {
     const { assert!(WorkerFigure::ALL.len() <= WORKER_FIGURES) };
     for (figure, sum) in WorkerFigure::ALL.into_iter().zip(sums) {
         if alive || figure.is_total() {
@@ -73,7 +73,7 @@ pub(crate) fn add_up(slot: &WriterSlot, alive: bool, sums: &mut WorkerFigures) {
 }
 
 /// Ends what the owner before told of its present. Called with the lock of the slot.
-pub(crate) fn forget(slot: &WriterSlot) {
+pub(crate) fn forget(slot: &ParticipantSlot) {
     for figure in WorkerFigure::ALL.into_iter().filter(|figure| !figure.is_total()) {
         // Relaxed: a figure.
         slot.worker[figure as usize].store(0, Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl Counter {
     pub fn add_to_worker_figure(&self, figure: WorkerFigure, times: u64) {
         if let Ok(seat) = self.seat() {
             // Relaxed: a figure.
-            self.front().slots[seat.slot].worker[figure as usize]
+            self.front().participants[seat.slot].worker[figure as usize]
                 .fetch_add(times, Ordering::Relaxed);
         }
     }
@@ -94,7 +94,8 @@ impl Counter {
     pub fn set_worker_figure(&self, figure: WorkerFigure, value: u64) {
         if let Ok(seat) = self.seat() {
             // Relaxed: a figure.
-            self.front().slots[seat.slot].worker[figure as usize].store(value, Ordering::Relaxed);
+            self.front().participants[seat.slot].worker[figure as usize]
+                .store(value, Ordering::Relaxed);
         }
     }
 }

@@ -17,10 +17,10 @@ impl Counter {
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn acknowledge(&self, window_start: u64, count: u64) -> Result<bool, Error> {
         let seat = self.seat()?;
-        let slot = &self.front().slots[seat.slot];
+        let slot = &self.front().participants[seat.slot];
         // Inside, so that the arena is not given to another window meanwhile.
         let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(false) };
-        let _inside = slot.announced.inside(arena);
+        let _inside = slot.pins.inside(arena);
         // Release: pairs with the Acquire in `acknowledged`; the ids were counted before.
         slot.counts[arena].acknowledged.fetch_add(count, Ordering::Release);
         Ok(true)
@@ -35,8 +35,8 @@ impl Counter {
     pub fn acknowledged(&self, window_start: u64) -> Result<Option<u64>, Error> {
         let seat = self.seat()?;
         let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(None) };
-        let slots = &self.front().slots;
-        let _inside = slots[seat.slot].announced.inside(arena);
+        let slots = &self.front().participants;
+        let _inside = slots[seat.slot].pins.inside(arena);
         // Acquire: pairs with the Release in `acknowledge`. A count of ids that is read after this
         // is no smaller.
         let sum =

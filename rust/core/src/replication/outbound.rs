@@ -2,7 +2,7 @@
 
 use crate::counter::handle::Counter;
 use crate::error::Error;
-use crate::shard::{Group, Sorted};
+use crate::shard::{Group, IdsByShard};
 
 impl Counter {
     /// Keeps the ids that this process finds new from now on, `limit` at the most, for
@@ -24,7 +24,7 @@ impl Counter {
     pub fn take_new(&self, most: usize) -> Result<Vec<Group>, Error> {
         let outgoing = &self.seat()?.outgoing;
         // Mostly one window; two around a boundary.
-        let mut windows: Vec<Sorted> = Vec::new();
+        let mut windows: Vec<IdsByShard> = Vec::new();
         let mut left = most;
         while left > 0
             && let Some(piece) = outgoing.take(left)
@@ -33,12 +33,12 @@ impl Counter {
             let start = self.start_of(piece.window);
             let at = windows.iter().position(|its| its.window_start() == start);
             let at = at.unwrap_or_else(|| {
-                windows.push(Sorted::new(start));
+                windows.push(IdsByShard::new(start));
                 windows.len() - 1
             });
             piece.ids.into_iter().for_each(|id| windows[at].push(id));
         }
-        Ok(windows.into_iter().flat_map(Sorted::groups).collect())
+        Ok(windows.into_iter().flat_map(IdsByShard::groups).collect())
     }
 
     /// Ids that wait to be taken.

@@ -6,9 +6,9 @@
 
 use crate::counter::handle::Counter;
 use crate::error::Error;
-use crate::shard::{Group, Sorted};
+use crate::shard::{Group, IdsByShard};
 use crate::sync::{Ordering, fence};
-use crate::window::word::State;
+use crate::window::word::ArenaState;
 
 /// Whether arenas of published windows wait for [`Counter::settle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +95,10 @@ impl Counter {
     pub fn kept(&self) -> Vec<u64> {
         let (published, settled) = (self.published(), self.settled_window());
         let mut starts: Vec<_> = self
-            .turn()
+            .rollover()
             .states()
             .filter_map(|(_, state)| match state {
-                State::Sealed { window, .. } if window > settled && window <= published => {
+                ArenaState::Sealed { window, .. } if window > settled && window <= published => {
                     Some(self.start_of(window))
                 }
                 _ => None,
@@ -117,11 +117,11 @@ impl Counter {
     /// [`Error::Window`], when the ids of that window are not kept.
     pub fn read_ids(&self, window_start: u64, position: u64, most: usize) -> Result<Piece, Error> {
         let seat = self.seat()?;
-        let (arena, start) =
+        let (arena, size_step) =
             self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?;
-        let _inside = self.front().slots[seat.slot].announced.inside(arena);
-        let mut sorted = Sorted::new(window_start);
-        let next = self.table(arena, start).visit_from(position, most, |word| {
+        let _inside = self.front().participants[seat.slot].pins.inside(arena);
+        let mut sorted = IdsByShard::new(window_start);
+        let next = self.table(arena, size_step).visit_from(position, most, |word| {
             sorted.push(self.mix().backward(word));
         });
         Ok(Piece { groups: sorted.groups().collect(), next })

@@ -11,16 +11,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Sources: the IANA registries of special-purpose addresses for IPv4 and IPv6 (RFC 6890 and its
 /// updates).
 #[must_use]
-pub fn refused(address: IpAddr) -> bool {
+pub fn is_forbidden(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => REFUSED_V4
+        IpAddr::V4(address) => FORBIDDEN_V4
             .iter()
             .any(|&(network, length)| within(address.to_bits(), network.to_bits(), 32 - length)),
         IpAddr::V6(address) => {
             let inside = |&(network, length): &(Ipv6Addr, u32)| {
                 within(address.to_bits(), network.to_bits(), 128 - length)
             };
-            !inside(&GLOBAL_UNICAST_V6) || REFUSED_V6.iter().any(inside)
+            !inside(&GLOBAL_UNICAST_V6) || FORBIDDEN_V6.iter().any(inside)
         }
     }
 }
@@ -38,7 +38,7 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, length: u32) -> (Ipv4Addr, u32) {
 }
 
 /// Networks and the lengths of their prefixes.
-const REFUSED_V4: [(Ipv4Addr, u32); 16] = [
+const FORBIDDEN_V4: [(Ipv4Addr, u32); 16] = [
     v4(0, 0, 0, 0, 8),        // "this network"; 0.0.0.0 connects to the loopback
     v4(10, 0, 0, 0, 8),       // private
     v4(100, 64, 0, 0, 10),    // carrier-grade NAT, and a cloud's metadata (100.100.100.200)
@@ -69,7 +69,7 @@ const fn v6(first: u16, second: u16, length: u32) -> (Ipv6Addr, u32) {
 }
 
 /// What must not be reached inside of [`GLOBAL_UNICAST_V6`].
-const REFUSED_V6: [(Ipv6Addr, u32); 4] = [
+const FORBIDDEN_V6: [(Ipv6Addr, u32); 4] = [
     v6(0x2001, 0, 23), // protocol assignments: Teredo (carries IPv4), benchmarking, ORCHID
     v6(0x2001, 0x0db8, 32), // documentation
     v6(0x2002, 0, 16), // 6to4, carries IPv4
@@ -78,11 +78,11 @@ const REFUSED_V6: [(Ipv6Addr, u32); 4] = [
 
 #[cfg(test)]
 mod tests {
-    use super::refused;
+    use super::is_forbidden;
 
     fn all(addresses: &[&str], expected: bool) {
         for address in addresses {
-            assert_eq!(refused(address.parse().unwrap()), expected, "{address}");
+            assert_eq!(is_forbidden(address.parse().unwrap()), expected, "{address}");
         }
     }
 

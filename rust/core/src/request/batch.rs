@@ -1,12 +1,12 @@
 //! The bodies of `POST /api/verve/accept`: many ids at once, in one of three forms.
 
 use crate::request::id;
-use crate::request::rejection::Refusal;
+use crate::request::rejection::Rejection;
 use std::fmt;
 
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BatchFormat {
     /// Little-endian int64s, one after the other (`application/octet-stream`).
     Binary,
     /// A JSON array of integers (`application/json`).
@@ -21,12 +21,12 @@ pub enum Kind {
 pub struct BatchError {
     /// Which id is bad, counted from 0; the number of ids before the fault if it is not in an id.
     pub position: usize,
-    /// [`Refusal::IdInvalid`] or [`Refusal::IdOutOfRange`] for an id, [`Refusal::BodyInvalid`] for
-    /// what is around them; [`Refusal::NoSpace`], at position 0, if there is no memory for the ids.
-    pub reason: Refusal,
+    /// [`Rejection::IdInvalid`] or [`Rejection::IdOutOfRange`] for an id, [`Rejection::BodyInvalid`] for
+    /// what is around them; [`Rejection::NoSpace`], at position 0, if there is no memory for the ids.
+    pub reason: Rejection,
 }
 
-const NO_MEMORY: BatchError = BatchError { position: 0, reason: Refusal::NoSpace };
+const NO_MEMORY: BatchError = BatchError { position: 0, reason: Rejection::NoSpace };
 
 impl fmt::Display for BatchError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,18 +38,18 @@ impl std::error::Error for BatchError {}
 
 /// Reads all ids of a body, in their order, or refuses it whole. An empty body holds no ids, except
 /// as JSON. Linear in its length.
-pub fn parse(kind: Kind, body: &[u8]) -> Result<Vec<i64>, BatchError> {
-    match kind {
-        Kind::Binary => binary(body),
-        Kind::Json => json(body),
-        Kind::Text => text(body),
+pub fn parse(format: BatchFormat, body: &[u8]) -> Result<Vec<i64>, BatchError> {
+    match format {
+        BatchFormat::Binary => binary(body),
+        BatchFormat::Json => json(body),
+        BatchFormat::Text => text(body),
     }
 }
 
 fn binary(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     let words = body.chunks_exact(size_of::<i64>());
     if !words.remainder().is_empty() {
-        return Err(BatchError { position: words.len(), reason: Refusal::BodyInvalid });
+        return Err(BatchError { position: words.len(), reason: Rejection::BodyInvalid });
     }
     // A copy even of bytes that happen to lie as int64s do: it costs a fraction of counting them,
     // and a view would take `unsafe`.
@@ -73,7 +73,7 @@ fn text(body: &[u8]) -> Result<Vec<i64>, BatchError> {
 /// them.
 fn json(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     let mut ids = Vec::new();
-    let malformed = |position| Err(BatchError { position, reason: Refusal::BodyInvalid });
+    let malformed = |position| Err(BatchError { position, reason: Rejection::BodyInvalid });
     let Some(mut rest) = skip_blanks(body).strip_prefix(b"[").map(skip_blanks) else {
         return malformed(0);
     };
@@ -96,9 +96,9 @@ fn json(body: &[u8]) -> Result<Vec<i64>, BatchError> {
 }
 
 /// JSON knows no leading zeros: `-?(0|[1-9][0-9]*)`.
-fn json_integer(token: &[u8]) -> Result<i64, Refusal> {
+fn json_integer(token: &[u8]) -> Result<i64, Rejection> {
     match token.strip_prefix(b"-").unwrap_or(token) {
-        [b'0', _, ..] => Err(Refusal::IdInvalid),
+        [b'0', _, ..] => Err(Rejection::IdInvalid),
         _ => id::parse(token.iter().copied()),
     }
 }
@@ -111,7 +111,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-fn push(ids: &mut Vec<i64>, id: Result<i64, Refusal>) -> Result<(), BatchError> {
+fn push(ids: &mut Vec<i64>, id: Result<i64, Rejection>) -> Result<(), BatchError> {
     let id = id.map_err(|reason| BatchError { position: ids.len(), reason })?;
     if ids.len() == ids.capacity() {
         ids.try_reserve(1).map_err(|_| NO_MEMORY)?;

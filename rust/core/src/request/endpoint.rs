@@ -1,11 +1,11 @@
 //! Which endpoints are taken for a callback: the checks that the URL itself allows.
 //!
-//! Names are resolved, and the addresses of the answer judged by [`refused`], when the callback is
+//! Names are resolved, and the addresses of the answer judged by [`is_forbidden`], when the callback is
 //! sent. Here a URL is refused that could never be sent, or whose host two parsers would read
 //! differently: the one that judged it might not be the one that connects.
 
-use crate::request::address::refused;
-use crate::request::rejection::Refusal;
+use crate::request::address::is_forbidden;
+use crate::request::rejection::Rejection;
 use url::{Host, Url, quirks};
 
 /// The most bytes of an endpoint, as given and in its normal form.
@@ -17,7 +17,7 @@ pub const LIMIT: usize = 2_048;
 /// control characters and backslashes, its host spelled as it is asked for, neither a refused
 /// address nor a name of the loopback. The normal form is that of the WHATWG URL standard:
 /// lower-case scheme and host, IDNA, escapes where they are due.
-pub fn normal_form(text: &str) -> Result<String, Refusal> {
+pub fn normal_form(text: &str) -> Result<String, Rejection> {
     normal_form_with(text, |_| false)
 }
 
@@ -26,30 +26,30 @@ pub fn normal_form(text: &str) -> Result<String, Refusal> {
 pub fn normal_form_with(
     text: &str,
     opened: impl Fn(&Host<&str>) -> bool,
-) -> Result<String, Refusal> {
+) -> Result<String, Rejection> {
     if text.len() > LIMIT {
-        return Err(Refusal::EndpointTooLong);
+        return Err(Rejection::EndpointTooLong);
     }
     // The parser drops tabs and newlines, trims blanks and takes `\` for `/`; other parsers do not.
     if text.contains(|char: char| char == '\\' || char.is_whitespace() || char.is_control()) {
-        return Err(Refusal::EndpointInvalid);
+        return Err(Rejection::EndpointInvalid);
     }
-    let authority = authority(text).ok_or(Refusal::EndpointInvalid)?;
+    let authority = authority(text).ok_or(Rejection::EndpointInvalid)?;
     if authority.contains('@') {
-        return Err(Refusal::EndpointUserinfo);
+        return Err(Rejection::EndpointUserinfo);
     }
     // The parser decodes Punycode in quadratic time before it looks at lengths. No label of a name
     // has more than 63 characters, of four bytes each.
     if authority.split('.').any(|label| label.len() > 4 * 63) {
-        return Err(Refusal::EndpointInvalid);
+        return Err(Rejection::EndpointInvalid);
     }
-    let url = Url::parse(text).map_err(|_| Refusal::EndpointInvalid)?;
+    let url = Url::parse(text).map_err(|_| Rejection::EndpointInvalid)?;
     check_host(&url, authority, opened)?;
-    if url.port().is_some_and(|port| REFUSED_PORTS.binary_search(&port).is_ok()) {
-        return Err(Refusal::EndpointPort);
+    if url.port().is_some_and(|port| FORBIDDEN_PORTS.binary_search(&port).is_ok()) {
+        return Err(Rejection::EndpointPort);
     }
     if url.as_str().len() > LIMIT {
-        return Err(Refusal::EndpointTooLong);
+        return Err(Rejection::EndpointTooLong);
     }
     Ok(url.into())
 }
@@ -68,25 +68,25 @@ fn check_host(
     url: &Url,
     authority: &str,
     opened: impl Fn(&Host<&str>) -> bool,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     // Right for names and IPv4; the text of IPv6 needs no second look, parsers agree on it.
     let written = authority.split(':').next().unwrap_or_default();
-    let host = url.host().ok_or(Refusal::EndpointInvalid)?;
+    let host = url.host().ok_or(Rejection::EndpointInvalid)?;
     let (inside, odd) = match host {
         // 0x7f.1, 2130706433, 010.8.8.8, 8.8.8.8. and the like: only the canonical spelling means
         // the same to every parser.
         Host::Ipv4(address) if address.to_string() != written => {
-            return Err(Refusal::EndpointAddress);
+            return Err(Rejection::EndpointAddress);
         }
-        Host::Ipv4(address) => (refused(address.into()), false),
-        Host::Ipv6(address) => (refused(address.into()), false),
+        Host::Ipv4(address) => (is_forbidden(address.into()), false),
+        Host::Ipv6(address) => (is_forbidden(address.into()), false),
         Host::Domain(name) => (is_loopback(name), !is_host_name(name) || !spells(written, name)),
     };
     // A name that is both is refused for what it means.
     if inside && (odd || !opened(&host)) {
-        return Err(Refusal::EndpointAddress);
+        return Err(Rejection::EndpointAddress);
     }
-    if odd { Err(Refusal::EndpointInvalid) } else { Ok(()) }
+    if odd { Err(Rejection::EndpointInvalid) } else { Ok(()) }
 }
 
 /// Whether the name is one of the loopback by RFC 6761 or by the usual hosts files. Any other name
@@ -123,9 +123,9 @@ fn spells(written: &str, name: &str) -> bool {
     written.eq_ignore_ascii_case(name) || written.to_lowercase() == quirks::domain_to_unicode(name)
 }
 
-/// The ports that browsers refuse (Fetch standard, "port blocking"), sorted. Servers of other
+/// The ports that browsers reject (Fetch standard, "port blocking"), sorted. Servers of other
 /// protocols live there that could take the lines of an HTTP request for commands.
-const REFUSED_PORTS: [u16; 83] = [
+const FORBIDDEN_PORTS: [u16; 83] = [
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101,
     102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427,
     465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990,
@@ -135,10 +135,10 @@ const REFUSED_PORTS: [u16; 83] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{LIMIT, REFUSED_PORTS, normal_form};
-    use crate::request::rejection::Refusal;
+    use super::{FORBIDDEN_PORTS, LIMIT, normal_form};
+    use crate::request::rejection::Rejection;
 
-    fn all(endpoints: &[&str], expected: Refusal) {
+    fn all(endpoints: &[&str], expected: Rejection) {
         for endpoint in endpoints {
             assert_eq!(normal_form(endpoint), Err(expected), "{endpoint:?}");
         }
@@ -220,7 +220,7 @@ mod tests {
                 "http://./",
                 "http://-\u{e9}\u{301}.$/",
             ],
-            Refusal::EndpointInvalid,
+            Rejection::EndpointInvalid,
         );
     }
 
@@ -238,7 +238,7 @@ mod tests {
                 "http://①.example/",
                 "http://x\u{200b}.example/",
             ],
-            Refusal::EndpointInvalid,
+            Rejection::EndpointInvalid,
         );
         all(
             &[
@@ -250,7 +250,7 @@ mod tests {
                 "http://８.8.8.8/",
                 "http://8。8。8。8/",
             ],
-            Refusal::EndpointAddress,
+            Rejection::EndpointAddress,
         );
     }
 
@@ -265,7 +265,7 @@ mod tests {
                 "http://8.8.8.8@127.0.0.1/",
                 "http://a@b@x.example/",
             ],
-            Refusal::EndpointUserinfo,
+            Rejection::EndpointUserinfo,
         );
     }
 
@@ -303,17 +303,17 @@ mod tests {
                 "http://ｌｏｃａｌｈｏｓｔ/",
                 "http://ip6-localhost/",
             ],
-            Refusal::EndpointAddress,
+            Rejection::EndpointAddress,
         );
     }
 
     #[test]
     fn refused_ports_are_refused_in_any_spelling() {
-        assert!(REFUSED_PORTS.is_sorted());
-        for port in REFUSED_PORTS {
+        assert!(FORBIDDEN_PORTS.is_sorted());
+        for port in FORBIDDEN_PORTS {
             all(
                 &[&format!("https://x.example:{port}/"), &format!("http://x.example:00{port}")],
-                Refusal::EndpointPort,
+                Rejection::EndpointPort,
             );
         }
         for port in [80, 443, 8000, 8080, 9000, 65535] {
@@ -328,7 +328,7 @@ mod tests {
         assert!(normal_form(&format!("http://{}/", &name[..253])).is_ok());
         all(
             &[&format!("http://{}/", &name[..254]), &format!("http://{label}a.example/")],
-            Refusal::EndpointInvalid,
+            Rejection::EndpointInvalid,
         );
     }
 
@@ -336,8 +336,8 @@ mod tests {
     fn the_limit_holds_for_the_text_and_for_the_normal_form() {
         let at_limit = format!("http://x.example/{}", "a".repeat(LIMIT - 17));
         assert_eq!(normal_form(&at_limit), Ok(at_limit.clone()));
-        assert_eq!(normal_form(&format!("{at_limit}a")), Err(Refusal::EndpointTooLong));
+        assert_eq!(normal_form(&format!("{at_limit}a")), Err(Rejection::EndpointTooLong));
         let longer_when_escaped = format!("http://x.example/{}", "ä".repeat(400));
-        assert_eq!(normal_form(&longer_when_escaped), Err(Refusal::EndpointTooLong));
+        assert_eq!(normal_form(&longer_when_escaped), Err(Rejection::EndpointTooLong));
     }
 }

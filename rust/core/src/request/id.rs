@@ -1,13 +1,13 @@
 //! The grammar of an id in text: `-?[0-9]+`, an int64.
 
-use crate::request::rejection::Refusal;
+use crate::request::rejection::Rejection;
 
 /// Reads an id: ASCII digits after at most one `-`, with any number of leading zeros, within int64.
 ///
 /// Takes its bytes one by one, so that percent-decoded ones need no buffer, in one pass without
 /// allocating. A number of any length that is out of range is told from one that is no number.
 #[inline]
-pub(crate) fn parse(bytes: impl IntoIterator<Item = u8>) -> Result<i64, Refusal> {
+pub(crate) fn parse(bytes: impl IntoIterator<Item = u8>) -> Result<i64, Rejection> {
     let mut bytes = bytes.into_iter();
     let mut next = bytes.next();
     let negative = next == Some(b'-');
@@ -15,14 +15,14 @@ pub(crate) fn parse(bytes: impl IntoIterator<Item = u8>) -> Result<i64, Refusal>
         next = bytes.next();
     }
     if next.is_none() {
-        return Err(Refusal::IdInvalid);
+        return Err(Rejection::IdInvalid);
     }
     // Saturation keeps a number that has left the range outside of it, however many digits follow.
     let mut magnitude = 0_u64;
     while let Some(byte) = next {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return Err(Refusal::IdInvalid);
+            return Err(Rejection::IdInvalid);
         }
         magnitude = magnitude.saturating_mul(10).saturating_add(digit.into());
         next = bytes.next();
@@ -32,15 +32,15 @@ pub(crate) fn parse(bytes: impl IntoIterator<Item = u8>) -> Result<i64, Refusal>
     } else {
         0_i64.checked_add_unsigned(magnitude)
     };
-    signed.ok_or(Refusal::IdOutOfRange)
+    signed.ok_or(Rejection::IdOutOfRange)
 }
 
 #[cfg(test)]
 mod tests {
     use super::parse;
-    use crate::request::rejection::Refusal;
+    use crate::request::rejection::Rejection;
 
-    fn read(text: &str) -> Result<i64, Refusal> {
+    fn read(text: &str) -> Result<i64, Rejection> {
         parse(text.bytes())
     }
 
@@ -65,7 +65,7 @@ mod tests {
             &digits,
             &format!("-{digits}"),
         ] {
-            assert_eq!(read(text), Err(Refusal::IdOutOfRange), "{text}");
+            assert_eq!(read(text), Err(Rejection::IdOutOfRange), "{text}");
         }
         for text in [
             "",
@@ -86,7 +86,7 @@ mod tests {
             "7\0",
             &format!("{digits}x"),
         ] {
-            assert_eq!(read(text), Err(Refusal::IdInvalid), "{text}");
+            assert_eq!(read(text), Err(Rejection::IdInvalid), "{text}");
         }
     }
 }

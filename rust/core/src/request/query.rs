@@ -6,7 +6,7 @@
 
 use crate::request::endpoint;
 use crate::request::id;
-use crate::request::rejection::Refusal;
+use crate::request::rejection::Rejection;
 use url::Host;
 
 /// What a valid query asks for.
@@ -25,7 +25,7 @@ pub struct Accept {
 /// Linear in the length of the query; allocates for an endpoint only. With several faults, those of
 /// `id` come first, and a repeated name comes before the faults of its values: the answer does not
 /// depend on the order of the pairs.
-pub fn parse_accept(query: &[u8]) -> Result<Accept, Refusal> {
+pub fn parse_accept(query: &[u8]) -> Result<Accept, Rejection> {
     parse_accept_with(query, |_| false)
 }
 
@@ -34,16 +34,16 @@ pub fn parse_accept(query: &[u8]) -> Result<Accept, Refusal> {
 pub fn parse_accept_with(
     query: &[u8],
     opened: impl Fn(&Host<&str>) -> bool,
-) -> Result<Accept, Refusal> {
+) -> Result<Accept, Rejection> {
     // Nearly every query is a plain `id=7`. Whatever is not is read again below, which also finds
-    // the refusal.
+    // the rejection.
     if let Some(Ok(id)) = query.strip_prefix(b"id=").map(plain_id) {
         return Ok(Accept { id, verdict: false, endpoint: None });
     }
     parse_pairs(query, opened)
 }
 
-fn parse_pairs(query: &[u8], opened: impl Fn(&Host<&str>) -> bool) -> Result<Accept, Refusal> {
+fn parse_pairs(query: &[u8], opened: impl Fn(&Host<&str>) -> bool) -> Result<Accept, Rejection> {
     let mut ids = Once::default();
     let mut endpoints = Once::default();
     let mut verdict = false;
@@ -55,20 +55,20 @@ fn parse_pairs(query: &[u8], opened: impl Fn(&Host<&str>) -> bool) -> Result<Acc
         }
     }
     if ids.repeated {
-        return Err(Refusal::IdRepeated);
+        return Err(Rejection::IdRepeated);
     }
-    let id = id::parse(Decoded(ids.value.ok_or(Refusal::IdMissing)?))?;
+    let id = id::parse(Decoded(ids.value.ok_or(Rejection::IdMissing)?))?;
     if endpoints.repeated {
-        return Err(Refusal::EndpointRepeated);
+        return Err(Rejection::EndpointRepeated);
     }
     let endpoint = endpoints.value.map(|value| decode_endpoint(value, opened)).transpose()?;
     Ok(Accept { id, verdict, endpoint })
 }
 
 /// Checks the query of a batch: its ids come in the body, so it must not name `id` or `endpoint`.
-pub fn check_batch(query: &[u8]) -> Result<(), Refusal> {
+pub fn check_batch(query: &[u8]) -> Result<(), Rejection> {
     if pairs(query).any(|(name, _)| matches!(name, Name::Id | Name::Endpoint)) {
-        return Err(Refusal::QueryInBatch);
+        return Err(Rejection::QueryInBatch);
     }
     Ok(())
 }
@@ -110,19 +110,23 @@ impl<'a> Once<'a> {
     }
 }
 
-fn plain_id(value: &[u8]) -> Result<i64, Refusal> {
+fn plain_id(value: &[u8]) -> Result<i64, Rejection> {
     id::parse(value.iter().copied())
 }
 
-fn decode_endpoint(value: &[u8], opened: impl Fn(&Host<&str>) -> bool) -> Result<String, Refusal> {
+fn decode_endpoint(
+    value: &[u8],
+    opened: impl Fn(&Host<&str>) -> bool,
+) -> Result<String, Rejection> {
     // A stray `%` would else mean the same as `%25`: one endpoint meant, another one taken.
     let escapes = value.split(|&byte| byte == b'%').skip(1);
     for after in escapes {
         if escaped(after).is_none() {
-            return Err(Refusal::EndpointInvalid);
+            return Err(Rejection::EndpointInvalid);
         }
     }
-    let text = String::from_utf8(Decoded(value).collect()).map_err(|_| Refusal::EndpointInvalid)?;
+    let text =
+        String::from_utf8(Decoded(value).collect()).map_err(|_| Rejection::EndpointInvalid)?;
     endpoint::normal_form_with(&text, opened)
 }
 

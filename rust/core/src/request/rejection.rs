@@ -2,21 +2,21 @@
 
 use std::fmt;
 
-/// Writes the enum, [`Refusal::ALL`], the names and the statuses from the one table below, so that
+/// Writes the enum, [`Rejection::ALL`], the names and the statuses from the one table below, so that
 /// none can lack a row.
-macro_rules! refusals {
+macro_rules! rejections {
     ($($(#[$doc:meta])+ $variant:ident = $status:literal $name:literal,)+) => {
         /// Why a request was answered `failed`.
         ///
-        /// As an index (`as usize`) it is the position in [`Refusal::ALL`]: a metric can be an
+        /// As an index (`as usize`) it is the position in [`Rejection::ALL`]: a metric can be an
         /// array.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
-        pub enum Refusal {
+        pub enum Rejection {
             $($(#[$doc])+ $variant,)+
         }
 
-        impl Refusal {
+        impl Rejection {
             /// Every reason, in the order of the enum.
             pub const ALL: [Self; [$($status),+].len()] = [$(Self::$variant),+];
 
@@ -39,7 +39,7 @@ macro_rules! refusals {
     };
 }
 
-refusals! {
+rejections! {
     /// The query names no `id`.
     IdMissing = 400 "id missing",
     /// The query names `id` more than once, be it with the same value.
@@ -59,7 +59,7 @@ refusals! {
     /// The endpoint's host is an address, or a name of the loopback, that a callback must not
     /// reach.
     EndpointAddress = 400 "endpoint address",
-    /// The endpoint's port is one that browsers refuse, since another protocol lives there.
+    /// The endpoint's port is one that browsers reject, since another protocol lives there.
     EndpointPort = 400 "endpoint port",
     /// Callbacks go to listed destinations only, and the endpoint's is none of them.
     EndpointNotListed = 400 "endpoint not listed",
@@ -99,37 +99,37 @@ refusals! {
     Internal = 500 "internal",
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Rejection {}
 
 #[cfg(test)]
 mod tests {
-    use super::Refusal;
+    use super::Rejection;
     use std::collections::HashSet;
 
     #[test]
-    fn a_refusal_is_its_own_index() {
-        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
-            assert_eq!(refusal as usize, index);
+    fn a_rejection_is_its_own_index() {
+        for (index, rejection) in Rejection::ALL.into_iter().enumerate() {
+            assert_eq!(rejection as usize, index);
         }
     }
 
     #[test]
     fn names_are_distinct_and_fit_a_header() {
-        let names: HashSet<_> = Refusal::ALL.into_iter().map(Refusal::name).collect();
-        assert_eq!(names.len(), Refusal::ALL.len());
+        let names: HashSet<_> = Rejection::ALL.into_iter().map(Rejection::name).collect();
+        assert_eq!(names.len(), Rejection::ALL.len());
         let plain = |byte: u8| byte == b' ' || byte.is_ascii_lowercase();
         assert!(names.iter().all(|name| name.bytes().all(plain)));
     }
 
     #[test]
     fn every_status_is_an_error() {
-        let statuses: HashSet<_> = Refusal::ALL.into_iter().map(Refusal::status).collect();
+        let statuses: HashSet<_> = Rejection::ALL.into_iter().map(Rejection::status).collect();
         assert_eq!(statuses, HashSet::from([400, 405, 408, 413, 415, 500, 503]));
     }
 }

@@ -14,7 +14,7 @@ use crate::platform;
 use crate::segment::clock::Clock;
 use crate::segment::creation::{build, create, failed_build};
 use crate::segment::damage::damage;
-use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, SLOTS};
+use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, PARTICIPANTS};
 use crate::segment::live;
 use crate::segment::locks::{AttachLock, Presence};
 use crate::segment::mapping::{self, Mapping};
@@ -32,7 +32,7 @@ pub(crate) const MOST_IDS: u64 = 1 << 31;
 
 /// What a segment is made with, and what it must have been made with to be attached.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct SegmentConfig {
     /// Length of a window in seconds, 1 to 86,400; `None`: whatever an existing segment has.
     pub window_seconds: Option<u32>,
     /// Ids that a window is meant to hold at the most. Memory is bounded to 26 bytes for each of
@@ -47,7 +47,7 @@ pub struct Identity {
     pub clock_offset: Option<i64>,
 }
 
-impl Default for Identity {
+impl Default for SegmentConfig {
     fn default() -> Self {
         Self {
             window_seconds: Some(60),
@@ -76,10 +76,10 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// A segment in memory, for this process and the children that it forks.
-    pub(crate) fn in_memory(identity: &Identity, clock: &Clock) -> Result<Self, Error> {
+    pub(crate) fn in_memory(config: &SegmentConfig, clock: &Clock) -> Result<Self, Error> {
         let file = platform::memory_file()
             .map_err(|error| Error::io("a segment in memory cannot be made", "memory", &error))?;
-        build(&file, identity, clock).map_err(|error| failed_build(error, "memory"))?;
+        build(&file, config, clock).map_err(|error| failed_build(error, "memory"))?;
         map(file, "memory")
     }
 
@@ -87,7 +87,7 @@ impl Segment {
     /// the attach lock is held.
     pub(crate) fn open<T>(
         path: &Path,
-        identity: &Identity,
+        config: &SegmentConfig,
         clock: &Clock,
         attach: impl FnOnce(Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
@@ -98,17 +98,17 @@ impl Segment {
         }
         let _lock = AttachLock::take(path)?;
         remove_unfinished(path);
-        let presence = Presence::open(&identity.state_directory);
-        let mut found = existing(path, identity, presence.as_ref())?;
+        let presence = Presence::open(&config.state_directory);
+        let mut found = existing(path, config, presence.as_ref())?;
         if found.is_none() {
-            create(path, identity, clock).map_err(|error| failed_build(error, &shown))?;
+            create(path, config, clock).map_err(|error| failed_build(error, &shown))?;
             found = open_existing(path)?;
         }
         let file = found.ok_or_else(|| {
             let error = io::ErrorKind::NotFound.into();
             Error::io("the segment vanished while it was made", &shown, &error)
         })?;
-        check(&file, identity, &shown)?;
+        check(&file, config, &shown)?;
         let segment = Self { presence, ..map(file, &shown)? };
         if let Some(what) = damage(segment.mapping.front()) {
             return Err(Error::Segment {
@@ -119,7 +119,7 @@ impl Segment {
                 ),
             });
         }
-        follow_boot(&segment, identity, clock);
+        follow_boot(&segment, config, clock);
         attach(segment)
     }
 }
@@ -151,7 +151,7 @@ impl Segment {
 
 /// Whether a process counts in the segment, or keeps it.
 pub(crate) fn is_alive(file: &File) -> bool {
-    platform::locked_by_another(file, LOCKS_AT, SLOTS as u64 + 1).unwrap_or(true)
+    platform::locked_by_another(file, LOCKS_AT, PARTICIPANTS as u64 + 1).unwrap_or(true)
 }
 
 /// The segment that processes live in, whether it still has its name or not; else the file at `path`.
@@ -160,7 +160,7 @@ pub(crate) fn is_alive(file: &File) -> bool {
 /// one would split their windows.
 fn existing(
     path: &Path,
-    identity: &Identity,
+    config: &SegmentConfig,
     presence: Option<&Presence>,
 ) -> Result<Option<File>, Error> {
     let deadline = Instant::now() + ENDING;
@@ -169,7 +169,7 @@ fn existing(
         if found.as_ref().is_some_and(is_alive) {
             return Ok(found);
         }
-        if let Some(file) = live::find(path, &identity.state_directory) {
+        if let Some(file) = live::find(path, &config.state_directory) {
             return Ok(Some(file));
         }
         if !presence.is_some_and(Presence::is_held) {
@@ -216,12 +216,12 @@ pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, Error> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            Err(refusal(Unusable::Kind, format!("the segment is a symbolic link: `{shown}`")))
+            Err(rejection(Unusable::Kind, format!("the segment is a symbolic link: `{shown}`")))
         }
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            Err(refusal(Unusable::Kind, format!("the segment is a directory: `{shown}`")))
+            Err(rejection(Unusable::Kind, format!("the segment is a directory: `{shown}`")))
         }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(refusal(
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(rejection(
             Unusable::Owner,
             format!(
                 "the segment may not be opened: {error}: `{shown}`; hint: see who owns it, and the \
@@ -232,7 +232,7 @@ pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-fn refusal(reason: Unusable, message: String) -> Error {
+fn rejection(reason: Unusable, message: String) -> Error {
     Error::Segment { reason, alive: false, message }
 }
 
@@ -240,11 +240,11 @@ pub(crate) fn check_owner(file: &File, shown: &str) -> Result<(), Error> {
     let metadata =
         file.metadata().map_err(|error| Error::io("the file cannot be examined", shown, &error))?;
     if !metadata.is_file() {
-        return Err(refusal(Unusable::Kind, format!("this is no regular file: `{shown}`")));
+        return Err(rejection(Unusable::Kind, format!("this is no regular file: `{shown}`")));
     }
     let (owner, user) = (metadata.uid(), platform::effective_user());
     if owner != user {
-        return Err(refusal(
+        return Err(rejection(
             Unusable::Owner,
             format!(
                 "the file belongs to user {owner}, this process acts as {user}: `{shown}`; hint: \
@@ -253,7 +253,7 @@ pub(crate) fn check_owner(file: &File, shown: &str) -> Result<(), Error> {
         ));
     }
     if metadata.mode() & 0o077 != 0 {
-        return Err(refusal(
+        return Err(rejection(
             Unusable::Mode,
             format!("others may read or write the file: `{shown}`; hint: `chmod 600` it"),
         ));
@@ -277,12 +277,12 @@ pub(crate) fn read_header(file: &File, shown: &str) -> Result<Header, Error> {
     })
 }
 
-fn check(file: &File, identity: &Identity, shown: &str) -> Result<(), Error> {
+fn check(file: &File, config: &SegmentConfig, shown: &str) -> Result<(), Error> {
     let header = read_header(file, shown)?;
-    let refuse =
+    let reject =
         |reason, message: String| Err(Error::Segment { reason, alive: is_alive(file), message });
     if header.format != FORMAT {
-        return refuse(
+        return reject(
             Unusable::Format,
             format!(
                 "the segment has format {}, this version writes {FORMAT}: `{shown}`; hint: \
@@ -295,24 +295,24 @@ fn check(file: &File, identity: &Identity, shown: &str) -> Result<(), Error> {
     if !(1..=LONGEST_WINDOW).contains(&header.window_seconds)
         || layout::length(header.arena_bytes) != Some(length)
     {
-        return refuse(Unusable::Format, format!("the segment is damaged: `{shown}`"));
+        return reject(Unusable::Format, format!("the segment is damaged: `{shown}`"));
     }
     let settings = [
         (
             "window",
-            identity.window_seconds.map(|seconds| seconds.to_string()),
+            config.window_seconds.map(|seconds| seconds.to_string()),
             header.window_seconds.to_string(),
         ),
-        ("cluster", Some(identity.cluster.clone()), layout::name_text(&header.cluster)),
+        ("cluster", Some(config.cluster.clone()), layout::name_text(&header.cluster)),
         (
             "state directory",
-            Some(identity.state_directory.clone()),
+            Some(config.state_directory.clone()),
             layout::name_text(&header.state_directory),
         ),
     ];
     for (name, wanted, found) in settings {
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
-            return refuse(
+            return reject(
                 Unusable::Mismatch,
                 format!(
                     "the segment was made for the {name} `{found}`, not `{wanted}`: `{shown}`; \
@@ -339,14 +339,14 @@ fn map(file: File, shown: &str) -> Result<Segment, Error> {
 }
 
 /// A segment on a disk outlives a boot, the boot clock does not.
-fn follow_boot(segment: &Segment, identity: &Identity, clock: &Clock) {
+fn follow_boot(segment: &Segment, config: &SegmentConfig, clock: &Clock) {
     let header = &segment.mapping.front().header;
     let boot = platform::boot_identity();
     // Relaxed: under the attach lock.
     if header.boot.swap(boot, Ordering::Relaxed) != boot {
         let words = &header.clock.0;
-        let offset = identity.clock_offset.unwrap_or_else(|| clock.settled_offset());
+        let offset = config.clock_offset.unwrap_or_else(|| clock.settled_offset());
         words.offset.store(offset, Ordering::Relaxed);
-        words.reference.store(identity.clock_offset.is_some().into(), Ordering::Relaxed);
+        words.reference.store(config.clock_offset.is_some().into(), Ordering::Relaxed);
     }
 }

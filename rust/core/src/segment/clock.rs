@@ -33,16 +33,16 @@ const GLANCE: u64 = SECOND / 10;
 /// The window that a process saw last, and how long it is certain: reading the exact clock waits
 /// for all loads before it, and so takes an insert several times its own 24 ns.
 #[derive(Debug, Default)]
-pub(crate) struct Glance {
+pub(crate) struct CachedWindow {
     window: StdAtomicU64,
     offset: StdAtomicI64,
     /// By the coarse clock.
     until: StdAtomicU64,
 }
 
-impl Glance {
+impl CachedWindow {
     /// Lets the clock be looked at again after `pause` nanoseconds at the latest.
-    pub(crate) fn look_after(&self, pause: u64) {
+    pub(crate) fn expire_within(&self, pause: u64) {
         self.until.fetch_min(platform::coarse_nanoseconds() + pause, StdOrdering::Relaxed);
     }
 }
@@ -135,27 +135,32 @@ impl Clock {
     }
 
     /// The number of the window that the segment's time is in, windows being `length` nanoseconds
-    /// long, and whether the clock was looked at. `glance` keeps the answer for as long as it is certain.
+    /// long, and whether the clock was looked at. `cached_window` keeps the answer for as long as it is certain.
     #[inline]
-    pub(crate) fn window(&self, words: &ClockWords, length: u64, glance: &Glance) -> (u64, bool) {
+    pub(crate) fn window(
+        &self,
+        words: &ClockWords,
+        length: u64,
+        cached_window: &CachedWindow,
+    ) -> (u64, bool) {
         if let Self::Manual(_) = self {
             return (self.now(words) / length, true);
         }
         let coarse = platform::coarse_nanoseconds();
         let offset = words.offset.load(Ordering::Relaxed);
-        if coarse < glance.until.load(StdOrdering::Relaxed)
-            && offset == glance.offset.load(StdOrdering::Relaxed)
+        if coarse < cached_window.until.load(StdOrdering::Relaxed)
+            && offset == cached_window.offset.load(StdOrdering::Relaxed)
         {
-            return (glance.window.load(StdOrdering::Relaxed), false);
+            return (cached_window.window.load(StdOrdering::Relaxed), false);
         }
         let now = self.now(words);
         let window = now / length;
         let certain = (length - now % length).saturating_sub(TICK).min(GLANCE);
         // Two threads may mix their answers. The later window has its word turned by then, and the
         // earlier one's number changes nothing for whoever meets that word.
-        glance.window.store(window, StdOrdering::Relaxed);
-        glance.offset.store(offset, StdOrdering::Relaxed);
-        glance.until.store(coarse + certain, StdOrdering::Relaxed);
+        cached_window.window.store(window, StdOrdering::Relaxed);
+        cached_window.offset.store(offset, StdOrdering::Relaxed);
+        cached_window.until.store(coarse + certain, StdOrdering::Relaxed);
         (window, true)
     }
 

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::platform;
-use crate::segment::attachment::{Identity, LONGEST_WINDOW, MOST_IDS, with_suffix};
+use crate::segment::attachment::{LONGEST_WINDOW, MOST_IDS, SegmentConfig, with_suffix};
 use crate::segment::clock::{Clock, SECOND};
 use crate::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, MAGIC, NAME};
 use crate::segment::mapping;
 use crate::table::Bucket;
-use crate::window::word::{State, Word, buckets_of_step, step_of_buckets};
+use crate::window::word::{ArenaState, CurrentWord, buckets_of_step, step_of_buckets};
 
 /// The step of the smallest first extent, unless the arena is smaller: one page, which every arena
 /// keeps, so that a window can always be turned.
@@ -20,7 +20,7 @@ pub(crate) const SMALLEST: u8 = 16;
 /// Buckets of the first extent of a segment's first window: 65,536 slots, 512 KiB.
 pub(crate) const FIRST_BUCKETS: usize = 8_192;
 
-pub(crate) fn create(path: &Path, identity: &Identity, clock: &Clock) -> Result<(), BuildError> {
+pub(crate) fn create(path: &Path, config: &SegmentConfig, clock: &Clock) -> Result<(), BuildError> {
     let unfinished = with_suffix(path, ".new");
     let file = OpenOptions::new()
         .read(true)
@@ -29,7 +29,7 @@ pub(crate) fn create(path: &Path, identity: &Identity, clock: &Clock) -> Result<
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
         .open(&unfinished)?;
-    let built = build(&file, identity, clock)
+    let built = build(&file, config, clock)
         .and_then(|()| fs::hard_link(&unfinished, path).map_err(BuildError::Io));
     let removed = fs::remove_file(&unfinished);
     built?;
@@ -57,20 +57,24 @@ pub(crate) fn failed_build(error: BuildError, shown: &str) -> Error {
     }
 }
 
-pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Result<(), BuildError> {
-    let window_seconds = identity.window_seconds.unwrap_or(60);
+pub(crate) fn build(
+    mut file: &File,
+    config: &SegmentConfig,
+    clock: &Clock,
+) -> Result<(), BuildError> {
+    let window_seconds = config.window_seconds.unwrap_or(60);
     if !(1..=LONGEST_WINDOW).contains(&window_seconds) {
         return Err(BuildError::Setting(format!(
             "a window has 1 to 86,400 seconds: `{window_seconds}`"
         )));
     }
-    if !(1..=MOST_IDS).contains(&identity.max_ids) {
+    if !(1..=MOST_IDS).contains(&config.max_ids) {
         return Err(BuildError::Setting(format!(
             "a window may be made for 1 to {MOST_IDS} ids: `{}`",
-            identity.max_ids
+            config.max_ids
         )));
     }
-    for name in [&identity.cluster, &identity.state_directory] {
+    for name in [&config.cluster, &config.state_directory] {
         if name.len() > NAME - 2 {
             return Err(BuildError::Setting(format!(
                 "a name is longer than {} bytes: `{name}`",
@@ -78,7 +82,7 @@ pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Resu
             )));
         }
     }
-    if let Some(offset) = identity.clock_offset
+    if let Some(offset) = config.clock_offset
         && clock.boot().checked_add_signed(offset).is_none()
     {
         return Err(BuildError::Setting(format!(
@@ -88,7 +92,7 @@ pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Resu
     // 3.5 slots an id: a first extent of up to 2.8 slots an id and one more behind it. Or, from empty,
     // extents that double, of which the last that is whole and what is left have 1.75 at the least.
     let bucket = size_of::<Bucket>() as u64;
-    let buckets = (identity.max_ids * 7 / 2).div_ceil(8).max(8);
+    let buckets = (config.max_ids * 7 / 2).div_ceil(8).max(8);
     let page = platform::page_size();
     let arena_bytes = (buckets * bucket).next_multiple_of(page);
     let length =
@@ -104,19 +108,19 @@ pub(crate) fn build(mut file: &File, identity: &Identity, clock: &Clock) -> Resu
     header.identity = platform::random()?;
     header.key = [platform::random()?, platform::random()?, platform::random()?];
     header.arena_bytes = arena_bytes;
-    header.max_ids = identity.max_ids;
-    header.cluster = layout::name_bytes(&identity.cluster);
-    header.state_directory = layout::name_bytes(&identity.state_directory);
+    header.max_ids = config.max_ids;
+    header.cluster = layout::name_bytes(&config.cluster);
+    header.state_directory = layout::name_bytes(&config.state_directory);
     header.boot = platform::boot_identity().into();
-    let offset = identity.clock_offset.unwrap_or_else(|| clock.settled_offset());
+    let offset = config.clock_offset.unwrap_or_else(|| clock.settled_offset());
     header.clock.0.offset = offset.into();
-    header.clock.0.reference = u64::from(identity.clock_offset.is_some()).into();
+    header.clock.0.reference = u64::from(config.clock_offset.is_some()).into();
     // As in `Counter::now_window`.
     let window = (clock.now(&header.clock.0) / SECOND / u64::from(window_seconds)).max(1);
     let start = first_step(arena_bytes, FIRST_BUCKETS);
-    header.current.0 = Word::new(window, start, 0).0.into();
-    header.published.0 = (window - 1).into();
-    front.arenas[0].state = State::Tentative { window }.pack().into();
+    header.current.0 = CurrentWord::new(window, start, 0).0.into();
+    header.sealed_through.0 = (window - 1).into();
+    front.arenas[0].state = ArenaState::Claimed { window }.pack().into();
     for (arena, header) in front.arenas.iter_mut().enumerate() {
         // A page for each arena, for good: a window can be turned also when storage is short, and
         // the old one sealed and given back.

@@ -3,28 +3,28 @@
 //! Each word is looked at by itself, since others may live in the segment and change them meanwhile.
 
 use crate::segment::clock::SECOND;
-use crate::segment::layout::{CALLBACK_CELLS, Front, SLOTS};
+use crate::segment::layout::{CALLBACK_CELLS, Front, PARTICIPANTS};
 use crate::sync::Ordering;
 use crate::table::{Bucket, EXTENTS};
-use crate::window::word::{ARENAS, State, Word, buckets_of_step};
+use crate::window::word::{ARENAS, ArenaState, CurrentWord, buckets_of_step};
 
 /// What is wrong with the words of `front`, with the value; `None` if nothing is.
 pub(crate) fn damage(front: &Front) -> Option<String> {
     let header = &front.header;
     // Relaxed throughout: each is a value by itself, of a process that is gone or that goes on.
-    let word = Word(header.current.0.load(Ordering::Relaxed));
+    let word = CurrentWord(header.current.0.load(Ordering::Relaxed));
     if word.arena() >= ARENAS
         || !is_window(word.window(), header.window_seconds)
-        || !is_start(word.start(), header.arena_bytes)
+        || !is_size_step(word.size_step(), header.arena_bytes)
     {
         return Some(format!("the current word is `{:#x}`", word.0));
     }
-    let published = header.published.0.load(Ordering::Relaxed);
+    let published = header.sealed_through.0.load(Ordering::Relaxed);
     if published >> 48 != 0 {
         return Some(format!("the published window is `{published}`"));
     }
     let lease = header.lease.0.load(Ordering::Relaxed);
-    if lease & 0xffff_ffff > SLOTS as u64 {
+    if lease & 0xffff_ffff > PARTICIPANTS as u64 {
         return Some(format!("the lease is `{lease:#x}`"));
     }
     let cells = front.callbacks.reserved.0.load(Ordering::Relaxed);
@@ -33,13 +33,14 @@ pub(crate) fn damage(front: &Front) -> Option<String> {
     }
     front.arenas.iter().enumerate().find_map(|(number, arena)| {
         let state = arena.state.load(Ordering::Relaxed);
-        let is_sound = match State::unpack(state) {
-            State::Free => state == 0,
-            State::Tentative { window } => is_window(window, header.window_seconds),
-            State::Closed { window, start }
-            | State::Sealed { window, start }
-            | State::Clearing { window, start } => {
-                is_window(window, header.window_seconds) && is_start(start, header.arena_bytes)
+        let is_sound = match ArenaState::unpack(state) {
+            ArenaState::Free => state == 0,
+            ArenaState::Claimed { window } => is_window(window, header.window_seconds),
+            ArenaState::Confirmed { window, size_step }
+            | ArenaState::Sealed { window, size_step }
+            | ArenaState::Clearing { window, size_step } => {
+                is_window(window, header.window_seconds)
+                    && is_size_step(size_step, header.arena_bytes)
             }
         };
         let extents = arena.extents.load(Ordering::Relaxed);
@@ -63,10 +64,10 @@ fn is_window(window: u64, seconds: u32) -> bool {
     window > 0 && window.checked_add(1).is_some_and(|next| next.checked_mul(length).is_some())
 }
 
-/// Whether the first extent of a table may have the size of step `start`.
-fn is_start(start: u8, arena_bytes: u64) -> bool {
+/// Whether the first extent of a table may have the size of step `size_step`.
+fn is_size_step(size_step: u8, arena_bytes: u64) -> bool {
     let buckets = arena_bytes / size_of::<Bucket>() as u64;
-    start >> 2 < 48 && buckets_of_step(start) as u64 <= buckets
+    size_step >> 2 < 48 && buckets_of_step(size_step) as u64 <= buckets
 }
 
 #[cfg(test)]
@@ -75,7 +76,7 @@ mod tests {
     use crate::segment::layout::Front;
     use crate::segment::mapping::zeroed_front;
     use crate::sync::AtomicU64;
-    use crate::window::word::{State, Word};
+    use crate::window::word::{ArenaState, CurrentWord};
 
     type Place = fn(&mut Front) -> &mut AtomicU64;
 
@@ -83,8 +84,8 @@ mod tests {
         let mut front = zeroed_front();
         front.header.window_seconds = 60;
         front.header.arena_bytes = 1 << 24;
-        front.header.current.0 = Word::new(29_916_667, 20, 3).0.into();
-        front.arenas[3].state = State::Tentative { window: 29_916_667 }.pack().into();
+        front.header.current.0 = CurrentWord::new(29_916_667, 20, 3).0.into();
+        front.arenas[3].state = ArenaState::Claimed { window: 29_916_667 }.pack().into();
         front
     }
 
@@ -98,12 +99,12 @@ mod tests {
                 &[
                     0,
                     u64::MAX,
-                    Word::new(1, 20, 16).0,
-                    Word::new(1, 255, 0).0,
-                    Word::new(1, 90, 0).0,
+                    CurrentWord::new(1, 20, 16).0,
+                    CurrentWord::new(1, 255, 0).0,
+                    CurrentWord::new(1, 90, 0).0,
                 ],
             ),
-            ("the published window", |front| &mut front.header.published.0, &[u64::MAX]),
+            ("the published window", |front| &mut front.header.sealed_through.0, &[u64::MAX]),
             ("the lease", |front| &mut front.header.lease.0, &[257, u64::MAX]),
             ("callback cells", |front| &mut front.callbacks.reserved.0, &[16_385, u64::MAX]),
             (
@@ -113,7 +114,7 @@ mod tests {
                     5,
                     u64::MAX,
                     1,
-                    State::Sealed { window: 1, start: 191 }.pack(),
+                    ArenaState::Sealed { window: 1, size_step: 191 }.pack(),
                     u64::MAX << 16 | 2,
                 ],
             ),

@@ -3,8 +3,8 @@
 //! ```text
 //! 0           Header          identity and the shared words
 //!             ArenaHeader     16 of them
-//!             WriterSlot      256 of them, one a process
-//!             Record          1,440 of them, the sealed ring
+//!             ParticipantSlot 256 of them, one per process
+//!             RecordSlot      1,440 of them, the sealed ring
 //!             CallbackFront   the words of the callback cells, and what is counted of callbacks
 //! FRONT       callback cells  16,384 of 2,304 bytes; storage is put behind them as they are used
 //! ARENAS_AT   arena 0, arena 1, ...   each `arena_bytes` long; storage as the tables grow
@@ -13,8 +13,8 @@
 
 use crate::sync::{AtomicI64, AtomicU64};
 use crate::table::ArenaHeader;
-use crate::window::pins::Announcements;
-use crate::window::ring::{RECORDS, Record};
+use crate::window::pins::Pins;
+use crate::window::ring::{RECORDS, RecordSlot};
 use crate::window::word::ARENAS;
 
 /// The first eight bytes of every segment of any format: `VERVESEG`.
@@ -24,9 +24,9 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
 /// `format.rs` of the core and of the callbacks pin a digest of all that.
 pub const FORMAT: u32 = 4;
 /// Processes that may be attached at once.
-pub const SLOTS: usize = 256;
-/// Kinds of refusals that are counted.
-pub const REFUSALS: usize = 32;
+pub const PARTICIPANTS: usize = 256;
+/// Kinds of rejections that are counted.
+pub const REJECTIONS: usize = 32;
 /// Totals that never seem to fall.
 pub const TOTALS: usize = 3;
 /// Figures that a worker of the service may tell.
@@ -53,7 +53,7 @@ pub const CALLBACK_FIGURES: usize = 16;
 /// A word that has its cache line to itself.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct Lone<T>(pub T);
+pub struct CachePadded<T>(pub T);
 
 /// Identity, and the words that all processes share.
 #[repr(C, align(4096))]
@@ -85,22 +85,22 @@ pub struct Header {
     spare: [u64; 5],
 
     /// The current word; see [`crate::window::word`].
-    pub current: Lone<AtomicU64>,
+    pub current: CachePadded<AtomicU64>,
     /// Number of the newest window up to which all are in the ring.
-    pub published: Lone<AtomicU64>,
+    pub sealed_through: CachePadded<AtomicU64>,
     /// The clock's words; see [`crate::segment::clock`].
-    pub clock: Lone<ClockWords>,
+    pub clock: CachePadded<ClockWords>,
     /// Leader: term in the high half, writer slot plus one in the low.
-    pub lease: Lone<AtomicU64>,
+    pub lease: CachePadded<AtomicU64>,
     /// Counted up by the leader while it lives.
-    pub heartbeat: Lone<AtomicU64>,
+    pub heartbeat: CachePadded<AtomicU64>,
     /// Start of the newest window that each sink has taken, seconds since the epoch.
-    pub cursors: Lone<[AtomicU64; SINKS]>,
+    pub cursors: CachePadded<[AtomicU64; SINKS]>,
     /// Number of the window up to which arenas may be cleared; 0: that is not asked for. See
     /// [`crate::Counter::retain`].
-    pub settled: Lone<AtomicU64>,
+    pub settled: CachePadded<AtomicU64>,
     /// Counts that the cluster published; see [`crate::Counter::note_cluster_count`].
-    pub cluster_counts: Lone<[AtomicU64; CLUSTER_COUNTS]>,
+    pub cluster_counts: CachePadded<[AtomicU64; CLUSTER_COUNTS]>,
 }
 
 /// The words of the clock discipline; written by whoever leads, read by all.
@@ -138,9 +138,9 @@ pub struct ArenaCounts {
 /// What one process writes. The slot belongs to whoever holds its lock byte.
 #[repr(C, align(128))]
 #[derive(Debug)]
-pub struct WriterSlot {
+pub struct ParticipantSlot {
     /// The arenas that the process is inside of.
-    pub announced: Announcements,
+    pub pins: Pins,
     /// Process id of the owner, for people to read.
     pub process: AtomicU64,
     /// Counted up by each owner when it has claimed the slot: with it a callback's cell tells its
@@ -152,7 +152,7 @@ pub struct WriterSlot {
     /// Counts of the arenas.
     pub counts: [ArenaCounts; ARENAS],
     /// Refusals by kind, since the segment was made, by all owners of the slot.
-    pub refusals: [AtomicU64; REFUSALS],
+    pub rejections: [AtomicU64; REJECTIONS],
     /// Accepted ids of arenas that were zeroed, since the segment was made.
     pub requests_before: AtomicU64,
     /// New ids, likewise.
@@ -173,9 +173,9 @@ pub struct Front {
     /// The arenas' words.
     pub arenas: [ArenaHeader; ARENAS],
     /// The processes' words.
-    pub slots: [WriterSlot; SLOTS],
+    pub participants: [ParticipantSlot; PARTICIPANTS],
     /// The sealed ring.
-    pub ring: [Record; RECORDS],
+    pub ring: [RecordSlot; RECORDS],
     /// What is shared of callbacks, but for the cells' content.
     pub callbacks: CallbackFront,
 }
@@ -185,7 +185,7 @@ pub struct Front {
 #[derive(Debug)]
 pub struct CallbackFront {
     /// Cells that have storage behind them, from the first on; only rises.
-    pub reserved: Lone<AtomicU64>,
+    pub reserved: CachePadded<AtomicU64>,
     /// What was counted, since the segment was made, by all processes.
     pub figures: [AtomicU64; CALLBACK_FIGURES],
     /// The state of each cell, who has it, and how often it was used.

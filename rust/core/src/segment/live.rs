@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::platform;
 use crate::segment::attachment::is_alive;
-use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, SLOTS};
+use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, PARTICIPANTS};
 use crate::segment::mapping;
 
 /// What the system adds to the name of a file that has none any more.
@@ -34,7 +34,7 @@ pub(crate) fn find(path: &Path, state_directory: &str) -> Option<File> {
 
 /// Whether a process lives in any segment of this machine; the system's list of locks is short.
 fn any_lives() -> bool {
-    let ours = LOCKS_AT..=LOCKS_AT + SLOTS as u64;
+    let ours = LOCKS_AT..=LOCKS_AT + PARTICIPANTS as u64;
     fs::read_to_string("/proc/locks").map_or(true, |locks| {
         // `1: OFDLCK ADVISORY WRITE -1 00:1a:1234 <first byte> <last byte>`
         let first = |line: &str| line.rsplit(' ').nth(1)?.parse().ok();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Unusable};
 use crate::platform;
 use crate::segment::attachment::{Segment, check_owner, with_suffix};
-use crate::segment::layout::{LOCKS_AT, SLOTS};
+use crate::segment::layout::{LOCKS_AT, PARTICIPANTS};
 
 /// How long to wait for another process to be done with attaching.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(5);
@@ -183,7 +183,7 @@ impl Keeper {
     /// None if another one keeps the segment.
     pub(crate) fn new(segment: &Segment) -> io::Result<Option<Self>> {
         let file = LockFile::new(&segment.file)?;
-        let taken = platform::try_lock_byte(&file.file, LOCKS_AT + SLOTS as u64)?;
+        let taken = platform::try_lock_byte(&file.file, LOCKS_AT + PARTICIPANTS as u64)?;
         Ok(taken.then_some(Self { _file: file }))
     }
 }

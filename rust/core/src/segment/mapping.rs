@@ -110,7 +110,7 @@ impl Mapping {
         // SAFETY: inside the mapping, and nobody else reads or writes there: the arena's state is
         // `Clearing`, the caller announces it, and no other thread or live process does. Whoever
         // comes now sees the state, or the current word that has moved on, before he touches a
-        // bucket; see `turn::Turn::clear`.
+        // bucket; see `Rollover::clear`.
         unsafe {
             std::ptr::write_bytes(self.base.add(offset).as_ptr(), 0, bytes);
         }

@@ -1,6 +1,6 @@
 //! A bucket: eight slots in one cache line, filled from the front.
 //!
-//! A slot is [`EMPTY`], holds the mixed word of one id, or is [`SEALED`]. Closing puts [`SEALED`]
+//! A slot is [`EMPTY`], holds the mixed word of one id, or is [`CLOSED`]. Closing puts [`CLOSED`]
 //! into the first empty slot: since a bucket is filled from the front, it cannot change after that.
 
 use crate::sync::{AtomicU64, Ordering, Site, ordering, strong};
@@ -9,9 +9,9 @@ use crate::table::simd::Line;
 /// A slot that no id has taken.
 pub const EMPTY: u64 = 0;
 /// The slot that closes a bucket: its table is being frozen, or its ids move to the next extent.
-pub const SEALED: u64 = u64::MAX;
+pub const CLOSED: u64 = u64::MAX;
 /// Slots of a bucket: one cache line.
-pub const SLOTS: usize = if cfg!(loom) { 2 } else { 8 };
+pub const SLOTS_PER_BUCKET: usize = if cfg!(loom) { 2 } else { 8 };
 
 /// What a bucket says to an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Insert {
     /// The id was there.
     Present,
     /// The table is being frozen and the id was not there: it belongs to the next window.
-    Sealed,
+    Frozen,
 }
 
 /// Eight slots in one cache line.
@@ -55,7 +55,7 @@ pub enum Insert {
 #[derive(Debug)]
 pub struct Bucket {
     /// Filled from the front; an occupied slot never changes inside a window.
-    slots: [AtomicU64; SLOTS],
+    slots: [AtomicU64; SLOTS_PER_BUCKET],
 }
 
 impl Default for Bucket {
@@ -67,7 +67,7 @@ impl Default for Bucket {
 impl Bucket {
     /// The slots, for those that look at all of them.
     #[inline]
-    pub(crate) fn slots(&self) -> &[AtomicU64; SLOTS] {
+    pub(crate) fn slots(&self) -> &[AtomicU64; SLOTS_PER_BUCKET] {
         &self.slots
     }
 
@@ -101,7 +101,7 @@ impl Bucket {
         let occupied = line.occupied();
         if self.is_closed(occupied) {
             Found::Closed
-        } else if occupied == SLOTS {
+        } else if occupied == SLOTS_PER_BUCKET {
             Found::Others
         } else {
             Found::Room(occupied)
@@ -112,7 +112,7 @@ impl Bucket {
     #[inline]
     fn is_closed(&self, occupied: usize) -> bool {
         // Relaxed: a slot holds all there is to know, no other memory hangs on it.
-        occupied > 0 && self.slots[occupied - 1].load(Ordering::Relaxed) == SEALED
+        occupied > 0 && self.slots[occupied - 1].load(Ordering::Relaxed) == CLOSED
     }
 
     /// Closes the bucket and returns how many ids are in it.
@@ -123,7 +123,8 @@ impl Bucket {
             if self.is_closed(occupied) {
                 return occupied as u64 - 1;
             }
-            if occupied == SLOTS || claim(&self.slots[occupied], SEALED, Site::CloseBucket).is_ok()
+            if occupied == SLOTS_PER_BUCKET
+                || claim(&self.slots[occupied], CLOSED, Site::CloseBucket).is_ok()
             {
                 return occupied as u64;
             }
@@ -142,7 +143,7 @@ impl Bucket {
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u64)) {
         for slot in &self.slots {
             match slot.load(Ordering::Relaxed) {
-                EMPTY | SEALED => break,
+                EMPTY | CLOSED => break,
                 word => visit(word),
             }
         }

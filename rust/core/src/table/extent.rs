@@ -5,13 +5,13 @@ use crate::table::simd;
 
 /// Buckets that an id may walk in an extent. Of sixteen, all are full for the first time at a load
 /// of 0.6 to 0.7; of eight at 0.55.
-pub const WALK: usize = if cfg!(loom) { 2 } else { 16 };
+pub const PROBE_LENGTH: usize = if cfg!(loom) { 2 } else { 16 };
 /// Extents that a table may have; the last ones would be larger than any memory. Each has twice the
 /// buckets of the one before.
 pub const EXTENTS: usize = if cfg!(loom) { 4 } else { 32 };
 
 /// Set in the arena's word of extents, and in its flags, once the table is being frozen.
-pub(crate) const SEALED_BIT: u64 = 1 << 63;
+pub(crate) const FROZEN_BIT: u64 = 1 << 63;
 
 /// Which extents of a table are in use: the oldest in bits 8 to 15, the newest in bits 0 to 7, and a
 /// bit that says that no more may be opened.
@@ -52,8 +52,8 @@ impl Extents {
     /// Whether the table is being frozen.
     #[inline]
     #[must_use]
-    pub fn are_sealed(self) -> bool {
-        self.0 & SEALED_BIT != 0
+    pub fn are_frozen(self) -> bool {
+        self.0 & FROZEN_BIT != 0
     }
 
     /// As they are once one more is open.
@@ -103,7 +103,7 @@ impl<'a> Extent<'a> {
     #[inline]
     pub(crate) fn path(self, word: u64) -> impl Iterator<Item = &'a Bucket> {
         let mut at = self.position(word);
-        (0..WALK.min(self.buckets.len())).map(move |_| {
+        (0..PROBE_LENGTH.min(self.buckets.len())).map(move |_| {
             let bucket = &self.buckets[at];
             at += 1;
             if at == self.buckets.len() {

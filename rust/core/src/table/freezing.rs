@@ -7,9 +7,9 @@ use core::ops::Range;
 
 use crate::sync::{Ordering, Site, strong};
 use crate::table::bucket::Bucket;
-use crate::table::extent::{Extents, SEALED_BIT};
+use crate::table::extent::{Extents, FROZEN_BIT};
 use crate::table::simd;
-use crate::table::{HAS_EMPTY, HAS_SEALED, Storage, Table};
+use crate::table::{HAS_CLOSED, HAS_EMPTY, Storage, Table};
 
 /// Buckets between the one that is being closed and the one that is asked for.
 const CLOSE_AHEAD: usize = 32;
@@ -78,7 +78,7 @@ impl<S: Storage> Table<'_, S> {
             }
         }
         if !strong(Site::FreezeExtents) {
-            self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel);
+            self.header.extents.fetch_or(FROZEN_BIT, Ordering::AcqRel);
         }
         Some(freezing.count)
     }
@@ -87,16 +87,16 @@ impl<S: Storage> Table<'_, S> {
         // AcqRel: Acquire pairs with the Release in `open_behind`, so that every extent that was opened
         // before is passed over; after this no further one can be opened.
         let extents = Extents::of(if strong(Site::FreezeExtents) {
-            self.header.extents.fetch_or(SEALED_BIT, Ordering::AcqRel)
+            self.header.extents.fetch_or(FROZEN_BIT, Ordering::AcqRel)
         } else {
             self.header.extents.load(Ordering::Acquire)
         });
-        let flags = self.header.flags.fetch_or(SEALED_BIT, Ordering::Relaxed);
+        let flags = self.header.flags.fetch_or(FROZEN_BIT, Ordering::Relaxed);
         *freezing = Freezing {
             extents: Some(extents),
             index: extents.oldest(),
             at: 0,
-            count: u64::from((flags & (HAS_EMPTY | HAS_SEALED)).count_ones()),
+            count: u64::from((flags & (HAS_EMPTY | HAS_CLOSED)).count_ones()),
         };
         extents
     }

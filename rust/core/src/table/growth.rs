@@ -30,7 +30,7 @@ impl<S: Storage> Table<'_, S> {
     /// The oldest extent, when every chunk of it was taken, some by somebody who has not moved it yet, or
     /// never will.
     #[must_use]
-    pub fn waiting(&self) -> Option<usize> {
+    pub fn stalled_extent(&self) -> Option<usize> {
         let extents = self.extents();
         let oldest = extents.oldest();
         (self.is_moving(extents) && self.taken(oldest) >= self.chunks(oldest)).then_some(oldest)
@@ -40,7 +40,7 @@ impl<S: Storage> Table<'_, S> {
     #[cold]
     pub(crate) fn move_some(&self, extents: Extents) {
         let oldest = extents.oldest();
-        if !extents.are_sealed()
+        if !extents.are_frozen()
             && let Some(chunk) = self.take(oldest)
             && self.move_chunk(oldest, chunk)
         {
@@ -60,7 +60,7 @@ impl<S: Storage> Table<'_, S> {
     pub fn move_again(&self, oldest: usize, from: usize, most: usize) -> usize {
         let chunks = self.chunks(oldest);
         let end = chunks.min(from.saturating_add(most));
-        if from >= chunks || self.extents().are_sealed() {
+        if from >= chunks || self.extents().are_frozen() {
             return from;
         }
         if !(from..end).all(|chunk| self.move_chunk(oldest, chunk)) {

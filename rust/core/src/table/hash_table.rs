@@ -1,7 +1,7 @@
 //! The table of one arena: buckets of one cache line, walked in order.
 //!
 //! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed
-//! word of one id, or is [`SEALED`]. An id walks up to [`WALK`] buckets of an extent and takes the
+//! word of one id, or is [`CLOSED`]. An id walks up to [`PROBE_LENGTH`] buckets of an extent and takes the
 //! first empty slot; if all are full, or one is closed, it goes on in the next extent. A slot is never
 //! freed inside a window, so "this walk is full" stays true, every thread walks the same path, and two
 //! threads with the same id meet on the same slot.
@@ -14,14 +14,14 @@ use std::collections::TryReserveError;
 
 use crate::sync::{AtomicU64, Ordering, Site, fence, ordering};
 use crate::table::bucket::Answer;
-use crate::table::bucket::{Bucket, EMPTY, Insert, SEALED};
+use crate::table::bucket::{Bucket, CLOSED, EMPTY, Insert};
 use crate::table::extent::{EXTENTS, Extents};
-use crate::table::extent::{Extent, SEALED_BIT};
+use crate::table::extent::{Extent, FROZEN_BIT};
 
 /// Set in [`ArenaHeader::flags`] when the id whose mixed word is `EMPTY` is present.
 pub(crate) const HAS_EMPTY: u64 = 1;
-/// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`SEALED`] is present.
-pub(crate) const HAS_SEALED: u64 = 2;
+/// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`CLOSED`] is present.
+pub(crate) const HAS_CLOSED: u64 = 2;
 /// Set in [`ArenaHeader::flags`] when a process died inside: its counts may be behind the table.
 pub const UNCERTAIN: u64 = 4;
 
@@ -29,7 +29,7 @@ pub const UNCERTAIN: u64 = 4;
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct ArenaHeader {
-    /// What the arena is used for; see [`crate::window::word::State`].
+    /// What the arena is used for; see [`crate::window::word::ArenaState`].
     pub state: AtomicU64,
     /// Which extents are in use; see [`Extents`].
     pub extents: AtomicU64,
@@ -127,8 +127,8 @@ impl<'a, S: Storage> Table<'a, S> {
             let extents = self.extents();
             if index < extents.newest() {
                 index += 1;
-            } else if extents.are_sealed() {
-                return Ok(Insert::Sealed);
+            } else if extents.are_frozen() {
+                return Ok(Insert::Frozen);
             } else {
                 self.open_behind(extents)?;
             }
@@ -160,8 +160,8 @@ impl<'a, S: Storage> Table<'a, S> {
             if flags & flag != 0 {
                 return Insert::Present;
             }
-            if flags & SEALED_BIT != 0 {
-                return Insert::Sealed;
+            if flags & FROZEN_BIT != 0 {
+                return Insert::Frozen;
             }
             match self.header.flags.compare_exchange_weak(
                 flags,
@@ -212,7 +212,7 @@ impl<'a, S: Storage> Table<'a, S> {
     fn visit_once(&self, visit: impl FnMut(u64)) -> bool {
         let before = self.extents();
         self.visit_from(0, usize::MAX, visit);
-        before.are_sealed() || !self.is_moving(before) && self.extents() == before
+        before.are_frozen() || !self.is_moving(before) && self.extents() == before
     }
 
     /// Passes over the mixed words that are present, from bucket `position` of all extents on, up to the
@@ -225,12 +225,12 @@ impl<'a, S: Storage> Table<'a, S> {
         mut visit: impl FnMut(u64),
     ) -> Option<u64> {
         let extents = self.extents();
-        if position == 0 && extents.are_sealed() && self.is_moving(extents) {
+        if position == 0 && extents.are_frozen() && self.is_moving(extents) {
             self.finish_freezing();
         }
         let flags = self.header.flags.load(Ordering::Relaxed);
         let mut visited = 0;
-        for (flag, word) in [(HAS_EMPTY, EMPTY), (HAS_SEALED, SEALED)] {
+        for (flag, word) in [(HAS_EMPTY, EMPTY), (HAS_CLOSED, CLOSED)] {
             if position == 0 && flags & flag != 0 {
                 visited += 1;
                 visit(word);
@@ -293,8 +293,8 @@ impl<S: Storage> View<'_, '_, S> {
     /// [`Shortage`] when no slot and no further extent is to be had; the word is not in then.
     #[inline]
     pub fn insert(&mut self, word: u64) -> Result<Insert, Shortage> {
-        if word == EMPTY || word == SEALED {
-            let flag = if word == EMPTY { HAS_EMPTY } else { HAS_SEALED };
+        if word == EMPTY || word == CLOSED {
+            let flag = if word == EMPTY { HAS_EMPTY } else { HAS_CLOSED };
             return Ok(self.table.insert_flag(flag));
         }
         if self.is_moving {

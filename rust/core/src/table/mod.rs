@@ -8,9 +8,9 @@ pub(crate) mod hash_table;
 pub mod mix;
 pub(crate) mod simd;
 
-pub(crate) use self::hash_table::{HAS_EMPTY, HAS_SEALED};
+pub(crate) use self::hash_table::{HAS_CLOSED, HAS_EMPTY};
 pub use self::{
-    bucket::{Bucket, EMPTY, Insert, SEALED, SLOTS},
-    extent::{EXTENTS, Extents, WALK},
+    bucket::{Bucket, CLOSED, EMPTY, Insert, SLOTS_PER_BUCKET},
+    extent::{EXTENTS, Extents, PROBE_LENGTH},
     hash_table::{ArenaHeader, Shortage, Storage, Table, UNCERTAIN, View},
 };

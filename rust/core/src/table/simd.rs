@@ -16,7 +16,7 @@ use core::arch::{
 use crate::sync::AtomicU64;
 #[cfg(any(not(target_arch = "x86_64"), loom))]
 use crate::sync::Ordering;
-use crate::table::bucket::SLOTS;
+use crate::table::bucket::SLOTS_PER_BUCKET;
 
 /// What a line held while it was read; each slot is loaded once, in no order, as if relaxed.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub struct Line([core::arch::x86_64::__m128i; 4]);
 /// What a line held while it was read; each slot is loaded once, in no order, as if relaxed.
 #[derive(Clone, Copy, Debug)]
 #[cfg(any(not(target_arch = "x86_64"), loom))]
-pub struct Line([u64; SLOTS]);
+pub struct Line([u64; SLOTS_PER_BUCKET]);
 
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 #[expect(unsafe_code, reason = "vector loads of shared memory have no safe form")]
@@ -34,7 +34,7 @@ impl Line {
     /// Reads the line.
     #[inline]
     #[must_use]
-    pub fn read(slots: &[AtomicU64; SLOTS]) -> Self {
+    pub fn read(slots: &[AtomicU64; SLOTS_PER_BUCKET]) -> Self {
         let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
         // SAFETY: the slots are 64 bytes, aligned to 16 as part of a `Bucket`, and readable for as
         // long as the reference lives. The loads stand in assembly, since others write the slots
@@ -68,7 +68,7 @@ impl Line {
     #[must_use]
     pub fn occupied(self) -> usize {
         // A bit behind the last slot, for a line without a zero.
-        (self.equal(0) | 1 << (2 * SLOTS)).trailing_zeros() as usize / 2
+        (self.equal(0) | 1 << (2 * SLOTS_PER_BUCKET)).trailing_zeros() as usize / 2
     }
 
     /// Two bits a slot, of which the even one is set where the slot is `word`.
@@ -91,7 +91,7 @@ impl Line {
     /// Reads the line.
     #[inline]
     #[must_use]
-    pub fn read(slots: &[AtomicU64; SLOTS]) -> Self {
+    pub fn read(slots: &[AtomicU64; SLOTS_PER_BUCKET]) -> Self {
         Self(slots.each_ref().map(|slot| slot.load(Ordering::Relaxed)))
     }
 
@@ -114,7 +114,7 @@ impl Line {
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 #[inline]
 #[expect(unsafe_code, reason = "prefetching has no safe form")]
-pub fn prefetch(slots: &[AtomicU64; SLOTS]) {
+pub fn prefetch(slots: &[AtomicU64; SLOTS_PER_BUCKET]) {
     use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: a prefetch of any address is no access, and SSE is part of x86-64.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(slots.as_ptr().cast()) }
@@ -123,13 +123,13 @@ pub fn prefetch(slots: &[AtomicU64; SLOTS]) {
 /// Brings a line nearer, where that can be said.
 #[cfg(any(not(target_arch = "x86_64"), loom))]
 #[inline]
-pub fn prefetch(_slots: &[AtomicU64; SLOTS]) {}
+pub fn prefetch(_slots: &[AtomicU64; SLOTS_PER_BUCKET]) {}
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::Line;
     use crate::sync::Ordering;
-    use crate::table::bucket::{Bucket, SLOTS};
+    use crate::table::bucket::{Bucket, SLOTS_PER_BUCKET};
     use proptest::prelude::*;
 
     /// Words that are equal in one half, or in both.
@@ -140,7 +140,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_line_is_what_its_slots_are(
-            slots in proptest::collection::vec(prop_oneof![words(), Just(u64::MAX)], SLOTS),
+            slots in proptest::collection::vec(prop_oneof![words(), Just(u64::MAX)], SLOTS_PER_BUCKET),
             wanted in words(),
         ) {
             let bucket = Bucket::default();
@@ -149,7 +149,7 @@ mod tests {
             }
             let line = Line::read(bucket.slots());
             prop_assert_eq!(line.contains(wanted), slots.contains(&wanted));
-            let occupied = slots.iter().position(|&word| word == 0).unwrap_or(SLOTS);
+            let occupied = slots.iter().position(|&word| word == 0).unwrap_or(SLOTS_PER_BUCKET);
             prop_assert_eq!(line.occupied(), occupied);
         }
     }

@@ -12,20 +12,20 @@ use crate::window::word::ARENAS;
 /// While a count of a live process is not zero, the arena is not zeroed or reused.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct Announcements {
+pub struct Pins {
     counts: [AtomicU32; ARENAS],
 }
 
-impl Default for Announcements {
+impl Default for Pins {
     fn default() -> Self {
         Self { counts: core::array::from_fn(|_| AtomicU32::new(0)) }
     }
 }
 
-impl Announcements {
+impl Pins {
     /// Announces `arena`; what is read after this decides whether one may stay.
     #[inline]
-    pub fn announce(&self, arena: usize) {
+    pub fn pin(&self, arena: usize) {
         // SeqCst, the step or the fence: pairs with the fence in `alone`. Either the announcement is
         // seen there, or what took the arena out of use is seen here.
         #[cfg(all(target_arch = "x86_64", not(loom)))]
@@ -54,7 +54,7 @@ impl Announcements {
     /// Announces `arena` and stays there if `may_stay` still holds then.
     #[inline]
     pub fn enter_if(&self, arena: usize, may_stay: impl FnOnce() -> bool) -> bool {
-        self.announce(arena);
+        self.pin(arena);
         let stays = !strong(Site::EnterRecheck) || may_stay();
         if !stays {
             self.leave(arena);
@@ -80,7 +80,7 @@ impl Announcements {
     /// other live process announces it. `others` says for the other processes whether one of them
     /// does, dead ones left out.
     pub fn alone(&self, arena: usize, others: impl FnOnce() -> bool) -> bool {
-        // SeqCst: pairs with the fence in `announce`.
+        // SeqCst: pairs with the fence in `pin`.
         if strong(Site::ReuseFence) {
             fence(Ordering::SeqCst);
         }
@@ -88,7 +88,7 @@ impl Announcements {
     }
 
     /// Forgets all announcements of a process that is dead; only the holder of its lock may.
-    pub fn bury(&self) {
+    pub fn reap(&self) {
         for count in &self.counts {
             // Release: pairs with the Acquire in `count`, as a `leave` of the dead would.
             count.store(0, Ordering::Release);
@@ -99,7 +99,7 @@ impl Announcements {
 /// One's being inside of an arena.
 #[derive(Debug)]
 pub struct Inside<'a> {
-    own: &'a Announcements,
+    own: &'a Pins,
     arena: usize,
 }
 
@@ -112,14 +112,14 @@ impl Drop for Inside<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Announcements;
+    use super::Pins;
 
     #[test]
     fn an_arena_is_left_on_a_panic_too() {
-        let own = Announcements::default();
+        let own = Pins::default();
         for panics in [false, true] {
             let act = || {
-                own.announce(3);
+                own.pin(3);
                 let _inside = own.inside(3);
                 assert_eq!(own.count(3), 1);
                 assert!(!panics, "a fault");

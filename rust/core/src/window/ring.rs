@@ -21,7 +21,7 @@ const LARGEST: u64 = (1 << (64 - LAP_BITS)) - 2;
 
 /// What is known of a sealed window. Counts are of ids or of requests, this host's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct RecordFields {
     /// Distinct ids: exact.
     pub unique: u64,
     /// Accepted ids, duplicates included.
@@ -39,16 +39,16 @@ pub struct Figures {
 /// One place of the ring.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct Record {
+pub struct RecordSlot {
     /// Number of the window, only rising.
     window: AtomicU64,
     /// `unique` twice, plus one for a gap; then the other figures. Each plus one, and with its lap.
     fields: [AtomicU64; 7],
 }
 
-impl Record {
+impl RecordSlot {
     /// Writes the record of `window`; fields that somebody wrote before stay.
-    pub fn write(&self, window: u64, figures: &Figures) {
+    pub fn write(&self, window: u64, figures: &RecordFields) {
         let values = [
             figures.unique << 1 | u64::from(figures.gap),
             figures.requests,
@@ -80,7 +80,7 @@ impl Record {
 
     /// The record of `window`, if it is complete and still there.
     #[must_use]
-    pub fn read(&self, window: u64) -> Option<Figures> {
+    pub fn read(&self, window: u64) -> Option<RecordFields> {
         let mut values = [0; 5];
         for (value, field) in values.iter_mut().zip(&self.fields) {
             let word = field.load(Ordering::Acquire);
@@ -92,7 +92,7 @@ impl Record {
         if self.window.load(Ordering::Acquire) != window {
             return None;
         }
-        Some(Figures {
+        Some(RecordFields {
             unique: values[0] >> 1,
             gap: values[0] & 1 == 1,
             requests: values[1],
@@ -115,23 +115,23 @@ fn is_later(lap: u64, than: u64) -> bool {
 
 /// The place of `window`.
 #[must_use]
-pub fn place(ring: &[Record], window: u64) -> &Record {
+pub fn slot(ring: &[RecordSlot], window: u64) -> &RecordSlot {
     &ring[(window % RECORDS as u64) as usize]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, LAP_MASK, RECORDS, Record, is_later, place};
+    use super::{LAP_MASK, RECORDS, RecordFields, RecordSlot, is_later, slot};
     use crate::sync::AtomicU64;
 
     const LAP: u64 = RECORDS as u64;
 
-    fn record() -> Record {
-        Record { window: AtomicU64::new(0), fields: Default::default() }
+    fn record() -> RecordSlot {
+        RecordSlot { window: AtomicU64::new(0), fields: Default::default() }
     }
 
-    fn figures(number: u64) -> Figures {
-        Figures {
+    fn figures(number: u64) -> RecordFields {
+        RecordFields {
             unique: number,
             requests: number + 1,
             late: number + 2,
@@ -143,17 +143,17 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let ring: Vec<Record> = (0..RECORDS).map(|_| record()).collect();
-        assert_eq!(place(&ring, 5).read(5), None);
-        assert_eq!(place(&ring, 5).window(), None);
+        let ring: Vec<RecordSlot> = (0..RECORDS).map(|_| record()).collect();
+        assert_eq!(slot(&ring, 5).read(5), None);
+        assert_eq!(slot(&ring, 5).window(), None);
         for window in 1..3 * LAP {
-            place(&ring, window).write(window, &figures(window));
+            slot(&ring, window).write(window, &figures(window));
         }
         for window in 1..3 * LAP {
             let kept = (window >= 2 * LAP).then(|| figures(window));
-            assert_eq!(place(&ring, window).read(window), kept);
+            assert_eq!(slot(&ring, window).read(window), kept);
         }
-        assert_eq!(place(&ring, 2 * LAP + 7).window(), Some(2 * LAP + 7));
+        assert_eq!(slot(&ring, 2 * LAP + 7).window(), Some(2 * LAP + 7));
     }
 
     #[test]
@@ -171,10 +171,10 @@ mod tests {
     #[test]
     fn large_figures_are_kept() {
         let record = record();
-        let large = Figures { unique: 1 << 35, requests: 1 << 41, ..figures(0) };
+        let large = RecordFields { unique: 1 << 35, requests: 1 << 41, ..figures(0) };
         record.write(9, &large);
         assert_eq!(record.read(9), Some(large));
-        let larger = Figures { requests: u64::MAX, ..large };
+        let larger = RecordFields { requests: u64::MAX, ..large };
         record.write(LAP + 9, &larger);
         let found = record.read(LAP + 9).expect("a record");
         assert!(found.requests > 1 << 41 && found.unique == 1 << 35);
@@ -200,7 +200,7 @@ mod tests {
                 scope.spawn(move || {
                     for lap in 1..4_000 {
                         // All agree on the unique ids; the rest is that of one of them.
-                        let its = Figures { unique: lap * 10, gap: false, ..figures(writer) };
+                        let its = RecordFields { unique: lap * 10, gap: false, ..figures(writer) };
                         record.write(lap * LAP + 3, &its);
                         let own = record.read(lap * LAP + 3);
                         assert!(own.is_none_or(|found| found.unique == lap * 10));

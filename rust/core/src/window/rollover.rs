@@ -8,12 +8,12 @@
 
 use crate::sync::{AtomicU64, Ordering, Site, ordering, strong};
 use crate::table::ArenaHeader;
-use crate::window::pins::Announcements;
-use crate::window::word::{State, Word};
+use crate::window::pins::Pins;
+use crate::window::word::{ArenaState, CurrentWord};
 
 /// The current word and the arenas' states.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
+pub struct Rollover<'a> {
     /// The current word.
     pub current: &'a AtomicU64,
     /// The arenas; at most [`crate::window::word::ARENAS`].
@@ -22,41 +22,41 @@ pub struct Turn<'a> {
 
 /// What became of a window that was to be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sealing {
+pub enum SealOutcome {
     /// It is sealed, by the caller or by somebody else.
-    Done,
+    Sealed,
     /// Its state changed under the caller's hands: look again.
-    Again,
+    StateChanged,
     /// `seal` has not come to its end.
     Unfinished,
     /// It has no arena: it never had one, or was sealed, published and cleared.
     NoArena,
 }
 
-impl Turn<'_> {
+impl Rollover<'_> {
     /// The current word.
     #[inline]
     #[must_use]
-    pub fn current(&self) -> Word {
+    pub fn current(&self) -> CurrentWord {
         // Acquire: pairs with the AcqRel in `advance`; behind it the arena is ready.
-        Word(self.current.load(Ordering::Acquire))
+        CurrentWord(self.current.load(Ordering::Acquire))
     }
 
     /// The state of an arena.
     #[must_use]
-    pub fn state(&self, arena: usize) -> State {
+    pub fn state(&self, arena: usize) -> ArenaState {
         // Acquire: pairs with the AcqRel of the step that led to the state.
-        State::unpack(self.arenas[arena].state.load(Ordering::Acquire))
+        ArenaState::unpack(self.arenas[arena].state.load(Ordering::Acquire))
     }
 
     /// All arenas with their states, each as it was when it was looked at.
-    pub fn states(&self) -> impl Iterator<Item = (usize, State)> {
+    pub fn states(&self) -> impl Iterator<Item = (usize, ArenaState)> {
         (0..self.arenas.len()).map(|arena| (arena, self.state(arena)))
     }
 
     /// Enters the arena of `word` if that is still the current word, or returns what it is now.
     #[inline]
-    pub fn enter(&self, own: &Announcements, word: Word) -> Result<(), Word> {
+    pub fn enter(&self, own: &Pins, word: CurrentWord) -> Result<(), CurrentWord> {
         let mut now = word;
         let entered = own.enter_if(word.arena(), || {
             now = self.current();
@@ -67,7 +67,7 @@ impl Turn<'_> {
 
     /// Enters `arena` if it is still in `state`.
     #[must_use]
-    pub fn enter_in(&self, own: &Announcements, arena: usize, state: State) -> bool {
+    pub fn enter_in(&self, own: &Pins, arena: usize, state: ArenaState) -> bool {
         own.enter_if(arena, || self.state(arena) == state)
     }
 
@@ -79,9 +79,9 @@ impl Turn<'_> {
     /// Those of `reserve`.
     pub fn open<E>(
         &self,
-        own: &Announcements,
+        own: &Pins,
         window: u64,
-        mut reserve: impl FnMut(usize, Word) -> Result<u8, E>,
+        mut reserve: impl FnMut(usize, CurrentWord) -> Result<u8, E>,
     ) -> Result<bool, E> {
         loop {
             let word = self.current();
@@ -96,12 +96,12 @@ impl Turn<'_> {
                 continue;
             };
             // Announced, so that nobody clears the arena while storage is put behind it.
-            if !self.enter_in(own, arena, State::Tentative { window }) {
+            if !self.enter_in(own, arena, ArenaState::Claimed { window }) {
                 continue;
             }
             let inside = own.inside(arena);
             let moved = reserve(arena, word)
-                .map(|start| self.advance(word, Word::new(window, start, arena)));
+                .map(|size_step| self.advance(word, CurrentWord::new(window, size_step, arena)));
             drop(inside);
             if moved? {
                 return Ok(true);
@@ -115,42 +115,43 @@ impl Turn<'_> {
     /// is not sealed, its arena is not cleared: `seal` may go on at the next call.
     pub fn seal(
         &self,
-        own: &Announcements,
+        own: &Pins,
         window: u64,
         seal: impl FnOnce(usize, u8) -> bool,
-    ) -> Sealing {
+    ) -> SealOutcome {
         let found = self.states().find_map(|(arena, state)| match state {
-            State::Closed { window: its, start } if its == window => {
-                Some((arena, start, Sealing::Again))
+            ArenaState::Confirmed { window: its, size_step } if its == window => {
+                Some((arena, size_step, SealOutcome::StateChanged))
             }
-            State::Sealed { window: its, start } | State::Clearing { window: its, start }
+            ArenaState::Sealed { window: its, size_step }
+            | ArenaState::Clearing { window: its, size_step }
                 if its == window =>
             {
-                Some((arena, start, Sealing::Done))
+                Some((arena, size_step, SealOutcome::Sealed))
             }
             _ => None,
         });
         match found {
-            None => Sealing::NoArena,
-            Some((_, _, Sealing::Done)) => Sealing::Done,
-            Some((arena, start, _)) => {
-                let closed = State::Closed { window, start };
+            None => SealOutcome::NoArena,
+            Some((_, _, SealOutcome::Sealed)) => SealOutcome::Sealed,
+            Some((arena, size_step, _)) => {
+                let closed = ArenaState::Confirmed { window, size_step };
                 if !self.enter_in(own, arena, closed) {
-                    return Sealing::Again;
+                    return SealOutcome::StateChanged;
                 }
                 let _inside = own.inside(arena);
-                let is_done = seal(arena, start);
+                let is_done = seal(arena, size_step);
                 if is_done {
-                    self.step(arena, closed, State::Sealed { window, start });
+                    self.step(arena, closed, ArenaState::Sealed { window, size_step });
                 }
-                if is_done { Sealing::Done } else { Sealing::Unfinished }
+                if is_done { SealOutcome::Sealed } else { SealOutcome::Unfinished }
             }
         }
     }
 
     /// Frees `arena`, if nobody is inside and its window is `clearable` or one before, all of which
     /// are published: runs `zero`, which makes the table as new and says whether that went well.
-    /// `others` is as in [`Announcements::alone`].
+    /// `others` is as in [`Pins::alone`].
     ///
     /// Two things would be fatal: that somebody enters while the arena is zeroed, and that two zero
     /// it, the second when it is in use again. The first is kept out by the step to `Clearing`
@@ -158,29 +159,31 @@ impl Turn<'_> {
     /// all others see, if they read it before they read the state.
     pub fn clear(
         &self,
-        own: &Announcements,
+        own: &Pins,
         arena: usize,
         clearable: u64,
         mut others: impl FnMut() -> bool,
         zero: impl FnOnce(u8) -> bool,
     ) {
         self.take_back(arena);
-        if let closed @ State::Closed { window, start } = self.state(arena)
+        if let closed @ ArenaState::Confirmed { window, size_step } = self.state(arena)
             && window <= clearable
         {
             // A claim that lost, and that somebody with an old word in hand confirmed. The arena that
             // the word named was cleared before, so its window is `clearable`.
-            self.step(arena, closed, State::Sealed { window, start });
+            self.step(arena, closed, ArenaState::Sealed { window, size_step });
         }
         let state = self.state(arena);
-        let (State::Sealed { window, start } | State::Clearing { window, start }) = state else {
+        let (ArenaState::Sealed { window, size_step } | ArenaState::Clearing { window, size_step }) =
+            state
+        else {
             return;
         };
         if window > clearable {
             return;
         }
-        let clearing = State::Clearing { window, start };
-        own.announce(arena);
+        let clearing = ArenaState::Clearing { window, size_step };
+        own.pin(arena);
         let _inside = own.inside(arena);
         // Also before the step: a reader who holds the window may go in and out as he likes.
         let mut ours = own.alone(arena, &mut others);
@@ -194,18 +197,18 @@ impl Turn<'_> {
                 ours = false;
             }
         }
-        if ours && zero(start) {
+        if ours && zero(size_step) {
             let from = if strong(Site::ClearBeforeZero) { clearing } else { state };
-            self.step(arena, from, State::Free);
+            self.step(arena, from, ArenaState::Free);
         }
     }
 
     /// Takes an arena from one state to the next; false if it was not in `from`.
-    fn step(&self, arena: usize, from: State, to: State) -> bool {
+    fn step(&self, arena: usize, from: ArenaState, to: ArenaState) -> bool {
         // AcqRel: Release pairs with the Acquire in `state` and here; what was done to the arena
         // before the step is seen by whoever acts on it.
         let release = match to {
-            State::Free => ordering(Site::FreeArena, Ordering::AcqRel),
+            ArenaState::Free => ordering(Site::FreeArena, Ordering::AcqRel),
             _ => Ordering::AcqRel,
         };
         self.arenas[arena]
@@ -222,16 +225,16 @@ impl Turn<'_> {
             // must not be missed for being neither.
             let mut best = None;
             for (arena, state) in self.states() {
-                if state == (State::Tentative { window }) {
+                if state == (ArenaState::Claimed { window }) {
                     return Some(arena);
                 }
                 let reserved = self.reserved(arena);
-                if state == State::Free && best.is_none_or(|(_, most)| reserved > most) {
+                if state == ArenaState::Free && best.is_none_or(|(_, most)| reserved > most) {
                     best = Some((arena, reserved));
                 }
             }
             let (arena, _) = best?;
-            if self.step(arena, State::Free, State::Tentative { window }) {
+            if self.step(arena, ArenaState::Free, ArenaState::Claimed { window }) {
                 return Some(arena);
             }
         }
@@ -240,7 +243,8 @@ impl Turn<'_> {
     /// The free arena that the next window will most likely have.
     #[must_use]
     pub fn next_free(&self) -> Option<usize> {
-        let free = self.states().filter(|&(_, state)| state == State::Free).map(|(arena, _)| arena);
+        let free =
+            self.states().filter(|&(_, state)| state == ArenaState::Free).map(|(arena, _)| arena);
         free.max_by_key(|&arena| (self.reserved(arena), core::cmp::Reverse(arena)))
     }
 
@@ -253,28 +257,28 @@ impl Turn<'_> {
     /// another arena. Any process may do so with any claim.
     fn take_back(&self, arena: usize) {
         let state = self.state(arena);
-        if let State::Tentative { window } = state {
+        if let ArenaState::Claimed { window } = state {
             let word = self.current();
             if word.window() >= window && (word.window() != window || word.arena() != arena) {
-                self.step(arena, state, State::Free);
+                self.step(arena, state, ArenaState::Free);
             }
         }
     }
 
     /// Confirms the arena that `word` names. Must come before the word moves on: a claim that the
     /// word passed unconfirmed would be taken back, and its ids with it.
-    fn confirm(&self, word: Word) {
+    fn confirm(&self, word: CurrentWord) {
         if strong(Site::ConfirmBeforeMove) {
             self.step(
                 word.arena(),
-                State::Tentative { window: word.window() },
-                State::Closed { window: word.window(), start: word.start() },
+                ArenaState::Claimed { window: word.window() },
+                ArenaState::Confirmed { window: word.window(), size_step: word.size_step() },
             );
         }
     }
 
     /// Moves the word on; false if somebody else did.
-    fn advance(&self, from: Word, to: Word) -> bool {
+    fn advance(&self, from: CurrentWord, to: CurrentWord) -> bool {
         debug_assert!(to.window() > from.window());
         // AcqRel: Release pairs with the Acquire in `current`: the claimed arena's storage and
         // zeroes are seen by whoever enters. Acquire pairs with the same, for the chain of moves.

@@ -3,10 +3,10 @@
 //! The current word names the window, its arena and the size of its first extent together, and
 //! only rises. What is done with these words is in [`crate::window::rollover`].
 //!
-//! An arena goes `Free -> Tentative(w) -> Closed(w) -> Sealed(w) -> Clearing(w) -> Free`:
-//! * `Tentative(w)`: claimed for window `w`. It is the current arena if the word names it, and
+//! An arena goes `Free -> Claimed(w) -> Confirmed(w) -> Sealed(w) -> Clearing(w) -> Free`:
+//! * `Claimed(w)`: claimed for window `w`. It is the current arena if the word names it, and
 //!   otherwise a claim that has not won (yet); any process may adopt or take back such a claim.
-//! * `Closed(w)`: confirmed to be the arena of `w`, just before the word moves on.
+//! * `Confirmed(w)`: confirmed to be the arena of `w`, just before the word moves on.
 //! * `Sealed(w)`: frozen, and its count stands in the ring.
 //! * `Clearing(w)`: nobody may enter any more. Whoever announces the arena alone zeroes it; if he
 //!   dies, another one starts over.
@@ -16,13 +16,13 @@ pub const ARENAS: usize = if cfg!(loom) { 3 } else { 16 };
 
 /// The current word: window number, size step of the first extent, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Word(pub u64);
+pub struct CurrentWord(pub u64);
 
-impl Word {
-    /// The word of `window`, whose first extent has the size of step `start`, in `arena`.
+impl CurrentWord {
+    /// The word of `window`, whose first extent has the size of step `size_step`, in `arena`.
     #[must_use]
-    pub fn new(window: u64, start: u8, arena: usize) -> Self {
-        Self(window << 16 | u64::from(start) << 8 | arena as u64)
+    pub fn new(window: u64, size_step: u8, arena: usize) -> Self {
+        Self(window << 16 | u64::from(size_step) << 8 | arena as u64)
     }
 
     /// Number of the window: its start divided by its length.
@@ -33,7 +33,7 @@ impl Word {
 
     /// Size step of the first extent; see [`buckets_of_step`].
     #[must_use]
-    pub fn start(self) -> u8 {
+    pub fn size_step(self) -> u8 {
         (self.0 >> 8) as u8
     }
 
@@ -62,40 +62,40 @@ pub fn step_of_buckets(buckets: usize) -> u8 {
 
 /// What an arena is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ArenaState {
     /// Zeroed and unused.
     Free,
     /// Claimed for a window.
-    Tentative {
+    Claimed {
         /// Number of the window.
         window: u64,
     },
     /// Confirmed as the arena of a window.
-    Closed {
+    Confirmed {
         /// Number of the window.
         window: u64,
         /// Size step of its first extent.
-        start: u8,
+        size_step: u8,
     },
     /// Frozen, with its record in the ring.
     Sealed {
         /// Number of the window.
         window: u64,
         /// Size step of its first extent.
-        start: u8,
+        size_step: u8,
     },
     /// Published, and about to be zeroed.
     Clearing {
         /// Number of the window.
         window: u64,
         /// Size step of its first extent.
-        start: u8,
+        size_step: u8,
     },
 }
 
-impl State {
-    const TENTATIVE: u64 = 1;
-    const CLOSED: u64 = 2;
+impl ArenaState {
+    const CLAIMED: u64 = 1;
+    const CONFIRMED: u64 = 2;
     const SEALED: u64 = 3;
     const CLEARING: u64 = 4;
 
@@ -104,11 +104,15 @@ impl State {
     pub fn pack(self) -> u64 {
         match self {
             Self::Free => 0,
-            Self::Tentative { window } => window << 16 | Self::TENTATIVE,
-            Self::Closed { window, start } => window << 16 | u64::from(start) << 8 | Self::CLOSED,
-            Self::Sealed { window, start } => window << 16 | u64::from(start) << 8 | Self::SEALED,
-            Self::Clearing { window, start } => {
-                window << 16 | u64::from(start) << 8 | Self::CLEARING
+            Self::Claimed { window } => window << 16 | Self::CLAIMED,
+            Self::Confirmed { window, size_step } => {
+                window << 16 | u64::from(size_step) << 8 | Self::CONFIRMED
+            }
+            Self::Sealed { window, size_step } => {
+                window << 16 | u64::from(size_step) << 8 | Self::SEALED
+            }
+            Self::Clearing { window, size_step } => {
+                window << 16 | u64::from(size_step) << 8 | Self::CLEARING
             }
         }
     }
@@ -116,12 +120,12 @@ impl State {
     /// From the word.
     #[must_use]
     pub fn unpack(word: u64) -> Self {
-        let (window, start) = (word >> 16, (word >> 8) as u8);
+        let (window, size_step) = (word >> 16, (word >> 8) as u8);
         match word & 0xff {
-            Self::TENTATIVE => Self::Tentative { window },
-            Self::CLOSED => Self::Closed { window, start },
-            Self::SEALED => Self::Sealed { window, start },
-            Self::CLEARING => Self::Clearing { window, start },
+            Self::CLAIMED => Self::Claimed { window },
+            Self::CONFIRMED => Self::Confirmed { window, size_step },
+            Self::SEALED => Self::Sealed { window, size_step },
+            Self::CLEARING => Self::Clearing { window, size_step },
             _ => Self::Free,
         }
     }
@@ -129,28 +133,28 @@ impl State {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{State, Word, buckets_of_step, step_of_buckets};
+    use super::{ArenaState, CurrentWord, buckets_of_step, step_of_buckets};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn words_and_states_keep_what_they_name(window in 0_u64..1 << 48, start: u8, arena in 0_usize..16) {
-            let word = Word::new(window, start, arena);
-            prop_assert_eq!((word.window(), word.start(), word.arena()), (window, start, arena));
+        fn words_and_states_keep_what_they_name(window in 0_u64..1 << 48, size_step: u8, arena in 0_usize..16) {
+            let word = CurrentWord::new(window, size_step, arena);
+            prop_assert_eq!((word.window(), word.size_step(), word.arena()), (window, size_step, arena));
             for state in [
-                State::Free,
-                State::Tentative { window },
-                State::Closed { window, start },
-                State::Sealed { window, start },
-                State::Clearing { window, start },
+                ArenaState::Free,
+                ArenaState::Claimed { window },
+                ArenaState::Confirmed { window, size_step },
+                ArenaState::Sealed { window, size_step },
+                ArenaState::Clearing { window, size_step },
             ] {
-                prop_assert_eq!(State::unpack(state.pack()), state);
+                prop_assert_eq!(ArenaState::unpack(state.pack()), state);
             }
         }
 
         #[test]
         fn the_word_rises_with_the_window(window in 0_u64..1 << 47, starts: (u8, u8), arenas in (0_usize..16, 0_usize..16)) {
-            prop_assert!(Word::new(window + 1, starts.0, arenas.0).0 > Word::new(window, starts.1, arenas.1).0);
+            prop_assert!(CurrentWord::new(window + 1, starts.0, arenas.0).0 > CurrentWord::new(window, starts.1, arenas.1).0);
         }
 
         #[test]

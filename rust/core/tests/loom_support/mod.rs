@@ -9,9 +9,9 @@ use std::time::Instant;
 use loom::sync::Arc;
 use verve_core::sync::{AtomicU64, Ordering, Site, weaken};
 use verve_core::table::{ArenaHeader, Bucket, Insert, Shortage, Storage, Table};
-use verve_core::window::pins::Announcements;
-use verve_core::window::rollover::Turn;
-use verve_core::window::word::{ARENAS, State, Word};
+use verve_core::window::pins::Pins;
+use verve_core::window::rollover::Rollover;
+use verve_core::window::word::{ARENAS, ArenaState, CurrentWord};
 
 /// What is weakened holds for the whole process, so one model runs at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -171,7 +171,7 @@ pub struct Segment {
     pub current: AtomicU64,
     pub arenas: Vec<ArenaHeader>,
     pub extents: Vec<Extents>,
-    pub writers: [Announcements; 3],
+    pub writers: [Pins; 3],
 }
 
 impl Segment {
@@ -179,22 +179,22 @@ impl Segment {
     pub fn new(arenas: usize) -> Self {
         assert!(arenas <= ARENAS);
         let segment = Self {
-            current: AtomicU64::new(Word::new(1, 0, 0).0),
+            current: AtomicU64::new(CurrentWord::new(1, 0, 0).0),
             arenas: (0..arenas).map(|_| ArenaHeader::default()).collect(),
             extents: (0..arenas).map(|_| Extents::new(&[1])).collect(),
             writers: Default::default(),
         };
-        segment.set(0, State::Tentative { window: 1 });
+        segment.set(0, ArenaState::Claimed { window: 1 });
         segment
     }
 
     /// Sets the state that a model starts with.
-    pub fn set(&self, arena: usize, state: State) {
+    pub fn set(&self, arena: usize, state: ArenaState) {
         self.arenas[arena].state.store(state.pack(), Ordering::Relaxed);
     }
 
-    pub fn turn(&self) -> Turn<'_> {
-        Turn { current: &self.current, arenas: &self.arenas }
+    pub fn rollover(&self) -> Rollover<'_> {
+        Rollover { current: &self.current, arenas: &self.arenas }
     }
 
     pub fn table(&self, arena: usize) -> Table<'_, &Extents> {
@@ -204,34 +204,34 @@ impl Segment {
     /// Turns to `window`, if there is an arena for it.
     pub fn open(&self, writer: usize, window: u64) -> bool {
         let opened: Result<bool, ()> =
-            self.turn().open(&self.writers[writer], window, |_, _| Ok(0));
+            self.rollover().open(&self.writers[writer], window, |_, _| Ok(0));
         opened.expect("nothing to go wrong")
     }
 
     /// Counts `word` in the current window: what became of it, and in which.
     pub fn add(&self, writer: usize, word: u64) -> (Insert, u64) {
         let own = &self.writers[writer];
-        let turn = self.turn();
-        let mut current = turn.current();
+        let rollover = self.rollover();
+        let mut current = rollover.current();
         loop {
-            if let Err(now) = turn.enter(own, current) {
+            if let Err(now) = rollover.enter(own, current) {
                 current = now;
                 continue;
             }
             let insert = self.table(current.arena()).insert(word).expect("room");
             own.leave(current.arena());
-            if insert != Insert::Sealed {
+            if insert != Insert::Frozen {
                 return (insert, current.window());
             }
             loom::thread::yield_now();
-            current = turn.current();
+            current = rollover.current();
         }
     }
 
     /// Clears `arena` if it may be, as upkeep does.
     pub fn clear(&self, writer: usize, arena: usize, published: u64) {
         let others = || (0..3).any(|it| it != writer && self.writers[it].count(arena) != 0);
-        self.turn().clear(&self.writers[writer], arena, published, others, |_| {
+        self.rollover().clear(&self.writers[writer], arena, published, others, |_| {
             for bucket in &self.extents[arena].buckets[0] {
                 bucket.zero();
             }
@@ -241,7 +241,7 @@ impl Segment {
         });
     }
 
-    pub fn states(&self) -> Vec<State> {
-        self.turn().states().map(|(_, state)| state).collect()
+    pub fn states(&self) -> Vec<ArenaState> {
+        self.rollover().states().map(|(_, state)| state).collect()
     }
 }

@@ -5,21 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use verve_core::{Clock, Counter, Identity, ManualClock};
+use verve_core::{Clock, Counter, ManualClock, SegmentConfig};
 
 pub const SECOND: u64 = 1_000_000_000;
 /// A minute's boundary in November 2026, in seconds since the epoch.
 pub const EPOCH: u64 = 1_795_000_020;
 
-pub fn identity(window_seconds: u32, max_ids: u64) -> Identity {
-    Identity { window_seconds: Some(window_seconds), max_ids, ..Identity::default() }
+pub fn config(window_seconds: u32, max_ids: u64) -> SegmentConfig {
+    SegmentConfig { window_seconds: Some(window_seconds), max_ids, ..SegmentConfig::default() }
 }
 
 /// A counter in memory whose clock stands at [`EPOCH`].
 pub fn in_memory(window_seconds: u32, max_ids: u64) -> (Counter, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(EPOCH * SECOND));
     let counter =
-        Counter::in_memory(&identity(window_seconds, max_ids), Clock::Manual(Arc::clone(&clock)));
+        Counter::in_memory(&config(window_seconds, max_ids), Clock::Manual(Arc::clone(&clock)));
     (counter.expect("a counter in memory"), clock)
 }
 
@@ -36,7 +36,7 @@ impl Path {
 
     pub fn open(&self, window_seconds: u32, clock: &Arc<ManualClock>) -> Counter {
         let clock = Clock::Manual(Arc::clone(clock));
-        Counter::open(&self.0, &identity(window_seconds, 100_000), clock).expect("a segment")
+        Counter::open(&self.0, &config(window_seconds, 100_000), clock).expect("a segment")
     }
 }
 
