@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from tests.support.cluster.hosts import Cluster
+from tests.support.ports import free_port
 from tests.support.redis.server import RedisServer
-from tests.support.service import ACCEPT, free_port
+from tests.support.service import ACCEPT
 from verve.cluster.redis_state.keys import Keys
 
 if TYPE_CHECKING:

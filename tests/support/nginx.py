@@ -14,7 +14,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
-from tests.support.service import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,6 +32,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
+from tests.support.ports import free_port
 from verve import fields
 
 if TYPE_CHECKING:
@@ -367,12 +368,6 @@ class Service:
                 return [self._target, str(self.port)]
             case Server.VERVE:
                 return ["verve", "serve", *address, *workers]
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _segment_path() -> Path:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.certificates import certificate
 from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
+from tests.support.ports import free_port
 from tests.support.redis.server import FaultProxy, RedisCluster, RedisServer, Sentinels, wait_until
-from tests.support.service import free_port
 from verve.stores import SHARDS, FailureKind, StoreError, client
 
 if TYPE_CHECKING:

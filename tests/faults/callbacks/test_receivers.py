@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.receivers import Receiver, answer, drip, flood, garbage, reset, silence
-from tests.support.service import ACCEPT, Server, free_port
+from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

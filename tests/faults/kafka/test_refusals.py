@@ -18,7 +18,8 @@ from tests.support.kafka.witnesses import (
     wait_delivered,
     wait_trouble,
 )
-from tests.support.service import Server, free_port
+from tests.support.ports import free_port
+from tests.support.service import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

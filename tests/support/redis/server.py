@@ -14,10 +14,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
-import random
 import shutil
 import signal
-import socket
 import subprocess
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +23,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support.ports import BUS, free_port
 from tests.support.redis.connection import FORBIDDEN, NAME, Connection, RedisError, wait_until
 from tests.support.redis.monitor import Monitor
 from tests.support.redis.proxy import FaultProxy
@@ -48,15 +47,12 @@ MISSING = "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get ins
 PATIENT_MS = 60_000
 """For servers that tests share: a machine that stands still must not make them fail over."""
 _SLOTS = 16_384
-_BUS = 10_000
-"""What a node of a cluster adds to its port for the port of its bus."""
 _EPHEMERAL = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
 _ALL = ("on", "nopass", "~*", "&*", "+@all")
 _USERS = (
     *("--user", "default", *_ALL, *(f"-{one}" for one in sorted(FORBIDDEN))),
     *("--user", NAME, *_ALL),
 )
-_given: set[int] = set()
 
 
 class RedisServer:
@@ -66,7 +62,7 @@ class RedisServer:
         self, directory: Path, *config: str, port: int | None = None, sentinel: bool = False
     ) -> None:
         """`config`: further arguments, or the file of a sentinel."""
-        self.port = _port() if port is None else port
+        self.port = free_port(BUS) if port is None else port
         self.directory = directory
         self._config = config
         self._sentinel = sentinel
@@ -302,7 +298,7 @@ class Sentinels(_Replicated):
         )
         self.sentinels = []
         for number in range(3):
-            folder, port = directory / f"sentinel-{number}", _port()
+            folder, port = directory / f"sentinel-{number}", free_port()
             folder.mkdir(parents=True)
             file = folder / "sentinel.conf"
             file.write_text(
@@ -373,19 +369,3 @@ class Sentinels(_Replicated):
             if fields[b"num-other-sentinels"] != b"2" or fields[b"num-slaves"] != b"1":
                 return False
         return True
-
-
-def _port() -> int:
-    """A port that nobody listens on, and that no outgoing connection is given.
-
-    A server is away for a while here. Its port must not be taken meanwhile, and a client that asks
-    for it must not be connected to itself, as happens among the ports of outgoing connections.
-    """
-    while True:
-        port = random.randrange(11_000, 21_000)
-        with contextlib.suppress(OSError):
-            if port not in _given:
-                for one in (port, port + _BUS):
-                    socket.create_server(("127.0.0.1", one)).close()
-                _given.add(port)
-                return port

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.certificates import certificate
+from tests.support.ports import free_port
 from tests.support.redis.server import RedisServer
-from tests.support.service import Server, free_port
+from tests.support.service import Server
 from verve import segment_identity
 
 if TYPE_CHECKING:
