@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Serve, StartLoad
 
+pytestmark = pytest.mark.alone(reason="sends within milliseconds of each boundary")
+
 FAR = "1000000000"
 """The first id of those that come once."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RATE = 10_000
 ENVIRONMENT = {"VERVE_CALLBACKS": "public", "VERVE_CALLBACK_ALLOW": "127.0.0.1"}
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.alone(reason="judges speed")]
 
 
 def resident(service: Service) -> int:

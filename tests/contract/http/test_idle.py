@@ -6,6 +6,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.http import raw
 from tests.support.service import Server
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     import socket
 
     from tests.conftest import Serve
+
+pytestmark = pytest.mark.alone(reason="judges when connections are closed")
 
 KEPT = 2
 _REQUEST = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"

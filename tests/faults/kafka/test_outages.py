@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tests.conftest import Serve, StartLoad
     from tests.support.load import Result
 
+pytestmark = pytest.mark.alone(reason="judges latencies under load")
+
 LOAD = ("--rate", "1000", "--connections", "16", "--ids", "mixed:50/50:500")
 SLACK_US = 50_000
 """The machine may be busy, with a broker that starts for one; a wait for a broker takes seconds."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Start
     from tests.support.processes.parts import Remote
 
+pytestmark = pytest.mark.alone(reason="stops calls of some milliseconds midway")
+
 NOW = 1_800_000_000.0
 BATCH = 600_000
 OTHERS = 1 << 40

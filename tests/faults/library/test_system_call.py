@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from verve import Counter, ManualClock
 
+pytestmark = pytest.mark.alone(reason="counts system calls")
+
 NOW = 1_800_000_000.0
 
 

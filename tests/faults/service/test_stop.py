@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from tests.conftest import Serve, StartLoad
     from tests.support.service import Service
 
+pytestmark = pytest.mark.alone(reason="judges delays of the log, under load")
+
 WORKERS = 4
 # A stopped process keeps its clients waiting, and they wait: nothing is sent in vain.
 LOAD = ("--connections", "64", "--ids", "uniform:50000", "--timeout", "30")

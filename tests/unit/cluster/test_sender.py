@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from verve.stores import RedisClient
 
+pytestmark = pytest.mark.alone(reason="judges how long it waits")
+
 Ids = frozenset[tuple[int, int, bytes]]
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from verve import Counter
 
+pytestmark = pytest.mark.alone(reason="counts processor time")
+
 Failing = Exception | float | None
 
 

@@ -128,6 +128,7 @@ def test_never_itself(path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "supervisor"),
     [("", None), ("x", None), (str(os.getpid()), None), (str(os.getppid()), os.getppid())],
+    ids=["none", "no number", "itself", "its parent"],
 )
 def test_only_under_its_own_supervisor(path: Path, variable: str, supervisor: int | None) -> None:
     assert HolderWatch.of_this_process(path, {SUPERVISOR: variable}).supervisor == supervisor

@@ -88,7 +88,12 @@ def test_every_int64_is_an_id(id: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "id", [True, np.int64(1), np.int32(1), np.uint64(1), np.int8(1), Number(1)], ids=repr
+    "id",
+    [
+        *(True, np.int64(1), np.int32(1), np.uint64(1), np.int8(1)),
+        pytest.param(Number(1), id="Number(1)"),
+    ],
+    ids=repr,
 )
 def test_whatever_is_an_integer_is_one(id: Any) -> None:  # noqa: ANN401 - that is the point
     with Counter(max_ids=100) as counter:
@@ -129,7 +134,9 @@ def test_an_integer_out_of_range_is_an_id_error(counter: Counter, id: Any) -> No
 
 
 @pytest.mark.parametrize(
-    "id", ["7", b"7", 7.0, None, [7], {}, 7j, object(), np.float64(7)], ids=repr
+    "id",
+    ["7", b"7", 7.0, None, [7], {}, 7j, pytest.param(object(), id="object()"), np.float64(7)],
+    ids=repr,
 )
 def test_what_is_no_integer_is_a_type_error(counter: Counter, id: Any) -> None:  # noqa: ANN401
     for call in (counter.add, counter.add_in_window):
@@ -257,7 +264,11 @@ def test_arrays_of_anything_else_are_refused(counter: Counter, ids: Any) -> None
     assert unchanged(counter)
 
 
-@pytest.mark.parametrize("ids", [[], (), array("q"), np.empty(0, np.int64), iter(())], ids=repr)
+@pytest.mark.parametrize(
+    "ids",
+    [[], (), array("q"), np.empty(0, np.int64), pytest.param(iter(()), id="iter(())")],
+    ids=repr,
+)
 def test_no_ids_are_no_ids(counter: Counter, ids: Any) -> None:  # noqa: ANN401
     assert counter.add_many(ids) == 0
     assert counter.add_many_by_window([]) == []

@@ -14,6 +14,8 @@ from verve.log.background import Notices
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone(reason="judges how long a call takes")
+
 
 @contextlib.contextmanager
 def added(handler: logging.Handler) -> Iterator[None]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from verve.config import Settings
 
+pytestmark = pytest.mark.alone(reason="judges when it publishes")
+
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Settings:

@@ -115,6 +115,7 @@ def test_a_refusal_that_cannot_be_answered_is_counted_once(
     assert counter.stats()["rejected"]["id invalid"] == 1
 
 
+@dataclass
 class Lacking:
     """A protocol object without the method that answers."""
 

@@ -18,6 +18,8 @@ from verve.sinks import SinkError, Trouble
 from verve.sinks.kafka import CLOSE_SECONDS, GRACE, KafkaSink
 from verve.sinks.kafka_settings import KafkaSettings
 
+pytestmark = pytest.mark.alone(reason="judges how long it waits")
+
 SLACK = 2.4
 """Seconds: the machine may be busy."""
 
