@@ -1,5 +1,5 @@
-# The three that matter: `make serve` runs Verve, `make test` checks it, `make bench` measures it.
-# Each sets up what it needs and does nothing twice. The work is done by the scripts in scripts/.
+# The main targets: `make serve` runs Verve, `make test` checks it, `make bench` measures it. Each
+# sets up what it needs and does nothing twice. The scripts in scripts/ do the work.
 
 .DEFAULT_GOAL := help
 .PHONY: serve kafka test test-full torture bench lint format build clean help
@@ -20,7 +20,7 @@ test: ## all checks and tests, a tenth of the full counts
 test-full: ## all checks and tests at their full counts
 	@scripts/test --full $(ARGS)
 
-torture: ## the fault tests at their full counts, over and over: ARGS=60 for an hour
+torture: ## the fault tests at their full counts, again and again: ARGS=60 for an hour
 	@scripts/torture $(ARGS)
 
 bench: ## measure, side by side in one run: FULL=1 for the long one, ONLY=name for one scenario

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# The single checks, each one a named step. scripts/lint and scripts/test run them; steps.bash comes
-# first. A function runs all of its steps and fails if one did.
+# The single checks, each one a named step, for scripts/lint and scripts/test. Source steps.bash
+# first. A function runs all of its steps and fails if one of them failed.
 
 export PATH="$PWD/.venv/bin:$PATH"
-# The interpreter that the binding is built for; else the first `python3` decides.
+# The interpreter that the binding is built for. Without it, the first `python3` in PATH decides.
 export PYO3_PYTHON="$PWD/.venv/bin/python"
 
 shell_scripts() { find .ci scripts -type f ! -name '*.py'; }
 
-# The crates of the workspace, and those that keep out of it.
+# The crates of the workspace, and those outside it.
 check_rust_format() {
   local manifest status=0
   cargo fmt --all --check || status=1
@@ -43,14 +43,14 @@ check_types() {
   return "$status"
 }
 
-# The binding has no tests in Rust: it is tested from Python, as a wheel. The model of the protocol is
-# of use optimized only: see below.
+# The binding has no tests in Rust: it is tested from Python, as a wheel. The model of the protocol
+# is too slow without optimization: see below.
 test_rust() {
   step 'cargo test' cargo test --workspace --exclude verve-python --exclude verve-protocol || return 1
 }
 
-# What the hosts do among one another, as a model. It shares no code with what it models, and is
-# explored again when it changed.
+# The protocol among hosts, as a model. It shares no code with the service, and is explored again
+# only when it changed.
 check_protocol() {
   local passed="${CARGO_TARGET_DIR:-target}/protocol-passed" inputs
   inputs="$(python scripts/fingerprint.py Cargo.toml Cargo.lock rust/protocol scripts/checks.bash \
@@ -64,7 +64,7 @@ check_protocol() {
 }
 
 # The same code under the model checker. It has a target directory of its own, since the flag would
-# throw away what is built without it; and an unchanged model passes again.
+# discard what was built without it. An unchanged model is not run again.
 check_models() {
   local target="${CARGO_TARGET_DIR:-target}/loom" inputs
   inputs="$(python scripts/fingerprint.py Cargo.toml Cargo.lock rust/core scripts/checks.bash \
@@ -90,8 +90,8 @@ build_load() {
   step 'storm of callbacks' cargo build --release --package verve-callbacks --example storm || return 1
 }
 
-# Most tests wait more than they compute: they run in two lanes. The tests marked `alone` follow, one
-# by one, without other work on the machine. With arguments, pytest runs once, in one lane.
+# Most tests wait more than they compute: they run in two lanes. The tests marked `alone` follow,
+# one by one, without other work on the machine. With arguments, pytest runs once, in one lane.
 test_wheel() {
   local status=0 run=(python -m pytest --durations=10)
   if [ $# -gt 0 ]; then

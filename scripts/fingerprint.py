@@ -1,4 +1,4 @@
-"""Prints one digest of the named files and folders and of the words given with `--also`.
+"""Print one digest of the named files and folders and of the words given with `--also`.
 
 The scripts beside this file keep it in stamp files, to tell what is unchanged since it was done.
 Contents count, times do not: a fresh checkout of the same commit has the same digest.

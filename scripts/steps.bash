@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Named steps with their times. Each prints a line, keeps what it printed in a log, and shows the
-# log when it fails. Steps may run in lanes beside one another; the results meet in one file.
+# Named steps with their times. Each step prints one line, keeps its output in a log, and shows the
+# log when it fails. Steps may run in parallel lanes; all results go to one file.
 
 logs="${CARGO_TARGET_DIR:-target}/logs"
 lanes=()
@@ -8,7 +8,7 @@ broken_lane=0
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Ends the script: what is wrong, then what to do about it.
+# Ends the script: the fault, then what to do about it.
 fail() {
   say "error: $1"
   [ $# -lt 2 ] || say "hint: $2"
@@ -64,7 +64,7 @@ finish_step() {
   fi
 }
 
-# skipped_step NAME WHY: not run, because something before it failed.
+# skipped_step NAME WHY: the step does not run, because an earlier one failed.
 skipped_step() { record skipped 0 "$1 ($2)"; }
 
 # lane FUNCTION: runs it beside the others, in a process group of its own, so that an interrupted
