@@ -18,8 +18,8 @@ from verve.fields import FIELDS, FORMS, Field, Kind, markdown, misfits, rendered
 from verve.http.metrics import METRICS
 from verve.ledger import expiry, ledger
 from verve.log import event_log
-from verve.publishing.sink_status import Standing
-from verve.sinks import Trouble
+from verve.publishing.sink_status import SinkStatus
+from verve.sinks import FailureKind
 from verve.sinks.kafka_message import message
 from verve.status import cluster_status
 
@@ -58,8 +58,8 @@ def test_the_fields_of_each_event(event: event_log.Event) -> None:
     "given",
     [
         WINDOW.as_json(),
-        Standing(1, "no", Trouble.TIMEOUT, 1.5, 2, 120).figures() | {"last_error": "no"},
-        Standing().figures(),
+        SinkStatus(1, "no", FailureKind.TIMEOUT, 1.5, 2, 120).figures() | {"last_error": "no"},
+        SinkStatus().figures(),
         cluster_status.Membership(skew_seconds=0.5, trouble="timeout").figures(60),
         json.loads(message(WINDOW, "web-1").value),
         rendered(REPORT),

@@ -88,7 +88,7 @@ def test_a_damaged_file_tells_nothing(tmp_path: Path, content: bytes) -> None:
     made.state_dir.mkdir()
     for name in ("kafka.json", cluster_status.FILE_NAME):
         (made.state_dir / name).write_bytes(content)
-    assert sink_status.of(made, "kafka") == sink_status.Standing(waiting=0, lag_seconds=0)
+    assert sink_status.of(made, "kafka") == sink_status.SinkStatus(waiting=0, lag_seconds=0)
     assert cluster_status.of(made) == cluster_status.Membership()
     json.dumps(cluster_status.of(made).figures(60), allow_nan=False)
 
@@ -106,7 +106,8 @@ def test_a_word_for_a_metric_is_one_that_is_known(tmp_path: Path) -> None:
         for name in ("kafka.json", cluster_status.FILE_NAME):
             (made.state_dir / name).write_text(json.dumps({"trouble": word}))
         expected = word if is_known else None
-        assert sink_status.of(made, "kafka").trouble == cluster_status.of(made).trouble == expected
+        assert sink_status.of(made, "kafka").failure == expected
+        assert cluster_status.of(made).trouble == expected
 
 
 def test_what_is_no_file_is_not_waited_for(

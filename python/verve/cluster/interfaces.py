@@ -33,14 +33,14 @@ class Client(Protocol):
 class Feed(Protocol):
     """Takes what the cluster counted, for the ledger and the sinks. Never waits."""
 
-    def publish(self, window: ClusterWindow) -> None:
-        """Take a revision of a window; the same one may come again, or later with `delivers`."""
+    def add(self, window: ClusterWindow) -> None:
+        """Add a revision of a window; the same one may come again, or later with `delivers`."""
 
     def known(self) -> Sequence[Window]:
         """What the ledger holds of the windows of the ring, newest first."""
         ...
 
-    def delivered(self, key: Key, revision: int) -> bool:
+    def is_delivered(self, key: Key, revision: int) -> bool:
         """Whether all sinks of scope `CLUSTER` took this revision or a higher one from here."""
         ...
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError
-from verve.publishing.window_source import own_count
+from verve.publishing.window_source import provisional_count
 from verve.request.exchange import in_time, json_error, json_object
 from verve.status.cluster_status import seconds_since
 from verve.timestamps import rfc3339
@@ -152,7 +152,7 @@ def moment(given: dict[str, str], name: str) -> int | None:
 def _waiting(counter: Counter, settings: Settings, record: WindowRecord) -> Window:
     """A window that the ledger does not hold yet; in a cluster, what is known of it so far."""
     window = Window.from_record(record)
-    return window if settings.redis_url is None else own_count(counter, window)
+    return window if settings.redis_url is None else provisional_count(counter, window)
 
 
 def _windows(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from verve.config import Settings
-    from verve.publishing.sink_status import Standing
+    from verve.publishing.sink_status import SinkStatus
     from verve.request.exchange import Request, Response
     from verve.service.host_facts import Facts
     from verve.service.running import RunningService
@@ -138,7 +138,7 @@ def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
 
 
-def _sink(name: str, found: Standing, window_seconds: int) -> Part:
+def _sink(name: str, found: SinkStatus, window_seconds: int) -> Part:
     behind = found.is_behind(window_seconds)
     state, detail = (State.DEGRADED, f"{name} behind") if behind else (State.OK, "")
     return Part(name, state, detail, found.figures(), found.error)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from verve._verve import callback_figures
-from verve.publishing.sink_status import Standing
+from verve.publishing.sink_status import SinkStatus
 from verve.sinks import KAFKA, LOG
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Sample:
 
     service: RunningService
     stats: Stats
-    log: Standing
-    kafka: Standing
+    log: SinkStatus
+    kafka: SinkStatus
     callbacks: CallbackFigures
     cluster: Membership | None
     facts: Facts
@@ -46,8 +46,8 @@ class Sample:
         return cls(
             service,
             service.counter.stats(),
-            facts.sinks.get(LOG, Standing()),
-            facts.sinks.get(KAFKA, Standing()),
+            facts.sinks.get(LOG, SinkStatus()),
+            facts.sinks.get(KAFKA, SinkStatus()),
             callback_figures(service.counter),
             facts.cluster,
             facts,

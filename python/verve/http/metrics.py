@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from verve.request.exchange import SHARED, Response
-from verve.sinks.base import Trouble
+from verve.sinks.base import FailureKind
 
 from .cluster_metrics import CLUSTER_METRICS
 from .metric import Kind, Metric, Sample, by_trouble, stat
@@ -132,7 +132,7 @@ METRICS = (
         "verve_log_failing",
         _GAUGE,
         "1 for what made the last attempt to log a window fail, in one word; else 0.",
-        lambda sample: by_trouble(Trouble, sample.log.trouble),
+        lambda sample: by_trouble(FailureKind, sample.log.failure),
         "trouble",
     ),
     Metric(
@@ -164,7 +164,7 @@ METRICS = (
         "verve_kafka_failing",
         _GAUGE,
         "1 for what made the last attempt to deliver to Kafka fail, in one word; else 0.",
-        lambda sample: by_trouble(Trouble, sample.kafka.trouble),
+        lambda sample: by_trouble(FailureKind, sample.kafka.failure),
         "trouble",
     ),
     *CLUSTER_METRICS,

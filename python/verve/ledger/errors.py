@@ -1,4 +1,4 @@
-"""What can be wrong with the ledger, and where SQLite's errors become ours."""
+"""The failures of the ledger, and the mapping of SQLite's errors to them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class LedgerTrouble(StrEnum):
-    """What kept the ledger from its work."""
+class LedgerFailure(StrEnum):
+    """Why the ledger could not be read or written."""
 
     LOCKED = "locked"
     FULL = "full"
@@ -27,31 +27,31 @@ class LedgerTrouble(StrEnum):
 
 
 _HINTS = {
-    LedgerTrouble.LOCKED: "another process is inside a transaction, it will be tried again",
-    LedgerTrouble.FULL: "make room on the disk, the windows wait in the segment for a day",
-    LedgerTrouble.DAMAGED: "the next leader sets the file aside and starts a new one",
-    LedgerTrouble.NEWER: "a newer Verve made it, use that one or another state directory",
-    LedgerTrouble.DEPOSED: "another worker leads now and does this work",
-    LedgerTrouble.BROKEN: "see that the directory exists and belongs to the user of the service",
+    LedgerFailure.LOCKED: "another process is inside a transaction; Verve tries again",
+    LedgerFailure.FULL: "make room on the disk, the segment keeps the windows of a day",
+    LedgerFailure.DAMAGED: "the next leader sets the file aside and starts a new one",
+    LedgerFailure.NEWER: "a newer Verve made it, use that one or another state directory",
+    LedgerFailure.DEPOSED: "another worker leads now and does this work",
+    LedgerFailure.BROKEN: "see that the directory exists and belongs to the user of the service",
 }
 
 
 class LedgerError(VerveError):
-    """The ledger could not be read or written; `trouble` says why."""
+    """The ledger could not be read or written; `kind` says why."""
 
-    def __init__(self, trouble: LedgerTrouble, detail: str, path: Path) -> None:
-        super().__init__(f"the ledger is {trouble}: {detail}: `{path}`; hint: {_HINTS[trouble]}")
-        self.trouble = trouble
+    def __init__(self, kind: LedgerFailure, detail: str, path: Path) -> None:
+        super().__init__(f"the ledger is {kind}: {detail}: `{path}`; hint: {_HINTS[kind]}")
+        self.kind = kind
 
 
 _BY_CODE = {
-    sqlite3.SQLITE_BUSY: LedgerTrouble.LOCKED,
-    sqlite3.SQLITE_LOCKED: LedgerTrouble.LOCKED,
-    sqlite3.SQLITE_FULL: LedgerTrouble.FULL,
-    # What a full disk looks like when the index of the write-ahead log has to grow.
-    sqlite3.SQLITE_IOERR_SHMSIZE: LedgerTrouble.FULL,
-    sqlite3.SQLITE_CORRUPT: LedgerTrouble.DAMAGED,
-    sqlite3.SQLITE_NOTADB: LedgerTrouble.DAMAGED,
+    sqlite3.SQLITE_BUSY: LedgerFailure.LOCKED,
+    sqlite3.SQLITE_LOCKED: LedgerFailure.LOCKED,
+    sqlite3.SQLITE_FULL: LedgerFailure.FULL,
+    # On a full disk, when the index of the write-ahead log has to grow.
+    sqlite3.SQLITE_IOERR_SHMSIZE: LedgerFailure.FULL,
+    sqlite3.SQLITE_CORRUPT: LedgerFailure.DAMAGED,
+    sqlite3.SQLITE_NOTADB: LedgerFailure.DAMAGED,
 }
 
 
@@ -62,9 +62,9 @@ def mapped(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
-        trouble = _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF, LedgerTrouble.BROKEN)
-        raise LedgerError(trouble, str(error), path) from error
+        kind = _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF, LedgerFailure.BROKEN)
+        raise LedgerError(kind, str(error), path) from error
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        trouble = LedgerTrouble.FULL if full else LedgerTrouble.BROKEN
-        raise LedgerError(trouble, error.strerror or str(error), path) from error
+        kind = LedgerFailure.FULL if full else LedgerFailure.BROKEN
+        raise LedgerError(kind, error.strerror or str(error), path) from error

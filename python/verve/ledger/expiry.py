@@ -1,6 +1,6 @@
-"""How long the ledger keeps a window: `VERVE_KEEP`, and longer while a sink has not taken it.
+"""Drops old windows: after `VERVE_KEEP`, and later while a sink has not taken them.
 
-What a sink has not taken stays up to a bound, `longest`, beyond which it is dropped and counted.
+After `longest` a window is dropped in any case; those that a sink had not taken are counted.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
 
-WAITING_TIMES = 10
-"""How many times as long as others a window stays that a sink has not taken."""
-LEAST_WAITING_SECONDS = 30 * 86_400
-"""It stays so long in any case, however short `VERVE_KEEP` is."""
-# Deleting a year in one transaction would hold the lock for long after `VERVE_KEEP` was lowered.
-_AT_ONCE = 5_000
+UNDELIVERED_FACTOR = 10
+"""A window that a sink has not taken stays this many times `VERVE_KEEP`."""
+LEAST_UNDELIVERED_SECONDS = 30 * 86_400
+"""Seconds that such a window stays at least, however short `VERVE_KEEP` is."""
+# After `VERVE_KEEP` was lowered, deleting a year in one transaction would hold the lock for long.
+_BATCH = 5_000
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS dropped (
@@ -24,14 +24,14 @@ CREATE TABLE IF NOT EXISTS dropped (
     number INTEGER NOT NULL
 ) WITHOUT ROWID
 """
-_WAITING = (
+_UNDELIVERED = (
     "FROM deliveries d JOIN windows w USING (window_start, window_seconds) "
     "WHERE d.sink = ? AND d.taken_at IS NULL AND typeof(d.window_start) = 'integer'"
 )
 
 
 class Dropped(NamedTuple):
-    """Windows that were dropped before `sink` took them: how many, and the start of the first."""
+    """Windows that were dropped before `sink` took them: their number, and the first start."""
 
     sink: str
     windows: int
@@ -39,23 +39,25 @@ class Dropped(NamedTuple):
 
 
 def longest(keep: int) -> int:
-    """Seconds after which a window is dropped that a sink has not taken."""
-    return max(WAITING_TIMES * keep, LEAST_WAITING_SECONDS)
+    """Return the seconds after which a window is dropped even if a sink has not taken it."""
+    return max(UNDELIVERED_FACTOR * keep, LEAST_UNDELIVERED_SECONDS)
 
 
 def expire(
     connection: sqlite3.Connection, keep: int, sinks: Collection[str], now: int
 ) -> list[Dropped]:
-    """Drop windows older than `keep` seconds at `now`, from the oldest on, a few thousand at once.
+    """Drop windows older than `keep` seconds at `now`, oldest first, at most `_BATCH` per call.
 
-    All stay from the oldest one on that one of `sinks` waits for, until that is of the age
-    `longest`. `now` is the time, not the start of the newest window: one of those may be wrong.
+    The oldest window that one of `sinks` has not taken, and all after it, stay until it is older
+    than `longest`. `now` is the time, since the start of the newest window may be wrong. Returns
+    the dropped windows that a sink had not taken.
     """
     oldest = [
         start
         for sink in sinks
         for (start,) in connection.execute(
-            f"SELECT d.window_start {_WAITING} ORDER BY d.window_start, d.window_seconds LIMIT 1",
+            f"SELECT d.window_start {_UNDELIVERED} "
+            "ORDER BY d.window_start, d.window_seconds LIMIT 1",
             (sink,),
         )
     ]
@@ -63,14 +65,14 @@ def expire(
     found = connection.execute(
         "SELECT window_start FROM windows WHERE window_start < ? "
         "ORDER BY window_start LIMIT 1 OFFSET ?",
-        (end, _AT_ONCE - 1),
+        (end, _BATCH - 1),
     ).fetchone()
     last = end - 1 if found is None else found[0]
     lost = [
         Dropped(sink, windows, first)
         for sink in sinks
         for windows, first in connection.execute(
-            f"SELECT count(*), min(d.window_start) {_WAITING} AND d.window_start <= ?",
+            f"SELECT count(*), min(d.window_start) {_UNDELIVERED} AND d.window_start <= ?",
             (sink, last),
         )
         if windows
@@ -83,7 +85,7 @@ def expire(
 
 
 def dropped(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many were dropped of each sink, over all time. Most ledgers have no such table."""
+    """Return the number of dropped windows per sink, over all time. Most ledgers have no table."""
     known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dropped'"
     if connection.execute(known).fetchone() is None:
         return {}

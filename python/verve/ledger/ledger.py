@@ -1,11 +1,11 @@
-"""The ledger: every closed window of this host, for a year, in SQLite.
+"""The ledger: every sealed window of this host, for a year, in SQLite.
 
-It is also the outbox. When a window is recorded, one delivery is opened for each sink; a delivery
-is closed when its sink has taken the window. So a sink that is switched on today starts with the
-next window and not with last year's. `ledger_expiry` says how long a window stays.
+It is also the outbox. To record a window opens one delivery per sink; a delivery is closed when
+its sink took the window. So a sink that is switched on today starts with the next window, and not
+with last year's. `expiry` says how long a window stays.
 
-Writing takes one connection, held by the leader. Reading opens the file for each question, so any
-worker and the command line may read at any time. Nothing here waits longer than `BUSY_SECONDS`.
+The leader holds the one connection that writes. Each read opens the file, so any worker and the
+command line may read at any time. Nothing here waits longer than `BUSY_SECONDS`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from verve.log import skipped
 from verve.windows.window import Key, Window
 
 from . import expiry
-from .errors import LedgerError, LedgerTrouble, mapped
+from .errors import LedgerError, LedgerFailure, mapped
 from .schema import BUSY_SECONDS, SCHEMA_VERSION, identity_of, open_for_writing, reading
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ __all__ = [
     "Backlog",
     "Ledger",
     "LedgerError",
-    "LedgerTrouble",
-    "Taken",
+    "LedgerFailure",
+    "Receipt",
     "backlog",
     "dropped",
     "has_taken",
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 FILE_NAME = "ledger.sqlite3"
-# Of two that write in one process the second would fail after `BUSY_SECONDS`; here it waits.
+# Two threads of this process may write: without it the second would fail after `BUSY_SECONDS`.
 _LOCK = threading.Lock()
 
 _COLUMNS = tuple(column.name for column in fields(Window))
@@ -62,8 +62,8 @@ _VALUES = ", ".join(f":{name}" for name in _COLUMNS)
 _REPLACED = ", ".join(
     f'"{name}" = excluded."{name}"' for name in _COLUMNS if name not in Key._fields
 )
-# A cluster counts revisions by itself: its first is news to a host that counted alone before.
-_IS_NEWS = (
+# The first revision of a cluster replaces the record of a host that counted alone before.
+_IS_NEWER = (
     "(excluded.revision, excluded.host_unique IS NOT NULL) > (revision, host_unique IS NOT NULL)"
 )
 _QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
@@ -73,22 +73,22 @@ _NEWEST_FIRST = "ORDER BY w.window_start DESC, w.window_seconds DESC LIMIT :limi
 
 
 class Backlog(NamedTuple):
-    """What a sink has not taken: how many windows, of how many seconds, since which start."""
+    """The windows that a sink has not taken: their number, their seconds, the oldest start."""
 
     windows: int
     seconds: int
     oldest: int | None
 
 
-class Taken(NamedTuple):
-    """That a sink took a window: when, in seconds since the epoch, and which revision of it."""
+class Receipt(NamedTuple):
+    """When a sink took a window (seconds since the epoch), and which revision."""
 
-    at: float
+    taken_at: float
     revision: int
 
 
 def path_of(settings: Settings) -> Path:
-    """Where the ledger of these settings is."""
+    """Return the path of the ledger."""
     return settings.state_dir / FILE_NAME
 
 
@@ -98,9 +98,9 @@ def rows(
     since: int | None = None,
     until: int | None = None,
 ) -> list[Window]:
-    """The windows that start in `since..until` (seconds since the epoch), newest first.
+    """Return the windows that start in `since..until` (seconds since the epoch), newest first.
 
-    No ledger yet means no windows.
+    Empty while there is no ledger.
     """
     with reading(path) as connection:
         if connection is None:
@@ -117,7 +117,7 @@ def undelivered(
     since: int | None = None,
     until: int | None = None,
 ) -> list[tuple[Window, tuple[str, ...]]]:
-    """The windows of `rows` that some sink has not taken, with the names of those sinks."""
+    """Return the windows of `rows` that a sink has not taken, with the names of those sinks."""
     with reading(path) as connection:
         if connection is None:
             return []
@@ -136,7 +136,7 @@ def undelivered(
 
 
 def backlog(path: Path, sink: str) -> Backlog:
-    """How much `sink` has not taken of what the ledger holds."""
+    """Return the windows of the ledger that `sink` has not taken."""
     with reading(path) as connection:
         if connection is None:
             return Backlog(0, 0, None)
@@ -149,7 +149,7 @@ def backlog(path: Path, sink: str) -> Backlog:
 
 
 def has_taken(path: Path, sink: str, key: Key, revision: int) -> bool:
-    """Whether `sink` has taken this revision of a window, or a higher one."""
+    """Whether `sink` took this revision of a window, or a higher one."""
     with reading(path) as connection:
         if connection is None:
             return False
@@ -163,7 +163,7 @@ def has_taken(path: Path, sink: str, key: Key, revision: int) -> bool:
 
 
 def dropped(path: Path) -> dict[str, int]:
-    """How many windows left the ledger that a sink had not taken, by sink, over all time."""
+    """Return the number of windows dropped before a sink took them, per sink, over all time."""
     with reading(path) as connection:
         return {} if connection is None else expiry.dropped(connection)
 
@@ -172,7 +172,7 @@ class Ledger:
     """The one connection that writes, made by `open_ledger`. Any thread may call its methods."""
 
     def __init__(self, path: Path, keep: int, sinks: Collection[str] = ()) -> None:
-        """`keep`: seconds that a window stays, and longer while one of `sinks` has not taken it."""
+        """`keep`: seconds that a window stays; it stays longer while one of `sinks` lacks it."""
         self.path = path
         self._keep = keep
         self._sinks = tuple(sinks)
@@ -182,7 +182,7 @@ class Ledger:
 
     @property
     def replaced(self) -> bool:
-        """Whether the file was removed or replaced since it was opened, or while it was."""
+        """Whether the file was removed or replaced since it was opened."""
         return self._identity is None or identity_of(self.path) != self._identity
 
     def record(
@@ -190,35 +190,35 @@ class Ledger:
         windows: Collection[Window],
         *,
         sinks: Iterable[str] | Callable[[Window], Iterable[str]] = (),
-        taken: Mapping[tuple[str, Key], Taken] | None = None,
+        taken: Mapping[tuple[str, Key], Receipt] | None = None,
         fence: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Store windows, open a delivery of each to `sinks`, and close those that `taken` tells of.
+        """Store windows, open a delivery of each per sink, and close the deliveries in `taken`.
 
-        Storing a window again changes nothing, unless its revision is higher, or it is a cluster's
-        and the other is not: then it replaces that, and what was taken of it counts no more. Where
-        `sinks` chooses for each window, one that is named later gets the revision that is there.
-        What was taken of a lower revision leaves the higher one open. `fence` is asked inside the
-        transaction, so a leader that lost its lease while it waited writes nothing.
+        A window that is stored already is replaced only by a higher revision, or by a cluster's
+        record of a host that counted alone; then its deliveries are opened again. If `sinks` is a
+        function, a sink that it names later gets the stored revision. A receipt of a lower revision
+        does not close the delivery of a higher one. `fence` is called inside the transaction, so a
+        leader that lost its lease while it waited writes nothing.
         """
         taken = taken or {}
         with self._transaction(fence) as connection:
             for window in windows:
                 stored = connection.execute(
                     f"INSERT INTO windows VALUES ({_VALUES}) "  # noqa: S608 - the names are ours
-                    f"ON CONFLICT ({_KEY}) DO UPDATE SET {_REPLACED} WHERE {_IS_NEWS}",
+                    f"ON CONFLICT ({_KEY}) DO UPDATE SET {_REPLACED} WHERE {_IS_NEWER}",
                     {name: getattr(window, name) for name in _COLUMNS},
                 )
-                is_news = stored.rowcount > 0
-                if is_news:
-                    # Also of sinks that get this revision from another host: should that one die,
-                    # and this one deliver in its place, then not because of the lower revision.
+                is_newer = stored.rowcount > 0
+                if is_newer:
+                    # Also for sinks that get this revision from another host: if that host dies,
+                    # this one delivers, although it delivered the lower revision.
                     connection.execute(
                         "DELETE FROM deliveries WHERE taken_at IS NOT NULL "
                         "AND (window_start, window_seconds) = (?, ?)",
                         window.key,
                     )
-                if is_news or callable(sinks):
+                if is_newer or callable(sinks):
                     its = sinks(window) if callable(sinks) else sinks
                     connection.executemany(
                         "INSERT INTO deliveries (window_start, window_seconds, sink) "
@@ -230,12 +230,12 @@ class Ledger:
             _close_deliveries(connection, taken)
 
     def expire(self, now: int, *, fence: Callable[[], bool] = lambda: True) -> list[Dropped]:
-        """Drop what is too old at `now` (seconds since the epoch); what a sink had not taken."""
+        """Drop what is too old at `now` (epoch seconds); return what a sink had not taken."""
         with self._transaction(fence) as connection:
             return expiry.expire(connection, self._keep, self._sinks, now)
 
     def undelivered(self, sink: str, limit: int = 1_440) -> list[Window]:
-        """The windows that `sink` has not taken, oldest first."""
+        """Return the windows that `sink` has not taken, oldest first."""
         with _LOCK, mapped(self.path):
             found = self._connection.execute(
                 f"{_SELECT} JOIN deliveries d USING (window_start, window_seconds) "
@@ -261,10 +261,10 @@ class Ledger:
                 [(taken_at, sink, *key) for key in keys],
             )
 
-    def deliver(
+    def mark_taken(
         self, sink: str, window: Window, taken_at: float, *, fence: Callable[[], bool]
     ) -> None:
-        """Note that `sink` took this revision of a window; a higher one stays to be delivered."""
+        """Note that `sink` took this revision of a window; a higher one stays undelivered."""
         with self._transaction(fence) as connection:
             connection.execute(
                 "UPDATE deliveries SET taken_at = ? WHERE sink = ? AND taken_at IS NULL "
@@ -274,7 +274,7 @@ class Ledger:
             )
 
     def reopen(self, sink: str, since: int, until: int) -> int:
-        """Have `sink` take the windows that start in `since..until` again; how many there are."""
+        """Deliver the windows that start in `since..until` to `sink` again; return their number."""
         with self._transaction(lambda: True) as connection:
             return connection.execute(
                 "INSERT INTO deliveries (window_start, window_seconds, sink) "
@@ -285,7 +285,7 @@ class Ledger:
             ).rowcount
 
     def taken_at(self, sink: str, key: Key) -> float | None:
-        """When `sink` took this window, or None."""
+        """Return when `sink` took this window (epoch seconds), or None."""
         with _LOCK, mapped(self.path):
             found = self._connection.execute(
                 "SELECT taken_at FROM deliveries "
@@ -304,29 +304,29 @@ class Ledger:
         with _LOCK, mapped(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                # The lease may have passed on while this process waited for the lock, or while it
-                # was stopped inside the transaction.
-                self._pass(fence)
+                # The lease may be lost while this process waits for the lock, or while it is
+                # stopped inside the transaction.
+                self._check(fence)
                 yield self._connection
-                self._pass(fence)
+                self._check(fence)
                 self._connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _pass(self, fence: Callable[[], bool]) -> None:
+    def _check(self, fence: Callable[[], bool]) -> None:
         if not fence():
-            raise LedgerError(LedgerTrouble.DEPOSED, "the lease passed on", self.path)
+            raise LedgerError(LedgerFailure.DEPOSED, "the lease passed on", self.path)
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """Open the ledger for writing and make it if need be. Raises `LedgerError`."""
+    """Open the ledger for writing; make it if it is missing. Raises `LedgerError`."""
     return Ledger(path_of(settings), settings.keep, settings.sinks)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged ledger, so that a new one can be made, and tell its new name."""
+    """Rename a damaged ledger, so that a new one can be made; return its new path."""
     kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
@@ -335,13 +335,16 @@ def set_aside(path: Path) -> Path:
 
 
 def _close_deliveries(
-    connection: sqlite3.Connection, taken: Mapping[tuple[str, Key], Taken]
+    connection: sqlite3.Connection, taken: Mapping[tuple[str, Key], Receipt]
 ) -> None:
     connection.executemany(
         "UPDATE deliveries SET taken_at = ? WHERE taken_at IS NULL "
         "AND (sink, window_start, window_seconds) = (?, ?, ?) AND (SELECT revision FROM windows w "
         "WHERE (w.window_start, w.window_seconds) = (?, ?)) <= ?",
-        [(at, sink, *key, *key, revision) for (sink, key), (at, revision) in taken.items()],
+        [
+            (taken_at, sink, *key, *key, revision)
+            for (sink, key), (taken_at, revision) in taken.items()
+        ],
     )
 
 
@@ -354,7 +357,7 @@ def _bounds(limit: int | None, since: int | None, until: int | None) -> dict[str
 
 
 def _windows(found: Iterable[tuple[Any, ...]]) -> list[Window]:
-    """The windows of these rows; SQLite keeps whatever was put there, so some may be none."""
+    """Return the windows of these rows. SQLite stores any value, so unsound rows are skipped."""
     windows = []
     for row in found:
         values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))

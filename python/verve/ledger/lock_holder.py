@@ -1,8 +1,8 @@
-"""A former leader that was stopped inside a ledger transaction, and how to get the ledger back.
+"""Takes the ledger back from a former leader that was stopped inside a transaction.
 
-SQLite's locks belong to a process, and one that is stopped keeps them. Under `verve serve` a worker
-that is killed is started again at once, and all that it acknowledged is in the segment; so the
-new leader kills it. Elsewhere killing a worker could end the server: there the ledger waits.
+SQLite's locks belong to a process, and a stopped process keeps them. Under `verve serve` the new
+leader kills it: a worker that is killed is started again at once, and all that it acknowledged is
+in the segment. Elsewhere killing a worker could end the server, so the ledger waits.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STOPPED_SECONDS = 0.5
-"""How long a stopped holder is given to go on."""
+"""Seconds that a stopped holder has to continue."""
 BUSY_SECONDS = 10.0
-"""How long a holder is given that is not stopped: a disk may be slow."""
+"""Seconds that a running holder has to finish: a disk may be slow."""
 
 
 def holders(ledger: Path, proc: Path = Path("/proc")) -> set[int]:
-    """The processes that hold a lock for writing on a file of the ledger, as the kernel tells.
+    """Return the processes that hold a write lock on a file of the ledger.
 
-    The kernel's list is read rather than asked for with `F_GETLK`: that needs the file open, and
-    closing it again would drop SQLite's own locks in this process.
+    It reads the kernel's list. `F_GETLK` would need the file open, and closing it again would drop
+    SQLite's own locks in this process.
     """
     inodes = set()
     for suffix in ("", "-shm"):
@@ -43,7 +43,7 @@ def holders(ledger: Path, proc: Path = Path("/proc")) -> set[int]:
     except OSError:
         return found
     for line in lines:
-        # 7: POSIX  ADVISORY  WRITE 4711 fe:00:1054 120 120; those who wait have an arrow in front.
+        # 7: POSIX  ADVISORY  WRITE 4711 fe:00:1054 120 120; a process that waits has an arrow.
         match line.split():
             case [_, "POSIX", _, "WRITE", process, file, *_] if (
                 process.isdecimal() and int(file.rpartition(":")[2]) in inodes
@@ -53,7 +53,7 @@ def holders(ledger: Path, proc: Path = Path("/proc")) -> set[int]:
 
 
 def parent_and_state(process: int, proc: Path = Path("/proc")) -> tuple[int, str] | None:
-    """The parent of a process and its state (`T`: stopped), or None if it is gone."""
+    """Return the parent of a process and its state (`T`: stopped); None if it is gone."""
     try:
         text = (proc / str(process) / "stat").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -64,7 +64,10 @@ def parent_and_state(process: int, proc: Path = Path("/proc")) -> tuple[int, str
 
 @dataclass(slots=True)
 class HolderWatch:
-    """Watches who keeps the ledger from this leader, and ends a worker that does so for long."""
+    """Watches which process locks the ledger, and kills a worker that does so for long.
+
+    `supervisor` is the process of `verve serve` that starts the workers; None: kill nothing.
+    """
 
     ledger: Path
     supervisor: int | None
@@ -73,14 +76,17 @@ class HolderWatch:
 
     @classmethod
     def of_this_process(cls, ledger: Path, environ: Mapping[str, str] = os.environ) -> HolderWatch:
-        """One that may act if this process is a worker of `verve serve`."""
+        """Return a watch that may kill if this process is a worker of `verve serve`."""
         named = environ.get(SUPERVISOR, "")
-        # A variable that was inherited through other processes says nothing about this one.
+        # The variable may have been inherited through other processes.
         ours = named.isdecimal() and int(named) == os.getppid()
         return cls(ledger, os.getppid() if ours else None)
 
     def evict(self) -> int | None:
-        """To be called when the ledger was locked: the process that was killed, if one was."""
+        """Kill a worker that held the lock for too long, and return its id; else None.
+
+        To be called each time that the ledger was locked.
+        """
         suspects = {process for process in holders(self.ledger) if self._is_sibling(process)}
         if self._suspect not in suspects:
             self._suspect = min(suspects, default=0)
@@ -92,7 +98,7 @@ class HolderWatch:
         except OSError:
             return None
         try:
-            # Looked at again: from here on the handle cannot come to mean another process.
+            # Checked again: from here on the handle cannot refer to another process.
             facts = parent_and_state(self._suspect)
             if facts is None or not self._is_sibling(self._suspect):
                 return None

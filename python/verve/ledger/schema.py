@@ -1,4 +1,4 @@
-"""The file of the ledger: its tables and their versions, and how it is opened."""
+"""The file of the ledger: its tables, their versions, and how to open it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import stat
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .errors import LedgerError, LedgerTrouble, mapped
+from .errors import LedgerError, LedgerFailure, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 BUSY_SECONDS = 0.25
+"""Seconds that a statement waits for the lock of another process."""
 SCHEMA_VERSION = 2
 
 _SCHEMA = f"""
@@ -44,19 +45,19 @@ CREATE INDEX undelivered ON deliveries (sink, window_start, window_seconds) WHER
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
-# What stands in for `windows` to who reads a ledger of version 1.
+# Shows the table `windows` of a ledger of version 1 as that of version 2.
 _VERSION_1 = """
 CREATE TEMP VIEW windows AS
 SELECT window_start, window_seconds, "unique", requests, duplicates, late, rejected, gap, degraded,
 revision, NULL AS host_unique FROM main.windows
 """
-# From the version before to each one.
+# The statement that leads to each version from the one before.
 _MIGRATIONS = {2: "ALTER TABLE windows ADD COLUMN host_unique INTEGER"}
 
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection that reads, or None while there is no ledger yet. Raises `LedgerError`."""
+    """Open a connection that reads; None while there is no ledger. Raises `LedgerError`."""
     with mapped(path):
         if not path.exists():
             yield None
@@ -64,15 +65,15 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
         with contextlib.closing(_reader(path)) as connection:
             version = _check_version(connection, path)
             if version == 1:
-                # Of an earlier Verve, which may be running: to bring it up to date is the next
-                # leader's. A view of this connection alone shows it as it will be.
+                # An earlier Verve made it and may be running; only the next leader upgrades it. A
+                # view of this connection shows it as it will be.
                 connection.execute(_VERSION_1)
-            # Version 0: it is being made right now.
+            # Version 0: another process is making it right now.
             yield connection if version else None
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """What tells the file from one that replaces it."""
+    """Return device and inode, which tell the file from one that replaces it."""
     try:
         found = path.stat()
     except OSError:
@@ -86,11 +87,11 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open the one connection that writes, and make the file or bring it up to date."""
+    """Open the connection that writes, and make or upgrade the file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives the files beside the database the mode of the database itself. One that is there
-    # must not be opened here: to close it drops the locks of all connections of this process, and
-    # the next process to close its own would then remove the log that these go on writing.
+    # SQLite gives the files beside the database the mode of the database itself. An existing file
+    # must not be opened here: closing it drops the locks of all connections of this process, and
+    # the next process that closes its own would remove the log that those still write.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
@@ -114,7 +115,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring an older ledger to this version, step by step, each as a whole."""
+    """Upgrade an older ledger to this version, with one transaction per step."""
     for version in range(_check_version(connection, path) + 1, SCHEMA_VERSION + 1):
         connection.execute("BEGIN IMMEDIATE")
         if _check_version(connection, path) == version - 1:
@@ -127,11 +128,11 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         detail = f"its version is {version}, this Verve knows up to {SCHEMA_VERSION}"
-        raise LedgerError(LedgerTrouble.NEWER, detail, path)
+        raise LedgerError(LedgerFailure.NEWER, detail, path)
     return version
 
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise LedgerError(LedgerTrouble.DAMAGED, found, path)
+        raise LedgerError(LedgerFailure.DAMAGED, found, path)

@@ -28,14 +28,14 @@ from .ledger_writer import (
     LOG_CURSOR,
     REMOVAL_CURSOR,
     Deliveries,
-    Drain,
     Lease,
-    LogSource,
+    LedgerWriter,
+    LogQueue,
 )
 from .outbox import Outbox
-from .sink_status import Report
-from .sink_worker import Courier, Delivery
-from .window_source import ClusterFeed, Feed, RingFeed
+from .sink_status import SinkStatusFile
+from .sink_worker import DeliveryState, SinkWorker
+from .window_source import ClusterSource, RingSource, WindowSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class LeaderState:
     ledger_attempts: int
     ledger_error: str | None
     log_lag: int
-    deliveries: tuple[Delivery, ...]
+    sinks: tuple[DeliveryState, ...]
 
 
 class Term:
@@ -79,22 +79,30 @@ class Term:
         self._over = threading.Event()
         self._wakes: list[threading.Event] = []
         self._threads: list[threading.Thread] = []
-        feed: Feed = RingFeed(counter, settings)
+        source: WindowSource = RingSource(counter, settings)
         if settings.redis_url is not None:
-            feed, self.coordinator = self._join_cluster(counter, settings, lease)
-        self.drain = Drain(counter, feed, settings, lease, deliveries, holders, notices)
-        self.couriers: list[Courier] = []
+            source, self.coordinator = self._join_cluster(counter, settings, lease)
+        self.ledger_writer = LedgerWriter(
+            counter, source, settings, lease, deliveries, holders, notices
+        )
+        self.workers: list[SinkWorker] = []
         if LOG in settings.sinks:
-            source = LogSource(counter, feed, lease, deliveries)
-            report = Report(settings, LOG)
-            self.couriers.append(Courier(LogSink(), source, notices, report))
+            queue = LogQueue(counter, source, lease, deliveries)
+            report = SinkStatusFile(settings, LOG)
+            self.workers.append(SinkWorker(LogSink(), queue, notices, report))
         stored, logged = threading.Event(), threading.Event()
         if KAFKA in settings.sinks:
             self._carry_to_kafka(settings, lease, wake=stored)
-        self._work("verve-ledger", self.drain.run, self.drain.close, wake=logged, then=stored)
-        for courier in self.couriers:
-            if courier.sink.name == LOG:
-                self._work("verve-sink-log", courier.run, courier.sink.close, then=logged)
+        self._work(
+            "verve-ledger",
+            self.ledger_writer.step,
+            self.ledger_writer.close,
+            wake=logged,
+            then=stored,
+        )
+        for worker in self.workers:
+            if worker.sink.name == LOG:
+                self._work("verve-sink-log", worker.step, worker.sink.close, then=logged)
         if self.coordinator is not None:
             self._start("verve-cluster", self.coordinator.run)
 
@@ -112,33 +120,35 @@ class Term:
         if self.coordinator is not None:
             self.coordinator.stop(leaves=leaves)
         self.wake()
-        for courier in self.couriers:
-            courier.sink.interrupt()
+        for worker in self.workers:
+            worker.sink.interrupt()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _join_cluster(
         self, counter: Counter, settings: Settings, lease: Lease
-    ) -> tuple[ClusterFeed, Coordinator]:
+    ) -> tuple[ClusterSource, Coordinator]:
         """What the hosts of the cluster counted together."""
         # Imported here, since most hosts count by themselves.
         from verve.cluster.coordinator.coordinator import Coordinator  # noqa: PLC0415
         from verve.stores import connect  # noqa: PLC0415
 
-        feed = ClusterFeed(counter, settings, self.wake)
-        return feed, Coordinator(counter, settings, lease, feed, self._notices, connect)
+        source = ClusterSource(counter, settings, self.wake)
+        return source, Coordinator(counter, settings, lease, source, self._notices, connect)
 
     def _carry_to_kafka(self, settings: Settings, lease: Lease, wake: threading.Event) -> None:
         """What the ledger holds goes to Kafka, as soon as the ledger has it."""
         outbox = Outbox(settings, lease, KAFKA)
-        courier = Courier(kafka_sink(settings), outbox, self._notices, Report(settings, KAFKA))
-        self.couriers.append(courier)
+        worker = SinkWorker(
+            kafka_sink(settings), outbox, self._notices, SinkStatusFile(settings, KAFKA)
+        )
+        self.workers.append(worker)
 
         def close() -> None:
-            courier.sink.close()
+            worker.sink.close()
             outbox.close()
 
-        self._work("verve-sink-kafka", courier.run, close, wake=wake)
+        self._work("verve-sink-kafka", worker.step, close, wake=wake)
 
     def _work(
         self,
@@ -221,10 +231,10 @@ class Leader:
         return LeaderState(
             term=None if term is None else term.number,
             ledger_lag=self._lag(LEDGER_CURSOR),
-            ledger_attempts=0 if term is None else term.drain.attempts,
-            ledger_error=None if term is None else term.drain.error,
+            ledger_attempts=0 if term is None else term.ledger_writer.attempts,
+            ledger_error=None if term is None else term.ledger_writer.error,
             log_lag=self._lag(LOG_CURSOR) if LOG in self._settings.sinks else 0,
-            deliveries=() if term is None else tuple(c.delivery for c in term.couriers),
+            sinks=() if term is None else tuple(worker.state for worker in term.workers),
         )
 
     def _lag(self, cursor: int) -> int:

@@ -1,9 +1,8 @@
-"""From the feed of closed windows into the ledger and to the log, for one term of a leader.
+"""Writes sealed windows to the ledger and queues them for the log, for one term of a leader.
 
-The two go side by side. The log line comes from the feed at once, so that a ledger that is stuck or
-full never delays it; the ledger follows, and notes when the log took each window. What the
-ledger holds and the log never took (a revision, or a window that the host went down behind) comes
-first.
+Both read the same source. The log does not wait for the ledger, which may be stuck or full; the
+ledger follows, and notes when the log took each window. Windows of the ledger that the log never
+took (revisions, or windows from before a reboot) come first.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from verve.backoff import Backoff
 from verve.ledger import ledger
-from verve.ledger.ledger import LedgerError, LedgerTrouble, Taken
+from verve.ledger.ledger import LedgerError, LedgerFailure, Receipt
 from verve.log import events
 from verve.sinks import LOG
 from verve.windows import ring
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from verve.log.background import Notices
     from verve.windows.window import Key, Window
 
-    from .window_source import Feed
+    from .window_source import WindowSource
 
 LOG_CURSOR = 0
 LEDGER_CURSOR = 1
@@ -56,7 +55,7 @@ class Deliveries:
     """What the log took, until the ledger has noted it, and what the ledger wants logged."""
 
     def __init__(self) -> None:
-        self._times: dict[tuple[str, Key], Taken] = {}
+        self._times: dict[tuple[str, Key], Receipt] = {}
         self._logged: dict[Key, int] = {}
         self._left_over: list[Window] = []
         self._looked = False
@@ -65,7 +64,7 @@ class Deliveries:
     def note(self, window: Window) -> None:
         """The log took this window just now."""
         with self._changed:
-            self._times[LOG, window.key] = Taken(time.time(), window.revision)
+            self._times[LOG, window.key] = Receipt(time.time(), window.revision)
             self._logged[window.key] = window.revision
             for old in list(self._logged)[: -2 * ring.RECORDS]:
                 del self._logged[old]
@@ -80,12 +79,12 @@ class Deliveries:
     def _took(self, window: Window) -> bool:
         return self._logged.get(window.key, -1) >= window.revision
 
-    def noted(self) -> dict[tuple[str, Key], Taken]:
+    def noted(self) -> dict[tuple[str, Key], Receipt]:
         """Deliveries that the ledger has not noted."""
         with self._changed:
             return dict(self._times)
 
-    def forget(self, noted: dict[tuple[str, Key], Taken]) -> None:
+    def forget(self, noted: dict[tuple[str, Key], Receipt]) -> None:
         """The ledger has noted these."""
         with self._changed:
             for key, value in noted.items():
@@ -112,26 +111,28 @@ class Deliveries:
             return list(self._left_over)
 
 
-class LogSource:
-    """Where the courier of the log gets its windows."""
+class LogQueue:
+    """Where the worker of the log gets its windows."""
 
-    def __init__(self, counter: Counter, feed: Feed, lease: Lease, deliveries: Deliveries) -> None:
+    def __init__(
+        self, counter: Counter, source: WindowSource, lease: Lease, deliveries: Deliveries
+    ) -> None:
         self._counter = counter
-        self._feed = feed
+        self._source = source
         self._lease = lease
         self._deliveries = deliveries
 
     def pending(self) -> Iterator[Window]:
-        """First what the ledger holds from before, then what the feed has."""
+        """First what the ledger holds from before, then what the source has."""
         for window in self._deliveries.left_over(_LOG_PATIENCE):
             if self._lease.holds():
                 yield window
-        for window in self._feed.after(self._counter.cursor(LOG_CURSOR)):
+        for window in self._source.after(self._counter.cursor(LOG_CURSOR)):
             # Asked again for each: a leader that was stopped must not repeat what another logged.
             if self._lease.holds() and window.window_start > self._counter.cursor(LOG_CURSOR):
                 yield window
 
-    def take_note(self, window: Window) -> bool:
+    def mark_taken(self, window: Window) -> bool:
         """Move the cursor on; a window from before the ring does not move it.
 
         One of another length may start when a window of the ring does, which is still to be logged.
@@ -143,7 +144,7 @@ class LogSource:
         return self._counter.advance_cursor(LOG_CURSOR, window.window_start, self._lease.term)
 
 
-class Losses:
+class DropReporter:
     """Tells of windows that were dropped before a sink took them: at once, and then every hour."""
 
     def __init__(self, notices: Notices) -> None:
@@ -166,13 +167,13 @@ class Losses:
             self._untold.clear()
 
 
-class Drain:
-    """Writes the ledger from the feed."""
+class LedgerWriter:
+    """Writes the ledger from the source."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a term
         self,
         counter: Counter,
-        feed: Feed,
+        source: WindowSource,
         settings: Settings,
         lease: Lease,
         deliveries: Deliveries,
@@ -181,9 +182,9 @@ class Drain:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._counter = counter
-        self._feed = feed
+        self._source = source
         self._wall = wall
-        self._losses = Losses(notices)
+        self._drops = DropReporter(notices)
         self._settings = settings
         self._lease = lease
         self._deliveries = deliveries
@@ -199,7 +200,7 @@ class Drain:
         """How many times in a row the ledger has failed."""
         return self._backoff.attempts
 
-    def run(self) -> float | None:
+    def step(self) -> float | None:
         """Write what there is. Seconds until the next attempt, or None when all is done."""
         if remaining := self._backoff.remaining:
             return remaining
@@ -226,11 +227,11 @@ class Drain:
         if logs and not self._caught_up:
             self._look_for_left_over(opened)
         cursor = self._counter.cursor(LEDGER_CURSOR)
-        windows = self._feed.after(cursor)
+        windows = self._source.after(cursor)
         self._tell_of_missed(windows, cursor)
         # Once a term all that is remembered: rows that are there already stay as they are, and a
         # ledger that was removed or set aside gets them back.
-        again = self._feed.behind(cursor, everything=not self._caught_up)
+        again = self._source.behind(cursor, everything=not self._caught_up)
         if logs and windows and windows[-1].window_start > self._counter.cursor(LOG_CURSOR):
             self._deliveries.wait_for(windows[-1].key, _LOG_PATIENCE)
         noted = self._deliveries.noted()
@@ -239,7 +240,7 @@ class Drain:
         if both or taken:
             opened.record(both, sinks=self._sinks, taken=taken, fence=self._lease.holds)
             self._deliveries.forget(noted)
-            self._feed.recorded(both)
+            self._source.recorded(both)
             self._expire(opened)
         if windows:
             # With the log switched off its cursor goes along: switched on later, it begins there.
@@ -252,11 +253,11 @@ class Drain:
     def _expire(self, opened: ledger.Ledger) -> None:
         """Drop windows that are too old by both clocks: one that is wrong must not drop any."""
         now = int(min(self._counter.now(), self._wall()))
-        self._losses.add(opened.expire(now, fence=self._lease.holds))
+        self._drops.add(opened.expire(now, fence=self._lease.holds))
 
     @property
     def _sinks(self) -> Iterable[str] | Callable[[Window], Iterable[str]]:
-        return self._settings.sinks if self._feed.is_final() else self._feed.sinks_of
+        return self._settings.sinks if self._source.is_final() else self._source.sinks_of
 
     def _opened(self) -> ledger.Ledger:
         """The ledger, opened again if its file was removed or replaced."""
@@ -269,26 +270,26 @@ class Drain:
         return self._ledger
 
     def _taken(
-        self, noted: dict[tuple[str, Key], Taken], windows: list[Window]
-    ) -> dict[tuple[str, Key], Taken]:
+        self, noted: dict[tuple[str, Key], Receipt], windows: list[Window]
+    ) -> dict[tuple[str, Key], Receipt]:
         """What was delivered."""
         if self._caught_up:
             return noted
         # The ledger may be new, or earlier leaders did not live to note it.
         logged, now = self._counter.cursor(LOG_CURSOR), time.time()
-        is_final = self._feed.is_final()
+        is_final = self._source.is_final()
         return noted | {
-            (LOG, window.key): Taken(now, window.revision)
+            (LOG, window.key): Receipt(now, window.revision)
             for window in windows
             if (is_final and window.window_start <= logged) or self._deliveries.took(window)
         }
 
     def _look_for_left_over(self, opened: ledger.Ledger) -> None:
-        """Find what is in the ledger, does not come by the feed, and was never logged."""
+        """Find what is in the ledger, does not come by the source, and was never logged."""
         waiting = opened.undelivered(LOG)
         if waiting:
-            cursor = 0 if self._feed.is_final() else self._counter.cursor(LOG_CURSOR)
-            to_come = {window.key for window in self._feed.after(cursor)}
+            cursor = 0 if self._source.is_final() else self._counter.cursor(LOG_CURSOR)
+            to_come = {window.key for window in self._source.after(cursor)}
             waiting = [window for window in waiting if window.key not in to_come]
         self._deliveries.looked(waiting)
 
@@ -298,16 +299,16 @@ class Drain:
             self._notices.put(events.LEDGER_MISSED, first=cursor + self._counter.window)
 
     def _failed(self, error: LedgerError) -> float | None:
-        if error.trouble is LedgerTrouble.DEPOSED:
+        if error.kind is LedgerFailure.DEPOSED:
             return None
         self.error = str(error)
-        if error.trouble is LedgerTrouble.LOCKED and (process := self._holders.evict()):
+        if error.kind is LedgerFailure.LOCKED and (process := self._holders.evict()):
             self._notices.put(events.HOLDER_KILLED, pid=process)
-        if error.trouble is LedgerTrouble.DAMAGED and self._lease.holds():
+        if error.kind is LedgerFailure.DAMAGED and self._lease.holds():
             self.close()
             kept = ledger.set_aside(ledger.path_of(self._settings))
             self._notices.put(events.LEDGER_SET_ASIDE, kept=kept)
-        if error.trouble is LedgerTrouble.BROKEN:
+        if error.kind is LedgerFailure.BROKEN:
             self.close()
         if self._backoff.failed():
             self._notices.put(events.LEDGER_DELAYED, error=error, attempts=self._backoff.attempts)

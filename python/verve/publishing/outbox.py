@@ -1,4 +1,4 @@
-"""The ledger as the outbox of a sink: what it has not taken, and the note that it has."""
+"""The ledger as the outbox of a sink: the windows that the sink has not taken."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from verve.ledger import ledger
-from verve.ledger.ledger import LedgerError, LedgerTrouble
+from verve.ledger.ledger import LedgerError, LedgerFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """Where the courier of a sink gets its windows, for one term of a leader.
+    """The queue of a sink in the ledger, for one term of a leader.
 
-    A window that was taken and could not be noted, since the ledger is locked or full, is
-    remembered and noted first: it is not taken a second time for that.
+    If the ledger is locked or full when a window was taken, the outbox remembers the window and
+    notes it first next time, so that the sink does not take it twice.
     """
 
     def __init__(self, settings: Settings, lease: Lease, sink: str) -> None:
@@ -33,19 +33,20 @@ class Outbox:
         self._taken: list[tuple[Window, float]] = []
 
     def pending(self) -> Iterator[Window]:
-        """The windows that the sink has not taken, oldest first. Raises `LedgerError`."""
-        if not self._note():
+        """Yield the windows that the sink has not taken, oldest first. Raises `LedgerError`."""
+        if not self._note_taken():
             return
-        for window in self._waiting():
-            # Asked again for each: a leader that was stopped must not repeat what another sent.
+        for window in self._undelivered():
+            # The lease is read again for each window: a leader that was stopped must not repeat
+            # what the next leader sent.
             if not self._lease.holds():
                 return
             yield window
 
-    def take_note(self, window: Window) -> bool:
-        """The sink took it. False: another leads now."""
+    def mark_taken(self, window: Window) -> bool:
+        """Note in the ledger that the sink took the window. False if the lease is lost."""
         self._taken.append((window, time.time()))
-        return self._note()
+        return self._note_taken()
 
     def close(self) -> None:
         """Close the ledger."""
@@ -53,39 +54,39 @@ class Outbox:
             self._ledger.close()
             self._ledger = None
 
-    def _note(self) -> bool:
+    def _note_taken(self) -> bool:
         opened = self._opened()
         while self._taken and opened is not None:
             window, taken_at = self._taken[0]
             try:
-                opened.deliver(self._sink, window, taken_at, fence=self._lease.holds)
+                opened.mark_taken(self._sink, window, taken_at, fence=self._lease.holds)
             except LedgerError as error:
-                if error.trouble is LedgerTrouble.DEPOSED:
+                if error.kind is LedgerFailure.DEPOSED:
                     return False
-                self._give_up(error)
+                self._close_if_broken(error)
                 raise
             del self._taken[0]
         return self._lease.holds()
 
-    def _waiting(self) -> list[Window]:
+    def _undelivered(self) -> list[Window]:
         opened = self._opened()
         if opened is None:
             return []
         try:
             return opened.undelivered(self._sink)
         except LedgerError as error:
-            self._give_up(error)
+            self._close_if_broken(error)
             raise
 
     def _opened(self) -> ledger.Ledger | None:
-        """The ledger, opened again if its file was replaced; None while there is none."""
+        """Return the ledger, opened again if its file was replaced; None while there is none."""
         if self._ledger is not None and self._ledger.replaced:
             self.close()
         if self._ledger is None and self._path.exists():
             self._ledger = ledger.open_ledger(self._settings)
         return self._ledger
 
-    def _give_up(self, error: LedgerError) -> None:
-        """Open it anew next time, unless it is only busy or full."""
-        if error.trouble not in {LedgerTrouble.LOCKED, LedgerTrouble.FULL}:
+    def _close_if_broken(self, error: LedgerError) -> None:
+        """Open the ledger again next time, unless it is only locked or full."""
+        if error.kind not in {LedgerFailure.LOCKED, LedgerFailure.FULL}:
             self.close()

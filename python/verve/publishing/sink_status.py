@@ -1,7 +1,7 @@
-"""How a sink does, in a small file that every process of the host may read.
+"""The status of a sink, in a small file that every process of the host may read.
 
-Only the leader delivers, and any worker may be asked. The file lies in the state directory; that it
-cannot be written holds up nothing.
+Only the leader delivers, but any worker may be asked. The file lies in the state directory; if it
+cannot be written, nothing waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
 from verve.ledger import ledger
-from verve.sinks import Trouble
+from verve.sinks import FailureKind
 from verve.status.status_file import read_told, remove_left, write_told
 
 if TYPE_CHECKING:
@@ -21,83 +21,83 @@ if TYPE_CHECKING:
 
     from verve.config import Settings
 
-    from .sink_worker import Delivery
+    from .sink_worker import DeliveryState
 
 LATE_WINDOWS = 3
-"""So many windows may wait for a sink before it counts as behind."""
+"""Backlog (in windows) above which a sink is degraded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Attempts that failed in a row, the error of the last one, and what waits.
+class SinkStatus:
+    """Failed attempts in a row, the last error, and the backlog.
 
-    `trouble` is the error in one word, `since` when the first of them failed (epoch seconds). The
-    lag is in windows and in their seconds; None when the ledger cannot tell.
+    `failure` classifies the error; `since` is the time of the first failure (epoch seconds). The
+    backlog is `waiting` in windows and `lag_seconds` in seconds; None if the ledger is unreadable.
     """
 
     attempts: int = 0
     error: str | None = None
-    trouble: str | None = None
+    failure: str | None = None
     since: float | None = None
     waiting: int | None = None
     lag_seconds: int | None = None
 
     def is_behind(self, window_seconds: int) -> bool:
-        """Whether it fails, or has more to take than a moment's worth."""
+        """Whether the sink fails, or its backlog is unknown or above `LATE_WINDOWS`."""
         late = (self.lag_seconds or 0) > LATE_WINDOWS * window_seconds
         return late or self.error is not None or self.lag_seconds is None
 
     def figures(self) -> dict[str, str | int | None]:
-        """What may be shown to everyone: no error in full, which may name hosts and users."""
+        """Return the public figures. The error in full may name hosts and users: it is left out."""
         return {
             "lag_seconds": self.lag_seconds,
             "windows_waiting": self.waiting,
             "failed_attempts": self.attempts,
-            "trouble": self.trouble,
+            "trouble": self.failure,
         }
 
 
-def of(settings: Settings, sink: str) -> Standing:
-    """How `sink` does: by the leader's last report, and by the ledger."""
-    told = read_told(_path(settings, sink))
-    attempts, error = told.get("attempts"), told.get("error")
-    trouble, since = told.get("trouble"), told.get("since")
+def of(settings: Settings, sink: str) -> SinkStatus:
+    """Return the status of `sink` from the leader's last report and from the ledger."""
+    report = read_told(_path(settings, sink))
+    attempts, error = report.get("attempts"), report.get("error")
+    failure, since = report.get("trouble"), report.get("since")
     waiting = lag = None
     with contextlib.suppress(VerveError):
         backlog = ledger.backlog(ledger.path_of(settings), sink)
         waiting, lag = backlog.windows, backlog.seconds
-    return Standing(
+    return SinkStatus(
         attempts=attempts if isinstance(attempts, int) else 0,
         error=error if isinstance(error, str) else None,
-        trouble=trouble if isinstance(trouble, str) and trouble in set(Trouble) else None,
+        failure=failure if isinstance(failure, str) and failure in set(FailureKind) else None,
         since=since if isinstance(since, float) else None,
         waiting=waiting,
         lag_seconds=lag,
     )
 
 
-class Report:
-    """Writes the file, for a courier to call."""
+class SinkStatusFile:
+    """Writes the status of one sink, for its worker."""
 
     def __init__(self, settings: Settings, sink: str) -> None:
         self._path = _path(settings, sink)
         remove_left(self._path)
         self._since: float | None = None
 
-    def __call__(self, delivery: Delivery) -> None:
-        """Write what changed."""
-        if delivery.error is None:
+    def __call__(self, state: DeliveryState) -> None:
+        """Replace the file."""
+        if state.error is None:
             self._since = None
         elif self._since is None:
             self._since = time.time()
-        standing = {
-            "attempts": delivery.attempts,
-            "error": delivery.error,
-            "trouble": delivery.trouble,
+        report = {
+            "attempts": state.attempts,
+            "error": state.error,
+            "trouble": state.failure,
             "since": self._since,
         }
         with contextlib.suppress(OSError):
-            write_told(self._path, standing)
+            write_told(self._path, report)
 
 
 def _path(settings: Settings, sink: str) -> Path:

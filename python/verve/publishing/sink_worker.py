@@ -1,6 +1,6 @@
-"""Takes closed windows to one sink: in order, until it has them, with pauses that grow.
+"""Publishes windows to one sink: in order, each until the sink took it, with growing pauses.
 
-A courier has a thread of its own, so a sink that is down or slow delays only itself.
+Each sink has a worker with a thread of its own, so a slow or failing sink delays only itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from verve.backoff import Backoff
 from verve.ledger.ledger import LedgerError
 from verve.log import events
-from verve.sinks import SinkError, Trouble
+from verve.sinks import FailureKind, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,77 +22,77 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """How a sink does."""
+class DeliveryState:
+    """Failed attempts in a row of one sink, and the last error."""
 
     sink: str
     attempts: int
     error: str | None
-    trouble: Trouble | None = None
+    failure: FailureKind | None = None
 
 
-class Source(Protocol):
-    """Where a courier gets its windows, and whom it tells that they were taken."""
+class DeliveryQueue(Protocol):
+    """The windows for one sink."""
 
     def pending(self) -> Iterable[Window]:
-        """The windows that the sink has not taken, oldest first."""
+        """Return the windows that the sink has not taken, oldest first."""
         ...
 
-    def take_note(self, window: Window) -> bool:
-        """The sink took it. False: somebody else delivers now, and this courier is to stop."""
+    def mark_taken(self, window: Window) -> bool:
+        """Note that the sink took the window. False: another leader delivers now, so stop."""
         ...
 
 
-class Courier:
-    """Carries windows from a source to a sink. `report` is told when it does well or badly."""
+class SinkWorker:
+    """Publishes the windows of a queue to a sink. `report` is called when its state changes."""
 
     def __init__(
         self,
         sink: Sink,
-        source: Source,
+        queue: DeliveryQueue,
         notices: Notices,
-        report: Callable[[Delivery], None] = lambda _delivery: None,
+        report: Callable[[DeliveryState], None] = lambda _state: None,
     ) -> None:
         self.sink = sink
-        self._source = source
+        self._queue = queue
         self._notices = notices
         self._report = report
         self._backoff = Backoff()
         self._error: str | None = None
-        self._trouble: Trouble | None = None
+        self._failure: FailureKind | None = None
         self._began = False
 
     @property
-    def delivery(self) -> Delivery:
-        """How it goes."""
-        return Delivery(self.sink.name, self._backoff.attempts, self._error, self._trouble)
+    def state(self) -> DeliveryState:
+        """How the deliveries do."""
+        return DeliveryState(self.sink.name, self._backoff.attempts, self._error, self._failure)
 
-    def run(self) -> float | None:
-        """Deliver what is pending. Seconds until the next attempt, or None when all is done."""
+    def step(self) -> float | None:
+        """Deliver what is pending. Return seconds until the next attempt; None when all is done."""
         if remaining := self._backoff.remaining:
             return remaining
         if not self._began:
-            # What is told of an earlier courier holds no longer.
+            # Replaces the report of an earlier worker.
             self._began = True
-            self._report(self.delivery)
+            self._report(self.state)
         try:
-            for window in self._source.pending():
+            for window in self._queue.pending():
                 self.sink.take(window)
-                if not self._source.take_note(window):
+                if not self._queue.mark_taken(window):
                     return None
                 self._recovered()
         except SinkError as error:
-            return self._failed(error, error.trouble)
+            return self._failed(error, error.kind)
         except LedgerError as error:
-            return self._failed(error, Trouble.LEDGER)
-        # A ledger that can be read again and holds nothing for us is an end of the trouble, too.
+            return self._failed(error, FailureKind.LEDGER)
+        # A ledger that can be read again ends the failure too, even if nothing is pending.
         self._recovered()
         return None
 
-    def _failed(self, error: SinkError | LedgerError, trouble: Trouble) -> float | None:
-        if trouble is Trouble.INTERRUPTED:
+    def _failed(self, error: SinkError | LedgerError, failure: FailureKind) -> float | None:
+        if failure is FailureKind.INTERRUPTED:
             return None
-        self._error, self._trouble = str(error), trouble
+        self._error, self._failure = str(error), failure
         if self._backoff.failed():
             self._notices.put(
                 events.SINK_DELAYED,
@@ -100,13 +100,13 @@ class Courier:
                 error=error,
                 attempts=self._backoff.attempts,
             )
-        self._report(self.delivery)
+        self._report(self.state)
         return self._backoff.remaining
 
     def _recovered(self) -> None:
         if self._error is None:
             return
-        self._error = self._trouble = None
+        self._error = self._failure = None
         failed = self._backoff.succeeded()
         self._notices.put(events.SINK_RECOVERED, sink=self.sink.name, attempts=failed)
-        self._report(self.delivery)
+        self._report(self.state)

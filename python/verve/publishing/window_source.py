@@ -1,4 +1,4 @@
-"""Where the log and the ledger get closed windows from: the ring, or what the cluster counted."""
+"""Sources of windows for the log and the ledger: the ring of the host, or a cluster's counts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from verve.windows.window import Key, Window
 
 PATIENCE_SECONDS = 10
-"""How long after the grace a window is waited for that no leader looks at any more."""
+"""Seconds after the grace until a window that no leader follows gets a provisional count."""
 
 
-def own_count(counter: Counter, sealed: Window) -> ClusterWindow:
-    """A window of a host of a cluster as the host alone knows it: revision 0."""
+def provisional_count(counter: Counter, sealed: Window) -> ClusterWindow:
+    """The count of a window of a cluster as this host alone knows it: revision 0."""
     return ClusterWindow.of(
         sealed,
         unique=max(sealed.unique, counter.cluster_count(sealed.window_start) or 0),
@@ -32,51 +32,52 @@ def own_count(counter: Counter, sealed: Window) -> ClusterWindow:
     )
 
 
-class Feed(Protocol):
-    """Gives windows in their order, and revisions of those that were given before."""
+class WindowSource(Protocol):
+    """Gives windows in order, and later revisions of windows that it gave before."""
 
     def after(self, cursor: int) -> list[Window]:
-        """The windows that start after `cursor` and are known, oldest first, none left out."""
+        """Return the windows that start after `cursor`, oldest first, up to the first unknown."""
         ...
 
     def behind(self, cursor: int, *, everything: bool) -> list[Window]:
-        """Windows up to `cursor` that came again since `recorded`, or all that are remembered."""
+        """Return windows up to `cursor`: `everything`, or those that are not yet `recorded`."""
         ...
 
     def recorded(self, windows: list[Window]) -> None:
-        """The ledger has these."""
+        """Note that the ledger has these revisions."""
+        ...
 
     def sinks_of(self, window: Window) -> tuple[str, ...]:
-        """The sinks that are to get this revision from this host."""
+        """Return the names of the sinks to which this host publishes this revision."""
         ...
 
     def is_final(self) -> bool:
-        """Whether what it gives is never revised."""
+        """Whether no window is ever revised."""
         ...
 
 
-class RingFeed:
-    """A host that counts by itself: the records of the sealed ring."""
+class RingSource:
+    """The sealed ring of a host that counts alone."""
 
     def __init__(self, counter: Counter, settings: Settings) -> None:
         self._counter = counter
         self._sinks = settings.sinks
 
     def after(self, cursor: int) -> list[Window]:
-        """The published windows that start after `cursor`."""
+        """Return the windows of the ring that start after `cursor`."""
         return ring.windows_after(self._counter, cursor)
 
     def behind(self, cursor: int, *, everything: bool) -> list[Window]:
-        """A ledger that was removed or set aside gets back what the ring holds."""
+        """Return what the ring holds, for a ledger that was removed or set aside."""
         if not everything:
             return []
         return [w for w in ring.windows_after(self._counter, 0) if w.window_start <= cursor]
 
     def recorded(self, windows: list[Window]) -> None:
-        """They stay in the ring."""
+        """Do nothing: windows stay in the ring."""
 
     def sinks_of(self, window: Window) -> tuple[str, ...]:  # noqa: ARG002 - those of the port
-        """All."""
+        """Return all sinks."""
         return self._sinks
 
     def is_final(self) -> bool:
@@ -84,16 +85,15 @@ class RingFeed:
         return True
 
 
-class ClusterFeed:
-    """A host of a cluster: what the coordinator publishes, revision by revision.
+class ClusterSource:
+    """The counts of a cluster, revision by revision, as its coordinator adds them.
 
-    Windows are given in the order of the ring, so a window that waits for its record holds up those
-    behind it; after a few seconds the coordinator publishes it with the host's own count. Any
-    thread may call.
+    Windows are given in the order of the ring, so a window without a record holds up those after
+    it; the coordinator adds a provisional count after a few seconds. Any thread may call.
     """
 
     def __init__(self, counter: Counter, settings: Settings, wake: Callable[[], None]) -> None:
-        """`wake` is called when there is something new."""
+        """`wake` is called after each revision that is added."""
         self._counter = counter
         self._settings = settings
         self._wake = wake
@@ -102,8 +102,8 @@ class ClusterFeed:
         self._windows: dict[int, ClusterWindow] = {}
         self._unrecorded: dict[int, ClusterWindow] = {}
 
-    def publish(self, window: ClusterWindow) -> None:
-        """Take a revision of a window; one that is known is news if it `delivers`."""
+    def add(self, window: ClusterWindow) -> None:
+        """Add a revision of a window. A known one replaces itself if it now `delivers`."""
         start = window.window_start
         with self._lock:
             known = self._windows.get(start)
@@ -118,14 +118,14 @@ class ClusterFeed:
         self._wake()
 
     def known(self) -> list[Window]:
-        """What the ledger holds of the windows of the ring, newest first."""
+        """Return the windows of the ring that the ledger holds, newest first."""
         try:
             return ledger.rows(ledger.path_of(self._settings), limit=ring.RECORDS)
         except ledger.LedgerError:
             return []
 
-    def delivered(self, key: Key, revision: int) -> bool:
-        """Whether the sinks of the cluster have this revision or a higher one, by the ledger."""
+    def is_delivered(self, key: Key, revision: int) -> bool:
+        """Whether the ledger says that all sinks of scope `CLUSTER` took this revision."""
         path = ledger.path_of(self._settings)
         sinks = of_scope(self._settings, Scope.CLUSTER)
         try:
@@ -134,49 +134,49 @@ class ClusterFeed:
             return False
 
     def after(self, cursor: int) -> list[Window]:
-        """Those that are known without a break, by the windows of the ring."""
+        """Return the windows with a known count, up to the first window of the ring without."""
         found: list[Window] = []
         for sealed in ring.windows_after(self._counter, cursor):
             with self._lock:
                 known = self._windows.get(sealed.window_start)
-            window = known or self._forgotten(sealed)
+            window = known or self._abandoned(sealed)
             if window is None:
                 break
             found.append(window)
         return found
 
-    def _forgotten(self, sealed: Window) -> Window | None:
-        """A window that was let go before it was recorded here, and that nobody tells of.
+    def _abandoned(self, sealed: Window) -> Window | None:
+        """Return the provisional count of a released window of which no record can be read.
 
-        Its leader died, and Redis is away or has lost the record: what the segment knows of it has
-        to do, or it would hold up all that come after. Should its record show up, it is revised.
+        Its leader died, and Redis is away or lost the record. Without a count from the segment it
+        would hold up all later windows. If the record appears later, it revises this count.
         """
         start, seconds = sealed.window_start, sealed.window_seconds
         since = max(self._began, start + seconds)
         patience = self._settings.cluster_grace + PATIENCE_SECONDS
         if start > self._counter.settled() or self._counter.now() - since < patience:
             return None
-        return own_count(self._counter, sealed)
+        return provisional_count(self._counter, sealed)
 
     def behind(self, cursor: int, *, everything: bool) -> list[Window]:
-        """Revisions of windows that were given before."""
+        """Return revisions of windows that were given before."""
         with self._lock:
             found = self._windows if everything else self._unrecorded
             return [found[start] for start in sorted(found) if start <= cursor]
 
     def recorded(self, windows: list[Window]) -> None:
-        """What came in the meantime stays to be recorded."""
+        """Forget these revisions; later ones, added meanwhile, stay to be recorded."""
         with self._lock:
             for window in windows:
                 if self._unrecorded.get(window.window_start) is window:
                     del self._unrecorded[window.window_start]
 
     def sinks_of(self, window: Window) -> tuple[str, ...]:
-        """All, if this host is the deliverer of the revision; else those that each host has."""
+        """Return all sinks if this host is the deliverer, else those of scope `HOST`."""
         if isinstance(window, ClusterWindow) and window.delivers:
             return self._settings.sinks
         return of_scope(self._settings, Scope.HOST)
 
     def is_final(self) -> bool:
-        """A host that was away adds to what was published."""
+        """A host that was away adds to an earlier count."""
         return False

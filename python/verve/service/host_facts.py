@@ -18,7 +18,7 @@ from verve._verve import VerveError
 from verve.ledger import ledger
 from verve.log import losses
 from verve.publishing import sink_status
-from verve.publishing.sink_status import Standing
+from verve.publishing.sink_status import SinkStatus
 from verve.request.exchange import in_time
 from verve.status import cluster_status
 from verve.status.cluster_status import Membership
@@ -41,7 +41,7 @@ class Facts:
     """What the files said; until they were read, that all is well."""
 
     segment_in_place: bool = True
-    sinks: Mapping[str, Standing] = field(default_factory=dict)
+    sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
     """The status of each sink."""
     cluster: Membership | None = None
     """None for a host that counts by itself."""
@@ -59,7 +59,7 @@ def segment_in_place(counter: Counter) -> bool:
 def before_reading(settings: Settings) -> Facts:
     """The facts that hold before anything was read."""
     return Facts(
-        sinks={sink: Standing() for sink in settings.sinks},
+        sinks={sink: SinkStatus() for sink in settings.sinks},
         cluster=Membership() if settings.redis_url is not None else None,
     )
 

@@ -145,7 +145,7 @@ def _look_at_ledger(settings: Settings) -> None:
     try:
         ledger.rows(ledger.path_of(settings), limit=1)
     except ledger.LedgerError as error:
-        if error.trouble in {ledger.LedgerTrouble.NEWER, ledger.LedgerTrouble.BROKEN}:
+        if error.kind in {ledger.LedgerFailure.NEWER, ledger.LedgerFailure.BROKEN}:
             raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import Scope, Sink, SinkError, Trouble
+from .base import FailureKind, Scope, Sink, SinkError
 from .kafka_settings import KAFKA, KAFKA_SCOPE, KafkaSettings, check
 from .log import LOG, LogSink
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = [
     "KAFKA",
     "LOG",
+    "FailureKind",
     "LogSink",
     "Scope",
     "Sink",
     "SinkError",
-    "Trouble",
     "check",
     "kafka_sink",
     "of_scope",

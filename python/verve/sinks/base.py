@@ -1,4 +1,4 @@
-"""The port of a sink: what `sink_worker` asks of whatever takes closed windows."""
+"""The port of a sink, which `publishing/sink_worker.py` calls with the records of windows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Scope(Enum):
     """One host, the deliverer, publishes each revision; revision 0 is not published."""
 
 
-class Trouble(StrEnum):
-    """What kept a sink from taking a window, in one word for metrics and readiness."""
+class FailureKind(StrEnum):
+    """Why a sink did not take a window: the value of `trouble` in metrics and readiness."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -36,19 +36,19 @@ class Trouble(StrEnum):
 
 
 class SinkError(VerveError):
-    """The sink did not take the window, or cannot tell; it will be offered again."""
+    """The sink may not have taken the window, which is offered again; `kind` says why."""
 
-    def __init__(self, message: str, trouble: Trouble = Trouble.OTHER) -> None:
+    def __init__(self, message: str, kind: FailureKind = FailureKind.OTHER) -> None:
         super().__init__(message)
-        self.trouble = trouble
+        self.kind = kind
 
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes closed windows, one at a time, oldest first, at least once each.
+    """Takes the records of windows, one at a time, oldest first, each at least once.
 
-    A sink is used by one thread, but for `interrupt`. It may block, but not for ever: each call
-    ends by a deadline of its own.
+    One thread uses a sink, except for `interrupt`. A call may block, but only up to a deadline of
+    its own.
     """
 
     @property
@@ -62,13 +62,13 @@ class Sink(Protocol):
         ...
 
     def take(self, window: Window) -> None:
-        """Take one window. Raises `SinkError` when it may not have arrived.
+        """Take one window. Raises `SinkError` if it may not have arrived.
 
-        A window may come again, in a later process too, when its arrival was not noted in time.
+        A window may come again, also in a later process, if its arrival was not noted in time.
         """
 
     def interrupt(self) -> None:
-        """End a call of `take` soon, this one and all to come. Any thread may ask for it."""
+        """End this call of `take` and all later ones soon. Any thread may call it."""
 
     def close(self) -> None:
-        """Give back what it holds. Windows are not offered after that."""
+        """Release what the sink holds. No window is offered after that."""

@@ -1,8 +1,8 @@
-"""Kafka as a sink: one message a window, noted as taken once the brokers have acknowledged it.
+"""Kafka as a sink: one message per window, taken once the brokers acknowledged it.
 
-The client needs an event loop, and the leader has none. So the thread that carries windows to this
-sink runs one of its own while it delivers, and lets it rest in between. Loop, connections and
-producer are made together and thrown away together: after any error nothing of them is used again.
+The client needs an event loop, and the leader has none. So the thread of this sink runs a loop of
+its own during a delivery, and the loop rests between deliveries. Loop, connection and producer are
+made and closed together: after an error all are replaced.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .base import SinkError, Trouble
+from .base import FailureKind, SinkError
+from .kafka_connection import ClientErrors, KafkaConnection, failure_kind
 from .kafka_message import message
 from .kafka_settings import KAFKA, KAFKA_SCOPE
-from .kafka_wire import Complaints, Wire, trouble
 
 if TYPE_CHECKING:
     from verve.windows.window import Window
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from .kafka_settings import KafkaSettings
 
 TAKE_SECONDS = 10.0
-"""The whole of one attempt: connecting, looking for the topic, sending, the acknowledgement."""
+"""Seconds for one attempt: connecting, looking for the topic, sending, the acknowledgement."""
 CLOSE_SECONDS = 0.4
 GRACE = 0.3
-"""How long a message that is under way may still take when the service stops."""
+"""Seconds that a message in flight may still take when the service stops."""
 
 
 class KafkaSink:
-    """Sends `<source>:<window start>` and the count of each window to a topic."""
+    """Sends the count of each window to a topic, with the key `<source>:<window start>`."""
 
     name = KAFKA
     scope = KAFKA_SCOPE
@@ -41,13 +41,13 @@ class KafkaSink:
         self._settings = settings
         self._take_seconds = take_seconds
         self._loop: _Loop | None = None
-        self._wire: Wire | None = None
+        self._connection: KafkaConnection | None = None
         self._running: tuple[_Loop, asyncio.Task[None]] | None = None
         self._interrupted = False
 
     def take(self, window: Window) -> None:
-        """Send it and wait for the acknowledgement. Raises `SinkError`, within its deadline."""
-        with Complaints() as complaints:
+        """Send one message and wait for the acknowledgement. Raises `SinkError`."""
+        with ClientErrors() as logged:
             try:
                 self._run(window)
             except SinkError:
@@ -55,11 +55,11 @@ class KafkaSink:
                 raise
             except asyncio.CancelledError:
                 self._tear_down()
-                raise SinkError("the service stops", Trouble.INTERRUPTED) from None
+                raise SinkError("the service stops", FailureKind.INTERRUPTED) from None
             except Exception as error:
-                stage = self._wire.stage if self._wire else "connecting"
+                stage = self._connection.stage if self._connection else "connecting"
                 self._tear_down()
-                raise self._told(error, complaints.error, stage) from error
+                raise self._sink_error(error, logged.last, stage) from error
 
     def interrupt(self) -> None:
         """End a call of `take` soon."""
@@ -85,9 +85,9 @@ class KafkaSink:
             self._running = None
 
     async def _in_time(self, window: Window) -> None:
-        """Every await of a delivery is below this one.
+        """Deliver by the deadline: every await of a delivery is below this one.
 
-        `wait` and not `wait_for`, which would wait for the client to heed its cancellation.
+        `wait_for` would wait until the client heeds its cancellation.
         """
         task = asyncio.ensure_future(self._deliver(window))
         done, _ = await asyncio.wait({task}, timeout=self._take_seconds)
@@ -96,19 +96,19 @@ class KafkaSink:
         task.result()
 
     async def _deliver(self, window: Window) -> None:
-        if self._wire is None:
-            self._wire = Wire(self._settings)
-            await self._wire.open()
-        await self._wire.send(message(window, self._settings.source))
+        if self._connection is None:
+            self._connection = KafkaConnection(self._settings)
+            await self._connection.open()
+        await self._connection.send(message(window, self._settings.source))
 
-    def _told(self, error: Exception, complaint: BaseException | None, stage: str) -> SinkError:
-        """What went wrong, with the brokers' addresses and never with a secret."""
-        kind = trouble(error)
+    def _sink_error(self, error: Exception, logged: BaseException | None, stage: str) -> SinkError:
+        """Describe an error with the addresses of the brokers, and without any secret."""
+        kind = failure_kind(error)
         cause: BaseException = error
-        if complaint is not None and kind in {Trouble.UNREACHABLE, Trouble.TIMEOUT}:
+        if logged is not None and kind in {FailureKind.UNREACHABLE, FailureKind.TIMEOUT}:
             # It says why; the error itself only says that no broker could be used.
-            cause = complaint
-            kind = trouble(complaint)
+            cause = logged
+            kind = failure_kind(logged)
         brokers = ",".join(self._settings.brokers)
         words = self._settings.masked(_words(cause))
         if isinstance(error, TimeoutError):
@@ -120,13 +120,15 @@ class KafkaSink:
             text += f"; hint: {hint}"
         return SinkError(text, kind)
 
-    def _hint(self, kind: Trouble) -> str | None:
+    def _hint(self, kind: FailureKind) -> str | None:
         return {
-            Trouble.AUTHENTICATION: "see `VERVE_KAFKA_SASL`, `VERVE_KAFKA_USER` and its password",
-            Trouble.AUTHORIZATION: f"let the user write to the topic `{self._settings.topic}`",
-            Trouble.TLS: "see `VERVE_KAFKA_TLS_CA`, and the name in the broker's certificate",
-            Trouble.TOPIC_MISSING: f"make the topic: {self._settings.command()}",
-            Trouble.TOO_LARGE: (
+            FailureKind.AUTHENTICATION: (
+                "see `VERVE_KAFKA_SASL`, `VERVE_KAFKA_USER` and its password"
+            ),
+            FailureKind.AUTHORIZATION: f"let the user write to the topic `{self._settings.topic}`",
+            FailureKind.TLS: "see `VERVE_KAFKA_TLS_CA`, and the name in the broker's certificate",
+            FailureKind.TOPIC_MISSING: f"make the topic: {self._settings.command()}",
+            FailureKind.TOO_LARGE: (
                 "a message has some 200 bytes: raise `max.message.bytes` of the topic "
                 f"`{self._settings.topic}`"
             ),
@@ -134,27 +136,27 @@ class KafkaSink:
 
     def _tear_down(self) -> None:
         loop, self._loop = self._loop, None
-        wire, self._wire = self._wire, None
+        connection, self._connection = self._connection, None
         if loop is None:
             return
         try:
-            loop.run_until_complete(_end(wire))
+            loop.run_until_complete(_close(connection))
         finally:
             loop.close()
 
 
-async def _end(wire: Wire | None) -> None:
-    """Close what is open, and end every task that is left, within `2 * CLOSE_SECONDS`."""
-    if wire is not None:
-        await asyncio.wait({asyncio.ensure_future(wire.close())}, timeout=CLOSE_SECONDS)
+async def _close(connection: KafkaConnection | None) -> None:
+    """Close the connection, and end every task that is left, within `2 * CLOSE_SECONDS`."""
+    if connection is not None:
+        await asyncio.wait({asyncio.ensure_future(connection.close())}, timeout=CLOSE_SECONDS)
     deadline = time.monotonic() + CLOSE_SECONDS
-    # The client's tasks need more than one cancellation: they finish what is under way first.
+    # The client's tasks need several cancellations: each first finishes what is in flight.
     while (rest := asyncio.all_tasks() - {asyncio.current_task()}) and time.monotonic() < deadline:
         for task in rest:
             task.cancel()
         await asyncio.wait(rest, timeout=0.02)
-    if wire is not None:
-        await asyncio.wait({asyncio.ensure_future(wire.drop())}, timeout=0.1)
+    if connection is not None:
+        await asyncio.wait({asyncio.ensure_future(connection.abort())}, timeout=0.1)
 
 
 def _words(error: BaseException) -> str:
@@ -166,15 +168,15 @@ def _words(error: BaseException) -> str:
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """A loop whose names are looked up by threads that nobody waits for.
+    """A loop that resolves names in daemon threads.
 
-    Those of the standard pool are waited for at the end of the process, and a name server that is
-    away takes its time.
+    The process would wait at its end for threads of the standard pool, and so for a name server
+    that is away.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # What the client's own tasks leave behind when they are given up.
+        # Tasks of the client that were cancelled leave errors that nobody reads.
         self.set_exception_handler(lambda _loop, _context: None)
 
     async def getaddrinfo(  # noqa: PLR0913 - as above
@@ -187,7 +189,7 @@ class _Loop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        """Look a name up."""
+        """Resolve a name."""
         found: asyncio.Future[list[Any]] = self.create_future()
 
         def settle(result: list[Any] | OSError) -> None:

@@ -1,4 +1,4 @@
-"""The message of one window. `docs/kafka-message.schema.json` describes its value."""
+"""The message of one window; `docs/kafka-message.schema.json` describes its value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADERS = (("content-type", b"application/json"), ("verve-schema", b"1"))
 
 
 def message(window: Window, source: str) -> Message:
-    """The message of a window. The same window and revision always give the same bytes."""
+    """Return the message of a window. A revision of a window always gives the same bytes."""
     value = {
         "unique_request_count": window.unique,
         "window_start": rfc3339(window.window_start),

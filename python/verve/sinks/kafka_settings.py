@@ -1,4 +1,4 @@
-"""What the settings say about Kafka, checked, in the form that the client takes."""
+"""The settings for Kafka, checked, in the form that the client takes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KAFKA = "kafka"
 KAFKA_SCOPE = Scope.CLUSTER
 EXTRA = "verve-counter[kafka]"
 MOST_COPIES = 3
-"""Copies of a topic that is made, unless a setting says otherwise or there are fewer brokers."""
+"""Replicas of a topic that Verve makes, unless a setting or a lack of brokers says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class KafkaSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> KafkaSettings:
-        """Those of `settings`, unchecked."""
+        """Take them from `settings`, unchecked."""
         return cls(
             brokers=settings.kafka_brokers or (),
             topic=settings.kafka_topic,
@@ -63,7 +63,7 @@ class KafkaSettings:
         )
 
     def check(self) -> None:
-        """Raise `SettingError` where one setting needs another, or a file of TLS is of no use."""
+        """Raise `SettingError` if a setting lacks another, or a TLS file cannot be used."""
         if not self.brokers:
             raise SettingError(
                 "the sink `kafka` has no brokers; hint: set `VERVE_KAFKA_BROKERS=host:9092`"
@@ -87,7 +87,7 @@ class KafkaSettings:
         self.tls_context()
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """Read the files of TLS anew: certificates are replaced while a service runs."""
+        """Read the TLS files again: certificates are replaced while a service runs."""
         if not self.tls:
             return None
         try:
@@ -125,11 +125,11 @@ class KafkaSettings:
         return arguments
 
     def masked(self, text: str) -> str:
-        """`text` of the client's or of the brokers' without the secrets: it is to be logged."""
+        """Return `text` of the client or a broker without secrets, so that it can be logged."""
         return masked(text, self.password, self.tls_key_password)
 
     def command(self, replication: int | None = None) -> str:
-        """The command of Kafka that makes the topic."""
+        """Return Kafka's command that makes the topic."""
         copies = replication or self.replication or MOST_COPIES
         return (
             f"kafka-topics.sh --bootstrap-server {','.join(self.brokers)} --create "
@@ -138,7 +138,7 @@ class KafkaSettings:
 
 
 def check(settings: Settings) -> None:
-    """See that the sink `kafka` can be made, without a broker. Raises `SettingError`."""
+    """Check the settings of the sink `kafka` without a broker. Raises `SettingError`."""
     if KAFKA not in settings.sinks:
         return
     KafkaSettings.of(settings).check()

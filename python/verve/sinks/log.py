@@ -1,4 +1,4 @@
-"""The log as a sink: one line a window."""
+"""The log as a sink: one line per window."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from verve.log import event_log, events
 
-from .base import Scope, SinkError, Trouble
+from .base import FailureKind, Scope, SinkError
 
 if TYPE_CHECKING:
     from verve.windows.window import Window
@@ -22,17 +22,17 @@ class LogSink:
     scope = Scope.HOST
 
     def take(self, window: Window) -> None:
-        """Write the line. Raises `SinkError` when it cannot be written, or its handler fails."""
+        """Write the line. Raises `SinkError` if it cannot be written or its handler fails."""
         try:
             with event_log.strict():
                 events.WINDOW_PUBLISHED.emit(**window.as_json())
         except BlockingIOError as error:
-            raise SinkError(_UNWRITTEN.format(error.strerror), Trouble.TIMEOUT) from error
+            raise SinkError(_UNWRITTEN.format(error.strerror), FailureKind.TIMEOUT) from error
         except Exception as error:  # a handler or filter of the user may raise anything
             raise SinkError(_UNWRITTEN.format(error)) from error
 
     def interrupt(self) -> None:
-        """A line waits a second at the most."""
+        """Do nothing: a line waits at most one second."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the sink holds nothing."""

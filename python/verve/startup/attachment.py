@@ -150,7 +150,7 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ledger.LedgerError(
-            ledger.LedgerTrouble.BROKEN, error.strerror or str(error), path
+            ledger.LedgerFailure.BROKEN, error.strerror or str(error), path
         ) from error
     try:
         deadline = time.monotonic() + PATIENCE

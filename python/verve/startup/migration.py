@@ -16,11 +16,11 @@ from verve._verve import Counter, SegmentError, VerveError, segment_identity
 from verve.cluster.spill.arena_ids import ArenaIds
 from verve.cluster.spill.spills import Spills, leave_behind
 from verve.ledger import ledger
-from verve.ledger.ledger import Taken
+from verve.ledger.ledger import Receipt
 from verve.log import events
 from verve.log.background import Notices
 from verve.publishing.ledger_writer import LOG_CURSOR
-from verve.publishing.window_source import own_count
+from verve.publishing.window_source import provisional_count
 from verve.sinks import LOG, Scope, of_scope
 from verve.windows import ring
 from verve.windows.window import Window
@@ -71,7 +71,7 @@ def retire(settings: Settings) -> Unfinished | None:
             windows = [_provisional(w) if w.key == open_key else w for w in windows]
         logged, now = old.cursor(LOG_CURSOR), time.time()
         taken = {
-            (LOG, window.key): Taken(now, window.revision)
+            (LOG, window.key): Receipt(now, window.revision)
             for window in windows
             if window.window_start <= logged
         }
@@ -136,7 +136,7 @@ def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) ->
 
 def _as_stored(old: Counter, window: Window) -> Window:
     """Of a cluster this host alone cannot tell the count."""
-    return own_count(old, window) if old.settled() else window
+    return provisional_count(old, window) if old.settled() else window
 
 
 def _carry(counter: Counter, unfinished: Unfinished) -> bool:
@@ -177,7 +177,7 @@ def _store(
     settings: Settings,
     windows: list[Window],
     sinks: Callable[[Window], Iterable[str]],
-    taken: dict[tuple[str, Key], Taken],
+    taken: dict[tuple[str, Key], Receipt],
 ) -> None:
     opened = _opened_ledger(settings)
     try:
@@ -190,7 +190,7 @@ def _opened_ledger(settings: Settings) -> ledger.Ledger:
     try:
         return ledger.open_ledger(settings)
     except ledger.LedgerError as error:
-        if error.trouble is not ledger.LedgerTrouble.DAMAGED:
+        if error.kind is not ledger.LedgerFailure.DAMAGED:
             raise
     events.LEDGER_SET_ASIDE.emit(kept=ledger.set_aside(ledger.path_of(settings)))
     return ledger.open_ledger(settings)

@@ -1,1 +1,1 @@
-"""Closed windows: what one is, and how they are read from the sealed ring of the segment."""
+"""Sealed windows: their figures, and how to read them from the ring of the segment."""

@@ -1,4 +1,4 @@
-"""The ring of closed windows in the segment, as those read it who follow it."""
+"""Reads sealed windows from the ring of the segment, behind a cursor."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from verve._verve import Counter, WindowRecord
 
 RECORDS = 1_440
-"""A record less can be read, so that the oldest is never one that is being replaced."""
+"""Records of the ring. One less can be read: the oldest may be replaced at any moment."""
 
 
 def windows_after(counter: Counter, cursor: int) -> list[Window]:
-    """The published windows of the ring that start after `cursor`, oldest first."""
+    """Return the sealed windows of the ring that start after `cursor`, oldest first."""
     published = counter.published()
     if cursor >= published:
         return []
-    # Two more than there should be: windows may be published between the calls.
+    # Two more than expected: windows may be sealed between the calls.
     most = (published - cursor) // counter.window + 2 if cursor else RECORDS
     while True:
         records = counter.closed(min(most, RECORDS))
-        # More than that, while this process stood still.
+        # This process was stopped meanwhile, and more windows were sealed.
         falls_short = len(records) >= most and records[0].window_start > cursor
         if most >= RECORDS or not falls_short:
             break
@@ -35,7 +35,7 @@ def windows_after(counter: Counter, cursor: int) -> list[Window]:
 
 
 def sound(records: Iterable[WindowRecord]) -> list[Window]:
-    """The windows of these records, but those that are damaged."""
+    """Return the windows of these records without the damaged ones."""
     found = [Window.from_record(record) for record in records]
     for window in found:
         if not window.is_sound:

@@ -1,4 +1,4 @@
-"""A closed window as it is stored, published and shown."""
+"""The record of a sealed window, as it is stored, published and shown."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 LATEST_START = 253_402_128_000
-"""A day before the last one that a date can be made of."""
+"""A day before the last start that a date can represent."""
 LONGEST_SECONDS = 86_400
-_MOST = 2**63
+_LIMIT = 2**63
 
 
 class Key(NamedTuple):
-    """What tells one window from another: its start (seconds since the epoch) and its length."""
+    """The identity of a window: its start (seconds since the epoch) and its length."""
 
     window_start: int
     window_seconds: int
@@ -26,15 +26,15 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The figures of one closed window.
+    """The figures of one sealed window.
 
     `window_start` is in seconds since the epoch. `requests` counts accepted ids, `duplicates` those
-    that were in the window already, `late` those that came while it was closing and were counted in
-    the next one. `gap` marks a window that a step of the clock skipped. A higher `revision`
+    that the window had counted already, `late` those that were counted in the next window because
+    this one was frozen. `gap` marks a window that a step of the clock skipped. A higher `revision`
     replaces a lower one.
 
-    In a cluster `unique` is the count of all hosts, `host_unique` and the others are this host's,
-    and revision 0 is what this host counted by itself.
+    In a cluster `unique` is the count of all hosts, and `host_unique` and the other figures are
+    those of this host. Revision 0 is the provisional count of this host.
     """
 
     window_start: int
@@ -51,7 +51,7 @@ class Window:
 
     @classmethod
     def from_record(cls, record: WindowRecord) -> Window:
-        """The window that a record of the sealed ring describes."""
+        """Return the window of a record of the ring."""
         return cls(
             window_start=record.window_start,
             window_seconds=record.window_seconds,
@@ -65,7 +65,7 @@ class Window:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the figures can be those of a window: what is damaged, or not ours, is not."""
+        """Whether the figures can be those of a window; damaged ones cannot."""
         figures = (
             self.unique,
             self.requests,
@@ -76,7 +76,7 @@ class Window:
             0 if self.host_unique is None else self.host_unique,
         )
         return (
-            all(type(figure) is int and 0 <= figure < _MOST for figure in figures)
+            all(type(figure) is int and 0 <= figure < _LIMIT for figure in figures)
             and type(self.window_start) is int
             and 0 <= self.window_start <= LATEST_START
             and type(self.window_seconds) is int
@@ -85,11 +85,11 @@ class Window:
 
     @property
     def key(self) -> Key:
-        """Its identity in the ledger."""
+        """The identity of the window in the ledger."""
         return Key(self.window_start, self.window_seconds)
 
     def as_json(self) -> dict[str, Any]:
-        """The object of `/api/verve/windows`, and the fields of the log line."""
+        """Return the object of `/api/verve/windows`, which has the fields of the log line."""
         host = {} if self.host_unique is None else {"host_unique": self.host_unique}
         return {
             "window_start": rfc3339(self.window_start),

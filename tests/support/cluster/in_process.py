@@ -96,7 +96,7 @@ class Feed:
         self.kafka_takes = True
         self._lock = threading.Lock()
 
-    def publish(self, window: Any) -> None:  # noqa: ANN401
+    def add(self, window: Any) -> None:  # noqa: ANN401
         """See the port."""
         with self._lock:
             self.windows.append(window)
@@ -105,7 +105,7 @@ class Feed:
         """See the port."""
         return []
 
-    def delivered(self, key: Any, revision: int) -> bool:  # noqa: ANN401
+    def is_delivered(self, key: Any, revision: int) -> bool:  # noqa: ANN401
         """See the port."""
         with self._lock:
             told = [w for w in self.windows if w.key == key and w.revision == revision]

@@ -14,7 +14,7 @@ from verve.ledger import expiry, ledger
 from verve.ledger.expiry import Dropped
 from verve.ledger.ledger import Ledger
 from verve.log.background import Notices
-from verve.publishing.ledger_writer import Losses
+from verve.publishing.ledger_writer import DropReporter
 from verve.service import host_facts
 from verve.timestamps import rfc3339
 from verve.windows.window import LATEST_START
@@ -130,7 +130,7 @@ def office(tmp_path: Path, wall: Odd) -> Office:
         rig.settings(tmp_path, keep="60", sinks="log,kafka", kafka_brokers="127.0.0.1:1"),
         rig.clock_in_minute(),
     )
-    made.drain._wall = wall
+    made.ledger_writer._wall = wall
     return made
 
 
@@ -141,8 +141,8 @@ def _deliver(office: Office, *windows: Window) -> None:
 
 def _turn(office: Office) -> list[int]:
     office.minutes(1)
-    office.courier.run()
-    assert office.drain.run() is None, office.drain.error
+    office.worker.step()
+    assert office.ledger_writer.step() is None, office.ledger_writer.error
     return [number for number, _ in office.rows()]
 
 
@@ -156,7 +156,7 @@ def test_a_window_is_old_by_both_clocks_or_not_at_all(office: Office, wall: Odd)
     wall.says = FUTURE
     _deliver(office, rig.window(4))
     assert _turn(office) == [5]
-    office.drain.close()
+    office.ledger_writer.close()
     office.counter.close()
 
 
@@ -170,7 +170,7 @@ def test_what_was_dropped_is_told_and_shown(
     office.clock.advance(expiry.longest(60) - 60)
     with caplog.at_level("INFO", logger="verve"):
         assert 0 not in _turn(office)
-        assert office.drain._notices.flush(5)
+        assert office.ledger_writer._notices.flush(5)
         told = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.dropped"]
         assert [r.levelname for r in told] == ["ERROR"]
         fields = told[0].__dict__["verve_fields"]
@@ -181,13 +181,13 @@ def test_what_was_dropped_is_told_and_shown(
     assert f'verve_ledger_dropped_windows_total{{sink="kafka"}} {total}' in page
     assert 'verve_ledger_dropped_windows_total{sink="log"} 0' in page
     assert total == fields["number"] >= 2
-    office.drain.close()
+    office.ledger_writer.close()
     office.counter.close()
 
 
 def test_what_follows_within_an_hour_is_told_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
     notices = Notices()
-    losses = Losses(notices)
+    losses = DropReporter(notices)
     with caplog.at_level("INFO", logger="verve"):
         for number in range(3):
             losses.add([Dropped("kafka", 2, _at(number)), Dropped("log", 1, _at(number))])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support import rig
 from verve.ledger import ledger
-from verve.ledger.ledger import Ledger, LedgerError, LedgerTrouble, Taken
+from verve.ledger.ledger import Ledger, LedgerError, LedgerFailure, Receipt
 from verve.windows.window import Window
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_deliveries(opened: Ledger) -> None:
     opened.record(
         [rig.window(1), rig.window(2)],
         sinks=["log", "kafka"],
-        taken={("log", keys[1]): Taken(11.5, 1)},
+        taken={("log", keys[1]): Receipt(11.5, 1)},
     )
     assert [w.key for w in opened.undelivered("log")] == [keys[0], keys[2]]
     assert [w.key for w in opened.undelivered("kafka")] == keys[1:]
@@ -168,7 +168,7 @@ def test_a_lock_is_waited_for_a_moment_only(opened: Ledger) -> None:
     with pytest.raises(LedgerError) as caught:
         opened.record([rig.window()])
     assert time.monotonic() - start < 10
-    assert caught.value.trouble is LedgerTrouble.LOCKED
+    assert caught.value.kind is LedgerFailure.LOCKED
     assert str(caught.value).startswith("the ledger is locked: ")
     assert "; hint: " in str(caught.value)
     assert ledger.rows(opened.path) == []
@@ -179,7 +179,7 @@ def test_a_full_disk(opened: Ledger) -> None:
     opened._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(LedgerError) as caught:
         opened.record([rig.window(n) for n in range(10_000)])
-    assert caught.value.trouble is LedgerTrouble.FULL
+    assert caught.value.kind is LedgerFailure.FULL
     assert ledger.rows(opened.path) == []
     opened._connection.execute("PRAGMA max_page_count = 100000")
     opened.record([rig.window(0)])
@@ -190,7 +190,7 @@ def test_a_deposed_leader_writes_nothing(opened: Ledger) -> None:
     for fence in (lambda: False, iter([True, False]).__next__):
         with pytest.raises(LedgerError) as caught:
             opened.record([rig.window()], fence=fence)
-        assert caught.value.trouble is LedgerTrouble.DEPOSED
+        assert caught.value.kind is LedgerFailure.DEPOSED
     assert ledger.rows(opened.path) == []
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_file_is_told_and_set_aside(path: Path, content: bytes) -> Non
     path.write_bytes(content)
     with pytest.raises(LedgerError) as caught:
         Ledger(path, YEAR)
-    assert caught.value.trouble is LedgerTrouble.DAMAGED
+    assert caught.value.kind is LedgerFailure.DAMAGED
     kept = ledger.set_aside(path)
     assert kept.read_bytes() == content
     with closing(Ledger(path, YEAR)) as opened:
@@ -215,7 +215,7 @@ def test_damage_inside_is_found_at_the_start(path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(LedgerError) as caught:
         Ledger(path, YEAR)
-    assert caught.value.trouble is LedgerTrouble.DAMAGED
+    assert caught.value.kind is LedgerFailure.DAMAGED
 
 
 def test_a_newer_ledger_is_left_alone(opened: Ledger) -> None:
@@ -223,14 +223,14 @@ def test_a_newer_ledger_is_left_alone(opened: Ledger) -> None:
     for attempt in (lambda: Ledger(opened.path, YEAR), lambda: ledger.rows(opened.path)):
         with pytest.raises(LedgerError, match="version is 99") as caught:
             attempt()
-        assert caught.value.trouble is LedgerTrouble.NEWER
+        assert caught.value.kind is LedgerFailure.NEWER
 
 
 def test_a_path_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError) as caught:
         Ledger(tmp_path / "file" / ledger.FILE_NAME, YEAR)
-    assert caught.value.trouble is LedgerTrouble.BROKEN
+    assert caught.value.kind is LedgerFailure.BROKEN
 
 
 def test_a_removed_file_is_noticed(opened: Ledger) -> None:
@@ -253,7 +253,7 @@ def _make(path: Path) -> None:
             with closing(Ledger(path, YEAR)) as opened:
                 opened.record([rig.window()])
         except LedgerError as error:
-            if error.trouble is not LedgerTrouble.LOCKED or time.monotonic() > end:
+            if error.kind is not LedgerFailure.LOCKED or time.monotonic() > end:
                 raise
         else:
             return
@@ -263,12 +263,12 @@ def test_what_a_sink_took_holds_for_that_revision(opened: Ledger) -> None:
     first, second = rig.window(0, 5), rig.window(0, 9, revision=2)
     key = first.key
     opened.record([first], sinks=["log", "kafka"])
-    opened.record([second], sinks=lambda _window: ["log"], taken={("log", key): Taken(7.0, 1)})
+    opened.record([second], sinks=lambda _window: ["log"], taken={("log", key): Receipt(7.0, 1)})
     # The log took what is replaced; Kafka has taken nothing, and gets what is there.
     assert opened.undelivered("log") == opened.undelivered("kafka") == [second]
-    opened.deliver("kafka", first, 8.0, fence=lambda: True)
+    opened.mark_taken("kafka", first, 8.0, fence=lambda: True)
     assert not ledger.has_taken(opened.path, "kafka", key, 1)
-    opened.deliver("kafka", second, 9.0, fence=lambda: True)
+    opened.mark_taken("kafka", second, 9.0, fence=lambda: True)
     assert ledger.has_taken(opened.path, "kafka", key, 2)
     # The next one is another host's to deliver, until that one dies.
     third = rig.window(0, 11, revision=3)
@@ -278,7 +278,7 @@ def test_what_a_sink_took_holds_for_that_revision(opened: Ledger) -> None:
     opened.record([third], sinks=lambda _window: ["log", "kafka"])
     assert opened.undelivered("kafka") == [third]
     opened.record(
-        [second], sinks=lambda _window: ["log", "kafka"], taken={("kafka", key): Taken(9.0, 3)}
+        [second], sinks=lambda _window: ["log", "kafka"], taken={("kafka", key): Receipt(9.0, 3)}
     )
     assert ledger.has_taken(opened.path, "kafka", key, 3)
 

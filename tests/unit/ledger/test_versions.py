@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import rig
 from verve.ledger import ledger
-from verve.ledger.ledger import Ledger, LedgerError, LedgerTrouble
+from verve.ledger.ledger import Ledger, LedgerError, LedgerFailure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,7 @@ def _open(path: Path) -> None:
         try:
             Ledger(path, YEAR).close()
         except LedgerError as error:
-            if error.trouble is not LedgerTrouble.LOCKED or attempt == 49:
+            if error.kind is not LedgerFailure.LOCKED or attempt == 49:
                 raise
         else:
             return

@@ -67,7 +67,7 @@ def test_every_window_is_published_right_after_its_end(
         assert counter.leader() is None
     assert state.term == 1
     assert (state.log_lag, state.ledger_attempts, state.ledger_error) == (0, 0, None)
-    assert [delivery.sink for delivery in state.deliveries] == ["log"]
+    assert [sink.sink for sink in state.sinks] == ["log"]
     stored = ledger.rows(ledger.path_of(quick))[::-1]
     assert [window.as_json()["window_start"] for window in stored][:3] == [
         start for start, _ in lines()[:3]

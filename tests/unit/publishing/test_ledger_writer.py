@@ -15,12 +15,12 @@ from verve.publishing.ledger_writer import (
     LEDGER_CURSOR,
     LOG_CURSOR,
     Deliveries,
-    Drain,
     Lease,
-    LogSource,
+    LedgerWriter,
+    LogQueue,
 )
-from verve.publishing.sink_worker import Courier
-from verve.publishing.window_source import RingFeed
+from verve.publishing.sink_worker import SinkWorker
+from verve.publishing.window_source import RingSource
 from verve.sinks import Scope, SinkError
 from verve.timestamps import rfc3339
 from verve.windows.ring import windows_after
@@ -77,15 +77,15 @@ class Office:
         notices = Notices()
         path = ledger.path_of(self.settings)
         watch = HolderWatch(path, None)
-        feed = RingFeed(self.counter, self.settings)
-        self.drain = Drain(
-            self.counter, feed, self.settings, self.lease, deliveries, watch, notices
+        source = RingSource(self.counter, self.settings)
+        self.ledger_writer = LedgerWriter(
+            self.counter, source, self.settings, self.lease, deliveries, watch, notices
         )
-        self.drain._backoff = Backoff(first=0.0, longest=0.0)
-        self.courier = Courier(
-            self.paper, LogSource(self.counter, feed, self.lease, deliveries), notices
+        self.ledger_writer._backoff = Backoff(first=0.0, longest=0.0)
+        self.worker = SinkWorker(
+            self.paper, LogQueue(self.counter, source, self.lease, deliveries), notices
         )
-        self.courier._backoff = Backoff(first=0.0, longest=0.0)
+        self.worker._backoff = Backoff(first=0.0, longest=0.0)
 
     def minutes(self, *uniques: int) -> None:
         """Let minutes go by with so many ids each."""
@@ -122,7 +122,7 @@ def _short(window: Window) -> tuple[int, int]:
 def office(tmp_path: Path) -> Iterator[Office]:
     made = Office(rig.settings(tmp_path), rig.clock_in_minute())
     yield made
-    made.drain.close()
+    made.ledger_writer.close()
     made.counter.close()
 
 
@@ -137,8 +137,8 @@ def test_the_ring_after_a_cursor(office: Office) -> None:
 def test_log_and_ledger_get_every_minute(office: Office) -> None:
     for uniques in ((3,), (0, 7), ()):
         office.minutes(*uniques)
-        assert office.courier.run() is None
-        assert office.drain.run() is None
+        assert office.worker.step() is None
+        assert office.ledger_writer.step() is None
     assert office.lines() == office.rows() == [(0, 3), (1, 0), (2, 7)]
     assert office.undelivered() == []
     assert office.counter.cursor(LOG_CURSOR) == rig.MINUTE + 120
@@ -147,47 +147,47 @@ def test_log_and_ledger_get_every_minute(office: Office) -> None:
 
 def test_the_row_says_when_the_log_took_it(office: Office) -> None:
     office.minutes(3)
-    office.courier.run()
-    office.drain.run()
+    office.worker.step()
+    office.ledger_writer.step()
     with closing(ledger.open_ledger(office.settings)) as opened:
         assert opened.taken_at("log", rig.window().key) is not None
 
 
 def test_a_ledger_that_is_stuck_does_not_delay_the_log(office: Office) -> None:
     office.minutes(1)
-    office.courier.run()
-    office.drain.run()
+    office.worker.step()
+    office.ledger_writer.step()
     with closing(office.lock()):
         office.minutes(2, 3)
-        assert office.drain.run() is not None
-        office.courier.run()
+        assert office.ledger_writer.step() is not None
+        office.worker.step()
         assert office.lines() == [(0, 1), (1, 2), (2, 3)]
-        assert office.drain.run() is not None
-        assert office.drain.attempts == 2
-        assert office.drain.error is not None
-        assert "locked" in office.drain.error
-    assert office.drain.run() is None
+        assert office.ledger_writer.step() is not None
+        assert office.ledger_writer.attempts == 2
+        assert office.ledger_writer.error is not None
+        assert "locked" in office.ledger_writer.error
+    assert office.ledger_writer.step() is None
     assert office.rows() == office.lines()
     assert office.undelivered() == []
-    assert office.drain.attempts == 0
+    assert office.ledger_writer.attempts == 0
 
 
 def test_a_full_ledger_catches_up(office: Office) -> None:
     office.minutes(1)
-    office.courier.run()
-    office.drain.run()
-    assert office.drain._ledger is not None
-    connection = office.drain._ledger._connection
+    office.worker.step()
+    office.ledger_writer.step()
+    assert office.ledger_writer._ledger is not None
+    connection = office.ledger_writer._ledger._connection
     connection.execute("PRAGMA max_page_count = 1")
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     assert connection.execute("PRAGMA max_page_count").fetchone() == (pages,)
     for _ in range(5):
         office.minutes(*[1] * 250)
-        office.courier.run()
-        assert office.drain.run() is not None
-        assert "full" in (office.drain.error or "")
+        office.worker.step()
+        assert office.ledger_writer.step() is not None
+        assert "full" in (office.ledger_writer.error or "")
     connection.execute("PRAGMA max_page_count = 100000")
-    assert office.drain.run() is None
+    assert office.ledger_writer.step() is None
     assert len(office.lines()) == 1_251
     assert office.rows() == office.lines()
 
@@ -195,38 +195,38 @@ def test_a_full_ledger_catches_up(office: Office) -> None:
 def test_a_log_that_is_stuck_does_not_delay_the_ledger(office: Office) -> None:
     office.paper.jammed = True
     office.minutes(1, 2)
-    assert office.courier.run() is not None
-    assert office.drain.run() is None
+    assert office.worker.step() is not None
+    assert office.ledger_writer.step() is None
     assert office.rows() == [(0, 1), (1, 2)]
     assert office.undelivered() == [(0, 1), (1, 2)]
     office.paper.jammed = False
-    office.courier.run()
-    office.drain.run()
+    office.worker.step()
+    office.ledger_writer.step()
     assert office.lines() == [(0, 1), (1, 2)]
     assert office.undelivered() == []
 
 
 def test_the_next_leader_goes_on_where_the_last_one_was(office: Office) -> None:
     office.minutes(1, 2)
-    office.courier.run()  # and dies before the ledger knows of anything
+    office.worker.step()  # and dies before the ledger knows of anything
     office.begin()
     office.minutes(3)
-    office.drain.run()
-    office.courier.run()
-    office.drain.run()
+    office.ledger_writer.step()
+    office.worker.step()
+    office.ledger_writer.step()
     assert office.lines() == office.rows() == [(0, 1), (1, 2), (2, 3)]
     assert office.undelivered() == []
 
 
 def test_a_deposed_leader_does_nothing(office: Office) -> None:
     office.minutes(1)
-    drain, courier = office.drain, office.courier
+    ledger_writer, worker = office.ledger_writer, office.worker
     office.begin()
-    assert courier.run() is None
-    assert drain.run() is None
+    assert worker.step() is None
+    assert ledger_writer.step() is None
     assert office.lines() == office.rows() == []
     assert office.counter.cursor(LOG_CURSOR) == office.counter.cursor(LEDGER_CURSOR) == 0
-    drain.close()
+    ledger_writer.close()
 
 
 def test_what_the_log_missed_before_a_reboot_comes_first(tmp_path: Path) -> None:
@@ -234,41 +234,41 @@ def test_what_the_log_missed_before_a_reboot_comes_first(tmp_path: Path) -> None
     clock = rig.clock_in_minute()
     before = Office(settings, clock)
     before.minutes(1)
-    before.courier.run()
-    before.drain.run()
+    before.worker.step()
+    before.ledger_writer.step()
     before.paper.jammed = True
     before.minutes(2, 3)
-    before.courier.run()
-    before.drain.run()
-    before.drain.close()
+    before.worker.step()
+    before.ledger_writer.step()
+    before.ledger_writer.close()
     before.counter.close()
     settings.segment.unlink()
 
     after = Office(settings, clock)
     after.minutes(4)
-    after.drain.run()
-    after.courier.run()
-    after.drain.run()
+    after.ledger_writer.step()
+    after.worker.step()
+    after.ledger_writer.step()
     assert after.lines() == [(1, 2), (2, 3), (3, 4)]
     assert after.rows() == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert after.undelivered() == []
-    after.courier.run()
+    after.worker.step()
     assert len(after.lines()) == 3
-    after.drain.close()
+    after.ledger_writer.close()
     after.counter.close()
 
 
 def test_a_damaged_ledger_is_set_aside_and_filled_from_the_ring(office: Office) -> None:
     office.minutes(1, 2)
-    office.courier.run()
-    office.drain.run()
-    office.drain.close()
+    office.worker.step()
+    office.ledger_writer.step()
+    office.ledger_writer.close()
     path = ledger.path_of(office.settings)
     path.write_bytes(b"garbage " * 2_000)
     office.minutes(3)
-    office.courier.run()
-    assert office.drain.run() is not None
-    assert office.drain.run() is None
+    office.worker.step()
+    assert office.ledger_writer.step() is not None
+    assert office.ledger_writer.step() is None
     assert office.rows() == [(0, 1), (1, 2), (2, 3)]
     assert len(list(path.parent.glob("*.damaged-*"))) == 1
     assert office.undelivered() == []
@@ -276,15 +276,15 @@ def test_a_damaged_ledger_is_set_aside_and_filled_from_the_ring(office: Office) 
 
 def test_a_removed_ledger_is_made_again(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     office.minutes(1)
-    office.courier.run()
-    office.drain.run()
+    office.worker.step()
+    office.ledger_writer.step()
     for path in office.settings.state_dir.iterdir():
         path.unlink()
     office.minutes(2)
-    office.courier.run()
-    office.drain.run()
+    office.worker.step()
+    office.ledger_writer.step()
     assert office.rows() == office.lines() == [(0, 1), (1, 2)]
-    assert office.drain._notices.flush(5)
+    assert office.ledger_writer._notices.flush(5)
     said = [r for r in caplog.records if r.__dict__.get("verve_event") == "ledger.removed"]
     assert [record.levelname for record in said] == ["ERROR"]
 
@@ -294,28 +294,28 @@ def test_without_the_log_the_ledger_goes_on(tmp_path: Path) -> None:
     object.__setattr__(settings, "sinks", ())
     office = Office(settings, rig.clock_in_minute())
     office.minutes(1, 2)
-    office.drain.run()
+    office.ledger_writer.step()
     assert office.rows() == [(0, 1), (1, 2)]
     assert office.undelivered() == []
     # Switched on again, the log begins with what comes, not with the past.
     object.__setattr__(settings, "sinks", ("log",))
     office.begin()
     office.minutes(3)
-    office.drain.run()
-    office.courier.run()
+    office.ledger_writer.step()
+    office.worker.step()
     assert office.lines() == [(2, 3)]
-    office.drain.close()
+    office.ledger_writer.close()
     office.counter.close()
 
 
 def test_windows_that_were_lost_are_told(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     office.minutes(1)
-    office.courier.run()
-    office.drain.run()
+    office.worker.step()
+    office.ledger_writer.step()
     office.minutes(*[0] * 1_500)
     with caplog.at_level("INFO", logger="verve"):
-        office.drain.run()
-        assert office.drain._notices.flush(5)
+        office.ledger_writer.step()
+        assert office.ledger_writer._notices.flush(5)
     missed = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.missed"]
     assert [r.__dict__["verve_fields"]["first"] for r in missed] == [rfc3339(rig.MINUTE + 60)]
     assert len(office.rows()) == 1 + 1_439

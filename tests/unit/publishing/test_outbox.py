@@ -9,11 +9,11 @@ import pytest
 from tests.support import rig
 from verve.backoff import Backoff
 from verve.ledger import ledger
-from verve.ledger.ledger import LedgerError, LedgerTrouble
+from verve.ledger.ledger import LedgerError, LedgerFailure
 from verve.log.background import Notices
 from verve.publishing.ledger_writer import Lease
 from verve.publishing.outbox import Outbox
-from verve.publishing.sink_worker import Courier
+from verve.publishing.sink_worker import SinkWorker
 from verve.sinks import Scope
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ def test_without_a_ledger_nothing_waits(outbox: Outbox) -> None:
 
 def test_each_window_is_taken_once(outbox: Outbox, stored: ledger.Ledger) -> None:
     sink = Shelf()
-    courier = Courier(sink, outbox, Notices())
-    courier.run()
+    worker = SinkWorker(sink, outbox, Notices())
+    worker.step()
     assert sink.taken == [rig.window(n, n) for n in range(3)]
     assert stored.undelivered("kafka") == []
-    courier.run()
+    worker.step()
     assert len(sink.taken) == 3
 
 
@@ -93,18 +93,18 @@ def test_what_cannot_be_noted_is_not_taken_again(
     outbox: Outbox, stored: ledger.Ledger, made: Settings
 ) -> None:
     sink = Shelf()
-    courier = Courier(sink, outbox, Notices())
-    courier._backoff = Backoff(first=0.0)
+    worker = SinkWorker(sink, outbox, Notices())
+    worker._backoff = Backoff(first=0.0)
     with contextlib.closing(sqlite3.connect(ledger.path_of(made), isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")
-        courier.run()
-        courier.run()
-        assert courier.delivery.trouble == "ledger"
+        worker.step()
+        worker.step()
+        assert worker.state.failure == "ledger"
         assert len(sink.taken) == 1
-    courier.run()
+    worker.step()
     assert sink.taken == [rig.window(n, n) for n in range(3)]
     assert stored.undelivered("kafka") == []
-    assert courier.delivery.error is None
+    assert worker.state.error is None
 
 
 def test_a_deposed_leader_notes_nothing(made: Settings, stored: ledger.Ledger) -> None:
@@ -113,7 +113,7 @@ def test_a_deposed_leader_notes_nothing(made: Settings, stored: ledger.Ledger) -
     waiting = outbox.pending()
     first = next(waiting)
     lease.held = False
-    assert not outbox.take_note(first)
+    assert not outbox.mark_taken(first)
     assert list(waiting) == []
     assert list(outbox.pending()) == []
     assert len(stored.undelivered("kafka")) == 3
@@ -124,7 +124,7 @@ def test_a_higher_revision_stays_to_be_delivered(outbox: Outbox, stored: ledger.
     first = next(iter(outbox.pending()))
     again = rig.window(0, 50, revision=2)
     stored.record([again], sinks=["kafka"])
-    assert outbox.take_note(first)
+    assert outbox.mark_taken(first)
     assert next(iter(outbox.pending())) == again
 
 
@@ -147,14 +147,14 @@ def test_a_damaged_ledger_is_an_error(made: Settings, stored: ledger.Ledger) -> 
     outbox = Outbox(made, AnyLease(), "kafka")
     with pytest.raises(LedgerError) as caught:
         list(outbox.pending())
-    assert caught.value.trouble is LedgerTrouble.DAMAGED
+    assert caught.value.kind is LedgerFailure.DAMAGED
 
 
 def test_backlog_and_undelivered(made: Settings, stored: ledger.Ledger) -> None:
     path = ledger.path_of(made)
     assert ledger.backlog(path, "kafka") == (3, 180, rig.MINUTE)
     assert ledger.backlog(path, "log") == (0, 0, None)
-    stored.deliver("kafka", rig.window(0, 0), 1.0, fence=lambda: True)
+    stored.mark_taken("kafka", rig.window(0, 0), 1.0, fence=lambda: True)
     assert ledger.backlog(path, "kafka") == (2, 120, rig.MINUTE + 60)
     assert ledger.undelivered(path) == [
         (rig.window(2, 2), ("kafka",)),
@@ -171,7 +171,7 @@ def test_backlog_and_undelivered(made: Settings, stored: ledger.Ledger) -> None:
 def test_windows_are_opened_again(made: Settings, stored: ledger.Ledger) -> None:
     path = ledger.path_of(made)
     for number in range(3):
-        stored.deliver("kafka", rig.window(number, number), 1.0, fence=lambda: True)
+        stored.mark_taken("kafka", rig.window(number, number), 1.0, fence=lambda: True)
     assert stored.reopen("kafka", rig.MINUTE, rig.MINUTE + 61) == 2
     assert ledger.backlog(path, "kafka") == (2, 120, rig.MINUTE)
     # Also for a sink that was not there when they were stored.

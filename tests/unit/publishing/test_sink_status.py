@@ -8,17 +8,17 @@ import pytest
 from tests.support import rig
 from verve.ledger import ledger
 from verve.publishing import sink_status
-from verve.publishing.sink_status import Report, Standing
-from verve.publishing.sink_worker import Delivery
-from verve.sinks import Trouble
+from verve.publishing.sink_status import SinkStatus, SinkStatusFile
+from verve.publishing.sink_worker import DeliveryState
+from verve.sinks import FailureKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.config import Settings
 
-FAILED = Delivery("kafka", 3, "no answer: `host:9092`", Trouble.TIMEOUT)
-FINE = Delivery("kafka", 0, None)
+FAILED = DeliveryState("kafka", 3, "no answer: `host:9092`", FailureKind.TIMEOUT)
+FINE = DeliveryState("kafka", 0, None)
 
 
 @pytest.fixture
@@ -29,22 +29,22 @@ def made(tmp_path: Path) -> Settings:
 
 
 def test_nothing_is_known_at_first(made: Settings) -> None:
-    assert sink_status.of(made, "kafka") == Standing(waiting=0, lag_seconds=0)
+    assert sink_status.of(made, "kafka") == SinkStatus(waiting=0, lag_seconds=0)
     assert not sink_status.of(made, "kafka").is_behind(60)
 
 
 def test_what_was_reported_is_read(made: Settings) -> None:
-    report = Report(made, "kafka")
+    report = SinkStatusFile(made, "kafka")
     report(FAILED)
     found = sink_status.of(made, "kafka")
-    assert (found.attempts, found.error, found.trouble) == (3, FAILED.error, "timeout")
+    assert (found.attempts, found.error, found.failure) == (3, FAILED.error, "timeout")
     assert found.since is not None
     assert found.is_behind(60)
     assert FAILED.error not in found.figures().values()
-    report(Delivery("kafka", 4, FAILED.error, Trouble.TIMEOUT))
+    report(DeliveryState("kafka", 4, FAILED.error, FailureKind.TIMEOUT))
     assert sink_status.of(made, "kafka").since == found.since
     report(FINE)
-    assert sink_status.of(made, "kafka") == Standing(waiting=0, lag_seconds=0)
+    assert sink_status.of(made, "kafka") == SinkStatus(waiting=0, lag_seconds=0)
     (file,) = made.state_dir.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -57,7 +57,7 @@ def test_an_odd_file_says_nothing(made: Settings, text: str) -> None:
 
 def test_a_directory_that_cannot_be_written_harms_nothing(made: Settings) -> None:
     made.state_dir.rmdir()
-    Report(made, "kafka")(FAILED)
+    SinkStatusFile(made, "kafka")(FAILED)
 
 
 def test_windows_that_wait(made: Settings) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support import rig
 from verve.backoff import Backoff
 from verve.log.background import Notices
-from verve.publishing.sink_worker import Courier
+from verve.publishing.sink_worker import SinkWorker
 from verve.sinks import Scope, SinkError
 
 if TYPE_CHECKING:
@@ -57,17 +57,17 @@ class Shelf:
         """What was not noted."""
         yield from self.windows[self.noted :]
 
-    def take_note(self, window: Window) -> bool:
+    def mark_taken(self, window: Window) -> bool:
         """Count it."""
         assert window == self.windows[self.noted]
         self.noted += 1
         return self.noted < self._deposed_at
 
 
-def _courier(sink: Moody, shelf: Shelf, notices: Notices | None = None) -> Courier:
-    courier = Courier(sink, shelf, notices or Notices())
-    courier._backoff = Backoff(first=0.0)
-    return courier
+def _worker(sink: Moody, shelf: Shelf, notices: Notices | None = None) -> SinkWorker:
+    worker = SinkWorker(sink, shelf, notices or Notices())
+    worker._backoff = Backoff(first=0.0)
+    return worker
 
 
 WINDOWS = [rig.window(n, n) for n in range(5)]
@@ -75,7 +75,7 @@ WINDOWS = [rig.window(n, n) for n in range(5)]
 
 def test_all_are_delivered_in_order() -> None:
     sink, shelf = Moody([]), Shelf(WINDOWS)
-    assert _courier(sink, shelf).run() is None
+    assert _worker(sink, shelf).step() is None
     assert sink.taken == WINDOWS
 
 
@@ -83,43 +83,43 @@ def test_all_are_delivered_in_order() -> None:
 @given(st.lists(st.sampled_from(["good", "refuses", "is unsure"]), max_size=20))
 def test_every_window_arrives_at_least_once_and_in_order(moods: list[str]) -> None:
     sink, shelf = Moody(list(moods)), Shelf(WINDOWS)
-    courier = _courier(sink, shelf)
+    worker = _worker(sink, shelf)
     for _ in range(len(moods) + 1):
-        courier.run()
+        worker.step()
     assert shelf.noted == len(WINDOWS)
     assert [w for n, w in enumerate(sink.taken) if w not in sink.taken[:n]] == WINDOWS
     assert sorted(sink.taken, key=lambda window: window.window_start) == sink.taken
-    assert courier.delivery.attempts == 0
-    assert courier.delivery.error is None
+    assert worker.state.attempts == 0
+    assert worker.state.error is None
 
 
 def test_a_failure_is_told_and_waited_after() -> None:
     sink, shelf = Moody(["refuses"]), Shelf(WINDOWS)
-    courier = Courier(sink, shelf, Notices())
-    pause = courier.run()
+    worker = SinkWorker(sink, shelf, Notices())
+    pause = worker.step()
     assert pause is not None
     assert 0 < pause <= 0.1
-    assert courier.delivery.attempts == 1
-    assert courier.delivery.error == "in a bad mood"
-    assert courier.run() is not None
+    assert worker.state.attempts == 1
+    assert worker.state.error == "in a bad mood"
+    assert worker.step() is not None
     assert sink.taken == []
     time.sleep(pause)
-    assert courier.run() is None
+    assert worker.step() is None
     assert sink.taken == WINDOWS
 
 
-def test_a_deposed_courier_stops() -> None:
+def test_a_deposed_worker_stops() -> None:
     sink, shelf = Moody([]), Shelf(WINDOWS, deposed_at=2)
-    assert _courier(sink, shelf).run() is None
+    assert _worker(sink, shelf).step() is None
     assert sink.taken == WINDOWS[:2]
 
 
 def test_notices_tell_of_trouble_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
     notices = Notices()
-    courier = _courier(Moody(["refuses"] * 5), Shelf(WINDOWS), notices)
+    worker = _worker(Moody(["refuses"] * 5), Shelf(WINDOWS), notices)
     with caplog.at_level("INFO", logger="verve"):
         for _ in range(6):
-            courier.run()
+            worker.step()
         assert notices.flush(5)
     events = [getattr(record, "verve_event", None) for record in caplog.records]
     # The first, second and fourth failure, and the end of it.

@@ -16,13 +16,13 @@ from verve.publishing.ledger_writer import (
     LEDGER_CURSOR,
     LOG_CURSOR,
     Deliveries,
-    Drain,
     Lease,
-    LogSource,
+    LedgerWriter,
+    LogQueue,
 )
 from verve.publishing.outbox import Outbox
-from verve.publishing.sink_worker import Courier
-from verve.publishing.window_source import ClusterFeed, Feed, RingFeed
+from verve.publishing.sink_worker import SinkWorker
+from verve.publishing.window_source import ClusterSource, RingSource, WindowSource
 from verve.sinks import Scope, SinkError
 
 if TYPE_CHECKING:
@@ -74,32 +74,32 @@ class Member:
         assert term is not None
         lease, deliveries, notices = Lease(self.counter, term), Deliveries(), Notices()
         self.woken = 0
-        self.feed = ClusterFeed(self.counter, self.settings, self._wake)
-        self.drain = Drain(
+        self.source = ClusterSource(self.counter, self.settings, self._wake)
+        self.ledger_writer = LedgerWriter(
             self.counter,
-            self.feed,
+            self.source,
             self.settings,
             lease,
             deliveries,
             HolderWatch(ledger.path_of(self.settings), None),
             notices,
         )
-        source = LogSource(self.counter, self.feed, lease, deliveries)
+        queue = LogQueue(self.counter, self.source, lease, deliveries)
         self.outbox = Outbox(self.settings, lease, "kafka")
-        self.couriers = [
-            Courier(self.log, source, notices),
-            Courier(self.kafka, self.outbox, notices),
+        self.workers = [
+            SinkWorker(self.log, queue, notices),
+            SinkWorker(self.kafka, self.outbox, notices),
         ]
-        self.drain._backoff = Backoff(first=0.0, longest=0.0)
-        for courier in self.couriers:
-            courier._backoff = Backoff(first=0.0, longest=0.0)
+        self.ledger_writer._backoff = Backoff(first=0.0, longest=0.0)
+        for worker in self.workers:
+            worker._backoff = Backoff(first=0.0, longest=0.0)
 
     def _wake(self) -> None:
         self.woken += 1
 
     def close(self) -> None:
         """End it."""
-        self.drain.close()
+        self.ledger_writer.close()
         self.outbox.close()
         self.counter.close()
 
@@ -113,9 +113,9 @@ class Member:
     def run(self) -> None:
         """All that the threads of a term would do until there is nothing more to do."""
         for _ in range(3):
-            self.couriers[0].run()
-            self.drain.run()
-            self.couriers[1].run()
+            self.workers[0].step()
+            self.ledger_writer.step()
+            self.workers[1].step()
 
     def logged(self) -> list[tuple[int, int, int]]:
         """The log: number of the minute, revision, count."""
@@ -156,54 +156,54 @@ def member(tmp_path: Path) -> Iterator[Member]:
 
 
 def test_both_are_feeds(member: Member) -> None:
-    feeds: list[Feed] = [member.feed, RingFeed(member.counter, member.settings)]
-    assert [feed.is_final() for feed in feeds] == [False, True]
+    feeds: list[WindowSource] = [member.source, RingSource(member.counter, member.settings)]
+    assert [source.is_final() for source in feeds] == [False, True]
 
 
 def test_the_ring_gives_all_sinks_each_window_once(member: Member) -> None:
     member.minutes(1, 2)
-    feed = RingFeed(member.counter, member.settings)
-    assert [_short(w) for w in feed.after(rig.MINUTE)] == [(1, 1, 2)]
-    assert [w.host_unique for w in feed.after(0)] == [None, None]
-    assert feed.behind(rig.MINUTE, everything=False) == []
-    assert [_short(w) for w in feed.behind(rig.MINUTE, everything=True)] == [(0, 1, 1)]
-    assert feed.sinks_of(rig.window()) == ("log", "kafka")
+    source = RingSource(member.counter, member.settings)
+    assert [_short(w) for w in source.after(rig.MINUTE)] == [(1, 1, 2)]
+    assert [w.host_unique for w in source.after(0)] == [None, None]
+    assert source.behind(rig.MINUTE, everything=False) == []
+    assert [_short(w) for w in source.behind(rig.MINUTE, everything=True)] == [(0, 1, 1)]
+    assert source.sinks_of(rig.window()) == ("log", "kafka")
 
 
 def test_windows_come_in_order_and_none_is_left_out(member: Member) -> None:
     member.minutes(1, 2, 3)
-    assert member.feed.after(0) == []
-    member.feed.publish(counted(1, 20))
-    assert member.feed.after(0) == []
-    member.feed.publish(counted(0, 10))
-    assert [_short(w) for w in member.feed.after(0)] == [(0, 1, 10), (1, 1, 20)]
-    assert [_short(w) for w in member.feed.after(rig.MINUTE)] == [(1, 1, 20)]
+    assert member.source.after(0) == []
+    member.source.add(counted(1, 20))
+    assert member.source.after(0) == []
+    member.source.add(counted(0, 10))
+    assert [_short(w) for w in member.source.after(0)] == [(0, 1, 10), (1, 1, 20)]
+    assert [_short(w) for w in member.source.after(rig.MINUTE)] == [(1, 1, 20)]
     assert member.woken == 2
 
 
 def test_a_revision_comes_behind_the_cursor_until_it_is_recorded(member: Member) -> None:
     member.minutes(1, 2)
     first, second = counted(0, 10), counted(0, 12, 2)
-    member.feed.publish(first)
-    member.feed.recorded([first])
-    assert member.feed.behind(rig.MINUTE, everything=False) == []
-    member.feed.publish(second)
-    assert member.feed.behind(rig.MINUTE, everything=False) == [second]
+    member.source.add(first)
+    member.source.recorded([first])
+    assert member.source.behind(rig.MINUTE, everything=False) == []
+    member.source.add(second)
+    assert member.source.behind(rig.MINUTE, everything=False) == [second]
     # One that comes while the ledger is written is not taken for recorded.
     third = counted(0, 13, 3)
-    member.feed.publish(third)
-    member.feed.recorded([second])
-    assert member.feed.behind(rig.MINUTE, everything=False) == [third]
+    member.source.add(third)
+    member.source.recorded([second])
+    assert member.source.behind(rig.MINUTE, everything=False) == [third]
     # What is older is no news, whoever brings it late.
-    member.feed.publish(second)
-    assert member.feed.after(0) == [third]
+    member.source.add(second)
+    assert member.source.after(0) == [third]
 
 
 def test_log_and_ledger_get_the_count_of_all_hosts(member: Member) -> None:
     member.minutes(1, 2)
-    member.feed.publish(counted(0, 10, own=1))
+    member.source.add(counted(0, 10, own=1))
     member.run()
-    member.feed.publish(counted(1, 20, own=2))
+    member.source.add(counted(1, 20, own=2))
     member.run()
     assert member.logged() == member.rows() == [(0, 1, 10), (1, 1, 20)]
     assert [w.host_unique for w in member.log.windows] == [1, 2]
@@ -217,7 +217,7 @@ def test_log_and_ledger_get_the_count_of_all_hosts(member: Member) -> None:
 def test_each_revision_is_logged_once_and_the_last_one_stays(member: Member) -> None:
     member.minutes(1, 2)
     for window in (counted(0, 1, 0), counted(1, 20), counted(0, 10, 1), counted(0, 12, 2)):
-        member.feed.publish(window)
+        member.source.add(window)
         member.run()
     assert member.logged() == [(0, 0, 1), (1, 1, 20), (0, 1, 10), (0, 2, 12)]
     assert member.rows() == [(0, 2, 12), (1, 1, 20)]
@@ -229,41 +229,41 @@ def test_each_revision_is_logged_once_and_the_last_one_stays(member: Member) -> 
 def test_kafka_gets_what_this_host_delivers_and_never_revision_0(member: Member) -> None:
     member.minutes(1, 2, 3)
     for window in (counted(0, 1, 0), counted(1, 20), counted(2, 30, delivers=True)):
-        member.feed.publish(window)
+        member.source.add(window)
         member.run()
     assert member.sent() == [(2, 1, 30)]
     key = rig.window(2).key
-    assert member.feed.delivered(key, 1)
-    assert not member.feed.delivered(key, 2)
-    assert not member.feed.delivered(rig.window(1).key, 1)
-    member.feed.publish(counted(0, 10, 1, delivers=True))
+    assert member.source.is_delivered(key, 1)
+    assert not member.source.is_delivered(key, 2)
+    assert not member.source.is_delivered(rig.window(1).key, 1)
+    member.source.add(counted(0, 10, 1, delivers=True))
     member.run()
     assert member.sent() == [(2, 1, 30), (0, 1, 10)]
 
 
 def test_a_delivery_that_is_taken_over_is_made(member: Member) -> None:
     member.minutes(1)
-    member.feed.publish(counted(0, 10, 1, delivers=True))
+    member.source.add(counted(0, 10, 1, delivers=True))
     member.run()
     # Another host makes the next revision, and dies before it has delivered it.
-    member.feed.publish(counted(0, 12, 2))
+    member.source.add(counted(0, 12, 2))
     member.run()
     key = rig.window(0).key
-    assert not member.feed.delivered(key, 2)
-    member.feed.publish(counted(0, 12, 2, delivers=True))
-    assert not member.feed.delivered(key, 2)
+    assert not member.source.is_delivered(key, 2)
+    member.source.add(counted(0, 12, 2, delivers=True))
+    assert not member.source.is_delivered(key, 2)
     member.run()
     assert member.sent() == [(0, 1, 10), (0, 2, 12)]
-    assert member.feed.delivered(key, 2)
+    assert member.source.is_delivered(key, 2)
     assert member.logged() == [(0, 1, 10), (0, 2, 12)]
 
 
 def test_a_revision_that_kafka_has_not_taken_gives_way_to_the_next(member: Member) -> None:
     member.kafka.closed = True
     member.minutes(1)
-    member.feed.publish(counted(0, 10, 1, delivers=True))
+    member.source.add(counted(0, 10, 1, delivers=True))
     member.run()
-    member.feed.publish(counted(0, 12, 2, delivers=True))
+    member.source.add(counted(0, 12, 2, delivers=True))
     member.run()
     member.kafka.closed = False
     member.run()
@@ -272,15 +272,15 @@ def test_a_revision_that_kafka_has_not_taken_gives_way_to_the_next(member: Membe
 
 def test_the_next_leader_logs_nothing_twice_and_goes_on(member: Member) -> None:
     member.minutes(1, 2)
-    member.feed.publish(counted(0, 10))
-    member.feed.publish(counted(1, 20))
+    member.source.add(counted(0, 10))
+    member.source.add(counted(1, 20))
     member.run()
-    member.drain.close()
+    member.ledger_writer.close()
     member.begin()
     member.minutes(3)
     # A leader that begins looks at the windows of a day.
     for window in (counted(0, 10), counted(1, 22, 2), counted(2, 30)):
-        member.feed.publish(window)
+        member.source.add(window)
     member.run()
     assert sorted(member.logged()) == [(0, 1, 10), (1, 1, 20), (1, 2, 22), (2, 1, 30)]
     assert member.rows() == [(0, 1, 10), (1, 2, 22), (2, 1, 30)]
@@ -289,13 +289,13 @@ def test_the_next_leader_logs_nothing_twice_and_goes_on(member: Member) -> None:
 def test_a_leader_that_died_behind_the_log_is_made_up_for(member: Member) -> None:
     member.log.closed = True
     member.minutes(1)
-    member.feed.publish(counted(0, 10))
+    member.source.add(counted(0, 10))
     member.run()
-    member.drain.close()
+    member.ledger_writer.close()
     member.begin()
     member.log.closed = False
     # Redis is away: all that the new leader can hand on is the host's own count.
-    member.feed.publish(counted(0, 1, 0))
+    member.source.add(counted(0, 1, 0))
     member.run()
     assert member.logged()[-1] == (0, 1, 10)
     assert member.rows() == [(0, 1, 10)]
@@ -308,16 +308,16 @@ def test_a_window_of_which_nobody_tells_holds_nothing_up_for_ever(member: Member
     # It was let go, so no leader looks at it again; and Redis may have lost its record.
     member.counter.settle(start)
     member.begin()
-    member.feed.publish(counted(1, 20))
-    assert member.feed.after(0) == []
+    member.source.add(counted(1, 20))
+    assert member.source.after(0) == []
     member.clock.advance(30)
-    assert [_short(w) for w in member.feed.after(0)] == [(0, 0, 10), (1, 1, 20)]
-    (first, _) = member.feed.after(0)
+    assert [_short(w) for w in member.source.after(0)] == [(0, 0, 10), (1, 1, 20)]
+    (first, _) = member.source.after(0)
     assert (first.host_unique, first.degraded) == (4, True)
     member.run()
     assert member.logged() == member.rows() == [(0, 0, 10), (1, 1, 20)]
     assert member.sent() == []
-    member.feed.publish(counted(0, 11, 1))
+    member.source.add(counted(0, 11, 1))
     member.run()
     assert member.logged()[2:] == [(0, 1, 11)]
 
@@ -325,13 +325,13 @@ def test_a_window_of_which_nobody_tells_holds_nothing_up_for_ever(member: Member
 def test_a_window_that_is_not_let_go_is_waited_for(member: Member) -> None:
     member.minutes(4)
     member.clock.advance(600)
-    assert member.feed.after(0) == []
+    assert member.source.after(0) == []
 
 
 def test_a_ledger_that_is_lost_comes_back_without_new_lines(member: Member) -> None:
     member.minutes(1, 2)
-    member.feed.publish(counted(0, 10))
-    member.feed.publish(counted(1, 20))
+    member.source.add(counted(0, 10))
+    member.source.add(counted(1, 20))
     member.run()
     for path in member.settings.state_dir.iterdir():
         path.unlink()
@@ -344,7 +344,7 @@ def test_any_thread_may_publish(member: Member) -> None:
 
     def publish(revision: int) -> None:
         for number in range(10):
-            member.feed.publish(counted(number, 100 + revision, revision))
+            member.source.add(counted(number, 100 + revision, revision))
 
     threads = [threading.Thread(target=publish, args=(revision,)) for revision in range(8)]
     for thread in threads:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import rig
 from verve import Counter
-from verve.publishing.sink_status import Standing
+from verve.publishing.sink_status import SinkStatus
 from verve.request.body_budget import AT_ONCE, Bodies, BodiesFullError
 from verve.service import host_facts
 from verve.service.disk_threads import DiskThreads
@@ -65,7 +65,7 @@ def test_one_look_serves_all_who_ask_meanwhile(disk: Disk, tmp_path: Path) -> No
 
 def test_who_asks_a_disk_that_hangs_gets_what_was_known(disk: Disk, tmp_path: Path) -> None:
     reader = HostFactsReader(rig.settings(tmp_path), Counter())
-    assert asyncio.run(reader.facts()) == Facts(sinks={"log": Standing()}, is_stale=True)
+    assert asyncio.run(reader.facts()) == Facts(sinks={"log": SinkStatus()}, is_stale=True)
     began = time.monotonic()
     for _ in range(100):
         assert asyncio.run(reader.facts()).is_stale

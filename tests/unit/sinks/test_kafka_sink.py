@@ -14,7 +14,7 @@ from examples.kafka_consumer import Counts
 from tests.support import rig
 from tests.support.kafka.silence import Silence
 from verve.config.choices import KafkaSasl
-from verve.sinks import SinkError, Trouble
+from verve.sinks import FailureKind, SinkError
 from verve.sinks.kafka import CLOSE_SECONDS, GRACE, KafkaSink
 from verve.sinks.kafka_settings import KafkaSettings
 
@@ -39,7 +39,7 @@ def test_an_attempt_ends_by_its_deadline() -> None:
             ) as caught:
                 sink.take(rig.window())
             assert time.monotonic() - began < 0.5 + 2 * CLOSE_SECONDS + SLACK
-            assert caught.value.trouble is Trouble.TIMEOUT
+            assert caught.value.kind is FailureKind.TIMEOUT
         sink.close()
 
 
@@ -50,12 +50,12 @@ def test_an_attempt_can_be_interrupted() -> None:
         began = time.monotonic()
         with pytest.raises(SinkError) as caught:
             sink.take(rig.window())
-        assert caught.value.trouble is Trouble.INTERRUPTED
+        assert caught.value.kind is FailureKind.INTERRUPTED
         assert time.monotonic() - began < 0.2 + GRACE + 2 * CLOSE_SECONDS + SLACK
         # And so are all that come after it.
         with pytest.raises(SinkError) as caught:
             sink.take(rig.window())
-        assert caught.value.trouble is Trouble.INTERRUPTED
+        assert caught.value.kind is FailureKind.INTERRUPTED
         sink.close()
 
 
@@ -63,7 +63,7 @@ def test_a_name_that_does_not_exist() -> None:
     sink = _sink("no-such-host.invalid:9092", 20)
     with pytest.raises(SinkError, match=r"no-such-host\.invalid:9092") as caught:
         sink.take(rig.window())
-    assert caught.value.trouble is Trouble.UNREACHABLE
+    assert caught.value.kind is FailureKind.UNREACHABLE
     sink.close()
 
 
@@ -77,7 +77,7 @@ def test_a_short_password_spoils_no_hint() -> None:
         password="v",  # noqa: S106 - of nothing
     )
     refused = SaslAuthenticationFailed("invalid: v")
-    error = KafkaSink(settings)._told(refused, None, "verifying")
+    error = KafkaSink(settings)._sink_error(refused, None, "verifying")
     assert str(error).endswith(
         "invalid: ***, while verifying: `verve:9092`; "
         "hint: see `VERVE_KAFKA_SASL`, `VERVE_KAFKA_USER` and its password"

@@ -180,7 +180,7 @@ class WindowTask:
         if self._handed or self._figures is None or self.ids is None:
             return
         if min(since_end, since_begin) >= patience:
-            self._parts.feed.publish(
+            self._parts.feed.add(
                 ClusterWindow.of(
                     self._figures,
                     unique=self._figures.unique,
@@ -313,7 +313,7 @@ class WindowTask:
         self._hand_on(record, delivers=delivers)
         if record.deliverer == own and (
             not delivers
-            or await asyncio.to_thread(self._parts.feed.delivered, self._key, record.revision)
+            or await asyncio.to_thread(self._parts.feed.is_delivered, self._key, record.revision)
         ):
             step = await self._parts.states.delivered(self.window_start, record.revision)
             if step.state.record is not None:
@@ -333,7 +333,7 @@ class WindowTask:
             window_start=self.window_start, window_seconds=self._keys.seconds, unique=0
         )
         self._parts.counter.note_cluster_count(self.window_start, record.count, final=True)
-        self._parts.feed.publish(
+        self._parts.feed.add(
             ClusterWindow.of(
                 figures,
                 unique=record.count,

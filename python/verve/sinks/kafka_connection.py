@@ -1,8 +1,7 @@
-"""One connection's life with the brokers, over aiokafka: the topic, a producer, its errors.
+"""One connection to the brokers, over aiokafka: the topic, a producer, and its errors.
 
-After any error it is of no more use, since an idempotent producer that lost count of its messages
-does not recover: it is closed, and another one is opened. Nothing here has a deadline; whoever
-calls sets one.
+After any error it is closed and replaced: an idempotent producer that lost count of its messages
+does not recover. Nothing here has a deadline; the caller sets one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from .base import SinkError, Trouble
+from .base import FailureKind, SinkError
 from .kafka_settings import MOST_COPIES
 
 if TYPE_CHECKING:
@@ -21,30 +20,30 @@ if TYPE_CHECKING:
     from .kafka_settings import KafkaSettings
 
 REQUEST_SECONDS = 4.0
-"""How long one broker may take for one answer; of several brokers others are asked then."""
-_PARTITION_ERROR = 1  # the place of the error code in what a broker says to a new topic
+"""Seconds that one broker has for one answer; then the client asks another broker."""
+_PARTITION_ERROR = 1  # the index of the error code in a broker's answer about a new topic
 
 
-class Complaints(logging.Handler):
-    """Keeps the last thing that aiokafka complained of in this thread.
+class ClientErrors(logging.Handler):
+    """Keeps the last error that aiokafka logged in this thread.
 
-    What it raises when no broker can be used does not say why; its log does.
+    The error that it raises when no broker can be used does not say why; its log does.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._thread = threading.get_ident()
-        self.error: BaseException | None = None
+        self.last: BaseException | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the exception that a line tells of."""
+        """Keep the exception of a log record."""
         if record.thread == self._thread and isinstance(record.args, tuple):
             errors = [one for one in record.args if isinstance(one, BaseException)]
-            self.error = errors[-1] if errors else self.error
+            self.last = errors[-1] if errors else self.last
 
     def __enter__(self) -> Self:
-        # With a handler the lines do not go to standard error as they are; those of the user's own
-        # configuration still get them.
+        # Without a handler Python would write the lines to standard error. Handlers that the user
+        # configured still get them.
         logging.getLogger("aiokafka").addHandler(self)
         return self
 
@@ -52,17 +51,17 @@ class Complaints(logging.Handler):
         logging.getLogger("aiokafka").removeHandler(self)
 
 
-class Wire:
-    """A producer that is connected, from `open` to `close`."""
+class KafkaConnection:
+    """A connected producer, from `open` to `close`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._aiokafka: Any = importlib.import_module("aiokafka")
+        self._partitioner: Any = importlib.import_module("aiokafka.partitioner")
         self._admin: Any = None
         self._producer: Any = None
-        self._partitioner: Any = importlib.import_module("aiokafka.partitioner")
         self.stage = "connecting"
-        """What it is at, for the message of whoever sets the deadline."""
+        """What is under way, for the message of a missed deadline."""
 
     async def open(self) -> None:
         """Connect, and make the topic if it is missing."""
@@ -81,7 +80,7 @@ class Wire:
         await self._producer.start()
 
     async def send(self, message: Message) -> None:
-        """Send one message, and wait until all brokers that must have it acknowledged it."""
+        """Send one message, and wait until all in-sync replicas acknowledged it."""
         topic = self._settings.topic
         self.stage = "asking for the partitions"
         partitions = sorted(await self._producer.partitions_for(topic))
@@ -99,18 +98,19 @@ class Wire:
         )
 
     async def close(self) -> None:
-        """End what is open. It may wait for ever for a broker that is away."""
+        """Close what is open. It may wait without end for a broker that is away."""
         if self._admin is not None:
             await self._admin.close()
         if self._producer is not None:
             await self._producer.stop()
 
-    async def drop(self) -> None:
-        """Close the connections without another word; for after `close` was given up."""
+    async def abort(self) -> None:
+        """Close the sockets at once, after `close` took too long."""
         if self._producer is not None:
             await self._producer.client.close()
 
     async def _make_topic(self) -> None:
+        errors: Any = importlib.import_module("aiokafka.errors")
         self.stage = "making the topic"
         settings = self._settings
         brokers = (await self._admin.describe_cluster())["brokers"]
@@ -119,52 +119,51 @@ class Wire:
             settings.topic, settings.partitions, copies
         )
         answer = await self._admin.create_topics([new], timeout_ms=int(REQUEST_SECONDS * 1000))
-        errors: Any = importlib.import_module("aiokafka.errors")
-        for told in answer.topic_errors:
-            problem: type[Exception] = errors.for_code(told[_PARTITION_ERROR])
+        for result in answer.topic_errors:
+            problem: type[Exception] = errors.for_code(result[_PARTITION_ERROR])
             if problem in {errors.NoError, errors.TopicAlreadyExistsError}:
                 continue
             hint = f"hint: make it: {settings.command(copies)}"
-            if trouble(problem()) is Trouble.AUTHORIZATION:
+            if failure_kind(problem()) is FailureKind.AUTHORIZATION:
                 raise SinkError(
                     "the topic is missing or hidden, and this user may not make it: "
                     f"`{settings.topic}`; {hint}",
-                    Trouble.AUTHORIZATION,
+                    FailureKind.AUTHORIZATION,
                 )
-            why = settings.masked(told[-1]) if isinstance(told[-1], str) else problem.__name__
+            why = settings.masked(result[-1]) if isinstance(result[-1], str) else problem.__name__
             raise SinkError(
                 f"the topic is missing and could not be made: {why}: `{settings.topic}`; {hint}",
-                Trouble.TOPIC_MISSING,
+                FailureKind.TOPIC_MISSING,
             )
 
 
 _BY_NAME = {
-    "KafkaConnectionError": Trouble.UNREACHABLE,
-    "NodeNotReadyError": Trouble.UNREACHABLE,
-    "StaleMetadata": Trouble.UNREACHABLE,
-    "RequestTimedOutError": Trouble.TIMEOUT,
-    "KafkaTimeoutError": Trouble.TIMEOUT,
-    "AuthenticationFailedError": Trouble.AUTHENTICATION,
-    "SaslAuthenticationFailed": Trouble.AUTHENTICATION,
-    "UnsupportedSaslMechanismError": Trouble.AUTHENTICATION,
-    "AuthenticationMethodNotSupported": Trouble.AUTHENTICATION,
-    "IllegalSaslStateError": Trouble.AUTHENTICATION,
-    "TopicAuthorizationFailedError": Trouble.AUTHORIZATION,
-    "ClusterAuthorizationFailedError": Trouble.AUTHORIZATION,
-    "UnknownTopicOrPartitionError": Trouble.TOPIC_MISSING,
-    "MessageSizeTooLargeError": Trouble.TOO_LARGE,
-    "RecordListTooLargeError": Trouble.TOO_LARGE,
-    "InvalidMessageSizeError": Trouble.TOO_LARGE,
+    "KafkaConnectionError": FailureKind.UNREACHABLE,
+    "NodeNotReadyError": FailureKind.UNREACHABLE,
+    "StaleMetadata": FailureKind.UNREACHABLE,
+    "RequestTimedOutError": FailureKind.TIMEOUT,
+    "KafkaTimeoutError": FailureKind.TIMEOUT,
+    "AuthenticationFailedError": FailureKind.AUTHENTICATION,
+    "SaslAuthenticationFailed": FailureKind.AUTHENTICATION,
+    "UnsupportedSaslMechanismError": FailureKind.AUTHENTICATION,
+    "AuthenticationMethodNotSupported": FailureKind.AUTHENTICATION,
+    "IllegalSaslStateError": FailureKind.AUTHENTICATION,
+    "TopicAuthorizationFailedError": FailureKind.AUTHORIZATION,
+    "ClusterAuthorizationFailedError": FailureKind.AUTHORIZATION,
+    "UnknownTopicOrPartitionError": FailureKind.TOPIC_MISSING,
+    "MessageSizeTooLargeError": FailureKind.TOO_LARGE,
+    "RecordListTooLargeError": FailureKind.TOO_LARGE,
+    "InvalidMessageSizeError": FailureKind.TOO_LARGE,
 }
 
 
-def trouble(error: BaseException) -> Trouble:
-    """What an error of aiokafka, of TLS or of the network comes to."""
+def failure_kind(error: BaseException) -> FailureKind:
+    """Classify an error of aiokafka, of TLS or of the network."""
     if isinstance(error, ssl.SSLError):
-        return Trouble.TLS
+        return FailureKind.TLS
     if isinstance(error, TimeoutError):
-        return Trouble.TIMEOUT
+        return FailureKind.TIMEOUT
     for kind in type(error).__mro__:
         if kind.__name__ in _BY_NAME:
             return _BY_NAME[kind.__name__]
-    return Trouble.UNREACHABLE if isinstance(error, OSError) else Trouble.OTHER
+    return FailureKind.UNREACHABLE if isinstance(error, OSError) else FailureKind.OTHER
