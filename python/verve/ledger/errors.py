@@ -42,6 +42,11 @@ class LedgerError(VerveError):
     def __init__(self, kind: LedgerFailure, detail: str, path: Path) -> None:
         super().__init__(f"the ledger is {kind}: {detail}: `{path}`; hint: {_HINTS[kind]}")
         self.kind = kind
+        self._arguments = kind, detail, path
+
+    def __reduce__(self) -> tuple[type[LedgerError], tuple[LedgerFailure, str, Path]]:
+        """Pickle the arguments in place of the message, so that another process can read it."""
+        return type(self), self._arguments
 
 
 _BY_CODE = {

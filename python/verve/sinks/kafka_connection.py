@@ -1,12 +1,12 @@
 """One connection to the brokers, over aiokafka: the topic, a producer, and its errors.
 
 After any error it is closed and replaced: an idempotent producer that lost count of its messages
-does not recover. Nothing here has a deadline; the caller sets one.
+does not recover. Nothing here has a deadline; the caller sets one. aiokafka is imported inside the
+functions that use it: most services have no Kafka.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
 import ssl
 import threading
@@ -56,8 +56,6 @@ class KafkaConnection:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._aiokafka: Any = importlib.import_module("aiokafka")
-        self._partitioner: Any = importlib.import_module("aiokafka.partitioner")
         self._admin: Any = None
         self._producer: Any = None
         self.stage = "connecting"
@@ -65,8 +63,12 @@ class KafkaConnection:
 
     async def open(self) -> None:
         """Connect, and make the topic if it is missing."""
-        options = self._settings.client() | {"request_timeout_ms": int(REQUEST_SECONDS * 1000)}
-        self._admin = importlib.import_module("aiokafka.admin").AIOKafkaAdminClient(**options)
+        from aiokafka import AIOKafkaProducer  # noqa: PLC0415
+        from aiokafka.admin import AIOKafkaAdminClient  # noqa: PLC0415
+
+        options: dict[str, Any] = self._settings.client()
+        options["request_timeout_ms"] = int(REQUEST_SECONDS * 1000)
+        self._admin = AIOKafkaAdminClient(**options)
         await self._admin.start()
         self.stage = "looking for the topic"
         if self._settings.topic not in await self._admin.list_topics():
@@ -74,20 +76,18 @@ class KafkaConnection:
         await self._admin.close()
         self._admin = None
         self.stage = "starting to produce"
-        self._producer = self._aiokafka.AIOKafkaProducer(
-            acks="all", enable_idempotence=True, **options
-        )
+        self._producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **options)
         await self._producer.start()
 
     async def send(self, message: Message) -> None:
         """Send one message, and wait until all in-sync replicas acknowledged it."""
+        from aiokafka.partitioner import DefaultPartitioner  # noqa: PLC0415
+
         topic = self._settings.topic
         self.stage = "asking for the partitions"
         partitions = sorted(await self._producer.partitions_for(topic))
         # By the source alone, as the clients of Kafka would place a message with that key.
-        partition = self._partitioner.DefaultPartitioner()(
-            self._settings.source.encode(), partitions, partitions
-        )
+        partition = DefaultPartitioner()(self._settings.source.encode(), partitions, partitions)
         self.stage = "waiting for the acknowledgement"
         await self._producer.send_and_wait(
             topic,
@@ -110,14 +110,14 @@ class KafkaConnection:
             await self._producer.client.close()
 
     async def _make_topic(self) -> None:
-        errors: Any = importlib.import_module("aiokafka.errors")
+        from aiokafka import errors  # noqa: PLC0415
+        from aiokafka.admin import NewTopic  # noqa: PLC0415
+
         self.stage = "making the topic"
         settings = self._settings
         brokers = (await self._admin.describe_cluster())["brokers"]
         copies = settings.replication or max(1, min(MOST_COPIES, len(brokers)))
-        new = importlib.import_module("aiokafka.admin").NewTopic(
-            settings.topic, settings.partitions, copies
-        )
+        new = NewTopic(settings.topic, settings.partitions, copies)
         answer = await self._admin.create_topics([new], timeout_ms=int(REQUEST_SECONDS * 1000))
         for result in answer.topic_errors:
             problem: type[Exception] = errors.for_code(result[_PARTITION_ERROR])

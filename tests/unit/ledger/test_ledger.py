@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import sqlite3
 import time
 from contextlib import closing
@@ -327,3 +328,9 @@ def test_it_does_as_a_dictionary_does(
         assert ledger.rows(path) == expected[::-1]
         keys = [rig.window(number).key for number in sorted(waiting)]
         assert [window.key for window in opened.undelivered("log")] == keys
+
+
+def test_an_error_passes_between_processes(path: Path) -> None:
+    error = LedgerError(LedgerFailure.FULL, "no room", path)
+    read = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
+    assert (type(read), read.kind, str(read)) == (LedgerError, LedgerFailure.FULL, str(error))
