@@ -1,14 +1,14 @@
-"""Measures Verve beside its peers, side by side in one run.
+"""Measure Verve beside its peers in one run.
 
     python -m bench                    all scenarios, quickly
     FULL=1 python -m bench             for the page in the repository
     ONLY=accept-distinct python -m bench
     python -m bench --list
 
-Contenders take turns (A B C, A B C, ...), so that a slow minute of the machine hits all of them,
-and ratios are taken round by round. Every answer is checked, and every count is compared with the
-ids that were sent: a run whose count is wrong is reported as failed and not as fast. Each scenario
-is written to a file of its own as soon as it is measured; the page is made from the files.
+Contenders take turns (A B C, A B C, ...), so that a slow minute of the machine hits all of them.
+Ratios are taken within each round. Every answer is checked, and every count is compared with the
+ids that were sent: a run with a wrong count is reported as failed, not as fast. Each scenario is
+written to its own file as soon as it is measured. The page is made from the files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ QUICK_RESULTS = FULL_RESULTS / "quick"
 
 
 def main() -> int:
-    """Run what was asked for; 1 when something counted wrong, or nothing was measured."""
+    """Run the selected scenarios; return 1 when a count was wrong or nothing was measured."""
     options = arguments()
     chosen_plan = FULL if options.full else QUICK
     plan = Plan(
@@ -54,13 +54,13 @@ def main() -> int:
         rounds=options.rounds or chosen_plan.rounds,
     )
     every = [*servers(plan), *tables(plan)]
-    chosen = [scenario for scenario in every if wanted(scenario.name, options.only)]
+    chosen = [scenario for scenario in every if is_selected(scenario.name, options.only)]
     if options.list:
         for scenario in chosen:
             print(f"{scenario.name:<20} {scenario.title}")
         return 0
     if not chosen:
-        say(f"error: no such scenario: `{options.only}`\nhint: --list names them")
+        say(f"error: no such scenario: `{options.only}`\nhint: --list shows all names")
         return 1
     folder = options.results or (FULL_RESULTS if plan.full else QUICK_RESULTS)
     page = options.page or (build.BENCH / "REPORT.md" if plan.full else folder / "REPORT.md")
@@ -80,7 +80,7 @@ def main() -> int:
         say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("interrupted: what was measured so far is kept")
+        say("interrupted: the figures measured so far are kept")
     if len(results) == len(every):
         forget_others(folder, every)
     report.render(folder, page)
@@ -90,34 +90,34 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Measure Verve beside its peers.")
     parser.add_argument(
         "--only",
         default=os.environ.get("ONLY", ""),
-        help="scenarios, by name or pattern (table-*), with commas between; default: $ONLY, or all",
+        help="scenarios: names or patterns (table-*) with commas between; default: $ONLY, or all",
     )
     parser.add_argument(
         "--full",
         action="store_true",
         default=os.environ.get("FULL", "") not in {"", "0"},
-        help="the long run, for the page in the repository; default: $FULL",
+        help="run long, for the page in the repository; default: $FULL",
     )
-    parser.add_argument("--rounds", type=int, help="default: 2, in a full run 5")
+    parser.add_argument("--rounds", type=int, help="rounds; default: 2, in a full run 5")
     parser.add_argument("--seconds", type=float, help="of load; default: 2, in a full run 4")
-    parser.add_argument("--results", type=Path, help="folder for the raw figures and the plots")
-    parser.add_argument("--page", type=Path, help="file for the page")
-    parser.add_argument("--list", action="store_true", help="name the scenarios")
+    parser.add_argument("--results", type=Path, help="folder of the raw figures and the plots")
+    parser.add_argument("--page", type=Path, help="file of the page")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
     return parser.parse_args()
 
 
-def wanted(name: str, only: str) -> bool:
-    """Whether a scenario was asked for."""
+def is_selected(name: str, only: str) -> bool:
+    """Whether the scenario `name` is among the patterns `only`."""
     return not only or any(fnmatch(name, pattern.strip()) for pattern in only.split(","))
 
 
 def run(scenario: Scenario, plan: Plan) -> dict[str, Any]:
-    """All rounds of a scenario, as its file has them."""
+    """Run all rounds of a scenario and return the content of its file."""
     began = datetime.now(UTC)
     skipped = {}
     contenders: list[Contender] = []
@@ -140,7 +140,7 @@ def run(scenario: Scenario, plan: Plan) -> dict[str, Any]:
             begin = time.monotonic()
             sample = measure(contender)
             samples[contender.name].append(sample)
-            tell(scenario, contender, sample, f"{turn}/{rounds}", time.monotonic() - begin)
+            show(scenario, contender, sample, f"{turn}/{rounds}", time.monotonic() - begin)
     return {
         "name": scenario.name,
         "title": scenario.title,
@@ -159,7 +159,7 @@ def run(scenario: Scenario, plan: Plan) -> dict[str, Any]:
 
 
 def forget_others(folder: Path, every: Sequence[Scenario]) -> None:
-    """Remove the files of scenarios that there are no more."""
+    """Remove the files of scenarios that no longer exist."""
     names = {scenario.name for scenario in every}
     for path in folder.glob("*.json"):
         if path.stem not in names:
@@ -167,15 +167,15 @@ def forget_others(folder: Path, every: Sequence[Scenario]) -> None:
 
 
 def measure(contender: Contender) -> Sample:
-    """A sample; one that could not be taken is a failed one, and the others go on."""
+    """Take a sample. A failure is a sample with a problem, so that the others go on."""
     try:
         return contender.measure()
     except (ServerError, build.BuildError, OSError, http.client.HTTPException) as error:
         return Sample({}, [str(error) or type(error).__name__])
 
 
-def tell(scenario: Scenario, contender: Contender, sample: Sample, turn: str, took: float) -> None:
-    """Progress: a line a sample."""
+def show(scenario: Scenario, contender: Contender, sample: Sample, turn: str, took: float) -> None:
+    """Print one line of progress per sample."""
     figures = "  ".join(
         f"{number(sample.figures[name])} {title}"
         for name, title in scenario.columns.items()
@@ -189,18 +189,18 @@ def tell(scenario: Scenario, contender: Contender, sample: Sample, turn: str, to
 
 
 def summarize(results: Sequence[Result]) -> None:
-    """The end: what failed, and what was missed."""
+    """Print the failed runs and the missed goals."""
     for result in results:
         for failure in result.failures():
             say(f"FAILED: {result.name}: {failure}")
         for verdict in result.verdicts():
             if verdict.state == State.MISSED:
                 measured = number(verdict.measured or 0)
-                say(f"missed: {result.name}: {report.wanted(result, verdict)}, with {measured}")
+                say(f"missed: {result.name}: {report.goal_text(result, verdict)}, with {measured}")
 
 
 def say(text: str) -> None:
-    """To standard error."""
+    """Print to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

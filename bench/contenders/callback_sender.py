@@ -14,8 +14,8 @@ from bench.harness.sample import Sample
 
 
 @dataclass(frozen=True)
-class Posting:
-    """One sender, and a receiver."""
+class CallbackSender:
+    """One of the senders in `programs/callback_senders.py`, and a receiver."""
 
     name: str
     title: str
@@ -24,12 +24,12 @@ class Posting:
     rounds: int | None = None
 
     def prepare(self) -> None:
-        """Build the receiver, and look for the sender."""
+        """Build the receiver and find the package of the sender."""
         build.program(build.STORM)
         build.python_module(self.name)
 
     def measure(self) -> Sample:
-        """Send all, and compare with what came."""
+        """Send all posts and compare their number with the posts received."""
         one, other = machine.cores()
         with Receiver([other]) as receiver:
             watch, own = machine.Watch.of([one]), children_cpu()
@@ -46,8 +46,8 @@ class Posting:
             raise build.BuildError(f"the sender failed: `{' '.join(sender)}`")
         result = json.loads(done.stdout)
         sent = self.posts + callback_senders.warm_up(self.posts)
-        came = receiver.came
-        problems = [] if came == sent else [f"{came:,} of {sent:,} posts came"]
+        received = receiver.received
+        problems = [] if received == sent else [f"{received:,} of {sent:,} posts were received"]
         figures = {
             "rate": self.posts / result["seconds"],
             "cpu_us": result["cpu_seconds"] / self.posts * 1e6,

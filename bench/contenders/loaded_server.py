@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench.harness import machine
 from bench.harness.build import LOAD, program
-from bench.harness.load_generator import answers_wrong, await_room, count_wrong, figures_of, load
+from bench.harness.load_generator import (
+    answers_wrong,
+    count_wrong,
+    figures_of,
+    load,
+    wait_for_window_time,
+)
 from bench.harness.receiver import Receiver
 from bench.harness.sample import Sample
-from bench.harness.server_process import Running
+from bench.harness.server_process import ServerProcess
 from bench.harness.servers import SERVERS
 
 if TYPE_CHECKING:
@@ -19,41 +25,41 @@ if TYPE_CHECKING:
 WARM_UP = 1.0
 """Seconds of load before a measurement."""
 ROOM = 4.0
-"""Seconds within a window for starting, and for what nobody foresees."""
+"""Seconds within a window for the start, and as a margin."""
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedServer:
     """A server under load."""
 
     server: str
     arguments: tuple[str, ...]
-    """For the load generator."""
+    """Arguments of the load generator."""
     seconds: float
     window: int = 60
     within_window: bool = False
-    """Whether a run must not cross a boundary, where ids that are sent twice count twice."""
+    """Whether a run must not cross a boundary: there, an id that is sent twice counts twice."""
     warm_up: float = WARM_UP
     all_cores: bool = False
-    """Whether server and generator share all cores; else each has one."""
+    """Whether server and generator share all cores; otherwise each has one core."""
     redis_apart: bool = False
-    """Whether its Redis has the generator's core, as another host's would be; else the server's."""
+    """Whether Redis runs on the generator's core, as if on another host, not on the server's."""
     endpoint: bool = False
-    """Whether each request names an endpoint, of a receiver on the generator's core."""
+    """Whether each request names an endpoint: a receiver on the generator's core."""
     called: str = ""
-    """A name of its own, where one server stands twice in a scenario."""
+    """The name of the contender, if it differs from the server's."""
     heading: str = ""
-    """The same for its title."""
+    """The title of the contender, if it differs from the server's."""
     rounds: int | None = None
 
     @property
     def name(self) -> str:
-        """The server's, unless it has its own."""
+        """`called` or `heading`, or else that of the server."""
         return self.called or self.server
 
     @property
     def title(self) -> str:
-        """The server's, unless it has its own."""
+        """`called` or `heading`, or else that of the server."""
         return self.heading or SERVERS[self.server].title
 
     def prepare(self) -> None:
@@ -69,8 +75,8 @@ class Loaded:
         with Receiver([other]) as receiver:
             sample = self._measure((*self.arguments, "--endpoint", receiver.url))
         sent = sample.raw["ids_in_all"]
-        if (came := receiver.came) != sent:
-            sample.problems.append(f"{came:,} of {sent:,} callbacks came")
+        if (received := receiver.received) != sent:
+            sample.problems.append(f"{received:,} of {sent:,} callbacks were received")
         return sample
 
     def _measure(self, arguments: Sequence[str]) -> Sample:
@@ -78,10 +84,10 @@ class Loaded:
         server_cores = (one, other) if self.all_cores else (one,)
         load_cores = (one, other) if self.all_cores else (other,)
         if self.within_window:
-            await_room(self.window, self.warm_up + self.seconds + ROOM)
+            wait_for_window_time(self.window, self.warm_up + self.seconds + ROOM)
         runs = []
         redis_cores = load_cores if self.redis_apart else server_cores
-        with Running(SERVERS[self.server], server_cores, self.window, redis_cores) as running:
+        with ServerProcess(SERVERS[self.server], server_cores, self.window, redis_cores) as running:
             if self.warm_up:
                 runs.append(self._load(running.port, self.warm_up, load_cores, arguments))
             cpu = running.cpu_seconds()
@@ -97,7 +103,7 @@ class Loaded:
             problems = [problem for run in runs for problem in answers_wrong(run)]
             problems += count_wrong(running, sum(run["distinct"] for run in runs))
             if self.endpoint:
-                running.stop()  # which sends what waits
+                running.stop()  # sends the callbacks that wait
         result["server_cpu_seconds"] = cpu
         result["ids_in_all"] = sum(run["ids"] for run in runs)
         return Sample(figures_of(result), problems, disturbed, result)

@@ -1,4 +1,4 @@
-"""What an id takes in Redis, by strategy: one core for the client, the other for Redis."""
+"""The cost of an id in Redis, by strategy: one core for the client, the other for Redis."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bench.harness.server_process import free_port
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """One strategy, in batches such as a busy worker sends."""
+class RedisStore:
+    """One strategy, in batches of the size that a busy worker sends."""
 
     strategy: str
     title: str
@@ -28,16 +28,16 @@ class Keeping:
 
     @property
     def name(self) -> str:
-        """That of its strategy."""
+        """`verve-` and the strategy."""
         return f"verve-{self.strategy}"
 
     def prepare(self) -> None:
-        """Look for Redis and its client."""
+        """Find Redis and its client."""
         build.redis(0)
         build.python_module("redis")
 
     def measure(self) -> Sample:
-        """Put all ids into an empty Redis."""
+        """Add all ids to an empty Redis."""
         one, other = machine.cores()
         port = free_port()
         with tempfile.TemporaryDirectory(prefix="verve-bench-") as folder:

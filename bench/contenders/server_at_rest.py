@@ -1,4 +1,4 @@
-"""What a server takes without load: until its first answer, while idle, and of memory."""
+"""What a server costs without load: time until its first answer, idle CPU time, and memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 
 from bench.harness import build, machine
-from bench.harness.load_generator import answers_wrong, await_room, count_wrong, load
+from bench.harness.load_generator import answers_wrong, count_wrong, load, wait_for_window_time
 from bench.harness.sample import Sample
-from bench.harness.server_process import Running
+from bench.harness.server_process import ServerProcess
 from bench.harness.servers import SERVERS
 
 SETTLE = 2.0
@@ -16,7 +16,7 @@ SETTLE = 2.0
 WINDOW = 60
 IDS = 200_000
 ROOM = 20.0
-"""Seconds within a window, for the slowest to count so many."""
+"""Seconds within a window that the slowest server needs to count `IDS`."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class _AtRest:
 
     @property
     def name(self) -> str:
-        """The server's."""
+        """That of the server."""
         return self.server
 
     @property
     def title(self) -> str:
-        """The server's."""
+        """That of the server."""
         return SERVERS[self.server].title
 
     @property
     def rounds(self) -> None:
-        """In all."""
+        """All rounds."""
         return
 
     def prepare(self) -> None:
@@ -45,16 +45,16 @@ class _AtRest:
         build.program(build.LOAD)
         SERVERS[self.server].prepare()
 
-    def _running(self) -> Running:
-        return Running(SERVERS[self.server], machine.cores()[:1], WINDOW)
+    def _running(self) -> ServerProcess:
+        return ServerProcess(SERVERS[self.server], machine.cores()[:1], WINDOW)
 
 
 @dataclass(frozen=True)
-class StartUp(_AtRest):
+class StartUpTime(_AtRest):
     """The time from the command to the first answer."""
 
     def measure(self) -> Sample:
-        """Start it and ask it until it answers."""
+        """Start the server and send an id until it is answered."""
         watch = machine.Watch.of(machine.cores()[:1])
         with self._running() as running:
             running.accept(1)
@@ -65,13 +65,13 @@ class StartUp(_AtRest):
 
 
 @dataclass(frozen=True)
-class Idle(_AtRest):
-    """CPU time of a server that nobody asks."""
+class IdleCpu(_AtRest):
+    """CPU time of an idle server."""
 
     seconds: float
 
     def measure(self) -> Sample:
-        """Let it rest for a while after its first answer."""
+        """Leave the server idle for `seconds` after its first answer."""
         with self._running() as running:
             running.accept(1)
             time.sleep(SETTLE)
@@ -85,11 +85,11 @@ class Idle(_AtRest):
 
 @dataclass(frozen=True)
 class Memory(_AtRest):
-    """Memory of a server at rest, and when it has counted."""
+    """Memory of a server at rest, and after it has counted `IDS` ids."""
 
     def measure(self) -> Sample:
-        """Look at it before and after so many ids, all in one window."""
-        await_room(WINDOW, ROOM)
+        """Take the memory before and after `IDS` ids in one window."""
+        wait_for_window_time(WINDOW, ROOM)
         with self._running() as running:
             running.accept(1)
             time.sleep(SETTLE)

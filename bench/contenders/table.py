@@ -15,7 +15,7 @@ from bench.harness.sample import Sample
 
 @dataclass(frozen=True)
 class Table:
-    """A table without a server; what its operations mean stands in table/src/main.rs."""
+    """A table by itself. `bench/table/src/main.rs` describes the operations."""
 
     name: str
     title: str
@@ -25,11 +25,11 @@ class Table:
     rounds: int | None = None
 
     def prepare(self) -> None:
-        """Build the program."""
+        """Build the program of the table."""
         self._program()
 
     def measure(self) -> Sample:
-        """Run it once."""
+        """Run the program once."""
         command = [*self._program(), self.operation, str(self.threads), str(self.distinct)]
         cores = machine.cores()[: self.threads]
         watch, own = machine.Watch.of(cores), children_cpu()

@@ -1,4 +1,4 @@
-"""Builds what a benchmark needs: the load generator, the peers, the table benchmark."""
+"""Builds the programs of the benchmark: the load generator, the peers, the table benchmark."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 
 
 class BuildError(RuntimeError):
-    """Something could not be built; the compiler has said why."""
+    """A program could not be built. The compiler has printed why."""
 
 
 class MissingError(RuntimeError):
-    """A contender cannot run here: what is missing, and how to get it."""
+    """A contender cannot run here. The message names what is missing and how to install it."""
 
 
 @dataclass(frozen=True)
 class Crate:
-    """A program of a crate; `folder` is that of its manifest."""
+    """A program of a crate; `folder` holds the manifest of the crate."""
 
     folder: Path
     program: str
     kind: str = "bin"
-    """Or `example`."""
+    """`bin` or `example`."""
 
 
 LOAD = Crate(BENCH / "load", "verve-load")
@@ -42,14 +42,14 @@ STORM = Crate(ROOT / "rust" / "callbacks", "storm", "example")
 
 @cache
 def program(crate: Crate) -> Path:
-    """Build a crate, unless it is built, and give the path of its program."""
+    """Build a crate, unless it is built, and return the path of its program."""
     if shutil.which("cargo") is None:
         raise MissingError(
             "cargo is missing; hint: install Rust with rustup, see https://rustup.rs"
         )
     command = ["cargo", "build", "--release", f"--{crate.kind}", crate.program]
     _run([*command, "--message-format", "json-render-diagnostics"], crate)
-    # Where cargo puts it depends on the user's settings; cargo itself knows.
+    # The path depends on the user's settings of cargo, so cargo is asked for it.
     listed = _run([*command, "--quiet", "--message-format", "json"], crate)
     for line in listed.splitlines():
         message = json.loads(line)
@@ -59,7 +59,7 @@ def program(crate: Crate) -> Path:
 
 
 def _run(command: list[str], crate: Crate) -> str:
-    # Also for the crates with a workspace of their own: one place for all that is built.
+    # One target directory for all crates, those with a workspace of their own included.
     environment = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
     done = subprocess.run(
         command, cwd=crate.folder, env=environment, stdout=subprocess.PIPE, text=True, check=False
@@ -71,7 +71,7 @@ def _run(command: list[str], crate: Crate) -> str:
 
 @cache
 def go_program(folder: Path) -> Path:
-    """Build a Go module and give the path of its program, which is called as its folder is."""
+    """Build a Go module and return the path of its program, named after its folder."""
     if shutil.which("go") is None:
         raise MissingError("Go is missing; hint: install it from https://go.dev/dl")
     path = output_folder() / f"go-{folder.name}"
@@ -82,7 +82,7 @@ def go_program(folder: Path) -> Path:
 
 
 def redis(port: int) -> list[str]:
-    """A Redis that keeps nothing on disk, as one that only remembers for a minute would."""
+    """Return the command of a Redis that keeps nothing on disk."""
     if shutil.which("redis-server") is None:
         raise MissingError(
             "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get install redis-server"
@@ -93,7 +93,7 @@ def redis(port: int) -> list[str]:
 
 @cache
 def python_module(name: str) -> str:
-    """The interpreter that runs this, when it has the module `name`."""
+    """Return the path of this interpreter, if it has the module `name`."""
     found = subprocess.run(
         [sys.executable, "-c", f"import {name}"],
         cwd=ROOT,
@@ -106,7 +106,7 @@ def python_module(name: str) -> str:
 
 
 def output_folder() -> Path:
-    """Where programs go that cargo does not place."""
+    """Return the folder of the programs that cargo does not build."""
     folder = TARGET / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

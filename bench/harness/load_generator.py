@@ -1,4 +1,4 @@
-"""Runs of the load generator: their figures, and what was wrong in them."""
+"""Runs of the load generator: their figures and their faults."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.harness import build, machine
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.harness.server_process import Running
+    from bench.harness.server_process import ServerProcess
 
 # No two runs against one server share an id.
 _bases = itertools.count(1_000_000_000, 1_000_000_000)
 
 
 def load(port: int, window: int, cores: Sequence[int], arguments: Sequence[str]) -> dict[str, Any]:
-    """What the load generator says of a run, whose ids no other run has sent."""
+    """Run the load generator with ids that no other run has sent, and return its output."""
     command = [
         str(build.program(build.LOAD)),
         f"127.0.0.1:{port}",
@@ -35,7 +35,7 @@ def load(port: int, window: int, cores: Sequence[int], arguments: Sequence[str])
 
 
 def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """What a run of the load generator says, by the names that scenarios use."""
+    """Return the figures of a run, by the names that scenarios use."""
     near, away = result["near_us"], result["away_us"]
     figures = {
         "rate": result["rate"],
@@ -54,7 +54,7 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def answers_wrong(result: Mapping[str, Any]) -> list[str]:
-    """What the load generator found wrong with the answers, a line a kind."""
+    """Return one line per kind of wrong or missing answer."""
     wrong = [f"{count} answers of {status}" for status, count in result["failed"].items()]
     wrong += [
         f"{count} requests without a good answer: {kind}"
@@ -67,18 +67,18 @@ def answers_wrong(result: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def count_wrong(running: Running, sent: int) -> list[str]:
-    """Whether a server is what it was taken for, and counted the distinct ids that were sent."""
+def count_wrong(running: ServerProcess, sent: int) -> list[str]:
+    """Return one line per fault: another server than the title says, or a wrong count."""
     wrong = []
-    if not running.is_as_titled():
+    if not running.runs_as_titled():
         wrong.append(f"it does not run as `{running.server.title}`")
     if running.server.counts and (counted := running.count(sent)) != sent:
         wrong.append(f"counted {counted:,} of {sent:,} distinct ids")
     return wrong
 
 
-def await_room(window: int, seconds: float) -> None:
-    """Wait until the current window has so many seconds left."""
+def wait_for_window_time(window: int, seconds: float) -> None:
+    """Wait until at least `seconds` of the current window are left."""
     left = window - time.time() % window
     if left < seconds:
         time.sleep(left + 0.1)

@@ -1,4 +1,4 @@
-"""The machine: what it is, its cores, and whether somebody else was using them."""
+"""The machine: its cores, the CPU time and memory of processes, and other load on the cores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 _IDLE = (3, 4)
-"""Columns of /proc/stat that are no work: idle and waiting for a disk."""
+"""Columns of /proc/stat that are not work: idle time and time that waits for a disk."""
 
 
 class MachineError(RuntimeError):
@@ -24,7 +24,7 @@ class MachineError(RuntimeError):
 
 
 def cores() -> tuple[int, int]:
-    """The core of the servers and that of the load generator."""
+    """Return the core of the servers and the core of the load generator."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2 or shutil.which("taskset") is None:
         raise MachineError(
@@ -35,18 +35,18 @@ def cores() -> tuple[int, int]:
 
 
 def pinned(cores: Sequence[int], command: list[str]) -> list[str]:
-    """A command that runs on these cores and no others."""
+    """Return the command that runs `command` on these cores only."""
     return ["taskset", "-c", ",".join(map(str, cores)), *command]
 
 
 def group_cpu(group: int) -> float:
-    """CPU seconds of all processes of a process group so far, ended children included."""
+    """Return the CPU seconds of a process group so far, ended children included."""
     # Fields 14 to 17 of proc(5).
     return sum(sum(map(int, fields[11:15])) for _, fields in _group(group)) * TICK
 
 
 def group_cpu_exact(group: int) -> float:
-    """The same in nanoseconds, of the threads that there are now."""
+    """Return the same with the kernel's nanoseconds, but of the present threads only."""
     nanoseconds = 0
     for entry, _ in _group(group):
         for thread in entry.glob("task/*/schedstat"):
@@ -56,13 +56,13 @@ def group_cpu_exact(group: int) -> float:
 
 
 def children_cpu() -> float:
-    """CPU seconds of all programs that were run so far."""
+    """Return the CPU seconds of all child processes that have ended so far."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def group_memory(group: int) -> int:
-    """Bytes that the processes of a group have in memory, shared ones divided among the sharers."""
+    """Return the resident bytes of a process group; shared pages count once."""
     kilobytes = 0
     for entry, _ in _group(group):
         with suppress(OSError):
@@ -73,7 +73,7 @@ def group_memory(group: int) -> int:
 
 
 def _group(group: int) -> Iterator[tuple[Path, list[str]]]:
-    """The processes of a group, with their fields of proc(5) from the third on."""
+    """Yield the processes of a group, with their fields of proc(5) from the third on."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -87,7 +87,7 @@ def _group(group: int) -> Iterator[tuple[Path, list[str]]]:
 
 @dataclass(frozen=True)
 class Watch:
-    """When, and how many seconds some cores had worked by then."""
+    """The CPU seconds that some cores had worked by a certain time."""
 
     cores: Sequence[int]
     time: float
@@ -95,7 +95,7 @@ class Watch:
 
     @classmethod
     def of(cls, cores: Sequence[int]) -> Self:
-        """The state of these cores now."""
+        """Return the state of these cores now."""
         names = {f"cpu{core}" for core in cores}
         ticks = 0
         for line in Path("/proc/stat").read_text().splitlines():
@@ -106,8 +106,11 @@ class Watch:
         return cls(cores, time.monotonic(), ticks * TICK)
 
     def foreign_share(self, own: float) -> float:
-        """Cores that others had on average since then; `own` CPU seconds were ours."""
+        """Return the cores that other programs used on average since then.
+
+        `own` is the CPU time of the measured programs, in seconds.
+        """
         now = Watch.of(self.cores)
-        # Both counters of a core may be off by a tick.
+        # Both counters of a core may be off by one tick.
         foreign = now.seconds - self.seconds - own - 2 * TICK * len(self.cores)
         return max(0.0, foreign / (now.time - self.time))

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class Receiver:
-    """Receives while it is entered; then `came` is the number of posts."""
+    """A receiver that runs inside a `with` block; after it, `received` is the number of posts."""
 
     def __init__(self, cores: Sequence[int]) -> None:
         self._cores = cores
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
-        self.came = 0
+        self.received = 0
 
     @property
     def url(self) -> str:
-        """Where it receives; the last part of a path is a number."""
+        """The URL of the receiver; the last part of its path is a number."""
         return f"http://127.0.0.1:{self.port}/hook/0"
 
     def __enter__(self) -> Self:
@@ -34,5 +34,5 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            # It ends with its input, and then says how many came.
-            self.came = int(self._process.communicate()[0] or 0)
+            # The program ends with its input, and then prints the number of posts.
+            self.received = int(self._process.communicate()[0] or 0)

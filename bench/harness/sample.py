@@ -1,7 +1,7 @@
-"""A measurement of a contender, and what a contender is.
+"""One measurement of one contender.
 
-What is wrong in a sample, above all a count, stands in its `problems`; the report leaves such a
-sample out of the medians and says so.
+The faults of a sample, above all a wrong count, are its `problems`. The report names a sample with
+problems and leaves it out of the medians.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sample:
-    """Figures by name, and what they were taken from."""
+    """Figures by name, and the raw output that they come from."""
 
     figures: Mapping[str, float]
     problems: list[str]
     disturbed: float = 0.0
-    """Cores that others had meanwhile, on average."""
+    """Cores that other programs used meanwhile, on average."""
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Contender(Protocol):
-    """What can be measured again and again."""
+    """A program that can be measured again and again."""
 
     @property
     def name(self) -> str:
-        """Its name in files and options; what is Verve begins with `verve`."""
+        """The name in files and options; that of Verve begins with `verve`."""
 
     @property
     def title(self) -> str:
-        """Its name for a reader."""
+        """The name for readers."""
 
     @property
     def rounds(self) -> int | None:
-        """In how many rounds it takes part, if not in all."""
+        """The number of rounds in which it takes part; `None` for all."""
 
     def prepare(self) -> None:
-        """Build what it needs; raises `MissingError`."""
+        """Build the programs that it needs, or raise `MissingError`."""
 
     def measure(self) -> Sample:
-        """Measure once."""
+        """Take one sample."""

@@ -1,4 +1,4 @@
-"""A server that runs for a measurement, with what it needs beside it."""
+"""A server that runs for one measurement, with its Redis if it needs one."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from bench.harness import build, machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.harness.servers import Server, Told
+    from bench.harness.servers import RedisOptions, Server
 
 COUNT_LINE = re.compile(r"Unique requests in the last minute: (\d+)$", re.MULTILINE)
-PATIENCE = 20.0
-"""Seconds that a server gets to start, to stop, or to show its count."""
+TIMEOUT_SECONDS = 20.0
+"""Seconds that a server has to start, to stop, or to show its count."""
 
 
 class ServerError(RuntimeError):
-    """A server did not do what it was told."""
+    """A server did not start, or answered with an error."""
 
 
-class Running:
-    """A server on some cores, one worker a core, with state of its own that goes away with it."""
+class ServerProcess:
+    """A server on some cores, with one worker per core. Its state is removed with it."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Running:
         window: int,
         redis_cores: Sequence[int] | None = None,
     ) -> None:
-        """`redis_cores`: where its Redis runs, if not on the cores of the server."""
+        """Start nothing yet. `redis_cores`: the cores of Redis, if not those of the server."""
         self.server = server
         self._redis_cores = cores if redis_cores is None else redis_cores
         self.port = free_port()
@@ -53,12 +53,12 @@ class Running:
         self._output: IO[bytes] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
         self.started = 0.0
-        """When it was told to start, by the monotonic clock."""
+        """The time of the start, by the monotonic clock."""
 
     def __enter__(self) -> Self:
         self._output = self._log.open("wb")
         try:
-            arguments, told = self._start_redis()
+            arguments, redis_environment = self._start_redis()
             inherited = {k: v for k, v in os.environ.items() if not k.startswith("VERVE_")}
             environment = {
                 **inherited,
@@ -68,7 +68,7 @@ class Running:
                 "VERVE_STATE_DIR": str(Path(self._folder.name) / "state"),
                 "VERVE_SEGMENT": str(self._segment),
                 **self.server.environment,
-                **told,
+                **redis_environment,
             }
             command = self.server.command(self.port, self._window, len(self._cores))
             self.started = time.monotonic()
@@ -83,45 +83,45 @@ class Running:
         self.close()
 
     def cpu_seconds(self) -> float:
-        """CPU time of all of its processes so far."""
+        """Return the CPU time of all of its processes so far."""
         return sum(machine.group_cpu(process.pid) for process in self._processes)
 
     def cpu_seconds_exact(self) -> float:
-        """The same, finer, of the threads that it has now."""
+        """Return the same with a finer clock, but of the present threads only."""
         return sum(machine.group_cpu_exact(process.pid) for process in self._processes)
 
     def resident_bytes(self) -> int:
-        """Memory of all of its processes; what several share is counted once."""
+        """Return the memory of all of its processes; shared pages count once."""
         return sum(machine.group_memory(process.pid) for process in self._processes)
 
     def count(self, expected: int) -> int:
-        """The distinct ids of all windows, as the server tells them; some tell at their end.
+        """Return the distinct ids of all windows, from answers or from the log.
 
-        A service that publishes in the background gets some time to arrive at what is expected.
+        A service that publishes in the background has some time to reach `expected`.
         """
         if not self.server.answers_count:
             self.stop()
             return sum(map(int, COUNT_LINE.findall(self.log())))
-        end = time.monotonic() + PATIENCE / 4
+        end = time.monotonic() + TIMEOUT_SECONDS / 4
         while (counted := self._ask()) != expected and time.monotonic() < end:
             time.sleep(0.05)
         return counted
 
     def accept(self, id: int) -> None:
-        """Send an id as soon as it is taken, and see that it is answered well."""
-        self._until(PATIENCE, lambda: self._get(f"/api/verve/accept?id={id}") == b"ok")
+        """Send an id until it is answered `ok`."""
+        self._until(TIMEOUT_SECONDS, lambda: self._get(f"/api/verve/accept?id={id}") == b"ok")
 
     def stop(self) -> None:
-        """End it as an operator would; what it needs goes on."""
+        """Stop the server as an operator would; its Redis goes on."""
         process = self._processes[-1]
         process.terminate()
         try:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill(process)
 
     def close(self) -> None:
-        """End it, whatever it does, and remove its state."""
+        """Kill the server and its Redis, and remove their state."""
         for process in reversed(self._processes):
             self._kill(process)
         if self._output is not None:
@@ -131,15 +131,15 @@ class Running:
             path.unlink(missing_ok=True)
 
     def log(self) -> str:
-        """What it wrote so far."""
+        """Return the output so far."""
         return self._log.read_text(errors="replace")
 
-    def is_as_titled(self) -> bool:
-        """Whether its log says what its title promises."""
-        return self.server.says in self.log()
+    def runs_as_titled(self) -> bool:
+        """Whether the log holds the line that the title promises."""
+        return self.server.expected_log in self.log()
 
-    def _start_redis(self) -> Told:
-        """Start the Redis that the server needs, and give what tells the server of it."""
+    def _start_redis(self) -> RedisOptions:
+        """Start the Redis that the server needs, and return the options that name it."""
         if self.server.redis is None:
             return [], {}
         port = free_port()
@@ -161,7 +161,7 @@ class Running:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            # A group of its own: its CPU time can be added up, and nothing of it stays behind.
+            # A process group of its own: its CPU time can be added up, and all of it can be killed.
             start_new_session=True,
         )
         self._processes.append(process)
@@ -176,7 +176,7 @@ class Running:
         return found
 
     def _get(self, path: str) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -192,10 +192,10 @@ class Running:
             with socket.create_connection(("127.0.0.1", port), 1):
                 return True
 
-        self._until(PATIENCE, connects)
+        self._until(TIMEOUT_SECONDS, connects)
 
     def _until(self, patience: float, done: Callable[[], bool]) -> None:
-        """Ask again and again, while nobody listens yet."""
+        """Try until `done` is true, while the server does not listen yet."""
         end = time.monotonic() + patience
         while time.monotonic() < end and self._processes[-1].poll() is None:
             with suppress(OSError, http.client.HTTPException):
@@ -214,6 +214,6 @@ class Running:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
+    """Return a loopback port that no process listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

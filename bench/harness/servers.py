@@ -1,4 +1,4 @@
-"""The servers that are measured, and how each is started."""
+"""The servers that are measured, and the command of each."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PEERS = build.BENCH / "peers"
-# Nothing that either side does without: the fast path alone is to differ.
+# The same options for Verve and for the static app: only the application differs.
 GRANIAN = ["--interface", "rsgi", "--http", "1", "--no-ws", "--loop", "uvloop"]
 FAST_PATH = "Accepts are answered without the event loop"
 
 Command = Callable[[int, int, int], list[str]]
 """Takes the port, the length of a window in seconds, and the number of workers."""
 
-Told = tuple[list[str], dict[str, str]]
-"""Arguments and environment that tell a server where its Redis is."""
+RedisOptions = tuple[list[str], dict[str, str]]
+"""Arguments and environment that name the Redis of a server."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Server:
     command: Command
     folder: Path = build.ROOT
     counts: bool = True
-    """Whether it counts; the others show what answering costs."""
+    """Whether the server counts; one that does not shows what answering costs."""
     answers_count: bool = False
-    """Whether it is asked for its count over HTTP; the others log it when they stop."""
+    """Whether the server gives its count over HTTP; one that does not logs it when it stops."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    says: str = ""
-    """What must stand in its log, for it to be what the title says."""
-    redis: Callable[[int], Told] | None = None
-    """How it is told the port of a Redis of its own, if it gets one."""
+    expected_log: str = ""
+    """Text that must be in the log: it proves that the server runs as its title says."""
+    redis: Callable[[int], RedisOptions] | None = None
+    """Options for a Redis at a port, if the server needs one."""
 
     def prepare(self) -> None:
-        """Build what it needs; raises `MissingError`."""
+        """Build the programs that it needs, or raise `MissingError`."""
         self.command(0, 60, 1)
         if self.redis is not None:
             build.redis(0)
@@ -71,11 +71,11 @@ def _verve_serve(port: int, _window: int, workers: int) -> list[str]:
     return [build.python_module("verve"), "-m", "verve", "serve", *address]
 
 
-def _gin_redis(port: int) -> Told:
+def _gin_redis(port: int) -> RedisOptions:
     return ["-redis", f"127.0.0.1:{port}"], {}
 
 
-def _verve_redis(port: int) -> Told:
+def _verve_redis(port: int) -> RedisOptions:
     return [], {"VERVE_REDIS_URL": f"redis://127.0.0.1:{port}", "VERVE_CLUSTER": "bench"}
 
 
@@ -84,7 +84,7 @@ def _hyper(port: int, _window: int, _workers: int) -> list[str]:
 
 
 def _gin(port: int, window: int, _workers: int) -> list[str]:
-    # It has as many threads as it may use cores.
+    # Go starts as many threads as it may use cores.
     program = build.go_program(PEERS / "gin")
     return [str(program), "-listen", f"127.0.0.1:{port}", "-window", f"{window}s"]
 
@@ -106,15 +106,17 @@ SERVERS = {
             _verve,
             answers_count=True,
             environment={"VERVE_FAST_PATH": "on"},
-            says=FAST_PATH,
+            expected_log=FAST_PATH,
         ),
-        Server("verve-serve", "verve serve", _verve_serve, answers_count=True, says=FAST_PATH),
+        Server(
+            "verve-serve", "verve serve", _verve_serve, answers_count=True, expected_log=FAST_PATH
+        ),
         Server(
             "verve-plain",
             "granian verve.app:app",
             _verve_plain,
             answers_count=True,
-            says=FAST_PATH,
+            expected_log=FAST_PATH,
         ),
         Server(
             "verve-rsgi",
@@ -137,7 +139,7 @@ SERVERS = {
             _verve,
             answers_count=True,
             environment={"VERVE_FAST_PATH": "on"},
-            says=FAST_PATH,
+            expected_log=FAST_PATH,
             redis=_verve_redis,
         ),
         Server(
@@ -150,7 +152,7 @@ SERVERS = {
                 "VERVE_CALLBACK_ALLOW": "127.0.0.1",
                 "VERVE_CALLBACK_LOG": "summary",
             },
-            says=FAST_PATH,
+            expected_log=FAST_PATH,
         ),
         Server("gin-redis", "Gin, Redis SET NX EX", _gin, redis=_gin_redis),
         Server("hyper", "bare hyper", _hyper, counts=False),

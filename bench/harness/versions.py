@@ -1,4 +1,4 @@
-"""What a reader must know about where figures were taken: the machine, and all versions."""
+"""The machine and the versions that figures were measured with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DISTRIBUTIONS = ("granian", "uvloop", "uvicorn", "fastapi", "numpy")
 
 
 def description() -> dict[str, str]:
-    """The machine and the versions, by name."""
+    """Return the machine and the versions, by name."""
     return {
         "cpu": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -61,7 +61,7 @@ def _output(*command: str) -> str:
 
 
 def _commit() -> str:
-    """The commit; `changed` when the program that was measured is not quite that."""
+    """Return the commit, with `changed` when the measured sources differ from it."""
     commit = _output("git", "rev-parse", "--short=12", "HEAD")
     changed = _output("git", "status", "--porcelain", "--", "rust", "python", "Cargo.lock")
     return f"{commit}, changed" if changed else commit

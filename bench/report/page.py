@@ -1,7 +1,7 @@
-"""Makes the page from the raw files: tables, plots, and where Verve is slower.
+"""Make the page from the raw files: tables, plots, and where Verve is slower.
 
-python -m bench.report.page                             of the full run, bench/REPORT.md
-python -m bench.report.page bench/results/quick FILE    of other files
+python -m bench.report.page                             from bench/results to bench/REPORT.md
+python -m bench.report.page bench/results/quick FILE    from other files
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ DECISIONS = BENCH.parent / "docs" / "decisions.md"
 METHOD = """\
 The server has one core and the load generator another, unless a scenario says that they share
 both. Contenders take turns (A B C, A B C, ...), so that a slow minute of the machine hits all of
-them. A ratio is taken within each round; shown are the median of the rounds and, in brackets, the
-least and the most. In plots a bar is the median and its mark goes from the least to the most. CPU
-time is that of all processes of the server, its Redis included, taken from the kernel. Every
-server has a second of load before it is measured, where nothing else is said, and new state.
+them. A ratio is taken within each round. Tables show the median of the rounds and, in brackets, the
+least and the greatest. In plots a bar is the median, and its mark goes from the least to the
+greatest. CPU time is that of all processes of the server, its Redis included, as the kernel counts
+it. Every server starts with new state and, unless a scenario says otherwise, has a second of load
+before it is measured.
 
 **Every answer is checked, and every count is compared with the ids that were sent, for peers too.
-A run whose count is wrong is named as failed, and none of its figures is used.** A sample during
-which other programs had more than {noise:.0%} of a core is named as disturbed; where most rounds
-were, a goal is undecided.
+A run with a wrong count is named as failed, and none of its figures is used.** A sample during
+which other programs had more than {noise:.0%} of a core is named as disturbed. Where most rounds
+are disturbed, a goal is undecided.
 
 The generator keeps 64 connections open (4 for batches). At a constant rate, latency is timed from
 the moment at which a request was due, so a server that stalls cannot hide it. Tables get twice as
@@ -42,7 +43,7 @@ many operations as distinct ids, in random order; peers in Rust hash with foldha
 
 
 def render(folder: Path, page: Path) -> None:
-    """Write the page of all files in a folder, and the plots beside the files."""
+    """Write the page of all results in a folder, and the plots beside them."""
     results = read(folder)
     plots = folder / "plots"
     plots.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def render(folder: Path, page: Path) -> None:
 
 
 def text_of(results: Sequence[Result], *, plots: str, decisions: str, folder: str) -> str:
-    """The page, with links to the plots, the decisions and the folder of the raw files."""
+    """Return the page, with links to the plots, the decisions and the folder of the raw files."""
     if not results:
         return "# Measured\n\nNothing was measured yet: `make bench FULL=1`.\n"
     parts = [
@@ -79,14 +80,14 @@ def text_of(results: Sequence[Result], *, plots: str, decisions: str, folder: st
 
 
 def table(result: Result) -> str:
-    """The scenario as a table that can be read as it stands."""
+    """Return the table of a scenario; its columns are aligned in the source too."""
     head = ["", *result.columns.values(), "spread", "ours / theirs", "goal"]
     rows = [_row(result, name, title) for name, title in result.titles.items()]
     return _markdown([head, *rows])
 
 
 def notes(result: Result) -> list[str]:
-    """What a reader of the figures must know, a line each."""
+    """Return the notes to a table, one line each."""
     lines = [f"**FAILED: {failure}**" for failure in result.failures()]
     lines += [
         f"Left out: {result.titles[name]}: {reason}"
@@ -129,14 +130,16 @@ def _goals(results: Sequence[Result]) -> str:
             measured = "" if verdict.measured is None else number(verdict.measured)
             state = verdict.state.value
             bold = state if verdict.state == State.REACHED else f"**{state}**"
-            rows.append([f"{result.content['title']}: {wanted(result, verdict)}", measured, bold])
+            rows.append(
+                [f"{result.content['title']}: {goal_text(result, verdict)}", measured, bold]
+            )
     if len(rows) == 1:
         return ""
     return f"## Goals\n\n{_markdown(rows)}"
 
 
-def wanted(result: Result, verdict: Verdict) -> str:
-    """What a goal asks for, in words."""
+def goal_text(result: Result, verdict: Verdict) -> str:
+    """Return a goal in words."""
     goal = verdict.goal
     sign = "at least" if result.more_is_better else "at most"
     bound = number(goal["bound"])
@@ -147,7 +150,7 @@ def wanted(result: Result, verdict: Verdict) -> str:
 
 
 def _slower(results: Sequence[Result], decisions: str) -> str:
-    """A paragraph a scenario: the facts, then each reason once."""
+    """Return one paragraph per scenario: the facts, then each reason once."""
     lines = []
     for result in results:
         ahead = result.slower()
@@ -160,8 +163,8 @@ def _slower(results: Sequence[Result], decisions: str) -> str:
             for name, ratios in ahead.items()
         ]
         facts += [
-            f"the goal of {wanted(result, verdict)} is missed, with {number(verdict.measured or 0)}"
-            for verdict in missed.values()
+            f"the goal of {goal_text(result, it)} is missed, with {number(it.measured or 0)}"
+            for it in missed.values()
         ]
         found = [reason(result.name, name) for name in names]
         why = [
@@ -179,7 +182,7 @@ def _slower(results: Sequence[Result], decisions: str) -> str:
 
 
 def _generator(results: Sequence[Result]) -> str:
-    """Whether the generator could keep up: what it had of a core at the most."""
+    """Return the greatest share of a core that the load generator used."""
     shares = [
         (share, result.content["title"], title)
         for result in results
@@ -189,11 +192,11 @@ def _generator(results: Sequence[Result]) -> str:
     if not shares:
         return ""
     most, scenario, title = max(shares)
-    return f"\nThe generator used {most:.0%} of a core at the most ({scenario}: {title}).\n"
+    return f"\nThe generator used at most {most:.0%} of a core ({scenario}: {title}).\n"
 
 
 def _machines(results: Sequence[Result]) -> str:
-    """The machine; scenarios that were measured elsewhere, or with other versions, are named."""
+    """Return the machine and the versions, and the scenarios that were measured with others."""
     last = max(results, key=lambda result: str(result.content["ended"]))
     machine: Mapping[str, str] = last.content["machine"]
     rows = [["", ""], *([name, value] for name, value in machine.items())]
@@ -253,7 +256,7 @@ def _markdown(rows: list[list[str]], *, right: bool = True) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
     def line(row: list[str]) -> str:
-        # The name to the left, figures to the right.
+        # Names are aligned to the left, figures to the right.
         cells = [
             cell.rjust(width) if right and place else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))

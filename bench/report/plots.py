@@ -1,4 +1,4 @@
-"""Bars with spread marks, as SVG that can be read on a light and on a dark page."""
+"""Bars with spread marks, as SVG that is readable on a light and on a dark page."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bench.report.result import Result, number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Each stands out from white and from near black; the page behind shows through.
+# Each colour has contrast to white and to near black; the background is transparent.
 TEXT, OURS, THEIRS = "#737c86", "#2f81f7", "#8b949e"
 LABELS, BARS, VALUES = 270, 210, 80
-"""Widths in pixels: the names, the longest bar, the figure behind it."""
+"""Widths in pixels: the names, the longest bar, the figure after it."""
 TOP, ROW, BAR = 30, 26, 14
 FONT = "font-family='-apple-system, Segoe UI, Helvetica, Arial, sans-serif' font-size='13'"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: the median, with the least and the most of the rounds."""
+    """A bar: the median, the least and the greatest of the rounds."""
 
     label: str
     is_ours: bool
@@ -30,7 +30,7 @@ class Bar:
 
 
 def plot(result: Result) -> str:
-    """The scenario: a panel for the figure that is compared, one for CPU time if that is known."""
+    """Return the plot: a panel for the compared figure, and one for CPU time if it is known."""
     figures = [result.figure, *(["cpu_us"] if "cpu_us" in list(result.columns)[1:] else [])]
     panels = []
     for place, figure in enumerate(figures):
@@ -87,7 +87,7 @@ def _whisker(low: float, high: float, middle: float) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str, *, bold: bool = False) -> str:
     weight = " font-weight='600'" if bold else ""
-    # Not every viewer knows how to centre text on a line: a third of its height does it.
+    # Not every viewer centres text on a line; a third of its height does it.
     place = f"x='{x:.1f}' y='{y + 4.5:.1f}' text-anchor='{anchor}'"
     return f"<text {place}{weight}>{escape(text)}</text>\n"
 

@@ -1,6 +1,6 @@
-"""What was measured of a scenario, as its file has it: medians, spread, ratios, verdicts.
+"""The result of a scenario, read from its file: medians, spread, ratios, verdicts.
 
-Nothing here measures anything: a page can be made again from the files alone.
+Nothing is measured here: the page can be made again from the files alone.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOISE = 0.1
-"""Share of a core that others may have before a sample is marked as disturbed."""
+"""Share of a core that other programs may use before a sample counts as disturbed."""
 
 
 class State(StrEnum):
-    """How a goal stands."""
+    """The state of a goal."""
 
     REACHED = "reached"
     MISSED = "missed"
     UNDECIDED = "undecided"
     """Most rounds were disturbed."""
     FAILED = "failed"
-    """There is no good sample."""
+    """There is no sample without problems."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A goal beside what was measured."""
+    """A goal and the measured figure."""
 
     goal: Mapping[str, Any]
     measured: float | None
@@ -41,18 +41,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Result:
-    """A scenario: `content` is that of its file."""
+    """The result of a scenario; `content` is that of its file."""
 
     content: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """In files and options."""
+        """The name in files and options."""
         return str(self.content["name"])
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """Titles of the figures; the first figure is compared."""
+        """The titles of the figures by name; the first figure is compared."""
         found: Mapping[str, str] = self.content["columns"]
         return found
 
@@ -63,36 +63,36 @@ class Result:
 
     @property
     def more_is_better(self) -> bool:
-        """Rates, and not times or bytes."""
+        """Whether the figures are rates, not times or bytes."""
         return bool(self.content["more_is_better"])
 
     @property
     def titles(self) -> Mapping[str, str]:
-        """The contenders, ours first."""
+        """The titles of the contenders by name, Verve first."""
         return {one["name"]: one["title"] for one in self.content["contenders"]}
 
     @property
     def ours(self) -> str:
-        """The contender that the others are compared with."""
+        """The name of the contender that the others are compared with."""
         return next(iter(self.titles))
 
     @property
     def rivals(self) -> Sequence[str]:
-        """Contenders that are not Verve."""
+        """The names of the contenders that are not Verve."""
         return [name for name in self.titles if not name.startswith("verve")]
 
     @property
     def rounds(self) -> int:
-        """The most samples that a contender has."""
+        """The greatest number of samples of a contender."""
         return max(map(len, self.content["samples"].values()), default=0)
 
     def samples(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Those of a contender, in the order of the rounds; none when it was left out."""
+        """Return the samples of a contender by round; none when it was left out."""
         found: Sequence[Mapping[str, Any]] = self.content["samples"].get(name, [])
         return found
 
     def values(self, name: str, figure: str) -> list[float]:
-        """A figure of the good samples of a contender."""
+        """Return a figure of the samples of a contender that have no problems."""
         return [
             sample["figures"][figure]
             for sample in self.samples(name)
@@ -100,7 +100,7 @@ class Result:
         ]
 
     def ratios(self, name: str, figure: str = "") -> list[float]:
-        """Our figure over that of another, round by round, where both are good."""
+        """Return Verve's figure divided by that of `name`, for each round where both are good."""
         figure = figure or self.figure
         pairs = zip(self.samples(self.ours), self.samples(name), strict=False)
         return [
@@ -110,7 +110,7 @@ class Result:
         ]
 
     def failures(self) -> list[str]:
-        """What was wrong, a line each."""
+        """Return one line per problem."""
         return [
             f"{self.titles[name]}, round {turn}: {' '.join(problem.split())}"
             for name in self.titles
@@ -119,7 +119,7 @@ class Result:
         ]
 
     def disturbed(self) -> dict[str, list[int]]:
-        """Rounds during which others had too much of the cores, by contender."""
+        """Return the disturbed rounds by contender."""
         found = {
             name: [n for n, one in enumerate(self.samples(name), 1) if one["disturbed"] > NOISE]
             for name in self.titles
@@ -127,7 +127,7 @@ class Result:
         return {name: rounds for name, rounds in found.items() if rounds}
 
     def verdicts(self) -> list[Verdict]:
-        """How the goals stand; those against a contender that was left out are left out too."""
+        """Return the verdicts on the goals, without those against a contender that was left out."""
         return [
             self._verdict(goal)
             for goal in self.content["goals"]
@@ -135,7 +135,7 @@ class Result:
         ]
 
     def slower(self) -> dict[str, list[float]]:
-        """Rivals that are ahead in the median of the pairs, with the ratios."""
+        """Return the rivals that are ahead in the median of the ratios, with the ratios."""
         ahead = {}
         for name in self.rivals:
             ratios = self.ratios(name)
@@ -163,7 +163,7 @@ class Result:
 
 
 def read(folder: Path) -> list[Result]:
-    """All scenarios whose files are in a folder, in the order in which they were defined."""
+    """Read all results of a folder, in the order in which the scenarios are defined."""
     found = [Result(json.loads(path.read_text())) for path in folder.glob("*.json")]
     return sorted(found, key=lambda result: int(result.content["order"]))
 
@@ -181,7 +181,7 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def number(value: float) -> str:
-    """A figure for a reader: three digits, or all before the point."""
+    """Format a figure: three digits, or all digits before the point."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:,.3g} M" if abs(value) < 1e9 else f"{value / 1e6:,.0f} M"
     if abs(value) >= 100:

@@ -1,4 +1,4 @@
-"""A question that is measured: its contenders, its figures and the goals for them."""
+"""A scenario: one question, its contenders, its figures and its goals."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured."""
+    """How long and how often a scenario is measured."""
 
     full: bool
     seconds: float
-    """Of a run under load."""
+    """Seconds of load per sample."""
     rounds: int
 
 
 @dataclass(frozen=True)
 class Goal:
-    """At least (rates) or at most (times, bytes) so much."""
+    """A bound of a figure: at least (rates) or at most (times, bytes)."""
 
     bound: float
     against: str = ""
-    """A rival: the goal is in our figure divided by its; else in our figure."""
+    """The rival whose figure divides that of Verve; empty for a bound of Verve's own figure."""
     figure: str = ""
-    """Else the one that is compared."""
+    """The name of the figure; empty for the one that is compared."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One question. The first of `columns` is the figure that is compared."""
+    """One question. Its first contender is Verve, with which the others are compared.
+
+    The first of `columns` is the figure that is compared.
+    """
 
     name: str
     title: str
@@ -43,6 +46,6 @@ class Scenario:
     goals: Sequence[Goal] = field(default_factory=list)
     more_is_better: bool = True
     rounds: int | None = None
-    """At the most, where one more tells nothing new."""
+    """The greatest useful number of rounds."""
     note: str = ""
-    """What a reader must know besides."""
+    """What else a reader must know."""

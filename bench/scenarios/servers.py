@@ -1,16 +1,13 @@
-"""What is compared, with which figures to reach: servers. The tables are in tables.py.
-
-The first contender of a scenario is ours, and each other one is compared with it.
-"""
+"""The scenarios with servers, and their goals."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.contenders.callback_sender import Posting
-from bench.contenders.loaded_server import Loaded
-from bench.contenders.redis_store import Keeping
-from bench.contenders.server_at_rest import IDS, Idle, Memory, StartUp
+from bench.contenders.callback_sender import CallbackSender
+from bench.contenders.loaded_server import LoadedServer
+from bench.contenders.redis_store import RedisStore
+from bench.contenders.server_at_rest import IDS, IdleCpu, Memory, StartUpTime
 from bench.scenarios.scenario import Goal, Plan, Scenario
 
 if TYPE_CHECKING:
@@ -19,12 +16,12 @@ if TYPE_CHECKING:
     from bench.harness.sample import Contender
 
 CONNECTIONS = ("--connections", "64")
-"""Many more than workers."""
+"""Many more connections than workers."""
 DUPLICATES = 10_000
 STEADY_WARM_UP = 7.0
-"""Three windows of two seconds and the rest of a fourth: after them, windows begin in full size."""
+"""Three windows of 2 s and a part of a fourth: windows begin in their full size after them."""
 
-RATE_COLUMNS = {"rate": "requests/s", "cpu_us": "CPU us a request", "p99_ms": "p99 ms"}
+RATE_COLUMNS = {"rate": "requests/s", "cpu_us": "CPU us per request", "p99_ms": "p99 ms"}
 LATENCY_COLUMNS = {
     "p99_ms": "p99 ms",
     "p50_ms": "p50 ms",
@@ -32,12 +29,12 @@ LATENCY_COLUMNS = {
     "near_p99_ms": "p99 ms near a boundary",
     "away_p99_ms": "p99 ms away",
     "near_to_away": "near / away",
-    "cpu_us": "CPU us a request",
+    "cpu_us": "CPU us per request",
 }
 
 
 def servers(plan: Plan) -> list[Scenario]:
-    """All scenarios with servers."""
+    """Return all scenarios with servers."""
     return [
         *accepts(plan.seconds),
         latency(4 * plan.seconds),
@@ -52,14 +49,14 @@ def servers(plan: Plan) -> list[Scenario]:
 
 
 def accepts(seconds: float) -> list[Scenario]:
-    """Accepts as fast as they are answered."""
+    """Return the scenarios of accepts in a closed loop."""
 
     def contenders(
         names: Sequence[str], ids: str, *, within: bool = False, all_cores: bool = False
     ) -> list[Contender]:
         arguments = (*CONNECTIONS, "--ids", ids)
         return [
-            Loaded(name, arguments, seconds, within_window=within, all_cores=all_cores)
+            LoadedServer(name, arguments, seconds, within_window=within, all_cores=all_cores)
             for name in names
         ]
 
@@ -73,7 +70,7 @@ def accepts(seconds: float) -> list[Scenario]:
             RATE_COLUMNS,
             [Goal(1.5, "static"), Goal(2.0, "gin"), Goal(0.75, "hyper")],
             note="Static Granian and hyper count nothing: they show what answering costs. Redis has"
-            " the core of its server, and its CPU time is part of it.",
+            " the core of its server, and its CPU time is included.",
         ),
         Scenario(
             "accept-duplicates",
@@ -92,7 +89,7 @@ def accepts(seconds: float) -> list[Scenario]:
             "Accept, distinct ids, two workers and the generator on two cores",
             contenders(("verve", "static", "gin"), "distinct", all_cores=True),
             RATE_COLUMNS,
-            note="The generator takes a large part of both cores, so the CPU time a request tells"
+            note="The generator takes a large part of both cores, so the CPU time per request says"
             " more than the rate.",
         ),
         Scenario(
@@ -100,7 +97,7 @@ def accepts(seconds: float) -> list[Scenario]:
             "Accept, as people start it: `verve serve`, `granian verve.app:app`, and tuned by hand",
             [
                 *contenders(("verve-serve", "verve-plain"), "distinct"),
-                Loaded("verve", CONNECTIONS, seconds, heading="granian, tuned by hand"),
+                LoadedServer("verve", CONNECTIONS, seconds, heading="granian, tuned by hand"),
             ],
             RATE_COLUMNS,
             note="By hand: `--http 1 --no-ws --loop uvloop`, as in the other scenarios.",
@@ -109,14 +106,14 @@ def accepts(seconds: float) -> list[Scenario]:
 
 
 def latency(seconds: float) -> Scenario:
-    """A constant rate, timed from the intended start, with boundaries inside."""
+    """Return the scenario of a constant rate across boundaries, timed from the intended start."""
     window = 2
     arguments = (*CONNECTIONS, "--rate", "10000")
     names = ("verve", "hyper", "gin", "static")
     return Scenario(
         "latency",
         f"Accept at a constant 10,000/s, windows of {window} s, p99 from the intended start",
-        [Loaded(name, arguments, seconds, window=window) for name in names],
+        [LoadedServer(name, arguments, seconds, window=window) for name in names],
         LATENCY_COLUMNS,
         [Goal(2.0, "hyper"), Goal(0.5, "gin"), Goal(1.3, figure="near_to_away")],
         more_is_better=False,
@@ -126,7 +123,7 @@ def latency(seconds: float) -> Scenario:
 
 
 def steady() -> Scenario:
-    """Minutes at a constant rate."""
+    """Return the scenario of a constant rate for three minutes."""
     arguments = (*CONNECTIONS, "--rate", "10000")
     seconds = 180.0
     return Scenario(
@@ -134,37 +131,37 @@ def steady() -> Scenario:
         "10,000/s for three minutes, minutes as windows: plain `granian verve.app:app`, in Redis"
         " mode, with callbacks",
         [
-            Loaded("verve-plain", arguments, seconds),
-            Loaded("verve-redis", arguments, seconds, redis_apart=True),
-            Loaded("verve-callbacks", arguments, seconds, endpoint=True),
+            LoadedServer("verve-plain", arguments, seconds),
+            LoadedServer("verve-redis", arguments, seconds, redis_apart=True),
+            LoadedServer("verve-callbacks", arguments, seconds, endpoint=True),
         ],
         LATENCY_COLUMNS,
         more_is_better=False,
         rounds=1,
-        note="A request that fails, or a count that is wrong, makes it a failure.",
+        note="A request that fails, or a wrong count, is a failure.",
     )
 
 
 def clusters(seconds: float) -> list[Scenario]:
-    """Accepts in Redis mode."""
+    """Return the scenarios of accepts in Redis mode."""
 
     def contenders(names: Sequence[str], ids: str, *, within: bool = False) -> list[Contender]:
         arguments = (*CONNECTIONS, "--ids", ids)
         return [
-            Loaded(name, arguments, seconds, within_window=within, redis_apart=True)
+            LoadedServer(name, arguments, seconds, within_window=within, redis_apart=True)
             for name in names
         ]
 
-    note = "Redis has the core of the generator, as if it were another host; its CPU time is part."
+    note = "Redis has the core of the generator, as if on another host. Its CPU time is included."
     together = (*CONNECTIONS, "--ids", "distinct")
     return [
         Scenario(
             "redis-one-core",
             "Accept in Redis mode, distinct ids, server and Redis together on one core",
-            [Loaded(name, together, seconds) for name in ("verve-redis", "gin-redis")],
+            [LoadedServer(name, together, seconds) for name in ("verve-redis", "gin-redis")],
             RATE_COLUMNS,
             [Goal(3.0, "gin-redis")],
-            note="All that a request takes, in one core: what a host and its part of Redis cost.",
+            note="The whole cost of a request on one core: the host and its part of Redis.",
         ),
         Scenario(
             "redis-distinct",
@@ -188,12 +185,12 @@ def clusters(seconds: float) -> list[Scenario]:
 
 
 def redis_cost(plan: Plan) -> Scenario:
-    """What an id takes in Redis, by strategy."""
+    """Return the scenario of the cost of an id in Redis."""
     ids = 600_000 if plan.full else 150_000
     return Scenario(
         "redis-cost",
-        "What a new id takes in Redis, by strategy, in batches of 600",
-        [Keeping("sets", "sets", ids), Keeping("keys", "keys, as the Go service", ids)],
+        "Cost of a new id in Redis, by strategy, in batches of 600",
+        [RedisStore("sets", "sets", ids), RedisStore("keys", "keys, as the Go service", ids)],
         {
             "client_cpu_us": "CPU us of the client",
             "redis_cpu_us": "CPU us of Redis",
@@ -202,19 +199,19 @@ def redis_cost(plan: Plan) -> Scenario:
             "per_second": "ids/s",
         },
         more_is_better=False,
-        note="One connection, one batch after the other. The count is compared with what was sent;"
-        " bytes are those that Redis names as used.",
+        note="One connection, one batch after the other. The count is compared with the ids sent;"
+        " bytes are those that Redis reports as used.",
     )
 
 
 def batches(seconds: float) -> list[Scenario]:
-    """Batches over HTTP."""
-    columns = {"ids_rate": "ids/s", "cpu_us": "CPU us an id", "p99_ms": "p99 ms a batch"}
+    """Return the scenarios of batches over HTTP."""
+    columns = {"ids_rate": "ids/s", "cpu_us": "CPU us per id", "p99_ms": "p99 ms per batch"}
 
     def batch(kind: str) -> list[Contender]:
         arguments = ("--connections", "4", "--batch", kind, "--batch-size", "50000")
         return [
-            Loaded(
+            LoadedServer(
                 "verve",
                 arguments,
                 seconds,
@@ -222,8 +219,8 @@ def batches(seconds: float) -> list[Scenario]:
                 warm_up=STEADY_WARM_UP,
                 heading="Verve, after three windows",
             ),
-            # A minute, so that no second window begins meanwhile.
-            Loaded(
+            # Windows of a minute, so that no second window begins meanwhile.
+            LoadedServer(
                 "verve",
                 arguments,
                 2.0,
@@ -243,21 +240,21 @@ def batches(seconds: float) -> list[Scenario]:
             batch(kind),
             columns,
             goal,
-            note="A window has room for twice the ids of recent ones; the first has to grow.",
+            note="A window has room for twice the recent ids; the first window has to grow.",
         )
         for kind, goal in goals.items()
     ]
 
 
 def with_callbacks(seconds: float) -> Scenario:
-    """What callbacks cost those who accept."""
+    """Return the scenario of accepts with callbacks."""
     arguments = (*CONNECTIONS, "--rate", "10000")
     return Scenario(
         "accept-callbacks",
         "Accept at a constant 10,000/s, each naming an endpoint, p99 from the intended start",
         [
-            Loaded("verve-callbacks", arguments, seconds, endpoint=True),
-            Loaded("verve", arguments, seconds, heading="Verve, no endpoints"),
+            LoadedServer("verve-callbacks", arguments, seconds, endpoint=True),
+            LoadedServer("verve", arguments, seconds, heading="Verve, no endpoints"),
         ],
         LATENCY_COLUMNS,
         [Goal(2.0, "verve")],
@@ -267,42 +264,42 @@ def with_callbacks(seconds: float) -> Scenario:
 
 
 def callbacks(plan: Plan) -> Scenario:
-    """Callbacks, sent as fast as one core can."""
+    """Return the scenario of callbacks, sent as fast as one core can."""
     posts = 40_000 if plan.full else 10_000
     return Scenario(
         "callbacks",
         "Callbacks, sent by one core to a receiver on the other",
         [
-            Posting("verve", "Verve", 2 * posts),
-            Posting("aiohttp", "aiohttp", posts // 4),
-            Posting("httpx", "httpx", posts // 20),
+            CallbackSender("verve", "Verve", 2 * posts),
+            CallbackSender("aiohttp", "aiohttp", posts // 4),
+            CallbackSender("httpx", "httpx", posts // 20),
         ],
-        {"rate": "posts/s", "cpu_us": "CPU us a post"},
-        note="Verve's include taking the accept, the cell in the segment and the guard. Every post"
-        " is counted where it arrives.",
+        {"rate": "posts/s", "cpu_us": "CPU us per post"},
+        note="Verve's figures include the accept, the cell in the segment and the egress policy."
+        " Every post is counted where it arrives.",
     )
 
 
 def at_rest(plan: Plan) -> list[Scenario]:
-    """Servers that have nothing to do."""
+    """Return the scenarios of servers without load."""
     names = ("verve-serve", "verve", "gin", "gin-redis", "fastapi")
     idle = 12.0 if plan.full else 6.0
     return [
         Scenario(
             "start-up",
             "Start-up, from the command to the first answer",
-            [StartUp(name) for name in names],
+            [StartUpTime(name) for name in names],
             {"start_ms": "ms"},
             more_is_better=False,
         ),
         Scenario(
             "idle",
-            "CPU time of a server that nobody asks",
-            [Idle(name, idle) for name in names],
-            {"cpu_s_per_minute": "CPU s a minute"},
+            "CPU time of an idle server",
+            [IdleCpu(name, idle) for name in names],
+            {"cpu_s_per_minute": "CPU s per minute"},
             more_is_better=False,
             rounds=2,
-            note=f"Taken over {idle:.0f} s.",
+            note=f"Measured for {idle:.0f} s.",
         ),
         Scenario(
             "memory",
@@ -311,6 +308,6 @@ def at_rest(plan: Plan) -> list[Scenario]:
             {"full_mib": "MiB", "rest_mib": "MiB at rest"},
             more_is_better=False,
             rounds=2,
-            note="Pages that several processes share are counted once.",
+            note="Pages that several processes share count once.",
         ),
     ]

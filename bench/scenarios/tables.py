@@ -1,4 +1,4 @@
-"""What is compared, with which figures to reach: the table by itself, without a server."""
+"""The scenarios with tables, and their goals."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TABLES = {
     "python": "Python, set and lock",
 }
 SLOW = {"papaya", "go", "python"}
-"""Take several times as long as the others: large tables of theirs are measured less often."""
+"""Contenders that take several times as long: their large tables are measured less often."""
 RATE = {"per_second": "operations/s"}
 LARGE, SMALL = 5_000_000, 500_000
-BATCHES = "Batches of 10,000 ids. Go's `sync.Map` has no way to take many at once."
+BATCHES = "Batches of 10,000 ids. Go's `sync.Map` cannot take many ids at once."
 
 
 def tables(plan: Plan) -> list[Scenario]:
-    """All of them: twice as many operations as distinct ids, in random order."""
+    """Return all scenarios with tables: twice as many operations as ids, in random order."""
     slow = 2 if plan.full else 1
     return [
         _single(LARGE, "10 M operations", slow),
@@ -52,7 +52,7 @@ def tables(plan: Plan) -> list[Scenario]:
             "table-memory",
             "Table, memory, 5 M distinct ids, grown from empty",
             _each("memory", slow, without=set()),
-            {"bytes_per_id": "bytes an id"},
+            {"bytes_per_id": "bytes per id"},
             [Goal(40.0)],
             more_is_better=False,
             rounds=2,
@@ -63,7 +63,7 @@ def tables(plan: Plan) -> list[Scenario]:
 def _each(
     operation: str, slow: int, threads: int = 1, distinct: int = LARGE, *, without: set[str]
 ) -> list[Contender]:
-    """The tables; `slow` is in how many rounds the slow ones take part."""
+    """Return the tables; the slow ones take part in `slow` rounds."""
     return [
         Table(
             name,
@@ -141,7 +141,7 @@ def _ours() -> list[Scenario]:
         ),
         Scenario(
             "sealing",
-            "Sealing, all that its caller waits for",
+            "Sealing, the whole time that the caller waits",
             [
                 Table("verve", "10 M ids", "seal", distinct=10_000_000),
                 Table("verve-1m", "1 M ids", "seal", distinct=1_000_000),

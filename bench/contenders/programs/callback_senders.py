@@ -1,4 +1,4 @@
-"""Senders of callbacks, each a process of its own: Verve's, httpx and aiohttp.
+"""Senders of callbacks, each run as a process of its own: Verve's, httpx and aiohttp.
 
     python bench/contenders/programs/callback_senders.py SENDER PORT POSTS CONCURRENCY
 
@@ -17,13 +17,13 @@ from urllib.parse import quote
 _BODY = b'{"unique_request_count": 4711}'
 _HEADERS = {"content-type": "application/json"}
 DRAIN = 60.0
-"""Seconds that Verve's sender gets at its end to send what it took."""
+"""Seconds that Verve's sender has at its end to send the callbacks it took."""
 
 
 def main() -> None:
-    """Be one of the senders."""
+    """Run the sender that the command line names."""
     sender, port, posts, concurrency = sys.argv[1], *map(int, sys.argv[2:])
-    # Imports and the like are not measured.
+    # The first part warms up: imports are not measured.
     for part in (warm_up(posts), posts):
         used = resource.getrusage(resource.RUSAGE_SELF)
         began = time.perf_counter()
@@ -38,13 +38,13 @@ def main() -> None:
 
 
 def warm_up(posts: int) -> int:
-    """How many posts are sent before those that are measured."""
+    """Return the number of posts that are sent before the measured ones."""
     return max(1, posts // 20)
 
 
 def verve(port: int, posts: int) -> None:
-    """Accepts that name an endpoint, as fast as cells are free; its concurrency is its own."""
-    from verve import Counter, _verve  # noqa: PLC0415 - of one contender
+    """Send accepts that name an endpoint, as fast as cells are free."""
+    from verve import Counter, _verve  # noqa: PLC0415 - needed by one sender only
 
     with Counter() as counter:
         sender = _verve.Callbacks(counter, allow=["127.0.0.1"], log="summary")
@@ -58,7 +58,7 @@ def verve(port: int, posts: int) -> None:
 
 
 async def _httpx(port: int, posts: int, concurrency: int) -> None:
-    import httpx  # noqa: PLC0415 - of one contender
+    import httpx  # noqa: PLC0415 - needed by one sender only
 
     numbers = iter(range(posts))
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -73,7 +73,7 @@ async def _httpx(port: int, posts: int, concurrency: int) -> None:
 
 
 async def _aiohttp(port: int, posts: int, concurrency: int) -> None:
-    import aiohttp  # noqa: PLC0415 - of one contender
+    import aiohttp  # noqa: PLC0415 - needed by one sender only
 
     numbers = iter(range(posts))
     connector = aiohttp.TCPConnector(limit=concurrency)

@@ -1,8 +1,8 @@
-"""Puts ids into Redis by one of Verve's strategies, a process of its own.
+"""Adds ids to Redis by one of Verve's strategies, as a process of its own.
 
     python bench/contenders/programs/redis_ids.py STRATEGY PORT IDS BATCH
 
-Prints what an id took, as JSON: seconds, CPU of the client and of Redis, bytes kept and sent.
+Prints the cost per id as JSON: seconds, CPU time of the client and of Redis, bytes kept and sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WARM_UP = 20_000
 
 
 async def main(strategy: str, port: int, ids: int, batch: int) -> dict[str, float]:
-    """Add so many distinct ids, and compare the count."""
+    """Add `ids` distinct ids and return the figures and the count."""
     client = RedisClient(Address.parse(f"redis://127.0.0.1:{port}"))
     kind: type[RedisSets | RedisKeys] = RedisSets if strategy == "sets" else RedisKeys
     store = kind(client, "bench", 60)
@@ -48,7 +48,7 @@ async def main(strategy: str, port: int, ids: int, batch: int) -> dict[str, floa
 
 
 async def _add(store: RedisSets | RedisKeys, ids: range, batch: int, window: int) -> float:
-    """Add ids in batches; the CPU time that making the batches took, which Rust does in Verve."""
+    """Add ids in batches; return the CPU time of making the batches, which Rust does in Verve."""
     took = 0.0
     for start in range(0, len(ids), batch):
         began = time.process_time()

@@ -114,16 +114,16 @@ def test_where_a_rival_is_ahead_the_page_says_so_and_why() -> None:
     assert "decisions.md#26-a-growing-table-moves-its-ids" in text
 
 
-def test_less_is_better_turns_round_who_is_ahead() -> None:
+def test_where_less_is_better_the_smaller_figure_is_ahead() -> None:
     times = {"more_is_better": False, "goals": []}
     assert scenario([sample(100)], [sample(200)], **times).slower() == {}
     assert scenario([sample(200)], [sample(100)], **times).slower() == {"rival": [2.0]}
     assert "Nowhere" in page(scenario([sample(100)], [sample(200)], **times))
 
 
-def test_the_page_tells_how_busy_the_generator_was() -> None:
+def test_the_page_says_how_busy_the_generator_was() -> None:
     text = page(scenario([sample(100)], [sample(640)]))
-    assert "used 64% of a core at the most (Growing <from> nothing: Rival & sons)" in text
+    assert "used at most 64% of a core (Growing <from> nothing: Rival & sons)" in text
 
 
 def test_disturbed_samples_are_named() -> None:
@@ -131,7 +131,7 @@ def test_disturbed_samples_are_named() -> None:
     assert "Disturbed: Rival & sons in round 2." in report.notes(result)
 
 
-def test_what_was_left_out_is_named_and_has_no_goal() -> None:
+def test_a_contender_that_was_left_out_is_named_and_has_no_goal() -> None:
     result = scenario([sample(100)], [], skipped={"rival": "it is missing"}, samples={})
     assert result.verdicts() == []
     assert "Left out: Rival & sons: it is missing" in page(result)
@@ -190,7 +190,7 @@ def test_every_reason_is_used_and_leads_to_a_decision() -> None:
             assert any(fnmatch(name.name, pattern) for name in every()), one
 
 
-def test_goals_are_against_contenders_that_there_are() -> None:
+def test_goals_are_against_contenders_of_their_scenario() -> None:
     names = [one.name for one in every()]
     assert len(names) == len(set(names))
     for one in every():
