@@ -1,9 +1,9 @@
-"""How a process of the service gets its counter: attach to the segment, or make it.
+"""Attachment: inspect the machine and the segment, migrate a segment of other settings, open it.
 
-A segment of another window length, another cluster or another format is no loss of minutes: once
-nobody lives in it, its windows go to the ledger, or it is renamed. One whose file was removed or
-replaced is attached to all the same while a process lives in it. The state directory remembers
-which segment it had, so that one that is gone is told of.
+A change of the window length or of the cluster loses no windows: once no process uses the segment,
+its windows go to the ledger. A segment of another format is renamed. A segment whose file was
+removed or replaced is attached to all the same while a process uses it. The state directory notes
+the identity of its segment, so that the loss of one is logged.
 """
 
 from __future__ import annotations
@@ -22,84 +22,93 @@ from verve.ledger import ledger
 from verve.log import events
 from verve.status.status_file import write_told
 
-from .migration import go_on, retire
+from .migration import continue_window, retire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from verve.config import Settings
 
-PATIENCE = 10.0
-"""Seconds that other processes get to finish attaching."""
-_RETRY = 0.02
+    from .migration import OpenWindow
+
+LOCK_SECONDS = 10.0
+"""Time that other processes get to finish their attachment."""
+_RETRY_SECONDS = 0.02
 
 
 def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
-    """The counter of these settings. `clock_offset` is for a segment that is made (see `Counter`).
+    """The counter of the segment, which is made if there is none.
+
+    A new segment is made with `clock_offset` (see `Counter`).
 
     Raises `SettingError` on a machine that lacks what Verve needs. Raises `SegmentError` when the
-    segment cannot be used: of another owner, of other settings while a process lives in it, or
-    without room. Raises `LedgerError` when the windows of a segment of
-    other settings cannot be stored; the segment stays as it is then.
+    segment cannot be used: it has another owner, or other settings while a process uses it, or no
+    room. Raises `LedgerError` when the windows of a segment of other settings cannot be stored; the
+    segment stays as it is then.
     """
     machine.check(settings.segment)
-    with _one_at_a_time(settings):
-        unfinished = None
+    with _attach_lock(settings):
         try:
             counter = _open(settings, clock_offset)
-        except SegmentError as error:
-            if error.alive:
-                raise
-            if error.reason == "mismatch" and _is_of_this_service(settings):
-                unfinished = retire(settings)
-            elif error.reason == "format":
-                _set_aside(settings.segment)
-            else:
-                raise
+        except SegmentError as obstacle:
+            open_window = _migrate(settings, obstacle)
         else:
-            _remember(counter, settings)
+            _note_identity(counter, settings)
             return counter
         counter = _open(settings, clock_offset)
-        _remember(counter, settings, is_successor=True)
-        if unfinished is not None:
-            go_on(counter, settings, unfinished)
+        _note_identity(counter, settings, is_successor=True)
+        if open_window is not None:
+            continue_window(counter, settings, open_window)
         return counter
 
 
-def is_there(settings: Settings) -> bool:
-    """Whether there is a segment of these settings, so that none has to be made."""
+def _migrate(settings: Settings, obstacle: SegmentError) -> OpenWindow | None:
+    """Make way for a new segment; gives the window that may go on in it.
+
+    Raises `obstacle` if the segment must stay, and what `retire` raises.
+    """
+    if obstacle.alive:
+        raise obstacle
+    if obstacle.reason == "mismatch" and _is_of_this_service(settings):
+        return retire(settings)
+    if obstacle.reason == "format":
+        _set_aside(settings.segment)
+        return None
+    raise obstacle
+
+
+def has_segment(settings: Settings) -> bool:
+    """Whether a segment of these settings exists, so that none has to be made."""
     try:
         found = segment_identity(settings.segment)
     except SegmentError:
         return False
-    is_ours = found["ours"] and _is_of_this_service(settings)
-    return is_ours and (found["window"], found["cluster"]) == (settings.window, settings.cluster)
+    if not found["ours"] or not _is_of_this_service(settings):
+        return False
+    return (found["window"], found["cluster"]) == (settings.window, settings.cluster)
 
 
 def _is_of_this_service(settings: Settings) -> bool:
-    return _real(segment_identity(settings.segment)["state_directory"]) == _real(settings.state_dir)
+    found = segment_identity(settings.segment)["state_directory"]
+    return os.path.realpath(found) == os.path.realpath(settings.state_dir)
 
 
 def _open(settings: Settings, clock_offset: int | None) -> Counter:
-    """Attach, whichever links lead to the state directory."""
-    directory = _real(settings.state_dir)
+    """Open or make the segment, whichever links lead to the state directory."""
+    directory = os.path.realpath(settings.state_dir)
     try:
-        return _opened(settings, clock_offset, directory)
+        return _counter(settings, clock_offset, directory)
     except SegmentError as error:
         if error.reason != "mismatch":
             raise
-        # Made by a version that kept the name as it was given.
+        # An earlier version kept the name of the directory as it was given.
         given = segment_identity(settings.segment)["state_directory"]
-        if given == directory or _real(given) != directory:
+        if given == directory or os.path.realpath(given) != directory:
             raise
-        return _opened(settings, clock_offset, given)
+        return _counter(settings, clock_offset, given)
 
 
-def _real(directory: Path | str) -> str:
-    return os.path.realpath(directory)
-
-
-def _opened(settings: Settings, clock_offset: int | None, state_directory: str) -> Counter:
+def _counter(settings: Settings, clock_offset: int | None, state_directory: str) -> Counter:
     return Counter(
         settings.segment,
         window=settings.window,
@@ -110,10 +119,10 @@ def _opened(settings: Settings, clock_offset: int | None, state_directory: str) 
     )
 
 
-def _remember(counter: Counter, settings: Settings, *, is_successor: bool = False) -> None:
-    """Note which segment the state directory has, and tell of one that was there and is not.
+def _note_identity(counter: Counter, settings: Settings, *, is_successor: bool = False) -> None:
+    """Note the identity of the segment in the state directory, and log the loss of the one before.
 
-    After a boot of the host there is none, and a successor has taken over from the one before.
+    It is no loss after a boot of the host, nor if this segment is the successor of that one.
     """
     path = settings.state_dir / "segment.json"
     now = {"identity": counter.stats()["identity"], "boot": _boot()}
@@ -142,8 +151,8 @@ def _boot() -> str:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(settings: Settings) -> Iterator[None]:
-    """Hold the lock on attaching, so that no worker meets a segment that another one retires."""
+def _attach_lock(settings: Settings) -> Iterator[None]:
+    """Hold the lock on attachment, so that no worker meets a segment that another one retires."""
     path = settings.state_dir / "attach.lock"
     try:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,7 +162,7 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
             ledger.LedgerFailure.BROKEN, error.strerror or str(error), path
         ) from error
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,7 +170,7 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise _busy(path) from None
-                time.sleep(_RETRY)
+                time.sleep(_RETRY_SECONDS)
         yield
     finally:
         os.close(descriptor)
@@ -169,14 +178,15 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
 
 def _busy(path: Path) -> SegmentError:
     error = SegmentError(
-        f"another process has been attaching for {PATIENCE:.0f} s: `{path}`; "
-        "hint: see whether one of the service's processes is stopped"
+        f"another process has been attaching for {LOCK_SECONDS:.0f} s: `{path}`; "
+        "hint: check whether a process of the service is stopped"
     )
     error.reason, error.alive = "busy", True
     return error
 
 
 def _set_aside(path: Path) -> None:
+    """Rename a segment of another format."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     kept = path.with_name(f"{path.name}.format-{stamp}")
     path.rename(kept)

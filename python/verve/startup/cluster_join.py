@@ -1,9 +1,11 @@
-"""How a worker becomes part of a cluster: with the time of Redis, or with that of its segment."""
+"""The entry of a host into its cluster, by the time of Redis or by that of its segment."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verve._verve import boot_nanoseconds
@@ -15,7 +17,7 @@ from verve.log import events
 from verve.log.background import Notices
 from verve.stores import StoreError, connect
 
-from .attachment import attach, is_there
+from .attachment import attach, has_segment
 
 if TYPE_CHECKING:
     from verve._verve import Counter
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from verve.stores import RedisClient
 
 ATTEMPTS = 3
-PATIENCE = 4.0
-"""Seconds for all attempts: a server that waits for its worker to start waits for this."""
+ATTEMPTS_SECONDS = 4.0
+"""Time for all attempts: a server that waits for its worker to start waits for them."""
+_PAUSE_SECONDS = 0.1
 
 
 def join(counter: Counter, settings: Settings) -> IdSender:
@@ -42,49 +45,57 @@ def attach_to_cluster(settings: Settings) -> Counter:
     """
     # In a thread, since servers differ in whether a loop runs here.
     with ThreadPoolExecutor(1) as thread:
-        offset, trouble = thread.submit(run_on_loop, _offset(settings)).result()
-    if offset is None and not is_there(settings):
-        raise _no_time(trouble)
-    counter = attach(settings, clock_offset=offset)
-    if not counter.has_reference and offset is None:
-        counter.close()
-        raise _no_time(trouble)
-    if trouble is not None:
-        events.CLUSTER_TIME_KEPT.emit(error=trouble)
+        redis = thread.submit(run_on_loop, _ask_redis(settings)).result()
+    if redis.clock_offset is None and not has_segment(settings):
+        raise _unknown_time(redis)
+    counter = attach(settings, redis.clock_offset)
+    if redis.clock_offset is None:
+        if not counter.has_reference:
+            counter.close()
+            raise _unknown_time(redis)
+        events.CLUSTER_TIME_KEPT.emit(error=redis.error)
     return counter
 
 
-def _no_time(trouble: str | None) -> ClusterError:
+@dataclass(frozen=True, slots=True)
+class _RedisTime:
+    """The time of Redis, or why it is not known."""
+
+    clock_offset: int | None = None
+    """Nanoseconds that it is ahead of the boot clock."""
+    error: str = ""
+
+
+def _unknown_time(redis: _RedisTime) -> ClusterError:
     return ClusterError(
-        f"this host never had the time of its cluster, and Redis does not tell it: {trouble}; "
-        "hint: hosts start while Redis is there; one that has counted along goes on without"
+        "this host never had the time of its cluster, and Redis does not give it: "
+        f"{redis.error}; hint: start hosts while Redis answers; a host that has counted in the "
+        "cluster before starts without it"
     )
 
 
-async def _offset(settings: Settings) -> tuple[int | None, str | None]:
-    """Nanoseconds that Redis's time is ahead of the boot clock, or what the trouble is."""
-    trouble: str | None = None
-    try:
-        async with asyncio.timeout(PATIENCE):
+async def _ask_redis(settings: Settings) -> _RedisTime:
+    """Ask Redis for its time, a few times, within `ATTEMPTS_SECONDS`."""
+    error = ""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ATTEMPTS_SECONDS):
             for _ in range(ATTEMPTS):
                 client, _store = connect(settings)
                 try:
                     await _warn_of_eviction(client)
                     if (found := await clock.sample(client, boot_nanoseconds)) is not None:
-                        return found.offset, None
-                    trouble = "its answers take too long"
-                except StoreError as error:
-                    trouble = str(error)
+                        return _RedisTime(found.offset)
+                    error = "its answers take too long"
+                except StoreError as failure:
+                    error = str(failure)
                 finally:
                     await client.close()
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        trouble = trouble or "no answer in time"
-    return None, trouble
+                await asyncio.sleep(_PAUSE_SECONDS)
+    return _RedisTime(error=error or "no answer in time")
 
 
 async def _warn_of_eviction(client: RedisClient) -> None:
-    """Say that ids may be dropped, where Redis would do so. Raises `StoreError`."""
+    """Log a warning if Redis may evict ids. Raises `StoreError`."""
     policy = await client.eviction_policy()
     if policy not in {None, "noeviction"}:
         events.REDIS_EVICTS.emit(policy=policy)

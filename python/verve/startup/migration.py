@@ -1,9 +1,9 @@
-"""What becomes of a segment of other settings: nothing that it counted is lost.
+"""Migration of a segment of other settings: nothing that it counted is lost.
 
-Once nobody lives in it, all of its windows go to the ledger by their own length and its file is
-removed; ids that their cluster may not have yet go to spills. When only the name of the cluster
-changed, the minute goes on in the new segment: the ids that were answered `ok` in it count there
-too.
+Once no process uses it, all of its windows go to the ledger by their own length, and its file is
+removed; ids that their cluster may not have yet go to spills. If only the name of the cluster
+changed, the open window goes on in the new segment: the ids that were answered `ok` in it count
+there too.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
     from verve.config import Settings
     from verve.windows.window import Key
 
-# Ids of a minute that is about to end would fall into the next one.
-_NEAR_ITS_END = 0.2
-_IDS_A_SECOND = 2_000_000
-_NOTICED = 1.0
-"""Seconds that log lines get to be written."""
+# Ids of a window that is about to end would fall into the next one.
+_MARGIN_SECONDS = 0.2
+_IDS_PER_SECOND = 2_000_000
+_FLUSH_SECONDS = 1.0
+"""Time that log lines get to be written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
-    """The window that was open in a retired segment, if it may go on in the next one."""
+class OpenWindow:
+    """The window that was open in a retired segment, and may go on in the next one."""
 
     window: Window
     ids: array[int]
 
 
-def retire(settings: Settings) -> Unfinished | None:
-    """Close all windows of the segment, store them, and remove its file.
+def retire(settings: Settings) -> OpenWindow | None:
+    """Seal all windows of the segment, store them, and remove its file.
 
-    Raises `SegmentError`, also when ids cannot be kept for their cluster, and `LedgerError`; the
-    file stays as it is then.
+    Gives the open window if it may go on. Raises `SegmentError`, also when ids cannot be kept for
+    their cluster, and `LedgerError`; the file stays as it is then.
     """
     found = segment_identity(settings.segment)
     with Counter(
@@ -62,12 +62,12 @@ def retire(settings: Settings) -> Unfinished | None:
         state_directory=found["state_directory"],
     ) as old:
         is_of_cluster = old.settled() != 0
-        unfinished = _seal(old, settings)
+        open_window = _seal(old, settings)
         records = old.closed()
         windows = [_as_stored(old, window) for window in ring.sound(records)]
-        if unfinished is not None:
-            # To be replaced by what the next segment counts, and not to be told before.
-            open_key = unfinished.window.key
+        if open_window is not None:
+            # The count of the next segment replaces it, and no sink gets it before.
+            open_key = open_window.window.key
             windows = [_provisional(w) if w.key == open_key else w for w in windows]
         logged, now = old.cursor(LOG_CURSOR), time.time()
         taken = {
@@ -75,7 +75,7 @@ def retire(settings: Settings) -> Unfinished | None:
             for window in windows
             if window.window_start <= logged
         }
-        sinks = _sinks_of(settings, is_of_cluster=is_of_cluster, untold=unfinished)
+        sinks = _sinks_of(settings, is_of_cluster=is_of_cluster, withheld=open_window)
         if is_of_cluster:
             _spill(old, records, settings)
         _store(settings, windows, sinks, taken)
@@ -88,13 +88,13 @@ def retire(settings: Settings) -> Unfinished | None:
         cluster=found["cluster"],
         number=len(windows),
     )
-    return unfinished
+    return open_window
 
 
-def go_on(counter: Counter, settings: Settings, unfinished: Unfinished) -> None:
-    """Count the ids of the open window in the new segment; if it has ended, it stands as it is."""
-    window = unfinished.window
-    if _carry(counter, unfinished):
+def continue_window(counter: Counter, settings: Settings, open_window: OpenWindow) -> None:
+    """Count the ids of the open window in the new segment; if it has ended, its count is final."""
+    window = open_window.window
+    if _count_again(counter, open_window):
         return
     is_current = counter.current().window_start == window.window_start
     if is_current or settings.redis_url is not None:
@@ -102,9 +102,9 @@ def go_on(counter: Counter, settings: Settings, unfinished: Unfinished) -> None:
     _store(settings, [window], _sinks_of(settings, is_of_cluster=False), {})
 
 
-def _seal(old: Counter, settings: Settings) -> Unfinished | None:
-    """Close the window that is open, if it has ids; whether it may go on."""
-    # An empty one would stand in the way of its successor, should the settings change back soon.
+def _seal(old: Counter, settings: Settings) -> OpenWindow | None:
+    """Seal the open window if it has ids, and give it if it may go on."""
+    # The record of an empty one would conflict with the next, should the settings change back.
     if not old.count():
         return None
     start = old.hold()
@@ -115,40 +115,40 @@ def _seal(old: Counter, settings: Settings) -> Unfinished | None:
         old.release(start)
     if record.window_start != start or old.window != settings.window:
         return None
-    return Unfinished(_as_stored(old, Window.from_record(record)), ids)
+    return OpenWindow(_as_stored(old, Window.from_record(record)), ids)
 
 
 def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) -> None:
-    """Write the ids of all windows that are not settled to disk. Raises `SegmentError`."""
+    """Write the ids of all windows that are not released to spills. Raises `SegmentError`."""
     notices = Notices()
     spills = Spills(replace(settings, window=old.window), old.stats()["identity"], notices)
     counts = {record.window_start: record.unique for record in records}
     kept = [(start, counts[start]) for start in old.kept() if counts.get(start)]
     written = [spills.write(start, ArenaIds(old, start, count)) for start, count in kept]
-    notices.flush(_NOTICED)
+    notices.flush(_FLUSH_SECONDS)
     if None in written:
         raise SegmentError(
             f"ids that Redis may not have cannot be kept: `{spills.directory}`; hint: make room "
-            "there or raise `VERVE_SPILL_MAX`, or go back to the earlier settings until they are "
-            "sent"
+            "there, raise `VERVE_SPILL_MAX`, or use the earlier settings until the ids are sent"
         )
 
 
 def _as_stored(old: Counter, window: Window) -> Window:
-    """Of a cluster this host alone cannot tell the count."""
+    """The window for the ledger: in a cluster, the count of one host is provisional."""
     return provisional_count(old, window) if old.settled() else window
 
 
-def _carry(counter: Counter, unfinished: Unfinished) -> bool:
-    ids = unfinished.ids
-    if counter.current().window_start != unfinished.window.window_start:
+def _count_again(counter: Counter, open_window: OpenWindow) -> bool:
+    """Insert the ids of the window into the new segment; whether all of them count there."""
+    ids = open_window.ids
+    if counter.current().window_start != open_window.window.window_start:
         return False
-    if counter.until_boundary() < _NEAR_ITS_END + len(ids) / _IDS_A_SECOND:
+    if counter.until_boundary() < _MARGIN_SECONDS + len(ids) / _IDS_PER_SECOND:
         return False
     try:
         counter.add_many(ids)
     except VerveError:
-        # Of fewer ids a window, or on a fuller file system.
+        # The new segment holds fewer ids per window, or its file system is fuller.
         return False
     return True
 
@@ -158,13 +158,13 @@ def _provisional(window: Window) -> Window:
 
 
 def _sinks_of(
-    settings: Settings, *, is_of_cluster: bool, untold: Unfinished | None = None
+    settings: Settings, *, is_of_cluster: bool, withheld: OpenWindow | None = None
 ) -> Callable[[Window], Iterable[str]]:
     """The count of one host is not published under the name of a cluster."""
     alone = settings.redis_url is None and not is_of_cluster
 
     def sinks(window: Window) -> tuple[str, ...]:
-        if untold is not None and window.key == untold.window.key:
+        if withheld is not None and window.key == withheld.window.key:
             return ()
         if alone and window.revision > 0:
             return settings.sinks
@@ -187,6 +187,7 @@ def _store(
 
 
 def _opened_ledger(settings: Settings) -> ledger.Ledger:
+    """The ledger; a damaged one is renamed and replaced."""
     try:
         return ledger.open_ledger(settings)
     except ledger.LedgerError as error:

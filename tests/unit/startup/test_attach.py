@@ -109,8 +109,8 @@ def test_a_process_of_another_cluster_refuses(tmp_path: Path) -> None:
                 attachment.attach(rig.settings(tmp_path, **flags))
             assert (caught.value.reason, caught.value.alive) == ("mismatch", True)
         counter.add(1)
-    assert attachment.is_there(rig.settings(tmp_path, cluster="a"))
-    assert not attachment.is_there(rig.settings(tmp_path, cluster="b"))
+    assert attachment.has_segment(rig.settings(tmp_path, cluster="a"))
+    assert not attachment.has_segment(rig.settings(tmp_path, cluster="b"))
 
 
 def test_another_state_directory_refuses(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_another_state_directory_refuses(tmp_path: Path) -> None:
     with pytest.raises(SegmentError) as caught:
         attachment.attach(after)
     assert caught.value.reason == "mismatch"
-    assert not attachment.is_there(after)
-    assert attachment.is_there(before)
+    assert not attachment.has_segment(after)
+    assert attachment.has_segment(before)
 
 
 def _make_format_99(path: Path) -> bytes:
@@ -176,8 +176,8 @@ def test_a_process_that_is_stuck_while_attaching(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = rig.settings(tmp_path)
-    monkeypatch.setattr(attachment, "PATIENCE", 0.1)
-    with attachment._one_at_a_time(settings), pytest.raises(SegmentError) as caught:
+    monkeypatch.setattr(attachment, "LOCK_SECONDS", 0.1)
+    with attachment._attach_lock(settings), pytest.raises(SegmentError) as caught:
         attachment.attach(settings)
     assert caught.value.reason == "busy"
 
@@ -197,8 +197,8 @@ def test_a_state_directory_through_a_link_is_the_same(tmp_path: Path) -> None:
     with attachment.attach(linked) as one, attachment.attach(real) as two:
         assert one.add(1)
         assert not two.add(1)
-        assert attachment.is_there(linked)
-        assert attachment.is_there(real)
+        assert attachment.has_segment(linked)
+        assert attachment.has_segment(real)
     with attachment.attach(rig.settings(tmp_path / "link", segment=segment, window="2")) as counter:
         assert counter.window == 2
 
@@ -247,7 +247,7 @@ def test_who_attaches_joins_those_who_live_in_a_removed_segment(
         settings.segment.unlink()
         for path in settings.state_dir.iterdir():
             path.unlink()
-        assert attachment.is_there(settings)
+        assert attachment.has_segment(settings)
         with attachment.attach(settings) as two:
             assert not two.add(1)
         with pytest.raises(SegmentError, match="restart"):
