@@ -179,9 +179,11 @@ class Receiver:
             asyncio.start_server(self._serve, sock=self._socket, ssl=self._tls)
         )
         self._loop.run_forever()
-        server.close()
-        # Who was just let in gets to `_serve`, and so onto the list of those to close.
+        # A connection that was just accepted gets to `_serve`, and so onto the list of those to
+        # close. The server must not be closed before: asyncio would forget the connection.
+        self._loop.remove_reader(self._socket)
         self._loop.run_until_complete(_rounds())
+        server.close()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
