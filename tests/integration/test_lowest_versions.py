@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import lowest
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, suites
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
 
-SUITES = (
-    "unit/test_cli.py",
-    "unit/test_serve.py",
-    "unit/test_supervisor.py",
-    "unit/test_kafka_sink.py",
-    "contract/test_fast_path.py",
-    "contract/test_health.py",
-    "contract/test_store_client.py",
-    "contract/test_stores.py",
-    "contract/test_sinks.py",
+SUITES = suites(
+    "unit/commands/test_cli.py",
+    "unit/serving/test_serve.py",
+    "unit/serving/test_supervisor.py",
+    "unit/sinks/test_kafka_sink.py",
+    "contract/http/test_fast_path.py",
+    "contract/http/test_health.py",
+    "contract/stores/test_client.py",
+    "contract/stores/test_stores.py",
+    "contract/http/test_sinks.py",
 )
 COMMANDS = (
     ["config"],
@@ -90,9 +90,8 @@ def test_the_suites_in_an_environment_of_their_own(tmp_path: Path) -> None:
     (wheel,) = (target / "wheels").glob("*.whl")
     # All at once: what they need themselves must fit together, too.
     lowest.pip(python, f"{wheel}[all]", *lowest.pins(), *lowest.for_tests())
-    suites = [str(ROOT / "tests" / name) for name in SUITES]
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites],
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "VERVE_FULL"},
         capture_output=True,

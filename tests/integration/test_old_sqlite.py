@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.paths import suites
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,7 +25,15 @@ edition = "2021"
 libsqlite3-sys = {{ version = "={CRATE}", features = ["bundled"] }}
 [workspace]
 """
-SUITES = ("ledger", "ledger_expiry", "ledger_versions", "outbox", "drain", "retiring", "api")
+SUITES = suites(
+    "unit/ledger/test_ledger.py",
+    "unit/ledger/test_expiry.py",
+    "unit/ledger/test_versions.py",
+    "unit/publishing/test_outbox.py",
+    "unit/publishing/test_ledger_writer.py",
+    "unit/startup/test_migration.py",
+    "unit/http/test_api.py",
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +57,7 @@ def test_the_ledger_works_with_an_old_sqlite(old: dict[str, str], tmp_path: Path
     found = subprocess.run(asked, env=old, capture_output=True, text=True, check=True)
     if found.stdout.strip() != SQLITE:
         pytest.skip(f"this Python has an SQLite of its own: {found.stdout.strip()}")
-    suites = [f"tests/unit/test_{name}.py" for name in SUITES]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES]
     done = subprocess.run(
         [*command, f"--basetemp={tmp_path / 'inner'}"],
         env=old,
