@@ -1,8 +1,8 @@
-"""The table of fields: what each name means, and its type, wherever Verve gives it out.
+"""The table of fields: the type and the meaning of each name in Verve's output.
 
-The same name stands for the same in the events of the log, in HTTP answers, in what commands print
-as JSON, in the message of Kafka, in the ledger and the other files of the state directory, and as a
-label of a metric. `docs/fields.md` is made from it.
+A name has one meaning and one type in log events, in HTTP answers, in the JSON that commands print,
+in Kafka messages, in the ledger and the other files of the state directory, and as a label of a
+metric. `docs/fields.md` is generated from this table.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ FORMS = {
     Kind.BYTES: "an integer, 0 or more",
     Kind.FLAG: "`true` or `false`; in the ledger and in metrics 1 or 0",
     Kind.TEXT: "text",
-    Kind.NAMES: "an array of texts; in a text line separated by commas",
+    Kind.NAMES: "an array of texts; in a text line, separated by commas",
     Kind.OBJECT: "an object",
     Kind.OBJECTS: "an array of objects",
 }
-"""What a value of each kind looks like."""
+"""The form of a value of each kind."""
 
 
 def _is_number(value: object) -> bool:
@@ -87,14 +87,14 @@ _FITS: Mapping[Kind, Callable[[object], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One row. `null`: there may be none, which JSON says as `null` and a text line as `-`."""
+    """One row. `null`: the value may be absent: `null` in JSON, `-` in a text line."""
 
     kind: Kind
     meaning: str
     null: bool = False
 
     def rendered(self, value: object) -> Any:  # noqa: ANN401 - as JSON has it
-        """A value as JSON has it."""
+        """The value as JSON represents it."""
         match self.kind:
             case Kind.TIME if isinstance(value, int):
                 try:
@@ -109,152 +109,152 @@ class Field:
                 return value
 
     def fits(self, value: object) -> bool:
-        """Whether a value, as JSON has it, is of this type."""
+        """Whether a JSON value is of this type."""
         return self.null if value is None else _FITS[self.kind](value)
 
 
 _K = Kind
 
 FIELDS: Mapping[str, Field] = {
-    # Of each log line.
-    "time": Field(_K.TIME, "When it was written or happened, with milliseconds."),
-    "level": Field(_K.TEXT, "How important the event is."),
+    # Log lines.
+    "time": Field(_K.TIME, "Time of the event, with milliseconds."),
+    "level": Field(_K.TEXT, "Severity of the event."),
     "event": Field(_K.TEXT, "Name of the event."),
-    "message": Field(_K.TEXT, "The event in words."),
-    "exception": Field(_K.TEXT, "Traceback of what was raised."),
-    "process": Field(_K.NUMBER, "Process that wrote the line."),
+    "message": Field(_K.TEXT, "Description of the event."),
+    "exception": Field(_K.TEXT, "Traceback of an exception."),
+    "process": Field(_K.NUMBER, "Id of the process that wrote the line."),
     "worker": Field(
-        _K.NUMBER, "Number of a worker, from 1: of the one that writes, or that its parent names."
+        _K.NUMBER, "Number of a worker, from 1: the one that wrote the line, or that it is about."
     ),
-    # Of a window.
+    # Windows.
     "window_start": Field(_K.TIME, "Start of the window."),
     "window_seconds": Field(_K.SECONDS, "Length of the window."),
     "unique": Field(
         _K.COUNT,
-        "Distinct ids of the window, in a cluster those of all hosts; so far, while it is open.",
+        "Distinct ids of the window, in a cluster those of all hosts; so far, if it is open.",
         null=True,
     ),
-    "unique_request_count": Field(_K.COUNT, "The same, in messages and callbacks."),
+    "unique_request_count": Field(_K.COUNT, "The same, in Kafka messages and callbacks."),
     "host_unique": Field(_K.COUNT, "Distinct ids of the window on this host.", null=True),
-    "requests": Field(_K.COUNT, "Ids accepted in the window, duplicates included."),
-    "duplicates": Field(_K.COUNT, "Ids accepted that were in the window already."),
-    "late": Field(_K.COUNT, "Ids that came while the window was closing, counted in the next."),
+    "requests": Field(_K.COUNT, "Ids accepted in the window, including duplicates."),
+    "duplicates": Field(_K.COUNT, "Accepted ids that the window had already counted."),
+    "late": Field(_K.COUNT, "Ids that arrived while the window was frozen; counted in the next."),
     "rejected": Field(_K.COUNT, "Requests answered `failed` in the window."),
-    "gap": Field(_K.FLAG, "Whether a step of the clock skipped the window."),
-    "degraded": Field(_K.FLAG, "Whether the count is known to be incomplete for now."),
-    "revision": Field(_K.COUNT, "Which publication of the window; a higher one replaces a lower."),
-    "complete": Field(_K.FLAG, "Whether all hosts of the window are in its count."),
-    "late_hosts": Field(_K.NAMES, "Ids of the hosts that a window was published without."),
-    "count": Field(_K.COUNT, "Distinct ids of the window that Redis holds."),
-    "before": Field(_K.COUNT, "The count of the revision before."),
+    "gap": Field(_K.FLAG, "Whether nobody could count the window, or a clock step skipped it."),
+    "degraded": Field(_K.FLAG, "Whether the count may lack ids, for now."),
+    "revision": Field(_K.COUNT, "Number of the record; a higher revision replaces a lower one."),
+    "complete": Field(_K.FLAG, "Whether the count includes all hosts of the window."),
+    "late_hosts": Field(_K.NAMES, "Ids of the hosts that the record does not include."),
+    "count": Field(_K.COUNT, "Distinct ids of the window in Redis."),
+    "before": Field(_K.COUNT, "Count of the previous revision."),
     "cluster_age_seconds": Field(
-        _K.SECONDS, "How old the running count of all hosts is at the most.", null=True
+        _K.SECONDS, "Maximum age of the running count of all hosts.", null=True
     ),
-    "source": Field(_K.TEXT, "Who counted: `VERVE_SOURCE`, else the cluster, else the host."),
-    "windows": Field(_K.OBJECTS, "Windows, one object each."),
+    "source": Field(_K.TEXT, "Source of the count: `VERVE_SOURCE`, else the cluster or the host."),
+    "windows": Field(_K.OBJECTS, "Windows, one object per window."),
     "undelivered": Field(_K.NAMES, "Sinks that have not taken the window."),
-    "incomplete": Field(_K.TEXT, "Why windows may be missing from the answer."),
-    "first": Field(_K.TIME, "Start of the first window of several."),
-    # Of a batch.
-    "accepted": Field(_K.COUNT, "Ids of the batch that were counted, duplicates included."),
+    "incomplete": Field(_K.TEXT, "Reason why windows may be missing from the answer."),
+    "first": Field(_K.TIME, "Start of the first of several windows."),
+    # Batches.
+    "accepted": Field(_K.COUNT, "Accepted ids of the batch, including duplicates."),
     "new": Field(_K.COUNT, "Ids of the batch that were new in their window."),
-    # Of ids that wait for Redis.
-    "ids": Field(_K.COUNT, "Ids of the window that the event is about."),
-    "sent": Field(_K.COUNT, "How many of them Redis has."),
-    "used": Field(_K.BYTES, "Disk that spills take."),
-    "most": Field(_K.BYTES, "Disk that spills may take."),
-    "disk_full": Field(_K.FLAG, "Whether the disk had no room."),
-    # Of what went wrong.
-    "error": Field(_K.TEXT, "What went wrong.", null=True),
-    "hint": Field(_K.TEXT, "What to do about it."),
-    "last_error": Field(_K.TEXT, "What went wrong last.", null=True),
-    "trouble": Field(_K.TEXT, "What went wrong last, in one word of a closed list.", null=True),
-    "reason": Field(_K.TEXT, "Why."),
-    "attempts": Field(_K.COUNT, "Attempts that failed in a row."),
-    "failed_attempts": Field(_K.COUNT, "The same, in readiness."),
-    "since": Field(_K.SINCE_EPOCH, "When the first of them failed.", null=True),
-    "warning": Field(_K.TEXT, "What is odd."),
-    "warnings": Field(_K.NAMES, "What is odd, in words."),
+    # Ids that wait for Redis.
+    "ids": Field(_K.COUNT, "Number of ids of the window."),
+    "sent": Field(_K.COUNT, "Number of these ids that Redis has."),
+    "used": Field(_K.BYTES, "Disk space that spills use."),
+    "most": Field(_K.BYTES, "Maximum disk space of spills."),
+    "disk_full": Field(_K.FLAG, "Whether the disk was full."),
+    # Errors.
+    "error": Field(_K.TEXT, "Description of the error.", null=True),
+    "hint": Field(_K.TEXT, "What to do about the error."),
+    "last_error": Field(_K.TEXT, "Description of the last error.", null=True),
+    "trouble": Field(_K.TEXT, "Kind of the last error: one word of a closed list.", null=True),
+    "reason": Field(_K.TEXT, "Reason for the event."),
+    "attempts": Field(_K.COUNT, "Failed attempts in a row."),
+    "failed_attempts": Field(_K.COUNT, "Failed attempts in a row, in readiness."),
+    "since": Field(_K.SINCE_EPOCH, "Time of the first of these failed attempts.", null=True),
+    "warning": Field(_K.TEXT, "Text of a warning."),
+    "warnings": Field(_K.NAMES, "Texts of warnings."),
     "what": Field(_K.TEXT, "What Redis lost."),
-    "how": Field(_K.TEXT, "How it came about."),
-    "number": Field(_K.COUNT, "How many things the event or the row is about."),
-    "place": Field(_K.TEXT, "Where an entry stands that cannot be read."),
-    "entry": Field(_K.TEXT, "Which entry it is."),
-    "content": Field(_K.TEXT, "What stands there, as far as it is shown."),
-    "path": Field(_K.TEXT, "File that the event is about."),
-    "kept": Field(_K.TEXT, "Where a file was moved that is not used any more."),
-    "seconds": Field(_K.SECONDS, "How long it took, or has taken so far."),
-    "lines": Field(_K.COUNT, "Lines that were lost."),
+    "how": Field(_K.TEXT, "How the host left the cluster."),
+    "number": Field(_K.COUNT, "Number of things that the event or the row is about."),
+    "place": Field(_K.TEXT, "Place of an entry that cannot be read."),
+    "entry": Field(_K.TEXT, "Name of that entry."),
+    "content": Field(_K.TEXT, "Content of that entry, shortened."),
+    "path": Field(_K.TEXT, "Path of the file that the event is about."),
+    "kept": Field(_K.TEXT, "New path of a file that is no longer used."),
+    "seconds": Field(_K.SECONDS, "Duration, or the duration so far."),
+    "lines": Field(_K.COUNT, "Number of lost lines."),
     "output": Field(_K.TEXT, "`stdout` or `stderr`."),
-    # Of the service and its processes.
+    # The service and its processes.
     "version": Field(_K.TEXT, "Version of Verve.", null=True),
-    "address": Field(_K.TEXT, "Where the service listens: `http://...` or `unix:<file>`."),
-    "host": Field(_K.TEXT, "Address that it listens on; none with `--uds`.", null=True),
-    "port": Field(_K.NUMBER, "Port that it listens on; none with `--uds`.", null=True),
-    "workers": Field(_K.COUNT, "Worker processes."),
+    "address": Field(_K.TEXT, "Address of the service: `http://...` or `unix:<file>`."),
+    "host": Field(_K.TEXT, "Listening address; none with `--uds`.", null=True),
+    "port": Field(_K.NUMBER, "Listening port; none with `--uds`.", null=True),
+    "workers": Field(_K.COUNT, "Number of worker processes."),
     "interface": Field(_K.TEXT, "Granian's `--interface`."),
     "http": Field(_K.TEXT, "Granian's `--http`."),
     "loop": Field(_K.TEXT, "Granian's `--loop`."),
     "backlog": Field(_K.COUNT, "Granian's `--backlog`."),
-    "backpressure": Field(_K.COUNT, "Granian's `--backpressure`, of each worker."),
+    "backpressure": Field(_K.COUNT, "Granian's `--backpressure`, per worker."),
     "kill_timeout": Field(_K.SECONDS, "Granian's `--workers-kill-timeout`."),
     "window": Field(_K.SECONDS, "The setting `VERVE_WINDOW`."),
     "max_ids_per_window": Field(_K.COUNT, "The setting `VERVE_MAX_IDS_PER_WINDOW`."),
     "segment": Field(_K.TEXT, "Path of the segment."),
     "state_dir": Field(_K.TEXT, "Path of the state directory."),
-    "sinks": Field(_K.NAMES, "Where counts go."),
+    "sinks": Field(_K.NAMES, "Sinks that counts are published to."),
     "admin": Field(_K.TEXT, "The setting `VERVE_ADMIN`."),
-    "rule": Field(_K.TEXT, "Who may see metrics and history."),
-    "open_files": Field(_K.COUNT, "Files that each process may open."),
+    "rule": Field(_K.TEXT, "Access rule of metrics and history."),
+    "open_files": Field(_K.COUNT, "Maximum number of open files per process."),
     "exit_status": Field(_K.TEXT, "How a process ended: `status <n>` or `signal <n>`."),
     "term": Field(_K.NUMBER, "Number of the leader's term."),
-    "pid": Field(_K.NUMBER, "Another process than the one that writes."),
-    "ready": Field(_K.FLAG, "Whether the service should get requests."),
-    "service": Field(_K.OBJECT, "Which service answers."),
-    "hostname": Field(_K.TEXT, "Name of the host that it runs on."),
-    "joins_cluster": Field(_K.FLAG, "Whether it counts with other hosts."),
-    "parts": Field(_K.OBJECT, "What readiness looks at, by name."),
-    "state": Field(_K.TEXT, "How a part of readiness, or an arena, is."),
-    "detail": Field(_K.TEXT, "The same in words."),
-    # Of sinks and the ledger.
+    "pid": Field(_K.NUMBER, "Id of a process other than the one that wrote the line."),
+    "ready": Field(_K.FLAG, "Whether the service should receive requests."),
+    "service": Field(_K.OBJECT, "Identity of the service that answers."),
+    "hostname": Field(_K.TEXT, "Name of the service's host."),
+    "joins_cluster": Field(_K.FLAG, "Whether the service counts with other hosts."),
+    "parts": Field(_K.OBJECT, "Parts of readiness, by name."),
+    "state": Field(_K.TEXT, "State of a part of readiness, or of an arena."),
+    "detail": Field(_K.TEXT, "Description of the state."),
+    # Sinks and the ledger.
     "sink": Field(_K.TEXT, "Name of a sink."),
-    "lag_seconds": Field(_K.SECONDS, "Seconds of windows that wait.", null=True),
+    "lag_seconds": Field(_K.SECONDS, "Length of the backlog in seconds of windows.", null=True),
     "windows_waiting": Field(_K.COUNT, "Windows that a sink has not taken.", null=True),
-    "taken_at": Field(_K.SINCE_EPOCH, "When a sink took the window.", null=True),
-    "topic": Field(_K.TEXT, "Topic of Kafka."),
-    "brokers": Field(_K.NAMES, "Brokers of Kafka."),
-    "relation": Field(_K.TEXT, "Whether Kafka is beside the log or in its place."),
-    # Of a cluster.
+    "taken_at": Field(_K.SINCE_EPOCH, "Time at which a sink took the window.", null=True),
+    "topic": Field(_K.TEXT, "Kafka topic."),
+    "brokers": Field(_K.NAMES, "Kafka brokers."),
+    "relation": Field(_K.TEXT, "Whether Kafka is used in addition to the log or instead of it."),
+    # Clusters.
     "cluster": Field(_K.TEXT, "Name of the cluster."),
-    "policy": Field(_K.TEXT, "Setting `maxmemory-policy` of Redis."),
+    "policy": Field(_K.TEXT, "Redis's setting `maxmemory-policy`."),
     "host_id": Field(_K.TEXT, "Id of a host of the cluster."),
     "name": Field(_K.TEXT, "Name of a host of the cluster.", null=True),
-    "protocol": Field(_K.TEXT, "Protocol that a host speaks."),
-    "heartbeat_age": Field(_K.SECONDS, "How long ago a host was heard."),
-    "skew": Field(_K.SECONDS, "How far a host's wall clock is ahead of Redis's time."),
-    "skew_seconds": Field(_K.SECONDS, "The same, of this host.", null=True),
-    "alive": Field(_K.FLAG, "Whether a host counts as alive."),
-    "unsent_windows": Field(_K.COUNT, "Windows that ended and of which Redis lacks ids."),
+    "protocol": Field(_K.TEXT, "Version of a host's protocol."),
+    "heartbeat_age": Field(_K.SECONDS, "Age of a host's last heartbeat."),
+    "skew": Field(_K.SECONDS, "Lead of a host's wall clock over Redis's time."),
+    "skew_seconds": Field(_K.SECONDS, "Lead of this host's wall clock.", null=True),
+    "alive": Field(_K.FLAG, "Whether a host is alive."),
+    "unsent_windows": Field(_K.COUNT, "Windows that have ended and of which Redis lacks ids."),
     "spill_files": Field(_K.COUNT, "Windows on disk that wait for Redis."),
-    "spill_bytes": Field(_K.BYTES, "Disk that they take."),
-    "hosts": Field(_K.OBJECTS, "Hosts of the cluster, one object each."),
-    "live_hosts": Field(_K.COUNT, "Hosts that live, as of the last heartbeat."),
-    # Of callbacks.
-    "id": Field(_K.TEXT, "Id of a callback, the header `webhook-id` of each of its attempts."),
-    "endpoint": Field(_K.TEXT, "URL of a callback, as far as it is shown."),
-    "status": Field(_K.NUMBER, "HTTP status that was answered.", null=True),
-    "attempt": Field(_K.COUNT, "Which attempt at a callback, from 1."),
-    "outcome": Field(_K.TEXT, "What became of a callback."),
-    "cause": Field(_K.TEXT, "Why an attempt at a callback failed, in one word of a closed list."),
-    "outcomes": Field(_K.TEXT, "How many attempts had which outcome."),
-    "failed": Field(_K.FLAG, "Whether a callback was given up."),
-    "logged": Field(_K.FLAG, "Whether the attempt has a line of its own in the log."),
+    "spill_bytes": Field(_K.BYTES, "Disk space that these windows use."),
+    "hosts": Field(_K.OBJECTS, "Hosts of the cluster, one object per host."),
+    "live_hosts": Field(_K.COUNT, "Live hosts, as of the last heartbeat."),
+    # Callbacks.
+    "id": Field(_K.TEXT, "Id of a callback: the header `webhook-id` of each attempt."),
+    "endpoint": Field(_K.TEXT, "URL of a callback, without query and fragment."),
+    "status": Field(_K.NUMBER, "HTTP status of the answer.", null=True),
+    "attempt": Field(_K.COUNT, "Number of the attempt at a callback, from 1."),
+    "outcome": Field(_K.TEXT, "Outcome of a callback, or of an attempt."),
+    "cause": Field(_K.TEXT, "Cause of a failed attempt: one word of a closed list."),
+    "outcomes": Field(_K.TEXT, "Number of attempts per outcome."),
+    "failed": Field(_K.FLAG, "Whether the callback failed for good."),
+    "logged": Field(_K.FLAG, "Whether the log has a line for the attempt."),
 }
-"""Every field by its name."""
+"""Every field by name."""
 
 
 def rendered(values: Mapping[str, object]) -> dict[str, Any]:
-    """Values by their field, as JSON has them; a name that is not in the table stays as it is."""
+    """The values as JSON represents them; values of names outside the table stay as they are."""
     return {
         name: FIELDS[name].rendered(value) if name in FIELDS else value
         for name, value in values.items()
@@ -262,7 +262,7 @@ def rendered(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def misfits(values: Mapping[str, object]) -> list[str]:
-    """What is wrong with the fields of an object, as JSON has it; objects in it too."""
+    """What is wrong with the fields of a JSON object, including objects inside it."""
     found: list[str] = []
     for name, value in values.items():
         field = FIELDS.get(name)

@@ -117,7 +117,7 @@ def _look_from_outside(cluster: Cluster) -> None:
     (living, _) = (host["host_id"] for host in found["hosts"])
     done = second.command("check", "--cluster", "--forget", living)
     assert done.returncode == 1
-    assert f"the host lives: `{living}`" in done.stderr
+    assert f"the host is alive: `{living}`" in done.stderr
 
 
 @pytest.mark.timeout(120)
@@ -130,7 +130,9 @@ def test_a_host_that_dies_is_told_of_and_forgotten(redis: RedisServer, tmp_path:
         def silent() -> str | None:
             code, found, warned = check(first)
             dead = [host["host_id"] for host in found["hosts"] if host["heartbeat_age"] > 10]
-            return dead[0] if code == 1 and dead and f"({dead[0]}) is silent" in warned else None
+            return (
+                dead[0] if code == 1 and dead and f"({dead[0]}) has been silent" in warned else None
+            )
 
         dead = first.wait_until(silent, 60, "silent")
         done = first.command("check", "--cluster", "--forget", dead)

@@ -1,4 +1,4 @@
-"""What `verve callback` prints."""
+"""The output of `verve callback`."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ if TYPE_CHECKING:
 
 _SUCCESS = range(200, 300)
 _HINTS = {
-    "address refused": "VERVE_CALLBACK_ALLOW opens internal destinations",
+    "address refused": "add internal destinations to VERVE_CALLBACK_ALLOW",
     "TLS: the certificate is of an unknown authority": (
-        "VERVE_CALLBACK_CA names a file with that authority"
+        "set VERVE_CALLBACK_CA to a file with that authority"
     ),
     "TLS: the receiver refuses our certificate": (
-        "VERVE_CALLBACK_CERTIFICATE names the one to show"
+        "set VERVE_CALLBACK_CERTIFICATE to a certificate that the receiver accepts"
     ),
-    "TLS: the receiver does not speak it": "the URL of such a receiver begins with http://",
-    "proxy not reached": "VERVE_CALLBACK_PROXY names it",
-    "proxy wants a user and a password": ("VERVE_CALLBACK_PROXY=http://user:password@host:port"),
+    "TLS: the receiver does not speak it": "use a URL that begins with http://",
+    "proxy not reached": "check VERVE_CALLBACK_PROXY",
+    "proxy wants a user and a password": (
+        "set VERVE_CALLBACK_PROXY=http://user:password@host:port"
+    ),
 }
-"""What to do about some failures, by their words."""
+"""What to do about some failures, by their name."""
 
 
 def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool]:
-    """Send one callback: what was found, and whether the receiver took it."""
+    """Send one callback. Returns the lines to print, and whether the receiver answered 2xx."""
     found = diagnose_callback(url, count, **callbacks.options(settings))
     shown = {"endpoint": found["endpoint"] or url}
     if found["refusal"] is not None:
-        shown["guard"] = f"refused: {found['refusal']}"
+        shown["policy"] = f"refused: {found['refusal']}"
         if found["refusal"] in {"endpoint address", "endpoint not listed"}:
-            shown["hint"] = "VERVE_CALLBACK_ALLOW opens internal destinations"
+            shown["hint"] = _HINTS["address refused"]
         return shown, False
-    shown["guard"] = "the URL is fine"
+    shown["policy"] = "the URL is permitted"
     if found["resolver_error"] is not None:
         shown["addresses"] = f"none: {found['resolver_error']}"
     for number, (address, permitted) in enumerate(found["addresses"], 1):
         shown[f"address {number}"] = f"{address} {'permitted' if permitted else 'refused'}"
     if settings.callback_proxy is not None:
-        shown["proxy"] = "connects in the place of this host, whatever the addresses are"
+        shown["proxy"] = "the proxy connects, and resolves the name itself"
     if url.lower().startswith("https:"):
         shown["trusted authorities"] = str(found["authorities"])
     milliseconds = found["seconds"] * 1000
@@ -58,17 +60,17 @@ def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool
 
 
 def failed(settings: Settings, limit: int) -> list[Mapping[str, Any]]:
-    """The newest failures, newest first."""
+    """At most `limit` failed callbacks, newest first. Raises `VerveError`."""
     try:
         found = callbacks.failures(settings)
     except OSError as error:
         path = callbacks.failures_path(settings)
-        raise VerveError(f"cannot read the failures: {error.strerror}: `{path}`") from error
+        raise VerveError(f"cannot read the failed callbacks: {error.strerror}: `{path}`") from error
     return found[::-1][:limit]
 
 
 def lines(found: list[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each failure."""
+    """One line per failed callback."""
     for one in found:
         parts = [
             f"{one['outcome']:<9}",

@@ -1,4 +1,4 @@
-"""What `verve check` looks at: the service over HTTP, then its files."""
+"""`verve check`: checks of the service over HTTP, then of its files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 _OK = 200
 _UNAUTHORIZED = 401
 LATE_WINDOWS = 3
-"""So many windows may be missing at the end of the ledger before it counts as behind."""
+"""Backlog (in windows) above which the ledger is behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check. `warns`: the part works, but the detail is a warning."""
 
     part: str
     ok: bool
@@ -41,16 +41,16 @@ class Finding:
 
 
 def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Finding]:
-    """Look at everything, most telling first.
+    """Check every part, the service first.
 
-    A running service says which files it uses and how long its windows are: the settings of this
-    command may be others.
+    A running service names its files and the length of its windows: the settings of this command
+    may differ from the service's.
     """
     service = (url or _local(settings)).rstrip("/")
     yield _service(service, timeout)
     yield from _access(service, settings.admin_token, timeout)
-    told = _told(service, settings.admin_token, timeout)
-    settings = _as_told(settings, told)
+    identity = _identity(service, settings.admin_token, timeout)
+    settings = _with_identity(settings, identity)
     yield _state(settings)
     yield _segment(settings)
     yield _ledger(settings)
@@ -58,42 +58,42 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
         yield _log(settings)
     if KAFKA in settings.sinks:
         yield _kafka(settings)
-    if settings.redis_url is not None or told.get("joins_cluster") is True:
+    if settings.redis_url is not None or identity.get("joins_cluster") is True:
         yield _redis(settings)
 
 
-def _told(url: str, token: str | None, timeout: float) -> dict[str, Any]:
-    """What the service says of itself; nothing if it does not run here or does not tell."""
+def _identity(url: str, token: str | None, timeout: float) -> dict[str, Any]:
+    """The service's identity; empty if it does not run on this host or does not answer."""
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     try:
-        told = _get(f"{url}/readyz?verbose", timeout, **headers).json()["service"]
-        return dict(told) if told["hostname"] == socket.gethostname() else {}
+        identity = _get(f"{url}/readyz?verbose", timeout, **headers).json()["service"]
+        return dict(identity) if identity["hostname"] == socket.gethostname() else {}
     except (_UnreachableError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _as_told(settings: Settings, told: dict[str, Any]) -> Settings:
-    """The settings with what the service says in their place.
+def _with_identity(settings: Settings, identity: dict[str, Any]) -> Settings:
+    """The settings, replaced by those that the service reports.
 
-    Without a service the segment says how long its windows are.
+    Without a service, the length of a window comes from the segment.
     """
-    if not told:
+    if not identity:
         with contextlib.suppress(VerveError):
             found = segment_identity(settings.segment)
             return replace(settings, window=found["window"] or settings.window)
         return settings
     return replace(
         settings,
-        window=int(told["window_seconds"]),
-        state_dir=Path(told["state_dir"]),
-        segment=Path(told["segment"]),
-        sinks=tuple(told["sinks"]),
-        cluster=str(told["cluster"]),
+        window=int(identity["window_seconds"]),
+        state_dir=Path(identity["state_dir"]),
+        segment=Path(identity["segment"]),
+        sinks=tuple(identity["sinks"]),
+        cluster=str(identity["cluster"]),
     )
 
 
 class _UnreachableError(Exception):
-    """The service gave no answer, and why."""
+    """The service did not answer; the message says why."""
 
 
 def _get(address: str, timeout: float, **headers: str) -> httpx.Response:
@@ -101,7 +101,7 @@ def _get(address: str, timeout: float, **headers: str) -> httpx.Response:
     import httpx  # noqa: PLC0415 - heavy, and only needed here
 
     try:
-        # A proxy of the environment has no business between us and our own service.
+        # A proxy in the environment must not stand between this command and the service.
         return httpx.get(address, headers=headers, timeout=timeout, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _UnreachableError(str(error) or type(error).__name__) from error
@@ -124,7 +124,7 @@ def _service(url: str, timeout: float) -> Finding:
 
 
 def _access(url: str, token: str | None, timeout: float) -> Iterator[Finding]:
-    """Who may look at metrics and history, by what the service answers."""
+    """The access rule of metrics and history, as the service's answers show it."""
     address = f"{url}/api/verve/current"
 
     def refuses(**headers: str) -> bool:
@@ -136,25 +136,27 @@ def _access(url: str, token: str | None, timeout: float) -> Iterator[Finding]:
             yield Finding("access", ok=True, detail=detail, warns=True)
         elif not refuses():
             detail = (
-                "metrics and history are open on loopback, so to the callers of a proxy on this "
-                "host; hint: behind one set `VERVE_ADMIN_TOKEN`"
+                "metrics and history are open on loopback, and so to the callers of a proxy on "
+                "this host; hint: behind a proxy, set `VERVE_ADMIN_TOKEN`"
             )
             yield Finding("access", ok=True, detail=detail, warns=True)
         elif token is None:
             yield Finding("access", ok=True, detail="metrics and history are not open from here")
         elif refuses(authorization=f"Bearer {token}"):
-            detail = "the service does not take this token: `admin_token`; hint: set the service's"
+            detail = (
+                "the service rejects this token: `admin_token`; hint: use the token of the service"
+            )
             yield Finding("access", ok=False, detail=detail)
         else:
             yield Finding("access", ok=True, detail="metrics and history require the token")
     except _UnreachableError:
-        return  # the finding about the service says so
+        return  # the check of the service reports it
 
 
 def _state(settings: Settings) -> Finding:
     path = settings.state_dir
     usable = path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)
-    problem = "" if usable else "not a directory that this user may write: "
+    problem = "" if usable else "not a directory that this user may write to: "
     return Finding("state", ok=usable, detail=f"{problem}`{path}`")
 
 
@@ -165,12 +167,12 @@ def _segment(settings: Settings) -> Finding:
     except VerveError as error:
         return Finding("segment", ok=False, detail=str(error))
     if not found["ours"]:
-        detail = f"of another format ({found['format']}): `{path}`"
+        detail = f"the segment has another format ({found['format']}): `{path}`"
         return Finding("segment", ok=False, detail=detail)
     if not found["alive"]:
-        return Finding("segment", ok=False, detail=f"no process counts in it: `{path}`")
+        return Finding("segment", ok=False, detail=f"no process uses the segment: `{path}`")
     if not path.exists():
-        detail = f"its file was removed, processes count on without it: `{path}`"
+        detail = f"the file was removed; processes still count in the segment: `{path}`"
         return Finding("segment", ok=False, detail=detail)
     return Finding("segment", ok=True, detail=f"windows of {found['window']} s: `{path}`")
 
@@ -182,12 +184,12 @@ def _ledger(settings: Settings) -> Finding:
     except VerveError as error:
         return Finding("ledger", ok=False, detail=str(error))
     if not newest:
-        # A service that has just begun has not closed a window yet.
+        # A service that has just started has not published a window yet.
         return Finding("ledger", ok=True, detail=f"empty: `{path}`")
     behind = time.time() - newest[0].window_start - newest[0].window_seconds
     late = behind > LATE_WINDOWS * settings.window
-    said = f"behind by {behind:.0f} s" if late else "up to date"
-    return Finding("ledger", ok=not late, detail=f"{said}: `{path}`")
+    state = f"behind by {behind:.0f} s" if late else "up to date"
+    return Finding("ledger", ok=not late, detail=f"{state}: `{path}`")
 
 
 def _log(settings: Settings) -> Finding:
@@ -202,27 +204,27 @@ def _kafka(settings: Settings) -> Finding:
 def _sink(name: str, settings: Settings, where: str) -> Finding:
     found = sink_status.of(settings, name)
     if found.lag_seconds is None:
-        return Finding(name, ok=False, detail="the ledger does not tell what waits for it")
+        return Finding(name, ok=False, detail="the ledger does not tell the backlog of the sink")
     if not found.is_behind(settings.window):
         return Finding(name, ok=True, detail=f"up to date{where}")
-    said = f"behind by {found.lag_seconds} s, {found.attempts} failed attempts"
-    why = f": {found.error}" if found.error else ""
-    return Finding(name, ok=False, detail=f"{said}{why}{where}")
+    state = f"behind by {found.lag_seconds} s, {found.attempts} failed attempts"
+    error = f": {found.error}" if found.error else ""
+    return Finding(name, ok=False, detail=f"{state}{error}{where}")
 
 
 def _redis(settings: Settings) -> Finding:
     found = cluster_status.of(settings)
     where = f"cluster `{settings.cluster}`"
     if found.is_stale:
-        return Finding("redis", ok=False, detail=f"no leader tells how Redis is: {where}")
+        return Finding("redis", ok=False, detail=f"no leader reports the state of Redis: {where}")
     if found.refusal is not None:
         return Finding("redis", ok=False, detail=f"{' '.join(found.refusal.split())}: {where}")
-    waits = f"{found.unsent_windows} windows wait for it"
+    backlog = f"{found.unsent_windows} windows wait for Redis"
     if found.error is not None:
-        said = f"away, {found.attempts} failed attempts, {waits}: {found.error}: {where}"
-        return Finding("redis", ok=False, detail=said)
+        detail = f"away, {found.attempts} failed attempts, {backlog}: {found.error}: {where}"
+        return Finding("redis", ok=False, detail=detail)
     if not found.joined:
         return Finding("redis", ok=False, detail=f"this host is not registered yet: {where}")
     if found.is_late:
-        return Finding("redis", ok=False, detail=f"{waits}: {where}")
+        return Finding("redis", ok=False, detail=f"{backlog}: {where}")
     return Finding("redis", ok=True, detail=f"up, {found.live_hosts} hosts: {where}")

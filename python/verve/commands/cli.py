@@ -34,10 +34,10 @@ _COLUMNS = ("unique", "requests", "duplicates", "late", "rejected")
 
 
 class Group(click.Group):
-    """Prints our own errors as the command line should: what happened, then the hint."""
+    """The command group: prints Verve's errors as an error line and a hint line."""
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own signature
-        """Run the command line, whatever its standard streams are."""
+        """Run the command line; the standard streams may be closed or full."""
         streams.prepare()
         try:
             try:
@@ -46,7 +46,7 @@ class Group(click.Group):
                 # Here a full disk is an error message; at the interpreter's exit it is a traceback.
                 streams.flush()
         except BrokenPipeError:
-            # The reader of our output has seen enough, as `head` does.
+            # The reader of the output ended early, as `head` does.
             streams.drop_output()
             raise SystemExit(0) from None
         except OSError as error:
@@ -64,13 +64,13 @@ class Group(click.Group):
         except OSError as error:
             if error.filename is None:
                 raise
-            fail(f"cannot be used: {error.strerror}: `{os.fsdecode(error.filename)}`")
+            fail(f"cannot use the file: {error.strerror}: `{os.fsdecode(error.filename)}`")
 
 
 def fail(message: str) -> NoReturn:
-    """End with an error message; its hint goes to a line of its own.
+    """Print an error message, with its hint on a line of its own, and exit with status 1.
 
-    A message quotes text from files and from the network, so it is escaped and cut here.
+    A message quotes text from files and from the network: this escapes it and limits its length.
     """
     problem, *hints = re.split(r"(?:; |\n)hint: ", message, maxsplit=1)
     click.secho("error", fg="red", bold=True, err=True, nl=False, color=_colour())
@@ -85,7 +85,7 @@ def _colour() -> bool:
 
 
 def with_settings_but(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A flag for each setting but some; the command gets them as one mapping, `flags`."""
+    """Add one flag per setting, except for `names`; the command takes them as `**options`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for row in reversed([row for row in config.TABLE.values() if row.name not in names]):
@@ -107,7 +107,7 @@ with_settings = with_settings_but()
 
 
 def settings_from(options: dict[str, Any]) -> Settings:
-    """The settings of a command's options; what was odd about the environment is told."""
+    """The settings that a command's options select; prints warnings about the environment."""
     flags = {
         name.removeprefix("setting_"): value
         for name, value in options.items()
@@ -133,7 +133,7 @@ def main() -> None:
 @main.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
     help="Serve `GET /api/verve/accept` with Granian.",
-    epilog="Other options go to Granian: `granian --help` lists them.",
+    epilog="Verve passes other options to Granian: `granian --help` lists them.",
 )
 @with_settings
 @click.argument("granian", nargs=-1, type=click.UNPROCESSED)
@@ -158,19 +158,19 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
     service.serve(settings, granian)
 
 
-@main.command(help="Check whether the service is ready and its files in order. Exit status 0 or 1.")
+@main.command(help="Check that the service is ready and its files are sound. Exit status 0 or 1.")
 @with_settings_but("cluster")
-@click.option("--url", help="Where the service is. Default: its host and port on this machine.")
+@click.option("--url", help="URL of the service. Default: its host and port on this machine.")
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option(
     "--cluster",
     is_flag=False,
     flag_value="",
     metavar="[NAME]",
-    help="Ask Redis about all hosts of the cluster instead. Default: the one of this host.",
+    help="Check all hosts of a cluster through Redis instead. Default: this host's cluster.",
 )
-@click.option("--json", "as_json", is_flag=True, help="With --cluster: one JSON object.")
-@click.option("--forget", metavar="HOST", help="With --cluster: take a dead host's line away.")
+@click.option("--json", "as_json", is_flag=True, help="With --cluster: print one JSON object.")
+@click.option("--forget", metavar="HOST", help="With --cluster: remove the line of a dead host.")
 def check(
     *,
     url: str | None,
@@ -180,12 +180,12 @@ def check(
     forget: str | None,
     **options: Any,  # noqa: ANN401 - see with_settings
 ) -> None:
-    """Check whether the service is ready and its files in order. Exit status 0 or 1."""
+    """Check that the service is ready and its files are sound. Exit status 0 or 1."""
     if cluster is not None:
         settings = settings_from({**options, "setting_cluster": cluster or None})
         _check_cluster(settings, forget, as_json=as_json)
     if as_json or forget is not None:
-        raise click.UsageError("--json and --forget go with --cluster")
+        raise click.UsageError("--json and --forget require --cluster")
     from .check import examine  # noqa: PLC0415 - needs httpx, the other commands do not
 
     findings = list(examine(settings_from(options), url, timeout))
@@ -217,20 +217,27 @@ def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> 
 
 @main.command(help="Print the closed windows from the ledger, newest first.")
 @with_settings
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
 @click.option(
-    "--since", type=moment, metavar="TIME", help="RFC 3339, seconds since the epoch, or `2h` ago."
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Maximum number of windows.",
 )
 @click.option(
-    "--until", type=moment, metavar="TIME", help="The same; windows that start before it."
+    "--since",
+    type=moment,
+    metavar="TIME",
+    help="Print windows from this start on: RFC 3339, epoch seconds, or an age such as 2h.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--undelivered", is_flag=True, help="Only those that a sink has not taken.")
+@click.option("--until", type=moment, metavar="TIME", help="Print windows that start before this.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--undelivered", is_flag=True, help="Print only windows that a sink has not taken.")
 @click.option(
     "--redeliver",
     type=span,
     metavar="SINCE..UNTIL",
-    help="Have the windows that start in this span sent to Kafka again; prints none.",
+    help="Send the windows that start in this span to Kafka again, and print none.",
 )
 def windows(  # noqa: PLR0913 - one an option
     *,
@@ -270,10 +277,11 @@ def windows(  # noqa: PLR0913 - one an option
 
 
 def _redeliver(settings: Settings, since: int, until: int) -> None:
-    """Open the deliveries to Kafka again; the service, now or when it runs, does the rest."""
+    """Mark the windows as not delivered to Kafka: the service sends them, now or when it runs."""
     if KAFKA not in settings.sinks:
         raise VerveError(
-            "the counts do not go to Kafka: `sinks`; hint: set `VERVE_KAFKA_BROKERS` as the service"
+            "counts are not published to Kafka: `sinks`; hint: set `VERVE_KAFKA_BROKERS` as for "
+            "the service"
         )
     path = ledger.path_of(settings)
     if not path.exists():
@@ -283,7 +291,7 @@ def _redeliver(settings: Settings, since: int, until: int) -> None:
         count = opened.reopen(KAFKA, since, until)
     finally:
         opened.close()
-    click.echo(f"{count} windows go to Kafka again", err=True)
+    click.echo(f"{count} windows will be sent to Kafka again", err=True)
 
 
 def _line(window: Window) -> str:
@@ -297,13 +305,13 @@ def _line(window: Window) -> str:
 
 @main.command(
     "config",
-    help="Print the settings in effect and where each came from. Secrets are masked.",
+    help="Print the settings in effect and the source of each. Secrets are masked.",
 )
 @with_settings
-@click.option("--toml", "form", flag_value="toml", help="As a TOML file.")
-@click.option("--markdown", "form", flag_value="markdown", help="All settings, for the docs.")
+@click.option("--toml", "form", flag_value="toml", help="Print a TOML file.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print the table for the docs.")
 def show_config(form: str | None, **options: Any) -> None:  # noqa: ANN401 - see with_settings
-    """Print the settings in effect and where each came from. Secrets are masked."""
+    """Print the settings in effect and the source of each. Secrets are masked."""
     if form == "markdown":
         click.echo(config_table.markdown())
         return
@@ -311,16 +319,16 @@ def show_config(form: str | None, **options: Any) -> None:  # noqa: ANN401 - see
     click.echo(config_table.toml(settings) if form else config_table.effective(settings))
 
 
-@main.group(help="Look into the segment, the file that holds the counters.")
+@main.group(help="Inspect, list and remove segments, the files that processes count in.")
 def segment() -> None:
-    """Look into the segment, the file that holds the counters."""
+    """Inspect, list and remove segments, the files that processes count in."""
 
 
-@segment.command(help="Print what the segment is, and what is in it.")
+@segment.command(help="Print the identity and the contents of the segment.")
 @with_settings
-@click.option("--ids", is_flag=True, help="Print the ids of the current window, one a line.")
+@click.option("--ids", is_flag=True, help="Print the ids of the current window, one per line.")
 def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_settings
-    """Print what the segment is, and what is in it."""
+    """Print the identity and the contents of the segment."""
     from . import segment_view  # noqa: PLC0415 - only this command needs it
 
     settings = settings_from(options)
@@ -336,21 +344,23 @@ segment.add_command(segment_files.ls)
 segment.add_command(segment_files.rm)
 
 
-@main.group(help="Try a callback, and list those that failed.")
+@main.group(help="Send a test callback, and list failed callbacks.")
 def callback() -> None:
-    """Try a callback, and see which failed."""
+    """Send a test callback, and list failed callbacks."""
 
 
 @callback.command(
     "test",
-    help="Send one callback to URL: addresses, the guard's verdict, the answer. "
-    "Exit status 0 or 1.",
+    help="Send one callback to URL; print its addresses, the verdict of the egress policy and the "
+    "answer. Exit status 0 or 1.",
 )
 @with_settings
 @click.argument("url")
-@click.option("--count", default=0, show_default=True, type=click.IntRange(0), help="To report.")
+@click.option(
+    "--count", default=0, show_default=True, type=click.IntRange(0), help="Count to report."
+)
 def callback_test(url: str, count: int, **options: Any) -> None:  # noqa: ANN401 - see with_settings
-    """Send one callback to URL: addresses, the guard's verdict, the answer. Exit status 0 or 1."""
+    """Send one callback to URL, and print what is known of it. Exit status 0 or 1."""
     from . import callback_view  # noqa: PLC0415 - only this command needs it
 
     shown, taken = callback_view.test(settings_from(options), url, count)
@@ -359,12 +369,18 @@ def callback_test(url: str, count: int, **options: Any) -> None:  # noqa: ANN401
     raise SystemExit(0 if taken else 1)
 
 
-@callback.command("failed", help="Print the callbacks that failed of late and why, newest first.")
+@callback.command("failed", help="Print recent failed callbacks and the reasons, newest first.")
 @with_settings
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Maximum number of callbacks.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def callback_failed(limit: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - see above
-    """Print the callbacks that failed of late and why, newest first."""
+    """Print recent failed callbacks and the reasons, newest first."""
     from . import callback_view  # noqa: PLC0415 - only this command needs it
 
     found = callback_view.failed(settings_from(options), limit)
@@ -374,12 +390,14 @@ def callback_failed(limit: int, *, as_json: bool, **options: Any) -> None:  # no
         click.echo("no callback has failed", err=True)
 
 
-@main.command(help="Count the distinct ids of FILE, or of standard input.")
+@main.command(help="Count the distinct ids in FILE, or in standard input.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("-"))
-@click.option("--binary", is_flag=True, help="Little-endian 64-bit integers, not one id a line.")
-@click.option("--max-ids", default="100M", show_default=True, help="Distinct ids to make room for.")
+@click.option(
+    "--binary", is_flag=True, help="Read little-endian 64-bit integers, not one id per line."
+)
+@click.option("--max-ids", default="100M", show_default=True, help="Maximum number of ids.")
 def count(file: Path, binary: bool, max_ids: str) -> None:  # noqa: FBT001 - click passes it by name
-    """Count the distinct ids of FILE, or of standard input."""
+    """Count the distinct ids in FILE, or in standard input."""
     from .count_file import count_distinct  # noqa: PLC0415 - only this command needs it
 
     if str(file) == "-":
@@ -391,7 +409,7 @@ def count(file: Path, binary: bool, max_ids: str) -> None:  # noqa: FBT001 - cli
         with file.open("rb") as source:
             click.echo(count_distinct(source, binary=binary, max_ids=max_ids))
     except OSError as error:
-        fail(f"cannot read: {error.strerror}: `{file}`")
+        fail(f"cannot read the file: {error.strerror}: `{file}`")
 
 
 if __name__ == "__main__":

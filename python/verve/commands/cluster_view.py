@@ -1,4 +1,4 @@
-"""What `verve check --cluster` finds: the hosts, the last windows, and what is wrong with them."""
+"""`verve check --cluster`: the hosts, the last windows, and warnings about them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 SHOWN_WINDOWS = 10
 SKEW_MILLISECONDS = 1_000
 LATE_MILLISECONDS = 10_000
-"""A heartbeat comes twice a second; one that is older than this is worth a word."""
+"""Age of a heartbeat above which the host gets a warning; heartbeats come twice per second."""
 RECORD_SECONDS = 2
-"""So long after the grace a window without a record is worth one."""
+"""Seconds after the grace at which a window without a record gets a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostRow:
-    """A host: heartbeat and skew in seconds. Of one of another protocol little is known."""
+    """A host; ages in seconds. A host of another protocol has only some of the values."""
 
     host_id: str
     name: str
@@ -44,7 +44,7 @@ class HostRow:
 
 @dataclass(frozen=True, slots=True)
 class WindowRow:
-    """A window: its record, if there is one, and the hosts that are not complete."""
+    """A window: its record, if it has one, and the hosts that are not complete."""
 
     window_start: str
     revision: int
@@ -55,7 +55,7 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """All of it, with what is wrong in words."""
+    """The hosts, the windows and the warnings of a cluster."""
 
     cluster: str
     hosts: tuple[HostRow, ...]
@@ -63,24 +63,24 @@ class ClusterView:
     warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As one object."""
+        """The view as one JSON object."""
         return asdict(self)
 
 
 def look(settings: Settings) -> ClusterView:
-    """Ask Redis. Raises `SettingError` and `StoreError`."""
+    """Read the view from Redis. Raises `SettingError` and `StoreError`."""
     _check(settings)
     return asyncio.run(_look(settings))
 
 
 def forget(settings: Settings, host: str) -> str:
-    """Take the line of a dead host away, by its id or its name; its id."""
+    """Remove the line of a dead host, named by its id or its name. Returns its id."""
     _check(settings)
     return asyncio.run(_forget(settings, host))
 
 
 def lines(view: ClusterView) -> Iterator[str]:
-    """The view as text."""
+    """The view as lines of text."""
     names = {host.host_id: host.name for host in view.hosts}
     yield f"cluster {view.cluster}: {len(view.hosts)} hosts"
     yield f"  {'host':<16}  {'name':<20}  {'version':<8}  {'heartbeat':>10}  {'skew':>8}  unsent"
@@ -101,7 +101,7 @@ def lines(view: ClusterView) -> Iterator[str]:
 
 def _check(settings: Settings) -> None:
     if settings.redis_url is None:
-        raise SettingError("this host is in no cluster; hint: set `VERVE_REDIS_URL`")
+        raise SettingError("this host is not in a cluster; hint: set `VERVE_REDIS_URL`")
     check(settings)
 
 
@@ -122,7 +122,7 @@ async def _look(settings: Settings) -> ClusterView:
         _host_row(host, found, host_table.silent_ms)
         for host in sorted(found.hosts.values(), key=lambda host: (host.name, host.id))
     )
-    # A window that nobody knows of is from before the cluster's time.
+    # A window without hosts is older than the cluster.
     windows = tuple(_window_row(start, state) for start, state in known if state.hosts)
     patience = settings.window + settings.cluster_grace + RECORD_SECONDS
     due = [
@@ -159,7 +159,7 @@ def _window_row(start: int, state: WindowState) -> WindowRow:
 
 def _of_hosts(hosts: tuple[HostRow, ...]) -> Iterator[str]:
     if not hosts:
-        yield "no host counts along"
+        yield "the cluster has no hosts"
     versions = sorted({host.version for host in hosts if host.alive and host.version})
     if len(versions) > 1:
         yield f"versions are mixed: {', '.join(versions)}"
@@ -171,8 +171,8 @@ def _of_hosts(hosts: tuple[HostRow, ...]) -> Iterator[str]:
         if abs(host.skew) * 1_000 > SKEW_MILLISECONDS:
             yield f"the wall clock of {who} is off by {host.skew:+.1f} s"
         if host.heartbeat_age * 1_000 > LATE_MILLISECONDS:
-            gone = "" if host.alive else ", and is not waited for any more"
-            yield f"{who} is silent for {host.heartbeat_age:.0f} s{gone}"
+            gone = "" if host.alive else ", and windows no longer wait for it"
+            yield f"{who} has been silent for {host.heartbeat_age:.0f} s{gone}"
 
 
 def _of_windows(windows: tuple[WindowRow, ...], due: list[str]) -> Iterator[str]:
@@ -194,12 +194,16 @@ async def _forget(settings: Settings, name: str) -> str:
         found = await host_table.read()
         meant = [host for host in found.hosts.values() if name in {host.id, host.name}]
         if not meant:
-            raise VerveError(f"no such host: `{name}`; hint: `verve check --cluster` lists them")
+            raise VerveError(
+                f"no such host: `{name}`; hint: `verve check --cluster` lists the hosts"
+            )
         if len(meant) > 1:
-            raise VerveError(f"several hosts are called so: `{name}`; hint: name one by its id")
+            raise VerveError(f"several hosts have this name: `{name}`; hint: use the id of one")
         (host,) = meant
         if found.now - host.heartbeat <= LATE_MILLISECONDS:
-            raise VerveError(f"the host lives: `{host.id}`; hint: stop it, and it leaves by itself")
+            raise VerveError(
+                f"the host is alive: `{host.id}`; hint: stop it to remove it from the cluster"
+            )
         await host_table.forget(host.id)
     finally:
         await client.close()

@@ -1,4 +1,4 @@
-"""How many distinct ids a file holds."""
+"""`verve count`: the number of distinct ids in a file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 _CHUNK = 4 << 20
 _ID_BYTES = 8
 _LONGEST_LINE = 1 << 20
-"""Bytes of a line: an id may have leading zeros, but a line must not fill the memory."""
+"""Maximum bytes of a line: an id may have leading zeros, but a line must not fill the memory."""
 _OK = 200
 _BAD_INPUT = 400
 
 
 def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
-    """Read `source` to its end and count.
+    """Count the distinct ids of `source`, which is read to its end.
 
-    Raises `IdError` for the first line that is no id, and `CapacityError` when the ids do not fit.
+    Raises `IdError` for the first line that is no id, and `CapacityError` if the ids do not fit.
     """
     try:
         room = parsers.count(1, 2**31)(max_ids)
@@ -31,7 +31,7 @@ def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
         raise SettingError(
             f"`--max-ids` {error.problem}: `{max_ids}`; hint: {error.hint}"
         ) from None
-    # The clock stands still: however long it takes, all ids belong to one window.
+    # The clock stands still, so that all ids belong to one window.
     with Counter(max_ids=room, clock=ManualClock(wall=0.0)) as counter:
         done = 0
         rest = b""
@@ -55,7 +55,7 @@ def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
 
 
 def _add(counter: Counter, whole: bytes, *, binary: bool, done: int) -> int:
-    """Count a piece of the input that ends with a whole id: how many ids it held."""
+    """Count a piece of the input that ends with a whole id. Returns its number of ids."""
     status, headers, body = counter.accept_batch("binary" if binary else "text", whole)
     if status == _OK:
         accepted: int = json.loads(body)["accepted"]
@@ -63,15 +63,13 @@ def _add(counter: Counter, whole: bytes, *, binary: bool, done: int) -> int:
     said = dict(headers)
     if status != _BAD_INPUT:
         raise CapacityError(
-            f"the ids do not fit: `{said.get('verve-error', status)}`; "
-            "hint: `--max-ids` makes more room"
+            f"the ids do not fit: `{said.get('verve-error', status)}`; hint: raise `--max-ids`"
         )
-    # The core parsed the ids and names the first that it rejects, counted from 0.
+    # The core names the position of the first id that it rejects, from 0.
     position = int(said["verve-position"])
     if binary:
         raise IdError(
-            f"the input ends inside an id, after `{done + position}` ids; "
-            "hint: each id takes 8 bytes"
+            f"the input ends inside an id, after `{done + position}` ids; hint: each id has 8 bytes"
         )
     raise _no_id(done + position, whole.split(b"\n")[position])
 
@@ -80,5 +78,5 @@ def _no_id(position: int, line: bytes) -> IdError:
     text = line[: _LONGEST_LINE // 1024].decode(errors="backslashreplace").removesuffix("\r")
     return IdError(
         f"no 64-bit integer in line {position + 1}: `{shortened(text)}`; "
-        "hint: one id per line, digits after at most one `-`"
+        "hint: write one id per line, digits after at most one `-`"
     )

@@ -1,7 +1,7 @@
-"""`verve segment ls` and `verve segment rm`: what Verve left outside its state directories.
+"""`verve segment ls` and `verve segment rm`: the files of Verve outside its state directories.
 
-A segment outlives its service, so that a restart goes on counting. One whose state directory is
-gone has no service to come back, and takes memory until somebody removes it.
+A segment outlives its service, so that a restart continues the count. If its state directory is
+gone, no service will use it again, and it takes memory until a user removes it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from verve._verve import SegmentIdentity
 
 _BESIDE = re.compile(r"(verve-[0-9]+-[0-9a-f]{16})\.(lock|new)")
-"""What lies beside a segment of a service: its lock, and what a killed process was making."""
+"""Files beside a service's segment: its lock, and the unfinished segment of a killed process."""
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that Verve left."""
+    """A file that Verve created."""
 
     path: Path
     size: int
@@ -40,18 +40,18 @@ class Found:
     use: str
     """`alive`, `idle`, `format <n>` of another version, `lock`, or `unfinished`."""
     unpublished: int | None = None
-    """Windows that no ledger has; None where it cannot be told."""
+    """Windows that no ledger has; None if unknown."""
     state_directory: str = ""
 
 
 def default_directory() -> Path:
-    """Where segments are unless a setting says otherwise."""
+    """The directory of segments unless a setting names another one."""
     shared_memory = Path("/dev/shm")  # noqa: S108 - only looked at
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
 
 
 def found_in(directory: Path) -> Iterator[Found]:
-    """The user's segments in a directory, and what lies there without one. Raises `VerveError`."""
+    """The user's segments in a directory, and leftover files. Raises `VerveError`."""
     try:
         paths = sorted(directory.iterdir())
     except OSError as error:
@@ -72,7 +72,7 @@ def found_in(directory: Path) -> Iterator[Found]:
         try:
             identity = segment_identity(path)
         except SegmentError:
-            continue  # no segment, or one that others may read
+            continue  # not a segment, or one that other users may read
         use = "alive" if identity["alive"] else "idle"
         if not identity["ours"]:
             use = "alive" if identity["alive"] else f"format {identity['format']}"
@@ -81,7 +81,7 @@ def found_in(directory: Path) -> Iterator[Found]:
 
 
 def _unpublished(path: Path, identity: SegmentIdentity) -> int | None:
-    """Windows with ids that the ledger has not taken, the current one among them."""
+    """The number of windows with ids that the ledger has not taken; the current one counts."""
     if not identity["ours"]:
         return None
     try:
@@ -106,7 +106,7 @@ def _unpublished(path: Path, identity: SegmentIdentity) -> int | None:
 
 
 def lines(found: list[Found]) -> Iterator[str]:
-    """A table of them."""
+    """The files as the lines of a table."""
     yield f"{'size':>12} {'age':>5} {'use':<10} {'unpublished':>11}  segment"
     for one in found:
         unpublished = "-" if one.unpublished is None else str(one.unpublished)
@@ -126,32 +126,36 @@ def _age(seconds: float) -> str:
 
 
 def remove(path: Path, *, force: bool) -> None:
-    """Remove a segment, or what is left of one. Raises `VerveError`."""
+    """Remove a segment, or a leftover file. Raises `VerveError`."""
     if beside := _BESIDE.fullmatch(path.name):
         path = path.with_name(beside[1])
         if path.exists():
-            raise VerveError(f"this belongs to a segment: `{path}`; hint: remove that one")
+            raise VerveError(f"the file belongs to a segment: `{path}`; hint: remove the segment")
         remove_segment(path)
         return
     identity = segment_identity(path)
     if not identity["alive"] and not force:
         unpublished = _unpublished(path, identity)
         if unpublished != 0:
-            what = "cannot be told to be empty" if unpublished is None else "would lose windows"
+            problem = (
+                "it is unknown whether the segment holds unpublished windows"
+                if unpublished is None
+                else "the segment holds unpublished windows"
+            )
             raise VerveError(
-                f"the segment {what}: `{unpublished or path}`; hint: start its service once more, "
-                "which publishes them, or give `--force`"
+                f"{problem}: `{unpublished or path}`; hint: start its service again to publish "
+                "them, or use `--force`"
             )
     remove_segment(path)
 
 
 @click.command(
-    help="List your segments in DIRECTORY, or where they are by default. Size is the memory that "
-    "one takes, age the time since storage was last put behind it."
+    help="List your segments in DIRECTORY, or in the default directory. The size is the memory "
+    "that a segment uses, the age is the time since it last grew."
 )
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), required=False)
 def ls(directory: Path | None) -> None:
-    """List your segments, and what was left of some."""
+    """List your segments and leftover files."""
     directory = directory or default_directory()
     found = list(found_in(directory))
     if not found:
@@ -161,10 +165,10 @@ def ls(directory: Path | None) -> None:
         click.echo(line)
 
 
-@click.command(help="Remove the segment PATH and its lock; never one that a process lives in.")
+@click.command(help="Remove the segment PATH and its lock, unless a process uses it.")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Also one with windows that no ledger has.")
+@click.option("--force", is_flag=True, help="Remove it even if no ledger has some of its windows.")
 def rm(path: Path, *, force: bool) -> None:
-    """Remove the segment PATH and its lock; never one that a process lives in."""
+    """Remove the segment PATH and its lock, unless a process uses it."""
     remove(path, force=force)
     click.echo(f"removed `{printable(str(path))}`", err=True)

@@ -1,4 +1,4 @@
-"""What `verve segment show` prints."""
+"""The output of `verve segment show`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDS_AT_ONCE = 100_000
 
 
 def figures(path: Path) -> dict[str, Any]:
-    """What the segment is, and its arenas, processes and current window."""
+    """The identity of the segment, its arenas, its processes and its current window, by label."""
     found = segment_identity(path)
     shown: dict[str, Any] = {
         "path": path,
@@ -53,7 +53,7 @@ def figures(path: Path) -> dict[str, Any]:
 
 
 def ids(path: Path) -> Iterator[str]:
-    """The ids of the current window in some order, one a line, in pieces of many lines."""
+    """The ids of the current window in any order, one per line, in pieces of many lines."""
     with _opened(path, segment_identity(path)) as counter:
         found = counter.ids()
     for start in range(0, len(found), _IDS_AT_ONCE):
@@ -73,7 +73,7 @@ def _memory(path: Path) -> str:
     try:
         return f"{path.stat().st_blocks * 512:,} bytes"
     except FileNotFoundError:
-        return "its file was removed, processes count on without it"
+        return "the file was removed; processes still count in the segment"
 
 
 def _yes(fact: bool) -> str:  # noqa: FBT001 - the fact that is shown

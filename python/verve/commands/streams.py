@@ -1,4 +1,4 @@
-"""The standard streams of a command: any of them may be closed, full, or of another encoding."""
+"""The standard streams of a command: each may be closed, full, or have another encoding."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import os
 import sys
 
 OUTPUT_ERRORS = frozenset({errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC})
-"""What a write to a standard stream fails with when the disk behind it is full or gone."""
+"""Errors of a write to a standard stream whose disk is full or gone."""
 
 
 def prepare() -> None:
     """Make every write to a standard stream safe.
 
-    A file that is opened while a standard descriptor is closed takes its number, and what is
-    written to that stream would end in the file. A character that the encoding of the terminal
-    lacks is escaped.
+    A file that is opened while a standard descriptor is closed takes the descriptor's number, and
+    output to the stream would end up in the file. Characters that the encoding of the terminal
+    lacks are escaped.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -29,13 +29,13 @@ def prepare() -> None:
 
 
 def flush() -> None:
-    """Write what is buffered for standard output. Raises `OSError`."""
+    """Write the buffered standard output. Raises `OSError`."""
     if sys.stdout is not None and not sys.stdout.closed:
         sys.stdout.flush()
 
 
 def drop_output() -> None:
-    """Forget what could not be written: the interpreter would try again at its exit."""
+    """Discard the output that could not be written: the interpreter would retry it at its exit."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         target = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -1,4 +1,4 @@
-"""The metrics of a host of a cluster; one that counts by itself has no samples of them."""
+"""The metrics of a host in a cluster; a host without a cluster has no samples of them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
 
 
-def _told(read: Callable[[Membership], Value]) -> Callable[[Sample], Value]:
-    """By the leader's last word."""
+def _membership(read: Callable[[Membership], Value]) -> Callable[[Sample], Value]:
+    """A figure of the leader's last status file."""
 
     def find(sample: Sample) -> Value:
         return None if sample.cluster is None else read(sample.cluster)
@@ -29,7 +29,7 @@ def _told(read: Callable[[Membership], Value]) -> Callable[[Sample], Value]:
 
 
 def _sending(name: str) -> Callable[[Sample], Value]:
-    """How all workers send their new ids."""
+    """A figure of the workers' senders."""
 
     def find(sample: Sample) -> Value:
         return None if sample.cluster is None else sample.stats["workers"][name]
@@ -41,75 +41,75 @@ CLUSTER_METRICS = (
     Metric(
         "verve_redis_up",
         _GAUGE,
-        "1 while this host counts along in its cluster, and Redis answers its leader.",
-        _told(lambda told: told.is_up),
+        "1 while this host counts in its cluster and Redis answers its leader.",
+        _membership(lambda found: found.is_up),
     ),
     Metric(
         "verve_redis_failing",
         _GAUGE,
-        "1 for what keeps Redis from answering the leader, in one word; else 0.",
-        _told(lambda told: by_trouble(FailureKind, told.trouble)),
+        "1 for the kind of the leader's last failure to reach Redis, else 0.",
+        _membership(lambda found: by_trouble(FailureKind, found.trouble)),
         "trouble",
     ),
     Metric(
         "verve_redis_failed_attempts",
         _GAUGE,
-        "Attempts of the leader to reach Redis that failed in a row.",
-        _told(lambda told: told.attempts),
+        "Failed attempts in a row of the leader to reach Redis.",
+        _membership(lambda found: found.attempts),
     ),
     Metric(
         "verve_cluster_hosts",
         _GAUGE,
-        "Hosts that live, as of the last heartbeat.",
-        _told(lambda told: told.live_hosts),
+        "Live hosts, as of the last heartbeat.",
+        _membership(lambda found: found.live_hosts),
     ),
     Metric(
         "verve_cluster_skew_seconds",
         _GAUGE,
-        "By how much the wall clock of this host is ahead of Redis's time; NaN before it was seen.",
-        _told(lambda told: math.nan if told.skew_seconds is None else told.skew_seconds),
+        "Lead of this host's wall clock over Redis's time; NaN while it is unknown.",
+        _membership(lambda found: math.nan if found.skew_seconds is None else found.skew_seconds),
     ),
     Metric(
         "verve_cluster_unsent_windows",
         _GAUGE,
-        "Windows that have ended, and of which not all ids of this host are in Redis.",
-        _told(lambda told: told.unsent_windows),
+        "Windows that have ended and of which Redis lacks ids of this host.",
+        _membership(lambda found: found.unsent_windows),
     ),
     Metric(
         "verve_cluster_spill_files",
         _GAUGE,
-        "Windows on disk that wait for Redis, those set aside too.",
-        _told(lambda told: told.spill_files),
+        "Windows on disk that wait for Redis, including those that were set aside.",
+        _membership(lambda found: found.spill_files),
     ),
     Metric(
         "verve_cluster_spill_bytes",
         _GAUGE,
-        "Disk that they take.",
-        _told(lambda told: told.spill_bytes),
+        "Disk space of the windows that wait for Redis.",
+        _membership(lambda found: found.spill_bytes),
     ),
     Metric(
         "verve_cluster_revisions_total",
         _COUNTER,
-        "Counts that this host published for the cluster in the place of an earlier one.",
-        _told(lambda told: told.revisions),
+        "Counts that this host committed for the cluster to replace an earlier count.",
+        _membership(lambda found: found.revisions),
     ),
     Metric(
         "verve_cluster_degraded_windows_total",
         _COUNTER,
-        "Counts that this host published for the cluster without hosts that were late.",
-        _told(lambda told: told.degraded_windows),
+        "Counts that this host committed for the cluster without late hosts.",
+        _membership(lambda found: found.degraded_windows),
     ),
     Metric(
         "verve_cluster_resent_ids_total",
         _COUNTER,
-        "Ids that were sent to Redis again when their window was closed.",
-        _told(lambda told: told.resent_ids),
+        "Ids that were sent to Redis again after their window was frozen.",
+        _membership(lambda found: found.resent_ids),
     ),
     Metric(
         "verve_cluster_disturbances_total",
         _COUNTER,
-        "How often Redis was seen to have lost something.",
-        _told(lambda told: told.disturbances),
+        "Detected losses of data in Redis.",
+        _membership(lambda found: found.disturbances),
     ),
     Metric(
         "verve_worker_sent_ids_total",
@@ -120,13 +120,13 @@ CLUSTER_METRICS = (
     Metric(
         "verve_worker_waiting_ids",
         _GAUGE,
-        "New ids of all workers that wait to be sent to Redis.",
+        "New ids of all workers in the outbound queue to Redis.",
         _sending("waiting"),
     ),
     Metric(
         "verve_worker_left_out_ids_total",
         _COUNTER,
-        "New ids of all workers that wait for the closing of their window, since too many waited.",
+        "New ids of all workers that wait for the end of their window (outbound queue full).",
         _sending("left_out"),
     ),
     Metric(

@@ -1,8 +1,8 @@
-"""`/metrics` in the Prometheus text format: one table, which also makes its docs.
+"""`/metrics` in the Prometheus text format: one table, from which the docs are generated too.
 
 The figures come from the segment and from the leader's files, so that any worker answers for the
-whole host: behind one port, each scrape may reach another one. The values of a label are a closed
-list, and all of them are there in each scrape.
+whole host: each scrape may reach another worker of the port. The values of a label are a closed
+list, and every scrape contains all of them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ METRICS = (
     Metric(
         "verve_requests_total",
         _COUNTER,
-        "Ids accepted, duplicates included.",
+        "Accepted ids, including duplicates.",
         stat("requests_total"),
     ),
     Metric(
@@ -68,7 +68,7 @@ METRICS = (
     Metric(
         "verve_late_ids_total",
         _COUNTER,
-        "Ids that came while their window was closing and were counted in the next one.",
+        "Ids that arrived while their window was frozen, counted in the next window.",
         stat("late_total"),
     ),
     Metric(
@@ -81,10 +81,10 @@ METRICS = (
     Metric(
         "verve_errors_total",
         _COUNTER,
-        "Requests of any path answered 500: a fault of the service, which its log tells.",
+        "Requests of any path answered 500: a fault of the service, which the log describes.",
         _workers("errors"),
     ),
-    Metric("verve_batches_total", _COUNTER, "Batches accepted.", stat("batches_total")),
+    Metric("verve_batches_total", _COUNTER, "Accepted batches.", stat("batches_total")),
     Metric(
         "verve_window_unique",
         _GAUGE,
@@ -100,7 +100,7 @@ METRICS = (
     Metric(
         "verve_window_lag_seconds",
         _GAUGE,
-        "How long the oldest window that has ended waits to be sealed.",
+        "Age of the oldest window that has ended and is not sealed.",
         _window_lag,
     ),
     Metric(
@@ -112,7 +112,7 @@ METRICS = (
     Metric(
         "verve_ledger_dropped_windows_total",
         _COUNTER,
-        "Windows that were dropped from the ledger, too old, before a sink took them.",
+        "Old windows that the ledger dropped before a sink took them.",
         lambda sample: sample.facts.dropped,
         "sink",
     ),
@@ -125,20 +125,20 @@ METRICS = (
     Metric(
         "verve_log_failed_attempts",
         _GAUGE,
-        "Attempts to log a window that failed in a row; 0 when the last one did not.",
+        "Failed attempts in a row to log a window; 0 after a success.",
         lambda sample: sample.log.attempts,
     ),
     Metric(
         "verve_log_failing",
         _GAUGE,
-        "1 for what made the last attempt to log a window fail, in one word; else 0.",
+        "1 for the kind of the last failure to log a window, else 0.",
         lambda sample: by_trouble(FailureKind, sample.log.failure),
         "trouble",
     ),
     Metric(
         "verve_log_lost_lines_total",
         _COUNTER,
-        "Lines of all processes that could not be written; the count of a window is never one.",
+        "Lines of all processes that could not be written; counts of windows are never lost.",
         lambda sample: sample.facts.lost_lines,
         "output",
     ),
@@ -157,13 +157,13 @@ METRICS = (
     Metric(
         "verve_kafka_failed_attempts",
         _GAUGE,
-        "Attempts to deliver to Kafka that failed in a row; 0 when the last one did not.",
+        "Failed attempts in a row to deliver to Kafka; 0 after a success.",
         lambda sample: sample.kafka.attempts,
     ),
     Metric(
         "verve_kafka_failing",
         _GAUGE,
-        "1 for what made the last attempt to deliver to Kafka fail, in one word; else 0.",
+        "1 for the kind of the last failure to deliver to Kafka, else 0.",
         lambda sample: by_trouble(FailureKind, sample.kafka.failure),
         "trouble",
     ),
@@ -171,45 +171,45 @@ METRICS = (
     Metric(
         "verve_callbacks_pending",
         _GAUGE,
-        "Callbacks that wait or are being sent.",
+        "Callbacks that wait or that are being sent.",
         lambda sample: sample.callbacks["pending"],
     ),
     Metric(
         "verve_callbacks_total",
         _COUNTER,
-        "Callbacks that came to their end, by how.",
+        "Finished callbacks, by outcome.",
         lambda sample: sample.callbacks["ended"],
         "outcome",
     ),
     Metric(
         "verve_callback_retries_total",
         _COUNTER,
-        "Attempts at callbacks that failed and were followed by another.",
+        "Failed attempts at callbacks that another attempt follows.",
         lambda sample: sample.callbacks["retried"],
     ),
     Metric(
         "verve_callback_failures_total",
         _COUNTER,
-        "Attempts at callbacks that failed, by cause.",
+        "Failed attempts at callbacks, by cause.",
         lambda sample: sample.callbacks["failures"],
         "cause",
     ),
     Metric(
         "verve_callbacks_taken_over_total",
         _COUNTER,
-        "Callbacks that were taken over from a process that is gone.",
+        "Callbacks taken over from processes that are gone.",
         lambda sample: sample.callbacks["taken_over"],
     ),
     Metric(
         "verve_max_ids",
         _GAUGE,
-        "Ids that a window is meant to hold at the most.",
+        "Maximum number of ids per window.",
         stat("max_ids"),
     ),
     Metric(
         "verve_window_slots",
         _GAUGE,
-        "Slots of the current window's table, by now.",
+        "Slots of the current window's table.",
         stat("window_slots"),
     ),
     Metric("verve_arenas", _GAUGE, "Arenas, by state.", stat("arenas"), "state"),
@@ -217,32 +217,32 @@ METRICS = (
     Metric(
         "verve_processes",
         _GAUGE,
-        "Processes at the segment.",
+        "Processes that share the segment.",
         lambda sample: len(sample.stats["processes"]),
     ),
     Metric(
         "verve_leader_process",
         _GAUGE,
-        "Process id of the leader; 0 while no live process leads.",
+        "Process id of the leader; 0 while there is no live leader.",
         _leading_process,
     ),
     Metric("verve_leader_term", _GAUGE, "Number of the leader's term.", stat("leader_term")),
     Metric(
         "verve_clock_offset_seconds",
         _GAUGE,
-        "What the segment's clock adds to the time since boot.",
+        "Offset of the segment's clock from the time since boot.",
         stat("clock_offset_seconds"),
     ),
     Metric(
         "verve_clock_skew_seconds",
         _GAUGE,
-        "By how much the wall clock is ahead of the segment's clock.",
+        "Lead of the wall clock over the segment's clock.",
         stat("skew_seconds"),
     ),
     Metric(
         "verve_clock_distrusted",
         _GAUGE,
-        "1 while windows go by the time since boot, since the clock that they follow was set back.",
+        "1 while windows follow the time since boot, because their clock was set back.",
         stat("clock_distrusted"),
     ),
     Metric(
@@ -254,7 +254,7 @@ METRICS = (
     Metric(
         "verve_draining",
         _GAUGE,
-        "Workers that are on their way out.",
+        "Workers that are draining.",
         _workers("draining"),
     ),
 )

@@ -307,7 +307,7 @@ class Handler(logging.Handler):
 LINES_LOST = Event(
     "log.lost",
     logging.WARNING,
-    "Lines were lost, since nobody read them or they could not be written, of {output}: {lines}",
+    "Lost lines of {output} that nobody read or that could not be written: {lines}",
     ("output", "lines"),
 )
 

@@ -1,4 +1,4 @@
-"""The table of events: each with its name, level, message and fields, once."""
+"""The table of events: the name, level, message and fields of each, defined once."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ SETTING_ODD = Event("setting.odd", _W, "{warning}", ("warning",))
 WORKER_FAILED = Event(
     "worker.failed",
     _E,
-    "Workers end while they start, giving up: {exit_status}; hint: the lines before say why; a "
-    "limit of threads (`ulimit -u`), memory or files may be the cause",
+    "Workers end while they start, giving up: {exit_status}; hint: see the lines above; a limit of "
+    "threads (`ulimit -u`), memory or files may be the cause",
     ("worker", "exit_status"),
 )
 WORKER_RESPAWNED = Event(
@@ -86,71 +86,73 @@ WORKER_ORPHANED = Event(
 ENTRY_SKIPPED = Event(
     "entry.skipped",
     _W,
-    "An entry of {place} cannot be read, it is skipped: {entry}: {content}",
+    "Skipped an unreadable entry of {place}: {entry}: {content}",
     ("place", "entry", "content"),
 )
 SEGMENT_RETIRED = Event(
     "segment.retired",
     _W,
-    "Segment of another window length or cluster: {number} windows went to the ledger, made a new "
-    "one",
+    "Replaced a segment of another window length or cluster; {number} of its windows went to the "
+    "ledger",
     ("path", "window_seconds", "cluster", "number"),
 )
 SEGMENT_SET_ASIDE = Event(
     "segment.set_aside",
     _W,
-    "Segment of another format, renamed it and made a new one: {kept}",
+    "Renamed a segment of another format and created a new one: {kept}",
     ("path", "kept"),
 )
 SEGMENT_REMOVED = Event(
     "segment.removed",
     _E,
-    "The file of the segment was removed or replaced; processes count on in it, and what they have "
-    "not published is lost when the last one ends: {path}",
+    "The file of the segment was removed or replaced; processes still count in the segment, and "
+    "unpublished windows are lost when the last process ends: {path}",
     ("path",),
 )
 SEGMENT_LOST = Event(
     "segment.lost",
     _W,
-    "The segment that this state directory had is gone, with what it had not published; made a new "
-    "one: {path}",
+    "The segment of this state directory is gone, with its unpublished windows; created a new one: "
+    "{path}",
     ("path",),
 )
-LEADER_STARTED = Event("leader.started", _I, "This process leads", ("term",))
-LEADER_DEPOSED = Event("leader.deposed", _W, "This process no longer leads", ("term",))
-LEADER_STUMBLED = Event("leader.stumbled", _W, "Upkeep of the segment failed: {error}", ("error",))
+LEADER_STARTED = Event("leader.started", _I, "This process is the leader", ("term",))
+LEADER_DEPOSED = Event("leader.deposed", _W, "This process is no longer the leader", ("term",))
+LEADER_STUMBLED = Event(
+    "leader.stumbled", _W, "Maintenance of the segment failed: {error}", ("error",)
+)
 HOLDER_KILLED = Event(
     "ledger.holder_killed",
     _W,
-    "Killed a former leader that held the ledger while stopped: {pid}",
+    "Killed a former leader that was stopped and held a lock on the ledger: {pid}",
     ("pid",),
 )
 LEDGER_DELAYED = Event(
-    "ledger.delayed", _W, "The ledger is behind, will try again: {error}", ("error", "attempts")
+    "ledger.delayed", _W, "The ledger is behind, retrying: {error}", ("error", "attempts")
 )
 LEDGER_RECOVERED = Event("ledger.recovered", _I, "The ledger is up to date again", ("attempts",))
 LEDGER_SET_ASIDE = Event(
     "ledger.set_aside",
     _W,
-    "The ledger was damaged, renamed it and made a new one: {kept}",
+    "Renamed a damaged ledger and created a new one: {kept}",
     ("kept",),
 )
 LEDGER_REMOVED = Event(
     "ledger.removed",
     _E,
-    "The ledger was removed or replaced, made it again from the windows in the segment: {path}",
+    "The ledger was removed or replaced; created it again from the windows in the segment: {path}",
     ("path",),
 )
 LEDGER_MISSED = Event(
     "ledger.missed",
     _E,
-    "Windows left the sealed ring before the ledger took them, from {first} on",
+    "The ring overwrote windows that the ledger had not taken, from {first} on",
     ("first",),
 )
 LEDGER_DROPPED = Event(
     "ledger.dropped",
     _E,
-    "Dropped {number} windows, too old, that sink {sink} had not taken, from {first} on",
+    "Dropped {number} old windows that the sink {sink} had not taken, from {first} on",
     ("sink", "number", "first"),
 )
 KAFKA_CHOSEN = Event(
@@ -162,7 +164,7 @@ KAFKA_CHOSEN = Event(
 SINK_DELAYED = Event(
     "sink.delayed",
     _W,
-    "Sink {sink} is behind, will try again: {error}",
+    "Sink {sink} is behind, retrying: {error}",
     ("sink", "error", "attempts"),
 )
 SINK_RECOVERED = Event(
@@ -171,22 +173,22 @@ SINK_RECOVERED = Event(
 REDIS_AWAY = Event(
     "redis.away",
     _W,
-    "Redis does not answer, this host counts on: {error}",
+    "Redis does not answer; this host continues to count: {error}",
     ("error", "attempts"),
 )
 REDIS_EVICTS = Event(
     "redis.evicts",
     _W,
-    "Redis drops keys when it is full (`{policy}`): ids are sent again then; "
-    "set `maxmemory-policy noeviction`",
+    "Redis drops keys when it is full, and hosts then send their ids again: `{policy}`; "
+    "hint: set `maxmemory-policy noeviction`",
     ("policy",),
 )
 CLUSTER_TIME_KEPT = Event(
-    "cluster.time_kept", _W, "This process goes by the time of its segment: {error}", ("error",)
+    "cluster.time_kept", _W, "This process uses the time of its segment: {error}", ("error",)
 )
 REDIS_BACK = Event("redis.back", _I, "Redis answers again", ("attempts",))
 SHIPPER_STUMBLED = Event(
-    "shipper.stumbled", _W, "Sending ids to Redis failed, it begins anew: {error}", ("error",)
+    "shipper.stumbled", _W, "The sender of ids to Redis failed and restarts: {error}", ("error",)
 )
 CLUSTER_REFUSED = Event(
     "cluster.refused", _E, "This host cannot count with the others: {error}", ("error",)
@@ -194,98 +196,96 @@ CLUSTER_REFUSED = Event(
 CLUSTER_DISTURBED = Event(
     "cluster.disturbed",
     _W,
-    "Redis lost something, hosts and windows are checked: {what}",
+    "Redis lost data; checking hosts and windows: {what}",
     ("what",),
 )
 HOST_JOINED = Event(
-    "host.joined", _I, "Host {host_id} counts along: {name}", ("host_id", "name", "version")
+    "host.joined", _I, "Host {host_id} joined the cluster: {name}", ("host_id", "name", "version")
 )
-HOST_LEFT = Event(
-    "host.left", _W, "Host {host_id} no longer counts along, it {how}", ("host_id", "how")
-)
+HOST_LEFT = Event("host.left", _W, "Host {host_id} left the cluster: it {how}", ("host_id", "how"))
 WINDOW_DEGRADED = Event(
     "window.degraded",
     _W,
-    "A window was published without hosts that are late: {late_hosts}",
+    "A window was published without late hosts: {late_hosts}",
     ("window_start", "revision", "count", "late_hosts"),
 )
 WINDOW_REVISED = Event(
     "window.revised",
     _I,
-    "Revision {revision} of a window, {before} before: {count}",
+    "Revision {revision} of a window replaces the count {before}: {count}",
     ("window_start", "revision", "before", "count"),
 )
 WINDOW_LOWER = Event(
     "window.lower",
     _W,
-    "Redis holds fewer ids of a window than were published, the record stays: {count}",
+    "Redis has fewer ids of a window than were published; the record stays: {count}",
     ("window_start", "count"),
 )
 WINDOW_RESENT = Event(
     "window.resent",
     _W,
-    "All {ids} ids of a window are sent to Redis again: {reason}",
+    "Sending all {ids} ids of a window to Redis again: {reason}",
     ("window_start", "ids", "reason"),
 )
 WINDOW_SENDING = Event(
     "window.sending",
     _I,
-    "Ids of a window are on their way to Redis, {sent} of {ids}",
+    "Sending ids of a window to Redis: {sent} of {ids}",
     ("window_start", "sent", "ids", "seconds"),
 )
 WINDOW_IDS_GONE = Event(
     "window.ids_gone",
     _E,
-    "Ids of a window can no longer be read, the cluster may have counted too few: {ids}",
+    "Ids of a window can no longer be read; the cluster may have counted too few: {ids}",
     ("window_start", "ids"),
 )
 WINDOW_EXPIRED = Event(
     "window.expired",
     _E,
-    "A window was not published as complete within `VERVE_REDIS_KEEP`, its ids are dropped: {ids}",
+    "A window was not complete within `VERVE_REDIS_KEEP`; dropped its ids: {ids}",
     ("window_start", "ids"),
 )
 SPILL_WRITTEN = Event(
     "spill.written",
     _W,
-    "Wrote the {ids} ids of a window that waits for Redis to disk: {path}",
+    "Wrote {ids} ids of a window that waits for Redis to disk: {path}",
     ("window_start", "ids", "path", "seconds"),
 )
 SPILL_USED = Event(
     "spill.used",
     _I,
-    "Redis has the {ids} ids of a window from disk: {path}",
+    "Sent {ids} ids of a window from disk to Redis: {path}",
     ("window_start", "ids", "path"),
 )
 SPILL_UNREADABLE = Event(
     "spill.unreadable",
     _E,
-    "A spill cannot be read, its window stays degraded: {error}",
+    "A spill cannot be read; its window stays degraded: {error}",
     ("path", "error"),
 )
 SPILL_DAMAGED = Event(
-    "spill.damaged", _E, "Set a damaged spill aside, {error}, as {kept}", ("error", "kept")
+    "spill.damaged", _E, "Renamed a damaged spill to {kept}: {error}", ("error", "kept")
 )
 SPILL_DROPPED = Event(
-    "spill.dropped", _E, "Removed a spill that is a day old and was not used: {path}", ("path",)
+    "spill.dropped", _E, "Removed an unused spill that is a day old: {path}", ("path",)
 )
 SPILL_FULL = Event(
     "spill.full",
     _E,
-    "Spills take {used} bytes, so windows that wait for Redis stay in memory: {most}",
+    "Spills use {used} of {most} bytes; windows that wait for Redis stay in memory",
     ("used", "most"),
 )
 SPILL_FAILED = Event(
     "spill.failed",
     _E,
-    "A window that waits for Redis could not be written to disk, will try again: {error}",
+    "Cannot write a window that waits for Redis to disk, retrying: {error}",
     ("window_start", "error", "disk_full"),
 )
 CALLBACK_AUTHORITIES_MISSING = Event(
     "callback.authorities_missing",
     _W,
-    "This host trusts no authority, callbacks to https will fail; hint: install its list of "
-    "certificates (`ca-certificates`), or set `VERVE_CALLBACK_CA`",
+    "This host trusts no certificate authority, so callbacks to https will fail; hint: install "
+    "`ca-certificates`, or set `VERVE_CALLBACK_CA`",
     (),
 )
 CALLBACK_DELIVERED = Event(
@@ -297,13 +297,13 @@ CALLBACK_DELIVERED = Event(
 CALLBACK_RETRIED = Event(
     "callback.retried",
     _W,
-    "Callback will be tried again, {reason} ({status}): {endpoint}",
+    "Retrying a callback, {reason} ({status}): {endpoint}",
     ("endpoint", "status", "reason", "attempt", "seconds", "window_start", "unique", "id"),
 )
 CALLBACK_FAILED = Event(
     "callback.failed",
     _W,
-    "Callback dropped, {outcome}: {reason} ({status}): {endpoint}",
+    "Dropped a callback, {outcome}: {reason} ({status}): {endpoint}",
     (
         "endpoint",
         "outcome",
@@ -319,7 +319,7 @@ CALLBACK_FAILED = Event(
 CALLBACK_SUMMARY = Event(
     "callback.summary",
     _I,
-    "Attempts at callbacks that are not logged one by one: {outcomes}",
+    "Attempts at callbacks without a line of their own: {outcomes}",
     ("number", "outcomes"),
 )
 

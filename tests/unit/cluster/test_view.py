@@ -148,8 +148,8 @@ def test_as_json(redis: Redis, run: Run) -> None:
         ({"version": "2.0.0"}, "versions are mixed: 1.0.0, 2.0.0"),
         ({"protocol": 9}, f"protocols are mixed, this command speaks {PROTOCOL}: {PROTOCOL}, 9"),
         ({"skew": 1_001}, f"the wall clock of other ({C}) is off by +1.0 s"),
-        ({"age": 11}, f"other ({C}) is silent for 11 s"),
-        ({"age": 181}, f"other ({C}) is silent for 181 s, and is not waited for any more"),
+        ({"age": 11}, f"other ({C}) has been silent for 11 s"),
+        ({"age": 181}, f"other ({C}) has been silent for 181 s, and windows no longer wait for it"),
     ],
 )
 def test_hosts_that_need_a_look(redis: Redis, run: Run, line: dict[str, Any], said: str) -> None:
@@ -208,7 +208,7 @@ def test_an_empty_cluster(redis: Redis, run: Run) -> None:
     redis.hosts.clear()
     redis.states.clear()
     done = run()
-    assert (done.exit_code, done.stderr) == (1, "warning: no host counts along\n")
+    assert (done.exit_code, done.stderr) == (1, "warning: the cluster has no hosts\n")
 
 
 def test_redis_away(redis: Redis, run: Run) -> None:
@@ -229,14 +229,14 @@ def test_forget(redis: Redis, run: Run) -> None:
 def test_a_host_that_lives_is_not_forgotten(redis: Redis, run: Run) -> None:
     done = run("--forget", "first")
     assert done.exit_code == 1
-    assert done.stderr.startswith(f"error: the host lives: `{A}`\n  hint: ")
+    assert done.stderr.startswith(f"error: the host is alive: `{A}`\n  hint: ")
     assert set(redis.hosts) == {A, B}
 
 
 def test_a_host_has_to_be_named_well(redis: Redis, run: Run) -> None:
     assert "no such host: `x`" in run("--forget", "x").stderr
     redis.host(C, "first", age=20)
-    assert "several hosts are called so: `first`" in run("--forget", "first").stderr
+    assert "several hosts have this name: `first`" in run("--forget", "first").stderr
     assert run("--forget", C).exit_code == 0
 
 
@@ -261,4 +261,4 @@ def test_the_name_may_come_from_the_settings(
 def test_flags_that_go_with_the_cluster(flag: list[str]) -> None:
     done = CliRunner().invoke(main, ["check", *flag])
     assert done.exit_code == 2
-    assert "go with --cluster" in done.stderr
+    assert "require --cluster" in done.stderr

@@ -149,7 +149,7 @@ def test_count_a_large_file(tmp_path: Path) -> None:
         (["--binary"], b"123456789", "the input ends inside an id"),
         (["--max-ids", "10"], b"".join(b"%d\n" % n for n in range(300_000)), "the ids do not fit"),
         (["--max-ids", "x"], b"", "is no count: `x`"),
-        (["/nowhere/x"], b"", "cannot read: No such file or directory: `/nowhere/x`"),
+        (["/nowhere/x"], b"", "cannot read the file: No such file or directory: `/nowhere/x`"),
     ],
 )
 def test_count_complains(arguments: list[str], input_: bytes, said: str) -> None:

@@ -184,7 +184,7 @@ def test_an_encoding_without_the_character() -> None:
 def test_no_colour_where_nobody_wants_it() -> None:
     for wish in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {}):
         done = _verve(["count", "/nowhere"], env={**os.environ, **wish}, stdout=subprocess.PIPE)
-        assert done.stderr.startswith("error: cannot read: ")
+        assert done.stderr.startswith("error: cannot read the file: ")
 
 
 def test_help_without_docstrings() -> None:

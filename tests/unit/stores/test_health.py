@@ -223,10 +223,14 @@ def findings(settings: Settings) -> dict[str, check.Finding]:
     ("member", "ok", "said"),
     [
         (UP, True, "up, 2 hosts: cluster `test`"),
-        (AWAY, False, "away, 4 failed attempts, 0 windows wait for it: no answer: `redis://host`"),
+        (
+            AWAY,
+            False,
+            "away, 4 failed attempts, 0 windows wait for Redis: no answer: `redis://host`",
+        ),
         (REFUSED, False, "hosts speak another protocol: `beef (2)`"),
         (Membership(term=1), False, "not registered"),
-        (replace(UP, unsent_windows=9), False, "9 windows wait for it"),
+        (replace(UP, unsent_windows=9), False, "9 windows wait for Redis"),
     ],
 )
 def test_verve_check(host: Rig, member: Membership, ok: bool, said: str) -> None:
@@ -238,5 +242,5 @@ def test_verve_check(host: Rig, member: Membership, ok: bool, said: str) -> None
 
 def test_verve_check_without_a_leader(host: Rig, single: Rig) -> None:
     found = findings(host.settings)["redis"]
-    assert (found.ok, "no leader tells" in found.detail) == (False, True)
+    assert (found.ok, "no leader reports" in found.detail) == (False, True)
     assert "redis" not in findings(single.settings)
