@@ -18,19 +18,16 @@ from verve.config.moments import moment, span
 from verve.ledger import ledger
 from verve.log import event_log
 from verve.printable import printable, shortened
-from verve.sinks import KAFKA
-from verve.timestamps import rfc3339
 
-from . import segment_files, streams
+from . import segment_files, streams, window_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve.config import Settings
-    from verve.windows.window import Key, Window
+    from verve.windows.window import Key
 
 _LONGEST_MESSAGE = 2_000
-_COLUMNS = ("unique", "requests", "duplicates", "late", "rejected")
 
 
 class Group(click.Group):
@@ -253,7 +250,8 @@ def windows(  # noqa: PLR0913 - one an option
     settings = settings_from(options)
     path = ledger.path_of(settings)
     if redeliver is not None:
-        _redeliver(settings, *redeliver)
+        count = window_view.redeliver(settings, *redeliver)
+        click.echo(f"{count} windows will be sent to Kafka again", err=True)
         return
     sinks: dict[Key, tuple[str, ...]] = {}
     if undelivered:
@@ -270,37 +268,8 @@ def windows(  # noqa: PLR0913 - one an option
     if not found:
         click.echo(f"no {'undelivered ' if undelivered else ''}windows in `{path}`", err=True)
         return
-    click.echo(f"{'window':<20} {'length':>6} " + " ".join(f"{c:>12}" for c in _COLUMNS))
-    for window in found:
-        names = sinks.get(window.key)
-        click.echo(_line(window) + (f" not in {printable(', '.join(names))}" if names else ""))
-
-
-def _redeliver(settings: Settings, since: int, until: int) -> None:
-    """Mark the windows as not delivered to Kafka: the service sends them, now or when it runs."""
-    if KAFKA not in settings.sinks:
-        raise VerveError(
-            "counts are not published to Kafka: `sinks`; hint: set `VERVE_KAFKA_BROKERS` as for "
-            "the service"
-        )
-    path = ledger.path_of(settings)
-    if not path.exists():
-        raise VerveError(f"there is no ledger: `{path}`; hint: `--state-dir` names its directory")
-    opened = ledger.open_ledger(settings)
-    try:
-        count = opened.reopen(KAFKA, since, until)
-    finally:
-        opened.close()
-    click.echo(f"{count} windows will be sent to Kafka again", err=True)
-
-
-def _line(window: Window) -> str:
-    figures = " ".join(f"{getattr(window, column):>12,}" for column in _COLUMNS)
-    marks = [name for name in ("gap", "degraded") if getattr(window, name)]
-    if window.revision > 1:
-        marks.append(f"revision {window.revision}")
-    start = rfc3339(window.window_start)
-    return " ".join([f"{start:<20} {window.window_seconds:>5}s {figures}", *marks])
+    for line in window_view.lines(found, sinks):
+        click.echo(line)
 
 
 @main.command(
