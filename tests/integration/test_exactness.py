@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tests.conftest import Serve, StartLoad
     from tests.support.service import Service
 
-pytestmark = pytest.mark.alone(reason="keeps all cores busy over boundaries")
-
 MESSAGE = re.compile(r"Unique requests in the last minute: ([0-9]+)\Z")
 WINDOWS = 10
 

@@ -10,8 +10,8 @@ import socket
 _FIRST, _LAST = 11_000, 20_999
 BUS = 10_000
 """Distance from the port of a Redis Cluster node to the port of its bus."""
-_LANES = 2
-_LANE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _LANES
+_LANES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_LANE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _given: set[int] = set()
 # The shared generator is seeded anew for each test, and would give the same ports again.
 _random = random.SystemRandom()

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tests.conftest import Serve
     from tests.support.service import Service
 
-pytestmark = pytest.mark.alone(reason="judges how soon it answers")
-
 KINDS = {
     "asyncio tasks": [],
     "rust tasks": ["--task-impl", "rust"],

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tests.conftest import Serve
     from tests.support.service import Service
 
-pytestmark = pytest.mark.alone(reason="judges how soon it answers")
-
 # The application, with a state directory and a segment's name that hang once a file is there. What
 # hangs never comes back, as a read from a dead file server.
 _HANGING = """

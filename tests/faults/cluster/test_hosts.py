@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from tests.support.redis.server import RedisServer
 
-pytestmark = pytest.mark.alone(reason="judges how long accepts take")
-
 
 def revised(windows: Iterable[Any]) -> list[Any]:
     """Those that the hosts agreed on. A host that waits for long tells its own count before."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from tests.faults.conftest import Start
 
-pytestmark = pytest.mark.alone(reason="keeps all cores busy over boundaries")
-
 PROCESSES = 4
 MAX_IDS = 1_000_000
 

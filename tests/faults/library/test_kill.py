@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.alone(reason="keeps all cores busy over boundaries")
-
 
 WINDOW = 1
 MAX_IDS = 20_000_000

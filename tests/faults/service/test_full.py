@@ -11,8 +11,6 @@ from array import array
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-import pytest
-
 from tests.support.service import ACCEPT, Server
 from tests.support.small_disk import SmallDisk
 from tests.support.timing import sleep_into_window, window_at
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Serve, StartLoad
     from tests.support.service import Service
-
-pytestmark = pytest.mark.alone(reason="fills windows in time")
 
 FULL_WINDOWS = 3
 PROMPT = 4.0

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from tests.conftest import Serve, StartLoad
     from tests.support.service import Service
 
-pytestmark = pytest.mark.alone(reason="has to start again within a window, under load")
-
 WORKERS = 4
 LOAD = ("--connections", "64", "--ids", "uniform:100000", "--timeout", "5")
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tests.conftest import Serve, StartLoad
     from tests.support.service import Service
 
-pytestmark = pytest.mark.alone(reason="judges how long a stop takes, under load")
-
 OVERLAP = "1"
 """Seconds that the old worker and the new one both serve."""
 _PROXY = """
