@@ -295,7 +295,7 @@ def test_what_is_no_spill_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFi
     (spills.directory / "directory.ids").mkdir()
     (spills.directory / "link.ids").symlink_to("/nowhere")
     with caplog.at_level("INFO", logger="verve"):
-        assert spills.found() == []
+        assert spills.find() == []
     assert sorted(one["entry"] for one in _events(caplog)) == [
         "'directory.ids'",
         "'link.ids'",
@@ -310,6 +310,6 @@ def test_a_file_in_the_place_of_the_spills(tmp_path: Path) -> None:
     spills = Spills(made, "0" * 16, EventRecorder())
     spills.directory.parent.mkdir(parents=True)
     spills.directory.write_text("")
-    assert spills.found() == []
+    assert spills.find() == []
     assert spills.usage() == (0, 0)
     spills.remove_old(0)

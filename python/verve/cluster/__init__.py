@@ -1,7 +1,7 @@
-"""Hosts that count as one: the protocol of `docs/cluster.md`, on the side of the leader.
+"""Hosts that count as one: the protocol of `docs/cluster.md`, on the side of a host's leader.
 
-Everything here but `replication` runs on one event loop, in the thread of the coordinator.
-`redis_state` is what stands in Redis, `protocol` the rules, `spill` the ids that wait,
-`coordinator` the way of all windows through them, `replication` the new ids on their way to Redis;
-`interfaces` says what these need of one another.
+All of it but `replication` runs on one event loop, in the thread of the coordinator. `redis_state`
+reads and writes what the hosts share in Redis, `protocol` has the rules, `spill` keeps ids on disk,
+`coordinator` takes each window through the rules, `replication` sends new ids, `runtime` has the
+event loop and the machine. `interfaces` has the ports.
 """

@@ -9,7 +9,7 @@ from verve.windows.window import Window
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterWindow(Window):
-    """`unique` is the cluster's count, `host_unique` this host's, as are all other figures.
+    """`unique` is the cluster's count; `host_unique` and all other figures are this host's.
 
     `delivers`: this host is the deliverer: it publishes the revision to sinks of scope `CLUSTER`.
     """
@@ -21,7 +21,7 @@ class ClusterWindow(Window):
     def of(
         cls, figures: Window, *, unique: int, revision: int, degraded: bool, delivers: bool
     ) -> ClusterWindow:
-        """What the cluster counted of a window of which this host has `figures`."""
+        """The cluster's count of a window of which this host has `figures`."""
         return cls(
             window_start=figures.window_start,
             window_seconds=figures.window_seconds,

@@ -1,20 +1,22 @@
-"""What the protocol asks of its surroundings: Redis, whoever takes the counts, the lease."""
+"""The ports of the cluster code: Redis, the receiver of its counts, the lease of the leader."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from verve.log.event_log import Event
+    from verve.config import Settings
+    from verve.stores.base import Store
     from verve.windows.window import Key, Window
 
     from .cluster_window import ClusterWindow
 
 
 class Client(Protocol):
-    """Redis. Every call ends by a deadline of its own, and raises `StoreError` when it failed."""
+    """Redis. Every call ends by a deadline of its own, and raises `StoreError` if it failed."""
 
     masters: str
     """Replication ids of the masters, as of the last `epochs` of the store."""
@@ -30,14 +32,18 @@ class Client(Protocol):
         """Close the connections."""
 
 
+Connect: TypeAlias = Callable[["Settings"], "tuple[Client, Store]"]
+"""Gives the client of Redis and the store. Both belong to the event loop that runs it."""
+
+
 class Feed(Protocol):
-    """Takes what the cluster counted, for the ledger and the sinks. Never waits."""
+    """Takes the counts of the cluster for the ledger and the sinks. Only `add` never blocks."""
 
     def add(self, window: ClusterWindow) -> None:
-        """Add a revision of a window; the same one may come again, or later with `delivers`."""
+        """Add a revision of a window; it may come again, or later with `delivers`."""
 
     def known(self) -> Sequence[Window]:
-        """What the ledger holds of the windows of the ring, newest first."""
+        """The windows of the ring that the ledger holds, newest first."""
         ...
 
     def is_delivered(self, key: Key, revision: int) -> bool:
@@ -50,16 +56,9 @@ class Lease(Protocol):
 
     @property
     def term(self) -> int:
-        """Its number; of two leaders of a host the later has the higher one."""
+        """Its number. Of two leaders of a host the later one has the higher number."""
         ...
 
     def holds(self) -> bool:
-        """Whether this term is still that of the leader."""
+        """Whether this term is the current one."""
         ...
-
-
-class Notices(Protocol):
-    """Where events go, to be logged without anybody waiting."""
-
-    def put(self, event: Event, **values: Any) -> None:  # noqa: ANN401 - see Event.emit
-        """Have an event logged soon."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from verve._verve import Counter, SegmentError, VerveError, segment_identity
 from verve.cluster.spill.arena_ids import ArenaIds
-from verve.cluster.spill.spills import Spills, leave_behind
+from verve.cluster.spill.spills import Spills, set_aside_all
 from verve.ledger import ledger
 from verve.ledger.ledger import Receipt
 from verve.log import events
@@ -80,7 +80,7 @@ def retire(settings: Settings) -> OpenWindow | None:
             _spill(old, records, settings)
         _store(settings, windows, sinks, taken)
         if found["cluster"] != settings.cluster:
-            leave_behind(settings)
+            set_aside_all(settings)
         settings.segment.unlink()
     events.SEGMENT_RETIRED.emit(
         path=settings.segment,

@@ -40,7 +40,7 @@ def test_arenas_stay_when_the_spill_is_full(cluster: str, tmp_path: Path) -> Non
                     sent[still.counter.current().window_start] = 100 + len(sent)
                     still.clock.advance(SECONDS)
                     await still.turn()
-                    await still.turns.spill()
+                    await still.work.windows.spill()
 
             with pytest.raises(CapacityError) as refused:
                 await count_on()
@@ -53,15 +53,15 @@ def test_arenas_stay_when_the_spill_is_full(cluster: str, tmp_path: Path) -> Non
             # last window ends when the next one has an arena.
             server.start()
             await still.turn_until(lambda: counted(still) >= set(sorted(sent)[:-1]), patience=30)
-            tasks = still.turns.windows._window_tasks
-            await still.turn_until(lambda: all(task._resolved_at for task in tasks.values()))
-            for task in tasks.values():
-                task._resolved_at = (task._resolved_at or 0) - SECONDS
+            own = still.work.windows.own
+            await still.turn_until(lambda: all(task.resolved_at for task in own().values()))
+            for task in own().values():
+                task.resolved_at = (task.resolved_at or 0) - SECONDS
             await still.turn_until(lambda: still.counter.accept("id=7")[0] == 200)
             await still.turn_until(lambda: counted(still) >= set(sent))
             for window, count in sent.items():
                 assert [w.unique for w in still.records(window)][-1] == count
-            directory = still.parts.spills.directory
+            directory = still.work.spills.directory
             await still.turn_until(lambda: not list(directory.iterdir()))
         finally:
             await still.end()

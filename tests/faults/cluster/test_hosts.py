@@ -176,13 +176,15 @@ def test_a_host_of_another_protocol_keeps_others_out(
     a = join("a", start=False).start()
     wait_until(lambda: "cluster.refused" in a.told.names())
     assert a.coordinator is not None
-    assert "another protocol" in str(a.coordinator.refusal)
-    assert not a.coordinator.has_joined
+    work = a.coordinator.work
+    assert work is not None
+    assert "another protocol" in str(work.heartbeat.refusal)
+    assert not work.registrar.has_joined
     with server.ask() as connection:
         assert connection.hlen(key) == 1
         connection.hdel(key, "f" * 16)
     a.wait_until_joined()
-    assert a.coordinator.refusal is None
+    assert work.heartbeat.refusal is None
 
 
 def test_the_running_count_is_that_of_all_hosts(join: Join) -> None:

@@ -103,7 +103,7 @@ async def closed_with_loss(
             await asyncio.sleep(0.01)
         calls = losing.calls
         check_what_was_told([still.records(start) for still in pair])
-        found = await pair[0].parts.states.read(start)
+        found = await pair[0].work.cluster.windows.read(start)
         assert found.record is not None
         assert (found.record.count, found.record.complete) == (1_000, True)
         return calls

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from tests.support.cluster.in_process import EventRecorder, ids_key, link, run
 from verve.cluster.protocol.loss_detector import LossDetector
-from verve.cluster.protocol.markers import Markers, Trust, mark
+from verve.cluster.protocol.markers import Markers, PlacedMarker, place_marker
 from verve.cluster.protocol.record_committer import Attempt, RecordCommitter
-from verve.cluster.redis_state.changes import Changes
-from verve.cluster.redis_state.hosts import HostInfo, HostTable
+from verve.cluster.redis_state.cluster_state import ClusterState
+from verve.cluster.redis_state.hosts import HostInfo
 from verve.cluster.redis_state.keys import Keys
-from verve.cluster.redis_state.window_state import Record, WindowStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from tests.support.redis.server import RedisServer
+    from verve.cluster.redis_state.window_state import Record
     from verve.stores.base import StoreCount
 
 
@@ -28,34 +28,27 @@ class Leader:
 
     def __init__(self, server: RedisServer, cluster: str, name: str) -> None:
         self.told = EventRecorder()
-        self.client, self.store = link(server.port, cluster)
-        keys = Keys(cluster, 60)
-        self.states = WindowStates(self.client, keys)
-        self.host_table = HostTable(self.client, keys, HostInfo(name, name, "1"))
-        self.watch = LossDetector(self.told)
-        changes = Changes(self.client, keys)
+        client, self.store = link(server.port, cluster)
+        info = HostInfo(name, name, "1")
+        self.cluster = ClusterState(client, self.store, Keys(cluster, 60), info)
+        self.states = self.cluster.windows
+        self.losses = LossDetector(self.told, time.monotonic)
         self.committer = RecordCommitter(
-            self.states,
-            self.store,
-            self.host_table,
-            changes,
-            self.watch,
-            self.told,
-            grace_ms=600_000,
+            self.cluster, self.losses, self.told, f"{name}.1", grace_ms=600_000
         )
         self.markers = Markers(name, 1)
 
-    async def join(self, window: int) -> Trust:
+    async def join(self, window: int) -> PlacedMarker:
         """Register, and put a marker in."""
-        lines = await self.host_table.renew(window, 0, 0, 0)
-        self.watch.heartbeat(lines, await self.store.epochs())
+        lines = await self.cluster.hosts.renew(window, 0, 0, 0)
+        self.losses.heartbeat(lines, await self.store.epochs())
         # A host that joins is quiet for two seconds.
-        self.watch._quiet_until = 0.0
-        return await mark(self.states, self.store, self.markers, window)
+        self.losses._quiet_until = 0.0
+        return await place_marker(self.cluster, self.markers, window)
 
-    async def close(self, window: int, trust: Trust) -> None:
+    async def close(self, window: int, trust: PlacedMarker) -> None:
         """Be complete."""
-        await self.states.complete(window, self.host_table.info.id, trust.marker, trust.epochs)
+        await self.states.complete(window, self.cluster.own_id, trust.marker, trust.epochs)
 
     async def publish(self, window: int) -> Record:
         """Look and publish until there is a record that holds all changes."""
@@ -68,7 +61,7 @@ class Leader:
 
     async def end(self) -> None:
         """Close the connection."""
-        await self.client.close()
+        await self.cluster.close()
 
 
 async def raced(server: RedisServer, cluster: str, rounds: int) -> None:
@@ -85,7 +78,7 @@ async def raced(server: RedisServer, cluster: str, rounds: int) -> None:
         assert {(r.revision, r.count, r.complete) for r in records} == {(1, 150, True)}
         # One of them adds after that, and completes again: that is the next revision, once.
         late = random.choice(pair)
-        trust = await mark(late.states, late.store, late.markers, window)
+        trust = await place_marker(late.cluster, late.markers, window)
         await late.store.add(window, members(range(150, 151 + number % 3)))
         await late.close(window, trust)
         records = await asyncio.gather(*(leader.publish(window) for leader in pair))
@@ -121,7 +114,7 @@ def test_a_late_host_is_waited_for_and_then_leads_to_a_revision(
         state = await a.states.read(window)
         assert await a.committer.attempt(window, state) is Attempt.NOT_DUE
         # The grace is over.
-        a.committer._grace_ms = b.committer._grace_ms = 0
+        a.committer.grace_ms = b.committer.grace_ms = 0
         assert await a.committer.attempt(window, state) is Attempt.DONE
         record = (await a.states.read(window)).record
         assert record is not None

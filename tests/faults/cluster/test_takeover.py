@@ -38,7 +38,7 @@ def taken(still: SteppedHost, start: int) -> bool:
 
 def noted(still: SteppedHost, start: int) -> bool:
     """Whether it is noted that somebody delivered the window."""
-    life = still.turns.windows._window_tasks.get((still.counter.stats()["identity"], start))
+    life = still.work.windows.own().get(start)
     return life is None or (life.record is not None and life.record.deliverer is None)
 
 
@@ -79,7 +79,7 @@ def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
         name = f"{cluster}-{at}"
         first = SteppedHost(tmp_path / str(at), server, name, start)
         await to_the_end(first, ids=ids)
-        first.parts.client.before = die  # type: ignore[attr-defined]
+        first.work.cluster.client.before = die  # type: ignore[attr-defined]
         turns = asyncio.create_task(first.turn_until(lambda: taken(first, start)))
         waiting = asyncio.create_task(dead.wait())
         await asyncio.wait([turns, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -92,7 +92,7 @@ def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
             await second.begin()
             # A token of the dead one falls free after three seconds.
             await second.turn_until(lambda: second.records(start) and noted(second, start))
-            record = (await second.parts.states.read(start)).record
+            record = (await second.work.cluster.windows.read(start)).record
             assert record is not None
             assert (record.count, record.complete, record.revision) == (ids, True, 1)
             assert second.records(start)[-1].unique == ids
@@ -123,7 +123,7 @@ def test_a_record_that_redis_lost_is_put_back(
             await a.turn_until(lambda: has_record(server, keys.state(start)), b)
             with server.ask() as connection:
                 assert connection.zscore(keys.changed, str(start)) is not None
-            found = await a.parts.states.read(start)
+            found = await a.work.cluster.windows.read(start)
             assert found.record is not None
             assert (found.record.revision, found.record.count) == (1, 300)
             # The ids come again as well, and lead to no other record.
@@ -132,7 +132,7 @@ def test_a_record_that_redis_lost_is_put_back(
                 await a.turn()
                 await b.turn()
                 await asyncio.sleep(0.05)
-            found = await a.parts.states.read(start)
+            found = await a.work.cluster.windows.read(start)
             assert found.record is not None
             assert (found.record.revision, found.record.count) == (1, 300)
             assert not found.asks_for_revision
@@ -157,7 +157,7 @@ def test_a_delivery_of_a_dead_host_is_taken_over(
         async with closing(a, b):
             await to_the_end(a, b)
             await a.turn_until(lambda: a.records(start) and b.records(start), b)
-            record = (await a.parts.states.read(start)).record
+            record = (await a.work.cluster.windows.read(start)).record
             assert record is not None
             dead, alive = (a, b) if record.deliverer == a.counter.stats()["identity"] else (b, a)
             assert dead.records(start)[-1].delivers
@@ -172,7 +172,7 @@ def test_a_delivery_of_a_dead_host_is_taken_over(
                 await alive.turn()
                 await dead.turn()
             assert not alive.records(start)[-1].delivers
-            await cancel_all(dead.turns.windows.tasks())
+            await cancel_all(dead.work.windows.tasks())
             with server.ask() as connection:
                 connection.hdel(keys.hosts, name)
             alive.feed.kafka_takes = True
@@ -198,10 +198,10 @@ def test_a_window_that_is_a_day_old_is_let_go(
         async with closing(a):
             await to_the_end(a)
             # Nobody ever completes it: a host registered that is no more.
-            await a.parts.states.register(start, "d" * 16, {})
+            await a.work.cluster.windows.register(start, "d" * 16, {})
             await a.turn_until(lambda: a.counter.published() >= start)
             assert a.counter.settled() < start
-            for life in list(a.turns.windows._window_tasks.values()):
+            for life in list(a.work.windows.own().values()):
                 assert not life.expire(life.window_start + SECONDS + 86_399)
                 assert life.expire(life.window_start + SECONDS + 86_400)
             await a.turn_until(lambda: a.counter.settled() >= start)
@@ -218,12 +218,12 @@ def test_a_window_is_let_go_once_its_record_stood_for_a_window(
         a = SteppedHost(tmp_path / "a", server, cluster, start)
         async with closing(a):
             await to_the_end(a)
-            tasks = a.turns.windows._window_tasks
-            await a.turn_until(lambda: all(task._resolved_at for task in tasks.values()))
-            for task in tasks.values():
+            own = a.work.windows.own
+            await a.turn_until(lambda: all(task.resolved_at for task in own().values()))
+            for task in own().values():
                 # A window without ids has nothing to keep.
-                assert task.lets_go == (task.window_start != start)
-                task._resolved_at = (task._resolved_at or 0) - SECONDS
+                assert task.is_releasable == (task.window_start != start)
+                task.resolved_at = (task.resolved_at or 0) - SECONDS
             await a.turn_until(lambda: a.counter.settled() >= start)
             assert a.counter.cluster_count(start) == 200
 

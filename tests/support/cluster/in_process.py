@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from verve.cluster.coordinator.work import Work
     from verve.windows.window import Window
 
 
@@ -222,8 +223,11 @@ class LocalHost:
 
     def wait_until_joined(self) -> Self:
         """Wait until the current window is registered."""
-        wait_until(lambda: self.coordinator is not None and self.coordinator.has_joined)
+        wait_until(lambda: (work := self._work()) is not None and work.registrar.has_joined)
         return self
+
+    def _work(self) -> Work | None:
+        return None if self.coordinator is None else self.coordinator.work
 
     def stop(self, *, leaves: bool = False) -> None:
         """End the threads. Without `leaves` it is as if the leader had been killed."""

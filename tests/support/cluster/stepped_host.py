@@ -1,4 +1,4 @@
-"""A host whose clock stands still until the test moves it, and whose leader works by turns."""
+"""A host whose clock stands still until the test moves it, and whose leader takes single steps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.cluster.in_process import EventRecorder, Feed, HeldLease, link
 from tests.support.rig import counter_of, settings
 from verve import CapacityError, ManualClock
-from verve.cluster.coordinator.coordinator import Coordinator, _Turns
-from verve.cluster.coordinator.parts import assemble
+from verve.cluster.coordinator.coordinator import Coordinator
 from verve.cluster.runtime.tasks import cancel_all
 from verve.stores.base import StoreError
 
@@ -20,13 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.redis.server import RedisServer
+    from verve.cluster.coordinator.work import Work
 
 SECONDS = 60
 GRACE = 600
 
 
 class SteppedHost:
-    """A host whose clock is moved by the test; its leader's turns are taken by `turn`."""
+    """A host whose clock is moved by the test; `turn` takes one step of each of its tasks."""
 
     def __init__(  # noqa: PLR0913 - what may differ
         self,
@@ -61,35 +61,28 @@ class SteppedHost:
             self.told,
             lambda made: link(server.port, made.cluster, made.window, before),
         )
-        self.turns: _Turns
+        self.work: Work
         self.before = before
 
     async def begin(self) -> None:
-        """Join, and register what is to come."""
+        """Join, and register the next windows."""
         self.counter.lead()
         self.counter.retain(True)
-        self.parts = assemble(
-            self.counter,
-            self.settings,
-            self.fence,
-            self.feed,
-            self.told,
-            self.coordinator._connect,
-        )
+        self.work = self.coordinator.assemble()
         # Two seconds of quiet are over in a fifth of one.
-        self.parts.watch._monotonic = lambda: time.monotonic() * 10
-        self.turns = _Turns(self.coordinator, self.parts)
+        self.work.losses._monotonic = lambda: time.monotonic() * 10
         await self.turn()
 
     async def turn(self) -> None:
-        """Take each turn once."""
+        """Take one step of each task."""
         with contextlib.suppress(CapacityError):
             self.counter.tend()
-        for one in (self.turns.windows.tend, self.turns.beat, self.turns.ahead):
-            if one == self.turns.ahead and not self.turns.windows.in_touch.is_set():
+        work = self.work
+        for step in (work.windows.step, work.heartbeat.step, work.registrar.step):
+            if step == work.registrar.step and not work.cluster.in_touch.is_set():
                 continue
             with contextlib.suppress(StoreError):
-                await one()
+                await step()
 
     async def turn_until(
         self, condition: Callable[[], Any], *others: SteppedHost, patience: float = 10
@@ -109,7 +102,7 @@ class SteppedHost:
         for window, shard, members in self.counter.take_new(100_000) if send else []:
             groups.setdefault(window, {}).setdefault(shard, []).extend(members)
         for window, its in groups.items():
-            await self.parts.store.add(window, its)
+            await self.work.cluster.store.add(window, its)
             self.counter.acknowledge(window, sum(map(len, its.values())))
 
     def records(self, start: int) -> list[Any]:
@@ -118,6 +111,6 @@ class SteppedHost:
 
     async def end(self) -> None:
         """End all tasks and connections."""
-        await cancel_all(self.turns.windows.tasks())
-        await self.parts.close()
+        await cancel_all(self.work.windows.tasks())
+        await self.work.cluster.close()
         self.counter.close()

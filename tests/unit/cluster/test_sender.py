@@ -149,7 +149,7 @@ def test_many_ids_go_in_batches_of_a_bounded_size(at: Rig) -> None:
     assert at.ids() == set(range(20_000))
     wait_until(lambda: at.acknowledged() == 20_000 or None, "acknowledged", 5)
     # A batch takes whole groups, of which the last may end it late.
-    assert max(len(call) for call in at.store.calls) <= 2 * module.AT_ONCE
+    assert max(len(call) for call in at.store.calls) <= 2 * module.BATCH_IDS
 
 
 def test_ids_of_two_windows_are_told_apart(at: Rig) -> None:

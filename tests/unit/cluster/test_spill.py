@@ -148,12 +148,12 @@ def test_a_frozen_window_goes_to_disk_and_comes_back(tmp_path: Path, told: Event
         counter.tend()
         with pytest.raises(GoneError):
             ids.read(0)
-    [found] = spills_of(tmp_path, told).found()
+    [found] = spills_of(tmp_path, told).find()
     assert found.head.identity == IDENTITY
     assert read_all(found) == list(range(-500, 500))
     assert told.names() == ["spill.written"]
     spills_of(tmp_path, told).remove(found)
-    assert spills_of(tmp_path, told).found() == []
+    assert spills_of(tmp_path, told).find() == []
 
 
 def test_the_bound_holds_and_is_told_once(tmp_path: Path, told: EventRecorder) -> None:
@@ -163,7 +163,7 @@ def test_the_bound_holds_and_is_told_once(tmp_path: Path, told: EventRecorder) -
     assert spills.write(MINUTE + 60, SomeIds(range(300))) is None
     assert spills.write(MINUTE + 60, SomeIds(range(300))) is None
     assert told.names() == ["spill.written", "spill.full"]
-    assert not spills.due
+    assert not spills.may_retry
     spills.remove(kept)
     assert spills.write(MINUTE + 60, SomeIds(range(300))) is not None
 
@@ -193,7 +193,7 @@ def test_what_is_damaged_is_set_aside_and_told_of(tmp_path: Path, told: EventRec
     assert damaged is not None
     damaged.path.write_bytes(b"no spill")
     (spills.directory / "1-60-x.ids.part").write_bytes(b"half")
-    [found] = spills.found()
+    [found] = spills.find()
     assert found.path == whole.path
     assert told.names()[-1] == "spill.damaged"
     names = sorted(path.name for path in spills.directory.iterdir())
@@ -213,7 +213,7 @@ def test_ids_that_are_fewer_than_they_should_be_are_no_spill(
     ids.count = 11
     assert spills_of(tmp_path, told).write(MINUTE, ids) is None
     assert told.names() == ["spill.failed"]
-    assert spills_of(tmp_path, told).found() == []
+    assert spills_of(tmp_path, told).find() == []
 
 
 def test_a_spill_that_was_removed_is_gone(tmp_path: Path) -> None:

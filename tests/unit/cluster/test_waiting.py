@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.cluster.in_process import EventRecorder
 from verve.cluster.protocol.loss_detector import QUIET_SECONDS, LossDetector, RecentRecords
-from verve.cluster.protocol.markers import Markers, Trust, marker_of
+from verve.cluster.protocol.markers import Markers, PlacedMarker, marker_of
 from verve.cluster.redis_state.hosts import PROTOCOL, HostLine, HostLines, awaited_hosts, is_alive
 from verve.cluster.redis_state.window_state import HostState, Record, WindowState
 from verve.stores.base import MARKER_BYTES
@@ -102,8 +102,8 @@ def test_markers_differ_by_host_term_number_and_speaker() -> None:
     assert before <= markers.possible(W).keys()
     markers.learn(W, {b"v" + bytes(8): "b"})
     assert markers.known(W)[b"v" + bytes(8)] == "b"
-    markers.trust(W, Trust(first, "e"))
-    assert markers.trusted(W) == Trust(first, "e")
+    markers.trust(W, PlacedMarker(first, "e"))
+    assert markers.trusted(W) == PlacedMarker(first, "e")
     markers.forget(W)
     assert (markers.trusted(W), markers.known(W)) == (None, {})
 
@@ -143,13 +143,13 @@ def test_hosts_that_were_there_before_a_loss_are_waited_for() -> None:
     watch.heartbeat(lines(a, b, c), "e1")
     # One that takes its line away has left.
     watch.heartbeat(lines(a, b), "e1")
-    assert watch.completed(lines(a)).hosts.keys() == {"a"}
+    assert watch.with_missing(lines(a)).hosts.keys() == {"a"}
     watch.heartbeat(lines(a, renewed=False), "e1")
-    assert watch.completed(lines(a)).hosts.keys() == {"a", "b"}
-    assert awaited_hosts(W, state("a"), watch.completed(lines(a)), SILENT, NOW) == {"a", "b"}
+    assert watch.with_missing(lines(a)).hosts.keys() == {"a", "b"}
+    assert awaited_hosts(W, state("a"), watch.with_missing(lines(a)), SILENT, NOW) == {"a", "b"}
     watch.heartbeat(lines(a, b), "e1")
     watch.heartbeat(lines(a), "e1")
-    assert watch.completed(lines(a)).hosts.keys() == {"a"}
+    assert watch.with_missing(lines(a)).hosts.keys() == {"a"}
 
 
 def test_a_break_is_no_loss_but_makes_quiet() -> None:

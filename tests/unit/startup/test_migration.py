@@ -177,7 +177,7 @@ def test_ids_that_wait_for_redis_outlive_another_window_length(
     before = rig.settings(tmp_path, **REDIS)
     closed_minutes(before, clock, 3, 0, 5, of_cluster=True)
     attachment.attach(rig.settings(tmp_path, window="2", **REDIS)).close()
-    found = Spills(before, "", Notices()).found()
+    found = Spills(before, "", Notices()).find()
     heads = [(one.head.window_start, one.head.window_seconds) for one in found]
     assert heads == [(rig.MINUTE, 60), (rig.MINUTE + 120, 60)]
     kept = [set().union(*one.read(0)[0].values()) for one in found]

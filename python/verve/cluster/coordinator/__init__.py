@@ -1,5 +1,6 @@
-"""The windows of all hosts, on the side of one leader: what is due, and the way of each window.
+"""The leader's work for the windows of all hosts.
 
-`coordinator` runs the rounds, `windows` starts a task for each window, `window_task` is the way of
-one, `parts` assembles what they share, `tally` counts what is reported.
+`coordinator` assembles and runs the tasks, `work` lists them. `heartbeat`, `loss_recovery`,
+`clock_sync`, `registrar`, `current_count` and `status_report` each have one task; `windows` starts
+a `window_task` for each window, which hands its record to `publication`.
 """

@@ -1,216 +1,268 @@
-"""The life of a window after its end: closed, published, seen, delivered, let go."""
+"""One window after its end: completed, committed, published, delivered, released."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from verve.backoff import Backoff
-from verve.cluster.cluster_window import ClusterWindow
-from verve.cluster.protocol.host_completion import HostCompletion, StateLostError
+from verve.cluster.protocol.host_completion import StateLostError
 from verve.cluster.protocol.markers import register
 from verve.cluster.protocol.record_committer import Attempt
-from verve.cluster.redis_state.hosts import is_alive
-from verve.cluster.redis_state.window_state import DELIVERY_MILLISECONDS, Outcome
+from verve.cluster.redis_state.window_state import HostStatus
 from verve.cluster.spill.arena_ids import ArenaIds, GoneError
 from verve.cluster.spill.spill_file import DamagedError, SpilledIds
 from verve.log import events
-from verve.sinks import Scope, of_scope
 from verve.stores.base import StoreError
-from verve.windows.window import Key, Window
+
+from .publication import Published
 
 if TYPE_CHECKING:
-    from verve.cluster.protocol.markers import Markers
+    from verve.backoff import Backoff
+    from verve.cluster.protocol.host_completion import HostCompletion
+    from verve.cluster.protocol.loss_detector import LossDetector
+    from verve.cluster.protocol.record_committer import RecordCommitter
+    from verve.cluster.redis_state.cluster_state import ClusterState
     from verve.cluster.redis_state.window_state import HostState, Record, WindowState
+    from verve.cluster.runtime.machine import Machine
     from verve.cluster.spill.arena_ids import Ids
+    from verve.cluster.spill.spills import Spills
+    from verve.log.background import Notices
+    from verve.windows.window import Window
 
-    from .parts import Parts
+    from .publication import Publication
 
 PROVISIONAL_SECONDS = 2
-"""How long after the grace a window without a record is logged with the host's own count."""
-_PACE = 0.05
+"""Seconds after the grace until a window without a record is published with the host's count."""
+OLD_AT_ONCE = 8
+"""Old windows that talk to Redis at once."""
+_QUICK = 0.05
 _SLOW = 0.5
 _SLOWEST = 5.0
 _OLD_SECONDS = 600
 
 
+class Stage(Enum):
+    """What this host has still to do for a window.
+
+    | stage      | ids kept | event                           | next stage |
+    |------------|----------|---------------------------------|------------|
+    | REGISTER   | yes      | registered in Redis             | COMPLETE   |
+    | COMPLETE   | yes      | all ids in Redis                | KEEP       |
+    | KEEP       | yes      | set back by a committer         | COMPLETE   |
+    | COMPLETE, KEEP | yes  | Redis lost something            | REGISTER   |
+    | with ids   | yes      | the ids cannot be read          | WATCH      |
+    | WATCH      | no       | an earlier leader left it open  | REGISTER   |
+    | any        |          | settled for good, or expired    | OVER       |
+    """
+
+    REGISTER = auto()
+    """Register for the window."""
+    COMPLETE = auto()
+    """Have all ids in Redis, and note that there."""
+    KEEP = auto()
+    """Keep the ids until a complete record makes them needless."""
+    WATCH = auto()
+    """Follow the record only: there are no ids of this host."""
+    OVER = auto()
+    """Nothing."""
+
+
+@dataclass(slots=True)
+class Lanes:
+    """Which windows may use Redis at once.
+
+    A full send of an old window must not hold up that of the newest one, nor may many old windows
+    hold up the heartbeat.
+    """
+
+    new: asyncio.Lock = field(default_factory=asyncio.Lock)
+    old: asyncio.Lock = field(default_factory=asyncio.Lock)
+    old_steps: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OLD_AT_ONCE))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
 class WindowTask:
     """One window of one host.
 
     `figures` are this host's, if it has any. `ids` are None for a window that is only watched: it
-    was let go, or is from before this host's time.
+    was released, or is from before this host's time. `grace_seconds`: how long late hosts are
+    waited for. `keep_seconds`: how long after the end of a window its ids may be added to Redis.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        window_start: int,
-        markers: Markers,
-        figures: Window | None,
-        ids: Ids | None,
-    ) -> None:
-        self._parts = parts
-        self._markers = markers
-        self._closing = HostCompletion(
-            parts.counter, parts.states, parts.store, markers, parts.notices
-        )
-        self._keys = parts.states.keys
-        self._figures = figures
-        self._registered = False
-        self._closed = False
-        self._asked_at: int | None = None
-        self._handed: tuple[int, bool] | None = None
-        self._resolved_at: float | None = None
-        self._backoff = Backoff(longest=2.0)
-        self._began_at = time.monotonic()
-        self._wake = asyncio.Event()
-        self.window_start = window_start
-        self.ids = ids
-        self.record: Record | None = None
-        self.is_over = False
+    window_start: int
+    figures: Window | None
+    ids: Ids | None
+    completion: HostCompletion
+    cluster: ClusterState
+    losses: LossDetector
+    committer: RecordCommitter
+    publication: Publication
+    spills: Spills
+    lanes: Lanes
+    notices: Notices
+    machine: Machine
+    grace_seconds: int
+    keep_seconds: int
+
+    stage: Stage = field(init=False)
+    record: Record | None = field(default=None, init=False)
+    published: Published = field(default_factory=Published, init=False)
+    resolved_at: float | None = field(default=None, init=False)
+    """When a complete record was seen that needs nothing more of this host."""
+    _asked_at: int | None = field(default=None, init=False)
+    _began_at: float = field(init=False)
+    _backoff: Backoff = field(init=False)
+    _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self.stage = Stage.WATCH if self.ids is None else Stage.REGISTER
+        self._began_at = self.machine.monotonic()
+        self._backoff = self.machine.backoff(2.0)
 
     @property
     def host(self) -> str:
-        """In whose name it is closed."""
-        return self._markers.host
+        """The host in whose name the window is completed."""
+        return self.completion.markers.host
 
     @property
     def is_sent(self) -> bool:
-        """Whether all ids of the host were in Redis when it was last looked at."""
-        return self._closed or self.ids is None
+        """Whether all ids of the host were in Redis when that was last looked at."""
+        return self.stage in {Stage.KEEP, Stage.WATCH, Stage.OVER}
 
     @property
-    def lets_go(self) -> bool:
-        """Whether the ids are needed no more, or stand in a spill (rule 8)."""
+    def is_releasable(self) -> bool:
+        """Whether the arena is needed no more: no ids, a spill, or a complete record (rule 8)."""
         ids = self.ids
         return ids is None or ids.count == 0 or isinstance(ids, SpilledIds) or self._is_resolved
 
     @property
     def _is_resolved(self) -> bool:
-        """Whether a complete record stands, and one more window has passed since it was seen."""
-        since = self._resolved_at
-        return since is not None and time.monotonic() >= since + self._keys.seconds
+        """Whether one more window has passed since `resolved_at`."""
+        since = self.resolved_at
+        return since is not None and self.machine.monotonic() >= since + self.cluster.keys.seconds
+
+    @property
+    def _end(self) -> int:
+        return self.cluster.keys.end(self.window_start)
 
     @property
     def _is_new(self) -> bool:
-        """Whether it is one of the last two that ended."""
-        return self.window_start >= self._parts.counter.published() - self._keys.seconds
+        """Whether it is one of the last two windows that ended."""
+        newest = self.completion.counter.published()
+        return self.window_start >= newest - self.cluster.keys.seconds
 
     def begin_again(self) -> None:
-        """Redis lost something: look whether the host is registered and complete still."""
-        self._registered = self._closed = False
-        self._wake.set()
+        """Redis lost something: see whether the host is registered and complete still."""
+        if self.stage in {Stage.COMPLETE, Stage.KEEP}:
+            self.stage = Stage.REGISTER
+        self._news.set()
 
-    def turn_to(self, spilled: SpilledIds) -> None:
-        """From here on the ids are in a spill, and not in the arena."""
+    def use_spill(self, spilled: SpilledIds) -> None:
+        """Read the ids from a spill from here on, not from the arena."""
         if self.ids is None:
-            # It was let go while the spill was written.
-            self._parts.spills.remove(spilled)
+            # The window was released while the spill was written.
+            self.spills.remove(spilled)
         else:
             self.ids = spilled
 
     def wake(self) -> None:
-        """There is news of it."""
-        self._wake.set()
+        """Its record has changed."""
+        self._news.set()
 
-    async def run(self, in_touch: asyncio.Event) -> None:
-        """Go through its life, while Redis is there."""
-        while not self.is_over:
-            await in_touch.wait()
-            self._wake.clear()
-            try:
-                if self._is_new:
-                    pause = await self.step()
-                else:
-                    async with self._parts.places_of_old:
-                        pause = await self.step()
-                self._backoff.succeeded()
-            except StoreError:
-                self._backoff.failed()
-                pause = self._backoff.remaining
-            except StateLostError:
-                self._parts.watch.lost("the state of a window was gone")
-                self.begin_again()
-                self._wake.clear()
-                pause = _PACE
-            except Exception as error:  # noqa: BLE001 - no surprise may end the life of a window
-                if self._backoff.failed():
-                    self._parts.notices.put(events.LEADER_STUMBLED, error=repr(error))
-                pause = self._backoff.remaining
+    async def run(self) -> None:
+        """Take steps until the window is over, while Redis answers."""
+        while self.stage is not Stage.OVER:
+            await self.cluster.in_touch.wait()
+            self._news.clear()
+            pause = await self._guarded_step()
             # Not `wait_for`, which in Python 3.11 may swallow that the task is cancelled.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._wake.wait()
+                    await self._news.wait()
+
+    async def _guarded_step(self) -> float:
+        """A step that survives every error; seconds until the next one."""
+        try:
+            if self._is_new:
+                pause = await self.step()
+            else:
+                async with self.lanes.old_steps:
+                    pause = await self.step()
+            self._backoff.succeeded()
+        except StoreError:
+            self._backoff.failed()
+        except StateLostError:
+            self.losses.lost("the state of a window was gone")
+            self.begin_again()
+            self._news.clear()
+            return _QUICK
+        except Exception as error:  # noqa: BLE001 - no surprise may end the task of a window
+            if self._backoff.failed():
+                self.notices.put(events.LEADER_STUMBLED, error=repr(error))
+        else:
+            return pause
+        return self._backoff.remaining
 
     async def step(self) -> float:
-        """Do what is due; seconds until it is to be called again. Raises `StoreError`."""
-        state = await self._parts.states.read(self.window_start)
-        # By Redis's time too: what is written of a window that is older is gone at once.
+        """Do what is due; seconds until the next step. Raises `StoreError`, `StateLostError`."""
+        windows = self.cluster.windows
+        state = await windows.read(self.window_start)
+        # By Redis's time too: what is written of an older window expires at once.
         if self.expire(state.now / 1_000):
             return 0.0
-        if self._was_left(state):
-            self.ids = ArenaIds(self._parts.counter, self.window_start, 0)
+        if self._was_left_open(state):
+            self.ids = ArenaIds(self.completion.counter, self.window_start, 0)
+            self.stage = Stage.REGISTER
         if self.ids is not None and not self._is_needless(state, self.ids):
-            if not self._registered:
+            if self.stage is Stage.REGISTER:
                 await self._register(self.ids)
-                state = await self._parts.states.read(self.window_start)
-            state = await self._close(state, self.ids)
-        self._markers.learn(self.window_start, dict(state.markers))
-        if self._is_asked_for(state):
-            attempt = await self._parts.committer.attempt(
+                state = await windows.read(self.window_start)
+            state = await self._complete(state, self.ids)
+        self.completion.markers.learn(self.window_start, state.markers)
+        if self._is_commit_due(state):
+            attempt = await self.committer.attempt(
                 self.window_start, state, self._asked_at, self.host
             )
             if attempt is Attempt.LOST:
                 raise StateLostError
             if attempt is not Attempt.NOT_DUE:
-                state = await self._parts.states.read(self.window_start)
+                state = await windows.read(self.window_start)
         if state.record is not None:
-            await self._see(state.record, state)
-        self._judge(state)
+            await self._publish(state.record, state.now)
+        self._settle(state)
         return self._pace(state)
 
-    def provisional(self, now: float) -> None:
-        """Hand the host's own count on, if there is no record for too long (rule 11)."""
-        patience = self._parts.settings.cluster_grace + PROVISIONAL_SECONDS
-        since_end = now - self._keys.end(self.window_start)
-        # After a restart the record may have been there for long, and takes a moment to be read.
-        since_begin = time.monotonic() - self._began_at
-        if self._handed or self._figures is None or self.ids is None:
+    def publish_provisional(self, now: float) -> None:
+        """Publish the host's own count, if there is no record for too long (rule 11)."""
+        if self.published.revision >= 0 or self.figures is None or self.ids is None:
             return
-        if min(since_end, since_begin) >= patience:
-            self._parts.feed.add(
-                ClusterWindow.of(
-                    self._figures,
-                    unique=self._figures.unique,
-                    revision=0,
-                    degraded=True,
-                    delivers=False,
-                )
-            )
-            self._handed = (0, False)
+        # After a restart the record may be there already, and takes a moment to be read.
+        since = min(now - self._end, self.machine.monotonic() - self._began_at)
+        if since >= self.grace_seconds + PROVISIONAL_SECONDS:
+            self.published = self.publication.publish_provisional(self.figures)
 
     def expire(self, now: float) -> bool:
-        """End it, if its ids are as old as those of others in Redis may be; whether it is over."""
-        keep = self._parts.settings.redis_keep
-        if not self.is_over and now >= self._keys.end(self.window_start) + keep:
+        """End it, if the ids of other hosts may have expired in Redis; whether it is over."""
+        if self.stage is not Stage.OVER and now >= self._end + self.keep_seconds:
             if self.ids is not None and self.ids.count and not self._is_resolved:
-                self._parts.notices.put(
+                self.notices.put(
                     events.WINDOW_EXPIRED, window_start=self.window_start, ids=self.ids.count
                 )
-            self._end()
-        return self.is_over
+            self._finish()
+        return self.stage is Stage.OVER
 
-    def _end(self) -> None:
-        self.is_over = True
-        self._closing.forget(self.window_start)
+    def _finish(self) -> None:
+        self.completion.forget(self.window_start)
         if isinstance(self.ids, SpilledIds):
-            self._parts.spills.remove(self.ids)
-        self.ids = None
+            self.spills.remove(self.ids)
+        self.ids, self.stage = None, Stage.OVER
 
     def _is_needless(self, state: WindowState, ids: Ids) -> bool:
-        """Whether the record is complete without this host, which had no id to add."""
+        """Whether the record is complete without this host, which has no ids."""
         record = state.record
         return (
             ids.count == 0
@@ -220,159 +272,118 @@ class WindowTask:
             and not state.asks_for_revision
         )
 
-    def _was_left(self, state: WindowState) -> bool:
-        """Whether a leader let it go, for having no ids here, and did not come to close it."""
-        host_state = state.hosts.get(self.host)
-        is_open = host_state is not None and not host_state.complete
-        return (
-            is_open and self.ids is None and self._figures is not None and not self._figures.unique
-        )
+    def _was_left_open(self, state: WindowState) -> bool:
+        """Whether an earlier leader released it, as it has no ids here, and did not complete it."""
+        host, figures = state.hosts.get(self.host), self.figures
+        is_open = host is not None and not host.complete
+        return is_open and self.ids is None and figures is not None and not figures.unique
 
     async def _register(self, ids: Ids) -> None:
-        """Take part, as was done before the window started, unless that was lost."""
-        states, markers = self._parts.states, self._markers
-        if not await register(states, markers, self.window_start) and ids.count:
-            # Then nobody may know which markers are among the ids.
-            await register(states, markers, self.window_start, after_loss=True)
-        self._registered = True
+        """Register, as was done before the window started, unless Redis lost that."""
+        markers = self.completion.markers
+        if not await register(self.cluster, markers, self.window_start) and ids.count:
+            # Then Redis may not know all markers among the ids.
+            await register(self.cluster, markers, self.window_start, after_loss=True)
+        if self.stage is Stage.REGISTER:
+            self.stage = Stage.COMPLETE
 
-    async def _close(self, state: WindowState, ids: Ids) -> WindowState:
+    async def _complete(self, state: WindowState, ids: Ids) -> WindowState:
         """Have the host complete; the state after that."""
-        host_state = state.hosts.get(self.host)
-        if host_state is None:
+        host = state.hosts.get(self.host)
+        if host is None:
             raise StateLostError
-        if host_state.complete and (self._closed or self._was_closed(host_state, ids)):
-            self._closed = True
+        if host.complete and (self.stage is Stage.KEEP or self._was_completed(host, ids)):
+            self._completed()
             return state
-        self._closed = False
-        lane = self._parts.lane_of_new if self._is_new else self._parts.lane_of_old
-        async with lane:
-            # While this one waited for others they may have gone to a spill.
+        if self.stage is Stage.KEEP:
+            self.stage = Stage.COMPLETE
+        async with self.lanes.new if self._is_new else self.lanes.old:
+            # While this window waited for others, its ids may have gone to a spill.
             ids = self.ids or ids
             try:
-                state = await self._closing.close(self.window_start, ids)
+                state = await self.completion.complete(self.window_start, ids)
             except (DamagedError, GoneError) as error:
                 if self.ids is ids:
                     self._lose_ids(ids, error)
                 return state
         if isinstance(ids, SpilledIds):
-            self._parts.notices.put(
+            self.notices.put(
                 events.SPILL_USED, window_start=self.window_start, ids=ids.count, path=ids.path
             )
-        self._closed = True
+        self._completed()
         return state
 
-    def _was_closed(self, host_state: HostState, ids: Ids) -> bool:
-        """Whether an earlier leader closed it, and no id came after that."""
-        if host_state.early:
+    def _completed(self) -> None:
+        # Unless Redis lost something, or the window ended, in the meantime.
+        if self.stage is Stage.COMPLETE:
+            self.stage = Stage.KEEP
+
+    def _was_completed(self, host: HostState, ids: Ids) -> bool:
+        """Whether an earlier leader completed the host, and no id came after that."""
+        if host.status is HostStatus.LEFT_EARLY:
             return False
         if ids.count == 0:
             return True
-        acknowledged = self._parts.counter.acknowledged(self.window_start)
-        return host_state.marker is not None and acknowledged == ids.count
+        acknowledged = self.completion.counter.acknowledged(self.window_start)
+        return host.marker is not None and acknowledged == ids.count
 
     def _lose_ids(self, ids: Ids, error: DamagedError | GoneError) -> None:
         """The ids cannot be read: the window stays degraded, and is only watched from here on."""
         if isinstance(error, DamagedError):
-            self._parts.spills.set_aside(error)
-        self._parts.notices.put(
-            events.WINDOW_IDS_GONE, window_start=self.window_start, ids=ids.count
-        )
-        self._closing.forget(self.window_start)
-        self.ids = None
+            self.spills.set_aside(error)
+        self.notices.put(events.WINDOW_IDS_GONE, window_start=self.window_start, ids=ids.count)
+        self.completion.forget(self.window_start)
+        self.ids, self.stage = None, Stage.WATCH
 
-    def _is_asked_for(self, state: WindowState) -> bool:
-        """Whether this leader may make a revision, and there is one to make."""
+    def _is_commit_due(self, state: WindowState) -> bool:
+        """Whether a record is wanted, and this host may commit it."""
         asked = state.record is None or state.asks_for_revision
         if not asked:
             self._asked_at = None
         elif self._asked_at is None:
             self._asked_at = state.now
-        return asked and self._stands_complete(state)
+        return asked and self._is_complete_in(state)
 
-    def _stands_complete(self, state: WindowState) -> bool:
-        """Whether all ids of the host were there when this was read."""
-        host_state = state.hosts.get(self.host)
-        return host_state is not None and host_state.complete
+    def _is_complete_in(self, state: WindowState) -> bool:
+        host = state.hosts.get(self.host)
+        return host is not None and host.complete
 
-    async def _see(self, record: Record, state: WindowState) -> None:
-        """Hand a record on, and have it delivered."""
+    async def _publish(self, record: Record, now: int) -> None:
+        """Publish a record, and have it delivered."""
+        self.publication.records.see(self.window_start, record)
         self.record = record
-        self._parts.records.see(self.window_start, record)
-        own = self._parts.host_table.info.id
-        if record.deliverer not in {None, own} and (
-            state.now - record.delivery_since > DELIVERY_MILLISECONDS
-        ):
-            lines = await self._parts.host_table.read()
-            if not is_alive(record.deliverer or "", lines, self._parts.host_table.silent_ms):
-                step = await self._parts.states.take_over(self.window_start, own, record)
-                if step.outcome is Outcome.TAKEN_OVER and step.state.record is not None:
-                    self.record = record = step.state.record
-        has_sinks = bool(of_scope(self._parts.settings, Scope.CLUSTER))
-        delivers = record.deliverer == own and has_sinks
-        self._hand_on(record, delivers=delivers)
-        if record.deliverer == own and (
-            not delivers
-            or await asyncio.to_thread(self._parts.feed.is_delivered, self._key, record.revision)
-        ):
-            step = await self._parts.states.delivered(self.window_start, record.revision)
-            if step.state.record is not None:
-                self.record = step.state.record
-                self._parts.records.see(self.window_start, step.state.record)
-
-    @property
-    def _key(self) -> Key:
-        return Key(self.window_start, self._keys.seconds)
-
-    def _hand_on(self, record: Record, *, delivers: bool) -> None:
-        """Give each revision to the log and the ledger once, and once more if it is to deliver."""
-        handed = self._handed or (-1, False)
-        if (record.revision, delivers) <= handed or (self._figures is None and not delivers):
-            return
-        figures = self._figures or Window(
-            window_start=self.window_start, window_seconds=self._keys.seconds, unique=0
+        self.record = await self.publication.take_over(self.window_start, record, now)
+        self.published = self.publication.publish(
+            self.window_start, self.figures, self.record, self.published
         )
-        self._parts.counter.note_cluster_count(self.window_start, record.count, final=True)
-        self._parts.feed.add(
-            ClusterWindow.of(
-                figures,
-                unique=record.count,
-                revision=record.revision,
-                degraded=not record.complete,
-                delivers=delivers,
-            )
-        )
-        self._handed = (record.revision, delivers)
+        self.record = await self.publication.note_delivery(self.window_start, self.record)
 
-    def _judge(self, state: WindowState) -> None:
-        """Whether there is nothing more to do."""
+    def _settle(self, state: WindowState) -> None:
+        """Note whether the record needs nothing more, and end the window if so."""
         record = self.record
         if record is None or state.record is None:
-            self._resolved_at = None
-            # Nobody knows of such a window, as far as this host can tell.
+            self.resolved_at = None
+            # As far as this host can tell, no host ever had such a window.
             if self.ids is None and not state.hosts:
-                self._end()
+                self._finish()
             return
-        is_quiet = not state.asks_for_revision and record.deliverer is None
-        stands = self.ids is None or self._stands_complete(state)
-        if not record.complete or state.asks_for_revision or not stands:
-            self._resolved_at = None
-        elif self._resolved_at is None:
-            self._resolved_at = time.monotonic()
-        if is_quiet and (self.ids is None or self._is_resolved):
-            self._end()
+        is_settled = not state.asks_for_revision and record.deliverer is None
+        completes = self.ids is None or self._is_complete_in(state)
+        if not record.complete or state.asks_for_revision or not completes:
+            self.resolved_at = None
+        elif self.resolved_at is None:
+            self.resolved_at = self.machine.monotonic()
+        if is_settled and (self.ids is None or self._is_resolved):
+            self._finish()
 
     def _pace(self, state: WindowState) -> float:
-        """Seconds until the next look: few while something is about to happen."""
-        age = state.now / 1_000 - self._keys.end(self.window_start)
-        if age < self._parts.settings.cluster_grace + PROVISIONAL_SECONDS:
-            return _PACE
-        delivers = (
-            self.record is not None and self.record.deliverer == self._parts.host_table.info.id
-        )
-        if state.asks_for_revision or self._parts.watch.is_quiet:
-            return 2 * _PACE
-        if delivers:
-            # A broker that is away may be so for long, and leave many.
-            return min(_SLOWEST, max(2 * _PACE, age / 20))
+        """Seconds until the next step: few while something is about to happen."""
+        age = state.now / 1_000 - self._end
+        if age < self.grace_seconds + PROVISIONAL_SECONDS:
+            return _QUICK
+        if state.asks_for_revision or self.losses.is_quiet:
+            return 2 * _QUICK
+        if self.record is not None and self.record.deliverer == self.cluster.own_id:
+            # A broker may be away for long, and leave many windows to be delivered.
+            return min(_SLOWEST, max(2 * _QUICK, age / 20))
         return _SLOW if age < _OLD_SECONDS else _SLOWEST

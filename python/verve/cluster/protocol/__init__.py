@@ -1,6 +1,6 @@
-"""The rules of `docs/cluster.md`, one part a file.
+"""The rules of `docs/cluster.md`, one part per file.
 
-`markers` registers a host for a window, `host_completion` sends what Redis lacks of it,
-`record_committer` publishes the count, `loss_detector` notices that Redis lost keys, `clock`
-follows its time.
+`markers` registers a host for a window, `host_completion` sends the ids that Redis lacks,
+`record_committer` commits the count, `loss_detector` notices that Redis lost keys, `clock` follows
+its time.
 """

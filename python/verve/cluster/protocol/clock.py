@@ -1,25 +1,24 @@
-"""The time of all hosts: that of one Redis, sampled against the counter's own clock."""
+"""The time of all hosts: that of one Redis server, sampled against the counter's own clock."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from verve._verve import Counter
     from verve.cluster.interfaces import Client
 
 SAMPLES = 5
 LONGEST_TRIP = 50_000_000
-"""Nanoseconds. What took longer says too little about when the answer was made."""
-EVERY_SECONDS = 1.0
+"""Nanoseconds. A longer round trip says too little about the moment of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Nanoseconds that Redis is ahead of the boot clock, give or take half of `trip`."""
+    """`offset`: nanoseconds that Redis is ahead of the boot clock, within half of `trip`."""
 
     offset: int
     trip: int
@@ -28,8 +27,9 @@ class Sample:
 async def sample(client: Client, boot: Callable[[], int], samples: int = SAMPLES) -> Sample | None:
     """The best of a few samples; None if all took too long. Raises `StoreError`.
 
-    `boot` is the counter's clock, in nanoseconds. The answer was made somewhere between asking and
-    hearing it; the middle is at most half of the round trip away from that, so the shortest wins.
+    `boot` is the counter's clock, in nanoseconds. Redis answered somewhere between the question and
+    the arrival of the answer. The middle is at most half of the round trip away from that moment,
+    so the shortest trip wins.
     """
     best: Sample | None = None
     for _ in range(samples):
@@ -42,6 +42,11 @@ async def sample(client: Client, boot: Callable[[], int], samples: int = SAMPLES
     return best
 
 
-def skew_ns(offset: int, boot: Callable[[], int], wall: Callable[[], int] = time.time_ns) -> int:
+def skew_ns(offset: int, boot: Callable[[], int], wall: Callable[[], int]) -> int:
     """Nanoseconds that the host's own wall clock is ahead of Redis's time."""
     return wall() - (boot() + offset)
+
+
+def open_window(counter: Counter) -> int:
+    """Start of the window of the present moment, whether or not there is an arena for it."""
+    return int(counter.now()) // counter.window * counter.window

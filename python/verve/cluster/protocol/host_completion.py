@@ -1,174 +1,168 @@
-"""Completing a host in a window: all of its ids are in Redis, and that can be told (rule 3)."""
+"""Completing a host in a window: all of its ids are in Redis, behind a trusted marker (rule 3)."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from verve.cluster.redis_state.window_state import Outcome
+from verve.cluster.redis_state.window_state import HostStatus, Outcome
 from verve.log import events
 
-from .markers import Trust, mark
+from .markers import PlacedMarker, place_marker
 
 if TYPE_CHECKING:
     from verve._verve import Counter
-    from verve.cluster.interfaces import Notices
-    from verve.cluster.redis_state.window_state import WindowState, WindowStates
+    from verve.cluster.redis_state.cluster_state import ClusterState
+    from verve.cluster.redis_state.window_state import WindowState
+    from verve.cluster.runtime.machine import Machine
     from verve.cluster.spill.arena_ids import Ids
-    from verve.stores.base import Store
+    from verve.log.background import Notices
 
     from .markers import Markers
 
-TELL_EVERY = 10.0
-"""Seconds between two words on how far a long send has come."""
-# Workers that are about to send the last ids are waited for this long, as long as they get on.
-_PATIENCE = 0.3
-_LOOK_EVERY = 0.02
+PROGRESS_SECONDS = 10.0
+"""Seconds between two events on the progress of a long send."""
+# Workers may be about to send the last ids: they get this long after each acknowledgement.
+_WORKERS_SECONDS = 0.3
+_LOOK_SECONDS = 0.02
 
 
 class StateLostError(Exception):
-    """Redis no longer knows what this host did: something was lost there."""
+    """Redis has no registration of this host any more: the state of the window was lost."""
 
 
 @dataclass(slots=True)
-class _Sending:
-    """How far a send of all ids has come. `position` is one in `ids`."""
+class _FullSend:
+    """The progress of sending all ids again. `position` is the next one in `ids`."""
 
     ids: Ids
-    trust: Trust
+    marker: PlacedMarker
     reason: str
+    began: float
+    reported: float
     position: int | None = 0
     sent: int = 0
-    began: float = 0.0
-    told: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class HostCompletion:
-    """Closes the windows of one host. What was begun goes on at the next call."""
+    """Completes one host, that of `markers`, in its windows. Full sends go on at the next call."""
 
-    def __init__(  # noqa: PLR0913 - what it stands between
-        self,
-        counter: Counter,
-        states: WindowStates,
-        store: Store,
-        markers: Markers,
-        notices: Notices,
-        *,
-        early: bool = False,
-    ) -> None:
-        """`early`: the window has not ended, and this host leaves."""
-        self._counter = counter
-        self._states = states
-        self._store = store
-        self._markers = markers
-        self._notices = notices
-        self._early = early
-        self._sending: dict[int, _Sending] = {}
+    counter: Counter
+    cluster: ClusterState
+    markers: Markers
+    notices: Notices
+    machine: Machine
+    _sends: dict[int, _FullSend] = field(default_factory=dict, init=False)
 
-    async def close(self, window_start: int, ids: Ids) -> WindowState:
-        """Have all ids there, and note it; the state after that.
+    async def complete(
+        self, window_start: int, ids: Ids, status: HostStatus = HostStatus.COMPLETE
+    ) -> WindowState:
+        """Have all ids in Redis and note it there; the state after that.
 
-        The host must be registered. Raises `StoreError`, `GoneError`, `DamagedError`, and
-        `StateLostError` when the registration is gone.
+        The host must be registered. `status` is `LEFT_EARLY` for a host that leaves before the end
+        of the window. Raises `StoreError`, `GoneError`, `DamagedError`, and `StateLostError` if the
+        registration is gone.
         """
         if ids.count == 0:
-            return await self._complete(window_start, None)
-        sending = self._sending.get(window_start)
-        trust: Trust | None = None
-        if sending is None:
+            return await self._note(window_start, None, status)
+        send = self._sends.get(window_start)
+        marker: PlacedMarker | None = None
+        if send is None:
             await self._wait_for_workers(window_start, ids.count)
-            trust = self._markers.trusted(window_start)
-            reason = await self._missing(window_start, ids.count, trust)
-            if reason is None:
-                return await self._complete(window_start, trust)
+            marker = self.markers.trusted(window_start)
+            reason = await self._reason_to_send(window_start, ids.count, marker)
         else:
-            reason = sending.reason
+            reason = send.reason
+        if reason is None:
+            return await self._note(window_start, marker, status)
         while reason is not None:
-            reason, trust = await self._send(window_start, ids, reason)
-        if trust is not None:
-            # From here on it vouches for all ids, as one from before the window does.
-            self._markers.trust(window_start, trust)
-        return await self._complete(window_start, trust)
+            reason, marker = await self._send(window_start, ids, reason)
+        if marker is not None:
+            # It went in before all ids, as a marker from before the window does.
+            self.markers.trust(window_start, marker)
+        return await self._note(window_start, marker, status)
 
     def forget(self, window_start: int) -> None:
-        """The window needs no closing any more, or has to begin anew."""
-        self._sending.pop(window_start, None)
+        """The window needs no completion any more, or has to begin anew."""
+        self._sends.pop(window_start, None)
 
-    async def _complete(self, window_start: int, trust: Trust | None) -> WindowState:
-        marker, epochs = (None, "-") if trust is None else (trust.marker, trust.epochs)
-        step = await self._states.complete(
-            window_start, self._markers.host, marker, epochs, early=self._early
+    async def _note(
+        self, window_start: int, placed: PlacedMarker | None, status: HostStatus
+    ) -> WindowState:
+        marker, epochs = (None, "-") if placed is None else (placed.marker, placed.epochs)
+        step = await self.cluster.windows.complete(
+            window_start, self.markers.host, marker, epochs, status
         )
         if step.outcome is Outcome.UNREGISTERED:
             raise StateLostError
         return step.state
 
     async def _wait_for_workers(self, window_start: int, count: int) -> None:
-        """Wait a moment for the last acknowledgements, as long as there are more of them."""
-        seen = -1
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
-            acknowledged = self._counter.acknowledged(window_start)
+        """Wait a moment for the last acknowledgements, as long as more of them come."""
+        now, seen = self.machine.monotonic, -1
+        until = now() + _WORKERS_SECONDS
+        while now() < until:
+            acknowledged = self.counter.acknowledged(window_start)
             if acknowledged is None or acknowledged >= count:
                 return
             if acknowledged > seen:
-                seen, until = acknowledged, time.monotonic() + _PATIENCE
-            await asyncio.sleep(_LOOK_EVERY)
+                seen, until = acknowledged, now() + _WORKERS_SECONDS
+            await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _missing(self, window_start: int, count: int, trust: Trust | None) -> str | None:
-        """Why all ids have to be sent again; None when they are there."""
-        acknowledged = self._counter.acknowledged(window_start)
-        if trust is None:
+    async def _reason_to_send(
+        self, window_start: int, count: int, placed: PlacedMarker | None
+    ) -> str | None:
+        """Why all ids have to be sent again; None if they are in Redis."""
+        acknowledged = self.counter.acknowledged(window_start)
+        if placed is None:
             return "no marker from before the window"
-        # A trusted marker of an earlier send needs no acknowledgements: that send was whole.
-        if not trust.whole and acknowledged != count:
+        # The marker of a full send needs no acknowledgements: all ids went in behind it.
+        if not placed.covers_all and acknowledged != count:
             return f"{acknowledged} of {count} ids acknowledged"
-        return await self._broken(window_start, trust)
+        return await self._loss_since(window_start, placed)
 
-    async def _broken(self, window_start: int, trust: Trust) -> str | None:
-        """What happened in Redis since the marker went in, if anything."""
-        stored = await self._store.count(window_start, [trust.marker])
-        if trust.marker not in stored.markers:
+    async def _loss_since(self, window_start: int, placed: PlacedMarker) -> str | None:
+        """What Redis lost since the marker went in; None if nothing."""
+        stored = await self.cluster.store.count(window_start, [placed.marker])
+        if placed.marker not in stored.markers:
             return "the marker is gone"
-        if await self._store.epochs() != trust.epochs:
+        if await self.cluster.store.epochs() != placed.epochs:
             return "a master was restarted or replaced"
         return None
 
-    async def _send(self, window_start: int, ids: Ids, reason: str) -> tuple[str | None, Trust]:
-        """Add all ids again, behind a fresh marker that has to be there still at the end.
+    async def _send(
+        self, window_start: int, ids: Ids, reason: str
+    ) -> tuple[str | None, PlacedMarker]:
+        """Add all ids again, behind a fresh marker that must still be there at the end.
 
-        If it is not, the first says why: what came before the loss has to be sent once more.
+        Gives the marker, and the reason to send once more if it is not there.
         """
-        sending = self._sending.get(window_start)
-        if sending is None or sending.ids is not ids:
-            self._notices.put(
+        now = self.machine.monotonic
+        send = self._sends.get(window_start)
+        if send is None or send.ids is not ids:
+            self.notices.put(
                 events.WINDOW_RESENT, window_start=window_start, ids=ids.count, reason=reason
             )
-            trust = await mark(self._states, self._store, self._markers, window_start)
-            now = time.monotonic()
-            sending = _Sending(ids, trust, reason, began=now, told=now)
-            self._sending[window_start] = sending
-        while sending.position is not None:
-            groups, following = ids.read(sending.position)
+            marker = await place_marker(self.cluster, self.markers, window_start)
+            send = _FullSend(ids, marker, reason, began=now(), reported=now())
+            self._sends[window_start] = send
+        while send.position is not None:
+            groups, following = ids.read(send.position)
             if groups:
-                await self._store.add(window_start, groups)
-            sending.position = following
-            sending.sent += sum(map(len, groups.values()))
-            self._tell(window_start, sending)
-        broken = await self._broken(window_start, sending.trust)
-        del self._sending[window_start]
-        return broken, Trust(sending.trust.marker, sending.trust.epochs, whole=True)
-
-    def _tell(self, window_start: int, sending: _Sending) -> None:
-        now = time.monotonic()
-        if now - sending.told >= TELL_EVERY:
-            sending.told = now
-            self._notices.put(
-                events.WINDOW_SENDING,
-                window_start=window_start,
-                sent=sending.sent,
-                ids=sending.ids.count,
-                seconds=round(now - sending.began, 1),
-            )
+                await self.cluster.store.add(window_start, groups)
+            send.position = following
+            send.sent += sum(map(len, groups.values()))
+            if now() - send.reported >= PROGRESS_SECONDS:
+                send.reported = now()
+                self.notices.put(
+                    events.WINDOW_SENDING,
+                    window_start=window_start,
+                    sent=send.sent,
+                    ids=ids.count,
+                    seconds=round(now() - send.began, 1),
+                )
+        loss = await self._loss_since(window_start, send.marker)
+        self.forget(window_start)
+        return loss, PlacedMarker(send.marker.marker, send.marker.epochs, covers_all=True)

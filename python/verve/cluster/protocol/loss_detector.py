@@ -1,8 +1,7 @@
-"""Noticing that Redis lost something, and being quiet until all hosts have noticed (rule 9)."""
+"""Detects that Redis lost something, and holds commits until all hosts have noticed (rule 9)."""
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -12,60 +11,60 @@ from verve.log import events
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from verve.cluster.interfaces import Notices
     from verve.cluster.redis_state.hosts import HostLine
     from verve.cluster.redis_state.window_state import Record
+    from verve.log.background import Notices
 
 QUIET_SECONDS = 2.0
-# A break in the heartbeats that is longer leaves unknown who of the others was silent.
+# After a longer break in the heartbeats, this host cannot tell which others were silent.
 _BREAK_SECONDS = 2.5
 _RECORDS = 256
 
 
 class LossDetector:
-    """What one leader sees of Redis from heartbeat to heartbeat."""
+    """What one leader learns about Redis from heartbeat to heartbeat."""
 
-    def __init__(self, notices: Notices, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, notices: Notices, monotonic: Callable[[], float]) -> None:
         self._notices = notices
         self._monotonic = monotonic
         self._quiet_until = 0.0
         self._epochs: str | None = None
-        self._beat_at: float | None = None
+        self._heartbeat_at: float | None = None
         self._lines: HostLines | None = None
         self._missing: dict[str, HostLine] = {}
         self.in_touch_since = 0
-        """Since when there was no break in the heartbeats, in Redis's milliseconds."""
+        """The end of the last break in the heartbeats, in milliseconds of Redis's time."""
         self.losses = 0
-        """How often something was lost; whoever sees it rise has work to do again."""
+        """How many losses were detected."""
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is to be published for now."""
+        """Whether no record is to be committed for now."""
         return self._monotonic() < self._quiet_until
 
-    def completed(self, lines: HostLines) -> HostLines:
-        """The lines, and those that were there before a loss and are not back.
+    def with_missing(self, lines: HostLines) -> HostLines:
+        """The lines, and those from before a loss whose hosts are not back.
 
-        Two seconds may be too few for a host to come back: it is waited for until it is silent.
+        A host may need more than two seconds to come back: it is waited for until it is silent.
         """
         return HostLines(lines.now, {**self._missing, **lines.hosts}, lines.renewed)
 
     def heartbeat(self, lines: HostLines, epochs: str) -> None:
-        """Note a heartbeat that got through, and what it found."""
+        """Note a heartbeat that reached Redis, with the lines and the epochs that it read."""
         now = self._monotonic()
-        if self._beat_at is None:
+        if self._heartbeat_at is None:
             self.in_touch_since = lines.now
-            # A leader before may have died of what it noticed; who joins may join after a loss.
+            # An earlier leader may have died of the loss; a host may join right after one.
             self._quiet_until = now + QUIET_SECONDS
-        elif now - self._beat_at > _BREAK_SECONDS:
-            # The others may have been away as we were, and be about to come back.
+        elif now - self._heartbeat_at > _BREAK_SECONDS:
+            # The other hosts may have been away too, and be about to come back.
             self.in_touch_since = lines.now
             self._quiet_until = max(self._quiet_until, now + QUIET_SECONDS)
-        if self._beat_at is not None and not lines.renewed:
+        if self._heartbeat_at is not None and not lines.renewed:
             self.lost("the line of this host was gone")
         if self._epochs is not None and self._epochs != epochs:
             self.lost("a master was restarted or replaced")
-        self._beat_at, self._epochs, self._lines = now, epochs, lines
+        self._heartbeat_at, self._epochs, self._lines = now, epochs, lines
         for id in lines.hosts:
             self._missing.pop(id, None)
 
@@ -80,7 +79,7 @@ class LossDetector:
 
 
 class RecentRecords:
-    """The records that this leader has seen of late, to be put back where they are lost."""
+    """The records that this leader saw of late, to put back those that Redis loses."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[int, Record] = OrderedDict()
@@ -95,5 +94,5 @@ class RecentRecords:
             self._seen.popitem(last=False)
 
     def all(self) -> list[tuple[int, Record]]:
-        """All that are remembered, by window."""
+        """All remembered records with their windows, the oldest window first."""
         return sorted(self._seen.items())

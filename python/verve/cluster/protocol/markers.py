@@ -1,4 +1,4 @@
-"""Markers: what tells that a set was never lost and begun anew (rule 2)."""
+"""Markers: members of a set that show that it was never lost and begun anew (rule 2)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from verve.cluster.redis_state.window_state import Outcome
 from verve.stores.base import MARKER_BYTES
 
 if TYPE_CHECKING:
-    from verve.cluster.redis_state.window_state import WindowStates
-    from verve.stores.base import Store
+    from collections.abc import Mapping
 
-# Of earlier terms it is not known how many there were; a leader rarely needs a third.
-_TERMS = 8
-_OF_EACH = 3
+    from verve.cluster.redis_state.cluster_state import ClusterState
+
+# Nobody knows how many markers earlier terms used; a leader rarely needs a third.
+_EARLIER_TERMS = 8
+_MARKERS_PER_TERM = 3
 
 
 def marker_of(host: str, term: int, number: int) -> bytes:
@@ -26,41 +27,45 @@ def marker_of(host: str, term: int, number: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """A marker that went in before any id of the host, and the epochs from before it did.
+class PlacedMarker:
+    """A marker that was added to all shards, and the epochs of the masters before that.
 
-    `whole`: all ids of the window were sent behind it.
+    `covers_all`: all ids of the window were sent after it.
     """
 
     marker: bytes
     epochs: str
-    whole: bool = False
+    covers_all: bool = False
 
 
 class Markers:
     """The markers of one host in one term.
 
-    Each attempt has a marker of its own: one that was given up as late must not vouch for what was
-    sent after it.
+    Each attempt has a marker of its own: one that was given up and comes late must not vouch for
+    the ids that were sent since.
     """
 
     def __init__(self, host: str, term: int, by: str | None = None) -> None:
-        """`by`: who speaks for `host`, if that one is no more."""
+        """`by`: the host that acts in the name of `host`, if that one is no more."""
         self.host = host
         self._name = host if by is None else f"{host} by {by}"
         self._term = term
         self._used: Counter[int] = Counter()
         self._others: dict[int, dict[bytes, str]] = {}
-        self._trusted: dict[int, Trust] = {}
+        self._trusted: dict[int, PlacedMarker] = {}
+
+    def in_the_name_of(self, host: str) -> Markers:
+        """Markers of another host that is no more, placed by this one."""
+        return Markers(host, self._term, by=self.host)
 
     def fresh(self, window_start: int) -> bytes:
-        """A marker that was not in this window before."""
+        """A marker that this window has not had yet."""
         number = self._used[window_start]
         self._used[window_start] += 1
         return marker_of(self._name, self._term, number)
 
-    def learn(self, window_start: int, markers: dict[bytes, str]) -> None:
-        """Remember whose markers are among the ids, should the state be lost."""
+    def learn(self, window_start: int, markers: Mapping[bytes, str]) -> None:
+        """Remember markers and their hosts, in case Redis loses the state."""
         self._others.setdefault(window_start, {}).update(markers)
 
     def known(self, window_start: int) -> dict[bytes, str]:
@@ -71,58 +76,56 @@ class Markers:
         return dict.fromkeys(own, self.host) | self._others.get(window_start, {})
 
     def possible(self, window_start: int) -> dict[bytes, str]:
-        """Those, and what earlier leaders of the host may have put there."""
+        """The known markers, and those that earlier leaders of the host may have added."""
         before = [
             marker_of(self._name, term, number)
-            for term in range(max(0, self._term - _TERMS), self._term)
-            for number in range(_OF_EACH)
+            for term in range(max(0, self._term - _EARLIER_TERMS), self._term)
+            for number in range(_MARKERS_PER_TERM)
         ]
         return dict.fromkeys(before, self.host) | self.known(window_start)
 
-    def trusted(self, window_start: int) -> Trust | None:
-        """What this leader trusts of a window without sending all ids again."""
+    def trusted(self, window_start: int) -> PlacedMarker | None:
+        """The marker that makes a full send needless, if there is one."""
         return self._trusted.get(window_start)
 
-    def trust(self, window_start: int, trust: Trust) -> None:
+    def trust(self, window_start: int, placed: PlacedMarker) -> None:
         """Trust a marker from here on."""
-        self._trusted[window_start] = trust
+        self._trusted[window_start] = placed
 
     def forget(self, window_start: int) -> None:
-        """Nothing is to be done any more for this window."""
+        """The window is over for this host."""
         for kept in (self._used, self._others, self._trusted):
             kept.pop(window_start, None)
 
 
 async def register(
-    states: WindowStates,
+    cluster: ClusterState,
     markers: Markers,
     window_start: int,
     *,
     is_open: bool = False,
     after_loss: bool = False,
 ) -> bool:
-    """Take part in a window, without a marker. Whether the state knew this host. `StoreError`."""
+    """Register the host for a window; whether Redis knew it already. Raises `StoreError`.
+
+    `is_open`: ids may still come. `after_loss`: the state may have lost markers of earlier terms.
+    """
     known = markers.possible(window_start) if after_loss else markers.known(window_start)
-    step = await states.register(window_start, markers.host, known, is_open=is_open)
-    markers.learn(window_start, dict(step.state.markers))
+    step = await cluster.windows.register(window_start, markers.host, known, is_open=is_open)
+    markers.learn(window_start, step.state.markers)
     return step.outcome is Outcome.KNOWN
 
 
-async def mark(
-    states: WindowStates,
-    store: Store,
-    markers: Markers,
-    window_start: int,
-    *,
-    is_open: bool = False,
-) -> Trust:
-    """Put a fresh marker into all shards; by it a loss is noticed later. Raises `StoreError`.
+async def place_marker(
+    cluster: ClusterState, markers: Markers, window_start: int, *, is_open: bool = False
+) -> PlacedMarker:
+    """Register, and add a fresh marker to all shards. Raises `StoreError`.
 
-    First the epochs, so that a master that is replaced in between is noticed; then the state, so
-    that the marker is known wherever it is.
+    The epochs are read first, so that a master that is replaced in between is noticed; the state
+    is written before the sets, so that every marker in a set is known.
     """
-    epochs = await store.epochs()
-    trust = Trust(markers.fresh(window_start), epochs)
-    await register(states, markers, window_start, is_open=is_open)
-    await store.mark(window_start, trust.marker)
-    return trust
+    epochs = await cluster.store.epochs()
+    placed = PlacedMarker(markers.fresh(window_start), epochs)
+    await register(cluster, markers, window_start, is_open=is_open)
+    await cluster.store.mark(window_start, placed.marker)
+    return placed

@@ -1,9 +1,8 @@
-"""Making the record of a window: one revision after another, each once (rules 5 to 7)."""
+"""Commits the record of a window: one revision after another, each once (rules 5 to 7)."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -12,65 +11,38 @@ from verve.cluster.redis_state.window_state import Outcome, Token
 from verve.log import events
 
 if TYPE_CHECKING:
-    from verve.cluster.interfaces import Notices
-    from verve.cluster.redis_state.changes import Changes
-    from verve.cluster.redis_state.hosts import HostLines, HostTable
-    from verve.cluster.redis_state.window_state import Step, WindowState, WindowStates
-    from verve.stores.base import Store
+    from verve.cluster.redis_state.cluster_state import ClusterState
+    from verve.cluster.redis_state.hosts import HostLines
+    from verve.cluster.redis_state.window_state import Step, WindowState
+    from verve.log.background import Notices
 
     from .loss_detector import LossDetector
 
 
 class Attempt(StrEnum):
-    """What came of an attempt to publish."""
+    """The result of an attempt to commit."""
 
-    NOT_DUE = "nothing to publish, or hosts are waited for"
-    ELSEWHERE = "another leader publishes"
-    SET_BACK = "hosts have to close again"
+    NOT_DUE = "nothing to commit, or hosts are waited for"
+    ELSEWHERE = "another leader commits"
+    SET_BACK = "hosts have to complete again"
     DONE = "the record holds all that is known"
     LOST = "the state was lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Who is waited for, who of them is not complete."""
-
-    waited: frozenset[str]
-    late: frozenset[str]
-
-    @classmethod
-    def at(cls, state: WindowState, waited: set[str]) -> Look:
-        """How far the hosts of `waited` are."""
-        complete = {id for id, host_state in state.hosts.items() if host_state.complete}
-        return cls(frozenset(waited), frozenset(waited - complete))
-
-
+@dataclass(slots=True, eq=False)
 class RecordCommitter:
-    """Publishes windows in the name of one leader. `grace_ms`: how long late hosts are waited for.
+    """Commits records in the name of one leader. Every call raises `StoreError`.
 
-    Every call raises `StoreError`.
+    `grace_ms`: how long late hosts are waited for. `owner` names this leader and term among all: an
+    earlier one may be in the middle of a commit.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it stands between
-        self,
-        states: WindowStates,
-        store: Store,
-        host_table: HostTable,
-        changes: Changes,
-        watch: LossDetector,
-        notices: Notices,
-        grace_ms: int,
-    ) -> None:
-        self._states = states
-        self._store = store
-        self._host_table = host_table
-        self._changes = changes
-        self._watch = watch
-        self._notices = notices
-        self._grace_ms = grace_ms
-        # Of this process and term: a leader before it may be in the middle of a commit.
-        self._owner = f"{host_table.info.id}.{os.urandom(6).hex()}"
-        self._attempts = 0
+    cluster: ClusterState
+    losses: LossDetector
+    notices: Notices
+    owner: str
+    grace_ms: int
+    _attempts: int = field(default=0, init=False)
 
     async def attempt(
         self,
@@ -79,88 +51,85 @@ class RecordCommitter:
         asked_at: int | None = None,
         host: str | None = None,
     ) -> Attempt:
-        """Publish a window if that is due, given its `state` of just now.
+        """Commit the record of a window if that is due, given its `state` of just now.
 
-        `asked_at` is since when a revision is asked for, in Redis's milliseconds. `host` is in
-        whose name, if not in our own.
+        `asked_at`: since when a revision is asked for, in milliseconds of Redis's time. `host`: the
+        host in whose name the record is committed, if it is not this one.
         """
-        if self._watch.is_quiet or not (state.record is None or state.asks_for_revision):
+        if self.losses.is_quiet or not (state.record is None or state.asks_for_revision):
             return Attempt.NOT_DUE
-        lines = await self._host_table.read()
-        late = self._look(window_start, state, lines).late
+        late = self._late_hosts(window_start, state, await self.cluster.hosts.read())
         if late and not self._is_grace_over(window_start, state, asked_at):
             return Attempt.NOT_DUE
         self._attempts += 1
-        token = Token(self._owner, self._attempts)
-        # First, so that somebody looks should we not come to tell that it is done.
-        await self._changes.note(window_start)
-        host = host or self._host_table.info.id
-        begun = await self._states.begin(window_start, host, token)
+        token = Token(self.owner, self._attempts)
+        # First, so that another host looks if this one dies before it notes the commit.
+        await self.cluster.changes.note(window_start)
+        host = host or self.cluster.own_id
+        begun = await self.cluster.windows.begin(window_start, host, token)
         if begun.outcome is Outcome.BEGUN:
-            begun = await self._states.fix(window_start, token)
+            begun = await self.cluster.windows.fix(window_start, token)
         if begun.outcome is not Outcome.FIXED:
             gone = begun.outcome is Outcome.UNREGISTERED
             return Attempt.LOST if gone else Attempt.ELSEWHERE
-        return await self._publish(window_start, host, token, begun.state, asked_at)
+        return await self._commit(window_start, host, token, begun.state, asked_at)
 
     def _is_grace_over(self, window_start: int, state: WindowState, asked_at: int | None) -> bool:
-        """Whether hosts that are late are waited for no longer."""
-        since = self._states.keys.end(window_start) * 1_000
+        """Whether late hosts are waited for no longer."""
+        since = self.cluster.keys.end(window_start) * 1_000
         if state.record is not None:
-            # Several hosts that are late come in one revision, if they come close together.
+            # Several late hosts share one revision, if they come close together.
             since = max(since, state.now if asked_at is None else asked_at)
-        return state.now >= since + self._grace_ms
+        return state.now >= since + self.grace_ms
 
-    def _look(self, window_start: int, state: WindowState, lines: HostLines) -> Look:
-        silent_ms, since = self._host_table.silent_ms, self._watch.in_touch_since
-        known = self._watch.completed(lines)
-        return Look.at(state, awaited_hosts(window_start, state, known, silent_ms, since))
+    def _late_hosts(
+        self, window_start: int, state: WindowState, lines: HostLines
+    ) -> frozenset[str]:
+        """The hosts that the window waits for."""
+        known, since = self.losses.with_missing(lines), self.losses.in_touch_since
+        awaited = awaited_hosts(window_start, state, known, self.cluster.hosts.silent_ms, since)
+        return frozenset(awaited - {id for id, host in state.hosts.items() if host.complete})
 
-    async def _publish(
+    async def _commit(
         self, window_start: int, host: str, token: Token, fixed: WindowState, asked_at: int | None
     ) -> Attempt:
-        """Look at what is there after `fix`, and commit it."""
-        lines = await self._host_table.read()
-        stored = await self._store.count(window_start, fixed.markers.keys())
-        epochs = await self._store.epochs()
-        broken = [
-            (id, host_state)
-            for id, host_state in fixed.hosts.items()
-            if host_state.marker is not None
-            and (host_state.marker not in stored.markers or host_state.epochs != epochs)
-        ]
-        for id, host_state in broken:
-            await self._states.set_back(window_start, id, host_state)
-        late = self._look(window_start, fixed, lines).late | {id for id, _ in broken}
-        waits = bool(late) and not self._is_grace_over(window_start, fixed, asked_at)
-        # Whoever publishes is itself complete: it would publish what it knows is less.
-        if waits or host in late or self._watch.is_quiet:
-            await self._states.release(window_start, token)
+        """Count the ids that are there after `fix`, and commit that."""
+        windows = self.cluster.windows
+        lines = await self.cluster.hosts.read()
+        stored = await self.cluster.store.count(window_start, fixed.markers.keys())
+        epochs = await self.cluster.store.epochs()
+        broken = {
+            id: its
+            for id, its in fixed.hosts.items()
+            if its.marker is not None and (its.marker not in stored.markers or its.epochs != epochs)
+        }
+        for id, its in broken.items():
+            await windows.set_back(window_start, id, its)
+        late = self._late_hosts(window_start, fixed, lines) | broken.keys()
+        is_early = bool(late) and not self._is_grace_over(window_start, fixed, asked_at)
+        # A committer that is not complete itself would commit a count that it knows is too low.
+        if is_early or host in late or self.losses.is_quiet:
+            await windows.release(window_start, token)
             return Attempt.SET_BACK
-        step = await self._states.commit(
-            window_start,
-            self._host_table.info.id,
-            token,
-            fixed,
-            count=stored.ids,
-            complete=not late,
+        step = await windows.commit(
+            window_start, self.cluster.own_id, token, fixed, count=stored.ids, complete=not late
         )
         if step.outcome is Outcome.COMMITTED:
-            await self._changes.note(window_start)
-        self._tell(window_start, step, fixed, late)
+            await self.cluster.changes.note(window_start)
+        self._report(window_start, step, fixed, late)
         ended = {Outcome.COMMITTED, Outcome.SAME, Outcome.LOWER}
         return Attempt.DONE if step.outcome in ended else Attempt.ELSEWHERE
 
-    def _tell(
+    def _report(
         self, window_start: int, step: Step, fixed: WindowState, late: frozenset[str]
     ) -> None:
         record = step.state.record
         if record is None:
             return
         if step.outcome is Outcome.LOWER:
-            self._notices.put(events.WINDOW_LOWER, window_start=window_start, count=record.count)
+            self.notices.put(events.WINDOW_LOWER, window_start=window_start, count=record.count)
         elif step.outcome is Outcome.COMMITTED and late:
-            self._notices.put(
+            self.notices.put(
                 events.WINDOW_DEGRADED,
                 window_start=window_start,
                 revision=record.revision,
@@ -168,7 +137,7 @@ class RecordCommitter:
                 late_hosts=late,
             )
         elif step.outcome is Outcome.COMMITTED and fixed.record is not None:
-            self._notices.put(
+            self.notices.put(
                 events.WINDOW_REVISED,
                 window_start=window_start,
                 revision=record.revision,

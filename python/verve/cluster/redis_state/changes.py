@@ -1,4 +1,4 @@
-"""Windows whose record changed, for the hosts that have done with them."""
+"""Notes on windows whose record changed, for hosts that no longer follow them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .keys import Keys
 
-# Clocks of masters differ, and a note comes a little after what it tells of.
+# The clocks of masters differ, and a note comes a little after its change.
 OVERLAP_MILLISECONDS = 10_000
 
 # ARGV: window, seconds that notes are kept.
@@ -34,7 +34,7 @@ return {time[1] * 1000 + math.floor(time[2] / 1000), found}
 
 
 class Changes:
-    """The sorted set `changed`. Each call is one script; raises `StoreError`."""
+    """The sorted set `changed`. Each call is one script, and raises `StoreError`."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -43,24 +43,24 @@ class Changes:
         self._since = 0
 
     async def note(self, window_start: int) -> None:
-        """Tell all hosts to look at a window."""
+        """Note a window, so that all hosts look at it."""
         args = [window_start, RETENTION_SECONDS]
         await self._client.run(_NOTE, [self._keys.changed], args)
 
     async def news(self) -> list[int]:
-        """The windows that were noted since the last call; at first, all of a day."""
+        """The windows noted since the last call; those of a day at the first call."""
         found = await self._client.run(_SINCE, [self._keys.changed], [self._since])
         now, fields = parse_reply(lambda: (int(found[0]), field_pairs(found[1])), found)
         notes = {}
         for window, at in fields:
             try:
-                # A window may be one of another length, which nobody here knows.
+                # The window may be of another length, and unknown here.
                 notes[int(window)] = int(float(at))
             except (ArithmeticError, ValueError):
                 skipped.tell("the changes in Redis", window, at)
         news = [window for window, at in notes.items() if self._seen.get(window) != at]
         if notes:
-            # What claims to be of the future must not hide what comes until then.
+            # A note from the future must not hide the notes until then.
             newest = min(now, max(notes.values()))
             self._since = max(self._since, newest - OVERLAP_MILLISECONDS)
         self._seen = notes

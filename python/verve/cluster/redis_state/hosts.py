@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from .window_state import WindowState
 
 PROTOCOL = 1
-"""Number of this protocol. Hosts of another one cannot count along."""
+"""The version of this protocol. Hosts of other versions cannot count with this one."""
 HEARTBEAT_SECONDS = 0.5
 FRESH_MILLISECONDS = 2_500
-"""A line that is older was not renewed when it should have been."""
+"""An older line has missed heartbeats."""
 SILENT_SECONDS = 60
 SILENT_WINDOWS = 3
 _FORGOTTEN_AT_ONCE = 1_000
-# A heartbeat that is further ahead of the time is none. After a failover some are a little.
+# A heartbeat further ahead of the time is invalid. After a failover some are slightly ahead.
 _AHEAD = RETENTION_SECONDS * 1_000
 _PLACE = "the hosts in Redis"
 _LINE = re.compile(r"([0-9]{1,15}) ([!-~]{1,50})(?: (.*))?", re.DOTALL)
@@ -36,9 +36,9 @@ _REST = re.compile(
     r"(-?[0-9]{1,15}) ([0-9]{1,10}) (-?[0-9]{1,15}) ([0-9]{1,15}) ([!-~]{0,100}) (.{0,300})"
 )
 
-# A host of another protocol that lives keeps this one out; what it writes is not understood.
-# ARGV: host, protocol, the rest of the line, milliseconds after which a host is silent, `1` to come
-# back in any case.
+# A live host of another protocol keeps this one out, since neither understands the other.
+# ARGV: host, protocol, the rest of the line, milliseconds after which a host is silent, `1` if this
+# host had a line before.
 _RENEW = f"""
 local key = KEYS[1]
 local time = redis.call('TIME')
@@ -72,7 +72,7 @@ return redis.call('HDEL', KEYS[1], unpack(ARGV))
 
 
 class ClusterError(VerveError):
-    """This host cannot be one of the cluster."""
+    """This host cannot be part of the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class HostLine:
 
     @classmethod
     def read(cls, id: str, line: str) -> HostLine:
-        """A line as it stands in Redis; of another protocol only its beginning is parse_reply.
+        """A line from Redis. Of another protocol only heartbeat and protocol are read.
 
-        Raises `ValueError` if it is none.
+        Raises `ValueError` if it is not a line.
         """
         found = _LINE.fullmatch(line)
         if found is None or not is_id(id):
@@ -111,13 +111,15 @@ class HostLine:
         parts = _REST.fullmatch(rest)
         if parts is None or not parts[6].isprintable():
             raise ValueError("not the line of a host of this protocol")
-        since, still_open, skew, touch = map(int, parts.groups()[:4])
-        return cls(id, heartbeat, protocol, since, still_open, skew, touch, parts[5], parts[6])
+        first_window, unsent, skew_ms, in_touch = map(int, parts.groups()[:4])
+        return cls(
+            id, heartbeat, protocol, first_window, unsent, skew_ms, in_touch, parts[5], parts[6]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class HostLines:
-    """All lines, at Redis's time `now` in milliseconds. `renewed`: our own was there before."""
+    """All lines, at Redis's time `now` in milliseconds. `renewed`: this host's existed before."""
 
     now: int
     hosts: Mapping[str, HostLine]
@@ -125,7 +127,7 @@ class HostLines:
 
     @classmethod
     def read(cls, found: tuple[int, int, list[bytes]]) -> HostLines:
-        """The answer of a script, without lines that cannot be read. Raises `StoreError`."""
+        """The answer of a script, without unreadable lines. Raises `StoreError`."""
         renewed, now, fields = parse_reply(
             lambda: (int(found[0]), int(found[1]), field_pairs(found[2])), found
         )
@@ -145,7 +147,7 @@ class HostLines:
 
 @dataclass(frozen=True, slots=True)
 class HostInfo:
-    """What a host says of itself that does not change."""
+    """The part of a host's line that does not change."""
 
     id: str
     name: str
@@ -153,18 +155,27 @@ class HostInfo:
 
 
 class HostTable:
-    """The lines of a cluster. Each call is one script; raises `StoreError`."""
+    """The lines of a cluster. Each call is one script, and raises `StoreError`."""
 
     def __init__(self, client: Client, keys: Keys, info: HostInfo) -> None:
+        """`info` is that of this host."""
         self._client = client
         self._keys = keys
         self._joined = False
         self.info = info
         self.silent_ms = 1_000 * max(SILENT_SECONDS, SILENT_WINDOWS * keys.seconds)
 
-    async def renew(self, since: int, still_open: int, skew_ms: int, touch_ms: int) -> HostLines:
-        """Renew our line. Raises `ClusterError` if hosts of another protocol live."""
-        line = f"{since} {still_open} {skew_ms} {touch_ms} {self.info.version} {self.info.name}"
+    async def renew(
+        self, first_window: int, unsent_windows: int, skew_ms: int, in_touch_since: int
+    ) -> HostLines:
+        """Renew the line of this host; see `HostLine` for its parts.
+
+        Raises `ClusterError` if live hosts speak another protocol.
+        """
+        line = (
+            f"{first_window} {unsent_windows} {skew_ms} {in_touch_since} "
+            f"{self.info.version} {self.info.name}"
+        )
         found = await self._client.run(
             _RENEW,
             [self._keys.hosts],
@@ -186,20 +197,20 @@ class HostTable:
         return lines
 
     async def read(self) -> HostLines:
-        """All lines as they are."""
+        """All lines."""
         return HostLines.read(await self._client.run(_READ, [self._keys.hosts], []))
 
     async def leave(self) -> None:
-        """Take our line away: this host stops."""
+        """Remove the line of this host, which stops."""
         self._joined = False
         await self.forget(self.info.id)
 
     async def forget(self, *hosts: str) -> int:
-        """Take lines away: how many there were. A host that lives comes back by itself."""
+        """Remove lines; how many there were. A live host puts its line back by itself."""
         return int(await self._client.run(_FORGET, [self._keys.hosts], list(hosts)))
 
     async def forget_old(self, lines: HostLines) -> None:
-        """Take the lines away of hosts that were silent for as long as ids are kept."""
+        """Remove the lines of hosts that were silent for as long as ids are kept."""
         before = lines.now - RETENTION_SECONDS * 1_000
         if old := [host.id for host in lines.hosts.values() if host.heartbeat < before]:
             await self.forget(*old[:_FORGOTTEN_AT_ONCE])
@@ -210,9 +221,9 @@ def awaited_hosts(
 ) -> set[str]:
     """The hosts that the record of a window waits for (rule 4).
 
-    `in_touch_since` is since when the caller itself is in touch with Redis without a break, in
-    Redis's milliseconds. Who is silent only those know that were in touch all the time: the first
-    host that is back after an outage must not take all others for dead.
+    `in_touch_since`: from when the caller has been in touch with Redis without a break, in
+    milliseconds of Redis's time. Only hosts that were in touch all the time can tell which others
+    were silent: the first host that is back after an outage must not take all others for dead.
     """
     known_since = min(
         [in_touch_since]
@@ -231,12 +242,12 @@ def awaited_hosts(
         for host in lines.hosts.values()
         if host.first_window <= window_start and not silent(host)
     }
-    # One that registered and took its line away may have left ids behind that nobody sent.
+    # A host that registered and removed its line may have ids that were never sent.
     registered = {id for id in state.hosts if id not in lines.hosts or not silent(lines.hosts[id])}
     return alive | registered
 
 
 def is_alive(host: str, lines: HostLines, silent_ms: int) -> bool:
-    """Whether a host does something still: its line was renewed of late."""
+    """Whether a host renewed its line within `silent_ms`."""
     line = lines.hosts.get(host)
     return line is not None and lines.now - line.heartbeat <= silent_ms

@@ -1,4 +1,4 @@
-"""The names under which the protocol keeps things in Redis; those of the ids are the store's."""
+"""The keys of the protocol in Redis. The keys of the ids belong to the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ID = re.compile(r"[!-~]{1,100}")
 
 
 def is_id(text: str) -> bool:
-    """Whether this can be the id of a host."""
+    """Whether this is a valid id of a host."""
     return _ID.fullmatch(text) is not None
 
 
@@ -19,8 +19,8 @@ def is_id(text: str) -> bool:
 class Keys:
     """The keys of one cluster and one length of window, in seconds.
 
-    The braces name what Redis Cluster places keys by. No script touches two keys, so a name with
-    braces of its own does no harm.
+    The braces enclose the part by which Redis Cluster places keys. No script touches two keys, so a
+    cluster's name with braces of its own does no harm.
     """
 
     cluster: str
@@ -28,22 +28,22 @@ class Keys:
 
     @property
     def hosts(self) -> str:
-        """A line a host."""
+        """The hash with one line per host."""
         return f"verve:{{{self.cluster}:{self.seconds}}}:hosts"
 
     @property
     def changed(self) -> str:
-        """Windows whose record changed, by the time of the change."""
+        """The sorted set of windows whose record changed, by the time of the change."""
         return f"verve:{{{self.cluster}:{self.seconds}}}:changed"
 
     def state(self, window_start: int) -> str:
-        """Hosts, markers, token and record of a window."""
+        """The hash with the hosts, markers, token and record of a window."""
         return f"verve:{{{self.cluster}:{self.seconds}:{window_start}}}:state"
 
     def end(self, window_start: int) -> int:
-        """When a window ends, seconds since the epoch."""
+        """The end of a window, in seconds since the epoch."""
         return window_start + self.seconds
 
     def expiry(self, window_start: int) -> int:
-        """When what is kept of a window is dropped, seconds since the epoch."""
+        """When the state of a window expires, in seconds since the epoch."""
         return self.end(window_start) + RETENTION_SECONDS

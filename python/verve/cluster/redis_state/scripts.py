@@ -1,8 +1,8 @@
-"""The scripts that change a window's state: each is one step of a rule, done as a whole or not.
+"""The scripts that change the state of a window. Each is one step of a rule, and atomic.
 
 `ARGV[1]` is when the state expires, in seconds since the epoch. Each answers with an outcome, the
-time in milliseconds and the state as it is then. They write what they were given and what `TIME`
-says, so Redis before 5 would refuse them, as it does a `TIME` before a write.
+time in milliseconds and the state after it. They read `TIME` before they write, which Redis before
+version 5 refuses.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ return {'read', now, redis.call('HGETALL', key)}
 """
 )
 
-# Rules 2 and 9: the host takes part, and whose markers are among the ids is known.
-# ARGV: host, `open` or `any`, then field_pairs of a marker and the host that it is of.
-# A window that is open has ids to come: whatever was complete of it is so no longer.
+# Rules 2 and 9: register the host, and note the markers that may be among the ids.
+# ARGV: host, `open` or `any`, then pairs of a marker and its host.
+# An open window may get more ids: a host that was complete in it is so no longer.
 REGISTER = (
     _HEAD
     + """
@@ -54,8 +54,8 @@ return answer(known and 'known' or 'new')
 """
 )
 
-# Rule 3: all ids of the host are in the sets. Only a host that is registered can be complete: if
-# it is not, the state was lost, and what else was, the host has to find out first (rule 9).
+# Rule 3: note that all ids of the host are in the sets. If the host is not registered, the state
+# was lost, and the host must first find out what else was lost (rule 9).
 # ARGV: host, marker or `-`, epochs, `complete`, or `early` while ids may still come.
 COMPLETE = (
     _HEAD
@@ -72,8 +72,8 @@ return answer(known == news and 'known' or 'complete')
 """
 )
 
-# Rule 5: who may publish. A token is of one attempt, so that a commit that comes too late is told
-# from that of the next attempt of the same leader; the leader itself need not wait for it.
+# Rule 5: take the token. It names one attempt, so that a late commit differs from that of the next
+# attempt of the same leader. That leader need not wait until its own token expires.
 # ARGV: host, owner, number of the attempt, milliseconds, known masters.
 BEGIN = (
     _HEAD
@@ -91,7 +91,7 @@ return answer('begun')
 """
 )
 
-# Rule 5: what is looked at from here on holds all of the changes so far.
+# Rule 5: a count from here on holds all changes so far.
 # ARGV: token, milliseconds, known masters.
 FIX = (
     _HEAD
@@ -104,11 +104,10 @@ return answer('fixed')
 """
 )
 
-# Rules 6 and 7: the record changes only from what the committer saw, and never to less. That the
-# changes were looked at is noted in any case, or a count that is no news would be asked for again
-# and again.
-# ARGV: token, revision seen, changes seen, count, `1` if complete, host, known masters, hosts seen
-# and how they stood, in order, each followed by a line's end.
+# Rules 6 and 7: replace the record that the committer saw, never by a lower count. The changes are
+# noted as seen in any case, or an unchanged count would be asked for again and again.
+# ARGV: token, revision seen, changes seen, count, `1` if complete, host, known masters, the host
+# fields seen, sorted, each followed by a newline.
 COMMIT = (
     _HEAD
     + """
@@ -143,7 +142,7 @@ return answer('committed')
 """
 )
 
-# Rule 5: an attempt that comes to nothing leaves the token to others at once.
+# Rule 5: give up an attempt, so that others can have the token at once.
 # ARGV: token.
 RELEASE = (
     _HEAD
@@ -154,8 +153,8 @@ return answer('released')
 """
 )
 
-# Rule 5: a host of which something is missing closes again; unless it has just done so.
-# ARGV: host, what stood there.
+# Rule 5: have a host complete again, unless it has just done so.
+# ARGV: host, the state seen.
 SET_BACK = (
     _HEAD
     + """
@@ -166,7 +165,7 @@ return answer('set back')
 """
 )
 
-# Rule 9: a record that Redis lost is put back. What completed since then asks for a revision.
+# Rule 9: put back a record that Redis lost. Hosts that completed since then ask for a revision.
 # ARGV: revision, count, `1` if complete, publisher, delivery.
 RESTORE = (
     _HEAD
@@ -182,7 +181,7 @@ return answer('restored')
 """
 )
 
-# Rule 10: Kafka has this revision.
+# Rule 10: note that the revision is delivered.
 # ARGV: revision.
 DELIVERED = (
     _HEAD
@@ -195,8 +194,8 @@ return answer('delivered')
 """
 )
 
-# Rule 10: another host delivers what a dead one did not.
-# ARGV: host, revision, what stood there, milliseconds that it must have stood.
+# Rule 10: take over the delivery of a dead host.
+# ARGV: host, revision, the delivery seen, milliseconds that it must have lasted.
 TAKE_OVER = (
     _HEAD
     + """

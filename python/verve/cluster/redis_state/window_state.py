@@ -1,4 +1,4 @@
-"""The state of a window in Redis: what stands there, and the steps that change it."""
+"""The state of a window in Redis, and the scripts that change it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .keys import Keys
 
 TOKEN_MILLISECONDS = 3_000
-"""How long a publisher may be silent before another takes the token."""
+"""How long a token is valid. After that another leader may take it."""
 DELIVERY_MILLISECONDS = 10_000
-"""How long a delivery may take before another host takes it over, if the first does not live."""
+"""How long a delivery may take before another host takes it over from a dead one."""
 DONE = "done"
 _MARKER = rf"[0-9a-f]{{{2 * MARKER_BYTES}}}"
 _COMPLETE = re.compile(rf"(complete|early) (-|{_MARKER}) ([ -~]{{1,100}})")
@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class Outcome(StrEnum):
-    """What became of a step."""
+    """The result of a script."""
 
     READ = "read"
     NEW = "new"
@@ -56,39 +56,46 @@ class Outcome(StrEnum):
     TAKEN_OVER = "taken over"
 
 
+class HostStatus(StrEnum):
+    """How far a host is with a window, by the word in Redis."""
+
+    REGISTERED = "registered"
+    COMPLETE = "complete"
+    LEFT_EARLY = "early"
+
+
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """How far a host is with a window. `written` is what stands in Redis, word for word.
+    """The state of a host in a window. `written` is the text in Redis, word for word.
 
-    `early`: it left before the end of the window. If it is back, more ids may have come.
+    A host without ids is complete without a marker. A host that `LEFT_EARLY`, before the end of the
+    window, was complete then; if it comes back, more ids may have come.
     """
 
     written: str
-    complete: bool = False
+    status: HostStatus = HostStatus.REGISTERED
     marker: bytes | None = None
     epochs: str = ""
-    early: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all ids of the host are in Redis."""
+        return self.status is not HostStatus.REGISTERED
 
     @classmethod
     def read(cls, written: str) -> HostState:
-        """`registered`, or `complete <marker> <epochs>`; a host without ids has no marker."""
+        """`registered`, or a word with `<marker> <epochs>`; damaged text is not complete."""
         found = _COMPLETE.fullmatch(written)
         if found is None:
-            # Damaged or not: one that does not say so is not complete.
             return cls(written)
         word, marker, epochs = found.groups()
-        return cls(
-            written,
-            complete=True,
-            marker=None if marker == "-" else bytes.fromhex(marker),
-            epochs=epochs,
-            early=word == "early",
-        )
+        placed = None if marker == "-" else bytes.fromhex(marker)
+        return cls(written, HostStatus(word), placed, epochs)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was published of a window, revisions from 1 on."""
+    """The committed count of a window. Revisions start at 1."""
 
     revision: int
     count: int
@@ -98,22 +105,24 @@ class Record:
 
     @property
     def deliverer(self) -> str | None:
-        """The host that has to deliver it; None when it is done."""
+        """The host that has to deliver it; None once that is done."""
         return None if self.delivery == DONE else self.delivery.partition(" ")[0]
 
     @property
     def delivery_since(self) -> int:
-        """Since when, in milliseconds; 0 when it is done, or cannot be told."""
+        """When the delivery began, in milliseconds; 0 if it is done or unreadable."""
         found = _DELIVERY.fullmatch(self.delivery)
         return 0 if found is None else int(found[2])
 
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """All that stands there. `now` is Redis's time in milliseconds; markers are by their bytes.
+    """The hash of a window, at Redis's time `now` in milliseconds.
 
-    `revision` is the number that stands there, whether or not the record can be read. `strangers`
-    are the hosts that cannot.
+    `markers` maps each marker to its host. `changes` counts completions, `published_changes` those
+    that the record holds, `fixed` those at the last `fix`. `revision` is the number in Redis,
+    whether or not the record can be read. `unreadable_hosts` are the fields of hosts without a
+    valid id.
     """
 
     now: int
@@ -125,37 +134,37 @@ class WindowState:
     fixed: int
     record: Record | None
     revision: int = 0
-    strangers: Sequence[bytes] = ()
+    unreadable_hosts: Sequence[bytes] = ()
 
     @property
     def asks_for_revision(self) -> bool:
-        """Whether something changed that no record holds (rule 7)."""
+        """Whether a host completed that the record does not hold (rule 7)."""
         return self.changes > self.published_changes
 
     @property
     def hosts_as_written(self) -> bytes:
-        """How all hosts stand, as the script of a commit writes it."""
-        ours = (_bytes(f"host:{host} {its.written}\n") for host, its in self.hosts.items())
-        return b"".join(sorted([*ours, *self.strangers]))
+        """The fields of all hosts, as the script of a commit writes them."""
+        readable = (_bytes(f"host:{host} {its.written}\n") for host, its in self.hosts.items())
+        return b"".join(sorted([*readable, *self.unreadable_hosts]))
 
     @classmethod
     def read(cls, now: int, fields: Sequence[bytes], place: str = "") -> WindowState:
-        """The answer of a script, without what cannot be read; `place` is where it stands."""
+        """The answer of a script, without unreadable fields. `place` is the key, for events."""
         return _Fields(dict(field_pairs(fields)), place).state(now)
 
 
 class _Fields:
-    """The fields of a state, each checked as it is read."""
+    """The fields of a hash, checked one by one."""
 
     def __init__(self, found: Mapping[bytes, bytes], place: str) -> None:
         self._found = found
         self._place = f"the state `{place}` in Redis"
 
     def state(self, now: int) -> WindowState:
-        """All of them."""
+        """The state that the fields describe."""
         hosts: dict[str, HostState] = {}
         markers: dict[bytes, str] = {}
-        strangers: list[bytes] = []
+        unreadable: list[bytes] = []
         for name, value in self._found.items():
             kind, _, of = _text(name).partition(":")
             if kind == "host" and is_id(of):
@@ -163,12 +172,12 @@ class _Fields:
                 if not hosts[of].complete and value != b"registered":
                     self._skip(name)
             elif kind == "host":
-                strangers.append(name + b" " + value + b"\n")
+                unreadable.append(name + b" " + value + b"\n")
                 self._skip(name)
             elif kind == "mark" and re.fullmatch(_MARKER, of) and is_id(_text(value)):
                 markers[bytes.fromhex(of)] = _text(value)
             elif kind == "mark":
-                # One that is as long as an id might be an id, which counts.
+                # A member as long as an id might be an id, which counts.
                 self._skip(name)
         revision = self._number("revision")
         return WindowState(
@@ -181,11 +190,11 @@ class _Fields:
             fixed=self._number("fixed"),
             record=self._record(revision),
             revision=revision,
-            strangers=strangers,
+            unreadable_hosts=unreadable,
         )
 
     def _record(self, revision: int) -> Record | None:
-        """The record; without a count there is none, and it is published again."""
+        """The record. Without a count there is none, and one is committed again."""
         count = self._number("count")
         if not revision or _NUMBER.fullmatch(self._get("count") or "") is None:
             return None
@@ -215,7 +224,7 @@ class _Fields:
 
 
 def _text(value: bytes) -> str:
-    """Text that gives the same bytes again, whatever they are."""
+    """Text from which `_bytes` makes the same bytes again."""
     return value.decode(errors="surrogateescape")
 
 
@@ -225,7 +234,7 @@ def _bytes(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a script did, and the state that it left."""
+    """The result of a script, and the state after it."""
 
     outcome: Outcome
     state: WindowState
@@ -233,7 +242,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The right to publish, of one attempt. `owner` is one leader's, in one term."""
+    """The right to commit, for one attempt. `owner` names one leader in one term."""
 
     owner: str
     attempt: int
@@ -243,16 +252,16 @@ class Token:
 
 
 class WindowStates:
-    """The states of a cluster's windows. Each call is one script; raises `StoreError`."""
+    """The states of a cluster's windows. Each call is one script, and raises `StoreError`."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self.keys = keys
         self.masters = ""
-        """Replication ids of the masters, as of the last heartbeat; empty while there was none."""
+        """Replication ids of the masters as of the last heartbeat; empty before the first."""
 
     async def read(self, window_start: int) -> WindowState:
-        """What stands there."""
+        """The state of a window."""
         key = self.keys.state(window_start)
         found = await self._client.run(scripts.READ, [key], [])
         return parse_reply(lambda: WindowState.read(int(found[1]), found[2], key), found)
@@ -260,7 +269,7 @@ class WindowStates:
     async def register(
         self, window_start: int, host: str, markers: Mapping[bytes, str], *, is_open: bool = False
     ) -> Step:
-        """Take part in a window. `markers` are all that are known, with their hosts."""
+        """Register a host: NEW or KNOWN. `markers`: all known ones, with their hosts."""
         field_pairs = [word for marker, of in markers.items() for word in (marker.hex(), of)]
         how = "open" if is_open else "any"
         return await self._run(scripts.REGISTER, window_start, host, how, *field_pairs)
@@ -271,16 +280,14 @@ class WindowStates:
         host: str,
         marker: bytes | None,
         epochs: str,
-        *,
-        early: bool = False,
+        status: HostStatus = HostStatus.COMPLETE,
     ) -> Step:
-        """All ids of the host are there: COMPLETE, KNOWN, or UNREGISTERED."""
+        """Note that all ids of the host are there: COMPLETE, KNOWN, or UNREGISTERED."""
         word = "-" if marker is None else marker.hex()
-        how = "early" if early else "complete"
-        return await self._run(scripts.COMPLETE, window_start, host, word, epochs, how)
+        return await self._run(scripts.COMPLETE, window_start, host, word, epochs, status.value)
 
     async def begin(self, window_start: int, host: str, token: Token) -> Step:
-        """Ask for the token: BEGUN, TAKEN, or LATE and UNREGISTERED for a host that may not."""
+        """Take the token: BEGUN or TAKEN; LATE or UNREGISTERED for an incomplete host."""
         return await self._run(
             scripts.BEGIN,
             window_start,
@@ -292,12 +299,12 @@ class WindowStates:
         )
 
     async def fix(self, window_start: int, token: Token) -> Step:
-        """Note the changes that the look from here on holds: FIXED or LOST."""
+        """Note the changes that a count from here on holds: FIXED or LOST."""
         return await self._run(
             scripts.FIX, window_start, str(token), TOKEN_MILLISECONDS, self.masters
         )
 
-    async def commit(  # noqa: PLR0913 - what makes a record
+    async def commit(  # noqa: PLR0913 - the parts of a record
         self,
         window_start: int,
         host: str,
@@ -307,7 +314,7 @@ class WindowStates:
         count: int,
         complete: bool,
     ) -> Step:
-        """Make the next revision of what was `fixed`: COMMITTED, SAME, LOWER, MOVED or LOST."""
+        """Write the next revision of `fixed`: COMMITTED, SAME, LOWER, MOVED or LOST."""
         return await self._run(
             scripts.COMMIT,
             window_start,
@@ -326,11 +333,11 @@ class WindowStates:
         return await self._run(scripts.RELEASE, window_start, str(token))
 
     async def set_back(self, window_start: int, host: str, host_state: HostState) -> Step:
-        """Have a host close again, if it still stands so: SET_BACK or MOVED."""
+        """Have a host complete again, if its state is unchanged: SET_BACK or MOVED."""
         return await self._run(scripts.SET_BACK, window_start, host, host_state.written)
 
     async def restore(self, window_start: int, record: Record) -> Step:
-        """Put a record back that was lost: RESTORED or NEWER."""
+        """Put a lost record back: RESTORED or NEWER."""
         return await self._run(
             scripts.RESTORE,
             window_start,
@@ -342,11 +349,11 @@ class WindowStates:
         )
 
     async def delivered(self, window_start: int, revision: int) -> Step:
-        """Note that Kafka has a revision: DELIVERED, or MOVED when there is a higher one."""
+        """Note that a revision is delivered: DELIVERED, or MOVED if there is a higher one."""
         return await self._run(scripts.DELIVERED, window_start, revision)
 
     async def take_over(self, window_start: int, host: str, record: Record) -> Step:
-        """Deliver in the place of a host that is gone: TAKEN_OVER or MOVED."""
+        """Become the deliverer in the place of a dead host: TAKEN_OVER or MOVED."""
         return await self._run(
             scripts.TAKE_OVER,
             window_start,

@@ -1,1 +1,1 @@
-"""New ids on their way to Redis, and the requests that wait until Redis acknowledges theirs."""
+"""New ids on their way to Redis, and the requests that wait for their acknowledgement."""

@@ -1,4 +1,4 @@
-"""Who waits until certain ids are in Redis (`VERVE_ACK=store`), and what to send for them next."""
+"""Requests that wait for Redis to acknowledge their ids (`VERVE_ACK=store`)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ class Group(NamedTuple):
     members: Sequence[bytes]
 
 
-@dataclass(slots=True)
-class _PendingAck:
-    """One of them; what stands before place `at` of the group `group` is there already."""
+class Position(NamedTuple):
+    """The id `at` of the group `group`; those before it are acknowledged."""
 
-    groups: Sequence[Group]
-    told: Future[None]
     group: int = 0
     at: int = 0
 
-    def piece(self, most: int) -> tuple[list[Group], int, int]:
-        """The next ids, `most` at the most, and the place behind them."""
+
+@dataclass(slots=True)
+class _PendingAck:
+    """One request. `acknowledged` is done when Redis has all of `groups`."""
+
+    groups: Sequence[Group]
+    acknowledged: Future[None]
+    position: Position = Position()  # noqa: RUF009 - it is immutable
+
+    def piece(self, most: int) -> tuple[list[Group], Position]:
+        """The next ids, at most `most`, and the position after them."""
         found: list[Group] = []
-        number, at = self.group, self.at
+        number, at = self.position
         while most > 0 and number < len(self.groups):
             window_start, shard, members = self.groups[number]
             part = members[at : at + most]
@@ -39,45 +45,46 @@ class _PendingAck:
             at += len(part)
             if at == len(members):
                 number, at = number + 1, 0
-        return found, number, at
+        return found, Position(number, at)
 
 
 class PendingAcks:
-    """All who wait. A large batch goes piece by piece, so that nobody waits for another's."""
+    """All waiting requests. Large batches go piece by piece, so that none holds up the others."""
 
     def __init__(self) -> None:
-        self._waits: list[_PendingAck] = []
-        self._under_way: list[tuple[_PendingAck, int, int]] = []
+        self._pending: list[_PendingAck] = []
+        self._under_way: list[tuple[_PendingAck, Position]] = []
 
     def __len__(self) -> int:
-        return len(self._waits)
+        return len(self._pending)
 
-    def put(self, groups: Sequence[Group], told: Future[None]) -> None:
-        """Someone waits; `told` is done when all of `groups` are there."""
-        wait = _PendingAck([group for group in groups if group.members], told)
-        if wait.groups:
-            self._waits.append(wait)
-        elif told.set_running_or_notify_cancel():
-            told.set_result(None)
+    def put(self, groups: Sequence[Group], acknowledged: Future[None]) -> None:
+        """Add a request; `acknowledged` is done when Redis has all of `groups`."""
+        pending = _PendingAck([group for group in groups if group.members], acknowledged)
+        if pending.groups:
+            self._pending.append(pending)
+        elif acknowledged.set_running_or_notify_cancel():
+            acknowledged.set_result(None)
 
     def pieces(self, most: int) -> list[Group]:
-        """Ids to send, `most` at the most; the same again until `sent` says that they are there."""
-        # Who has given up is not sent for.
-        self._waits = [wait for wait in self._waits if not wait.told.done()]
+        """Ids to send, at most `most`; the same again until `sent` notes that they arrived."""
+        # Nothing is sent for requests that gave up.
+        self._pending = [one for one in self._pending if not one.acknowledged.done()]
         self._under_way = []
         found: list[Group] = []
-        share = max(1, most // max(1, len(self._waits)))
-        for wait in self._waits[:most]:
-            piece, group, at = wait.piece(share)
+        share = max(1, most // max(1, len(self._pending)))
+        for one in self._pending[:most]:
+            piece, position = one.piece(share)
             found += piece
-            self._under_way.append((wait, group, at))
+            self._under_way.append((one, position))
         return found
 
     def sent(self) -> None:
-        """What `pieces` gave last is there: tell those who have nothing left to wait for."""
-        for wait, group, at in self._under_way:
-            wait.group, wait.at = group, at
-            if group == len(wait.groups) and wait.told.set_running_or_notify_cancel():
-                wait.told.set_result(None)
+        """Note that Redis has the last pieces, and answer the requests that are complete."""
+        for one, position in self._under_way:
+            one.position = position
+            is_complete = position.group == len(one.groups)
+            if is_complete and one.acknowledged.set_running_or_notify_cancel():
+                one.acknowledged.set_result(None)
         self._under_way = []
-        self._waits = [wait for wait in self._waits if not wait.told.done()]
+        self._pending = [one for one in self._pending if not one.acknowledged.done()]

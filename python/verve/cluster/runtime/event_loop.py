@@ -1,4 +1,4 @@
-"""A loop of a thread's own, beside a server that may have another kind of tasks."""
+"""An event loop in a thread of its own, beside a server that may have another kind of tasks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENCE = 1.0
-"""Seconds for what runs in threads to end. A resolver may hang for much longer."""
+_THREADS_SECONDS = 1.0
+"""Seconds that threads get to end. A name lookup may hang for much longer."""
 
 
 def run_on_loop(main: Coroutine[Any, Any, T]) -> T:
-    """As `asyncio.run`, which at its end looks at the tasks of all loops for those of its own.
+    """Run `main`, which must end all of its tasks, on a new event loop.
 
-    With Python 3.11 that fails while Granian has requests under `--task-impl rust`: its tasks are
-    no whole ones. `main` has to leave none behind. Nor does it wait for ever for the threads that
-    the loop looked up names in.
+    At its end `asyncio.run` looks for its own tasks among those of all loops. With Python 3.11 that
+    fails while Granian has requests under `--task-impl rust`, whose tasks are incomplete. Unlike
+    `asyncio.run`, this does not wait forever for the threads that looked up names.
     """
     loop = asyncio.new_event_loop()
     threads = ThreadPoolExecutor(thread_name_prefix="verve-cluster")
@@ -35,5 +35,5 @@ def run_on_loop(main: Coroutine[Any, Any, T]) -> T:
             threads.shutdown(wait=False, cancel_futures=True)
             waiting = threading.Thread(target=threads.shutdown, daemon=True)
             waiting.start()
-            waiting.join(_PATIENCE)
+            waiting.join(_THREADS_SECONDS)
             loop.close()

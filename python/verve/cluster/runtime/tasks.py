@@ -13,9 +13,10 @@ _ROUND_SECONDS = 0.05
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks, and wait for them, a second at the most.
+    """Cancel tasks, and wait for them, at most a second.
 
-    Not once: redis-py takes a cancellation that meets the end of one of its pipelines for its own.
+    Cancelling once is not enough: redis-py swallows a cancellation at the end of one of its
+    pipelines.
     """
     pending = {task for task in tasks if not task.done()}
     for _ in range(_ROUNDS):

@@ -1,1 +1,1 @@
-"""Ids of windows that wait for Redis: in an arena, or in a file on disk."""
+"""The ids of frozen windows: in an arena, or in a file on disk."""

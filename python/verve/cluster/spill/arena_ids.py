@@ -1,4 +1,4 @@
-"""The ids of a frozen window, in pieces: from the counter's arena, or from its spill."""
+"""The ids of a frozen window, read in pieces: the port, and the adapter of the arena."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from verve._verve import Counter
 
 PIECE = 8_192
-"""Ids that are read and sent at once: a few milliseconds of the leader's thread."""
+"""Ids per read: a few milliseconds of the leader's thread."""
 
 
 class GoneError(VerveError):
-    """The ids of a window are not kept any more."""
+    """The ids of a window are no longer kept."""
 
 
 class Ids(Protocol):
-    """The ids of a window; reading may go on at any position, also after an error."""
+    """The ids of a window. Any position may be read again, also after an error."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of ids."""
         ...
 
     def read(self, position: int) -> tuple[Mapping[int, Sequence[bytes]], int | None]:
-        """A piece by shard, from `position` on (0 at first), and where the next begins.
+        """The ids by shard from `position` on (0 at first), and the next position; None at the end.
 
-        Raises `GoneError`.
+        Each id has 8 bytes, little-endian. Raises `GoneError`.
         """
         ...
 
 
 class ArenaIds:
-    """Those that the counter holds."""
+    """The ids in the counter's arena."""
 
     def __init__(self, counter: Counter, window_start: int, count: int) -> None:
         self._counter = counter

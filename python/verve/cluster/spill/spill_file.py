@@ -1,10 +1,11 @@
-"""The file of a spill: the ids of one frozen window, each part with its checksum.
+"""The file of a spill: the ids of one frozen window, in blocks with checksums.
 
     head:   magic, version, length of the window, its start, count, identity of the host, checksum
     blocks: shard, count, checksum of both and the ids, then the ids, 8 bytes each
     tail:   magic, count, checksum of all blocks' checksums
 
-All numbers are little-endian. Written under another name, and renamed when it is on the disk.
+All numbers are little-endian. The file is written under another name, and renamed once it is on
+the disk.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import threading
 import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
@@ -41,7 +41,7 @@ _BLOCK_BYTES = _BLOCK.size + _CHECKSUM.size
 
 
 class DamagedError(VerveError):
-    """A spill is not what was written; `path` is its file."""
+    """A spill is not as it was written; `path` is its file."""
 
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(f"{message}: `{path}`")
@@ -50,7 +50,7 @@ class DamagedError(VerveError):
 
 @dataclass(frozen=True, slots=True)
 class SpillHead:
-    """What a spill is of."""
+    """The window, the host and the number of ids of a spill."""
 
     window_start: int
     window_seconds: int
@@ -71,19 +71,19 @@ class SpillHead:
 
 
 def bytes_of(count: int) -> int:
-    """What a spill of so many ids takes on the disk, at the most."""
-    # A block of each shard and piece, and none is empty.
+    """The most bytes that a spill of `count` ids takes on the disk."""
+    # Each piece has at most one block per shard, and no block is empty.
     blocks = min(count, SHARDS * (count // PIECE + 1))
     return HEAD_BYTES + count * ID_BYTES + blocks * _BLOCK_BYTES + _TAIL.size
 
 
-def write(path: Path, head: SpillHead, ids: Ids) -> None:
+def write(path: Path, head: SpillHead, ids: Ids, writer: str = "") -> None:
     """Write a spill. When it returns, the file survives a loss of power.
 
-    Raises `OSError` and `GoneError`, and leaves nothing behind then.
+    `writer` names this attempt: an earlier leader may still be writing the same spill, in this
+    process too. Raises `OSError` and `GoneError`, and leaves nothing behind then.
     """
-    # Of this thread: a leader before it may still be at it, in this process too.
-    under = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    under = path.with_name(f"{path.name}.{writer}.part")
     try:
         descriptor = os.open(under, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -102,7 +102,7 @@ def write(path: Path, head: SpillHead, ids: Ids) -> None:
 
 
 def _write_blocks(file: IO[bytes], ids: Ids) -> tuple[int, int]:
-    """Write all ids; the checksum of the checksums, and how many there were."""
+    """Write all ids; the checksum of the checksums, and the number of ids."""
     sums, count = 0, 0
     position: int | None = 0
     while position is not None:
@@ -123,7 +123,7 @@ def _check_count(head: SpillHead, count: int, path: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Have the names in a directory survive a loss of power."""
+    """Make the names in a directory survive a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -137,7 +137,7 @@ class SpilledIds:
     def __init__(self, path: Path, head: SpillHead) -> None:
         self.path = path
         self.head = head
-        # Of all before a position: ids, and the checksum of their checksums.
+        # By position: the ids before it, and the checksum of their checksums.
         self._before: dict[int, tuple[int, int]] = {HEAD_BYTES: (0, 0)}
 
     @classmethod
@@ -160,7 +160,7 @@ class SpilledIds:
 
     @property
     def count(self) -> int:
-        """How many ids there are."""
+        """The number of ids."""
         return self.head.count
 
     def read(self, position: int) -> tuple[Mapping[int, Sequence[bytes]], int | None]:
@@ -171,7 +171,7 @@ class SpilledIds:
             raise GoneError(f"a spill was removed: `{self.path}`") from None
 
     def _read(self, position: int) -> tuple[Mapping[int, Sequence[bytes]], int | None]:
-        """As `read`; a position is one in the file."""
+        """As `read`, by the position in the file."""
         before, sums = self._before[position]
         groups: dict[int, list[bytes]] = {}
         count = 0
@@ -199,7 +199,7 @@ class SpilledIds:
             raise DamagedError("a spill ends early", self.path)
         block, checksum = start[: _BLOCK.size], start[_BLOCK.size :]
         shard, count = _BLOCK.unpack(block)
-        # What is not so is damage, and must not make us read a block of gigabytes.
+        # A damaged count must not make this read a block of gigabytes.
         if shard >= SHARDS or count > self.head.count:
             raise DamagedError("a spill has a damaged block", self.path)
         body = read(count * ID_BYTES)

@@ -1,19 +1,18 @@
-"""Spills: frozen windows on disk, while Redis does not have them and their arenas are needed.
+"""The spills of a host: frozen windows on disk, whose arenas are needed before Redis has the ids.
 
-Nothing that was acknowledged is given up. When `VERVE_SPILL_MAX` is reached, or the disk is full,
-the arenas stay as they are; when none of them is free, accepts are answered 503 `no arena`. To
-drop the ids of an old window instead would turn many an `ok` that a caller got into a lie; a 503
-is the truth, and the caller can try another host.
+No acknowledged id is given up. When `VERVE_SPILL_MAX` is reached or the disk is full, the arenas
+stay as they are; when no arena is free, accepts are answered 503 `no arena`. Dropping the ids of an
+old window instead would make earlier answers of `ok` wrong; after a 503 the caller can try another
+host.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import time
 from typing import TYPE_CHECKING
 
-from verve.backoff import Backoff
+from verve.cluster.runtime.machine import Machine
 from verve.log import events, skipped
 from verve.stores.base import RETENTION_SECONDS
 
@@ -23,8 +22,8 @@ from .spill_file import DamagedError, SpilledIds, SpillHead
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from verve.cluster.interfaces import Notices
     from verve.config import Settings
+    from verve.log.background import Notices
 
     from .arena_ids import Ids
 
@@ -33,51 +32,59 @@ _ENDING = ".ids"
 _LONGEST_PAUSE = 10.0
 
 
-def leave_behind(settings: Settings) -> None:
-    """Set aside what waits for a cluster that this host has left; another one must not count it."""
+def set_aside_all(settings: Settings) -> None:
+    """Rename the spills for a cluster that this host has left, so that another counts none."""
     for path in (settings.state_dir / DIRECTORY).glob(f"*{_ENDING}"):
         path.rename(path.with_name(f"{path.name}.left"))
 
 
 class Spills:
-    """The spill files of a state directory; all calls may wait for the disk."""
+    """The spill files of a state directory. All calls may wait for the disk."""
 
-    def __init__(self, settings: Settings, identity: str, notices: Notices) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        identity: str,
+        notices: Notices,
+        machine: Machine | None = None,
+    ) -> None:
+        """`identity` is that of the segment; `machine` the real one by default."""
+        self._machine = machine or Machine()
         self.directory: Path = settings.state_dir / DIRECTORY
         self._seconds = settings.window
         self._most = settings.spill_max
         self._identity = identity
         self._notices = notices
-        self._backoff = Backoff(longest=_LONGEST_PAUSE)
+        self._backoff = self._machine.backoff(_LONGEST_PAUSE)
         self._full = False
 
     @property
-    def due(self) -> bool:
-        """Whether to try again after a failure."""
+    def may_retry(self) -> bool:
+        """Whether the pause after the last failure is over."""
         return self._backoff.remaining == 0
 
-    def found(self) -> list[SpilledIds]:
-        """What is left from before, of other identities too. Damaged ones are set aside."""
+    def find(self) -> list[SpilledIds]:
+        """The spills of earlier leaders, of other identities too. Sets damaged ones aside."""
         spills = []
         for path in self._paths():
             try:
                 if not path.is_file():
-                    # To open something else might take for ever.
+                    # Opening anything else might block forever.
                     skipped.tell(f"`{self.directory}`", path.name)
                 elif path.suffix == ".part":
-                    # Its writer did not come to the end, so the arena was not let go.
+                    # Its writer did not finish, so the arena was not released.
                     path.unlink(missing_ok=True)
                 elif path.suffix == _ENDING:
                     spills.append(SpilledIds.open(path))
             except DamagedError as error:
                 self.set_aside(error)
             except OSError as error:
-                # One that cannot be read must not keep the others, and all windows to come.
+                # An unreadable file must not hold up the others, nor the next windows.
                 self._notices.put(events.SPILL_UNREADABLE, path=path, error=error)
         return spills
 
     def write(self, window_start: int, ids: Ids) -> SpilledIds | None:
-        """Write a window's ids; None when that was not possible, and may be later.
+        """Write the ids of a window; None if that failed, and may succeed later.
 
         Raises `GoneError`.
         """
@@ -88,11 +95,11 @@ class Spills:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             used = self.used()
             if used + spill_file.bytes_of(ids.count) > self._most:
-                self._tell_full(used)
+                self._report_full(used)
                 self._backoff.failed()
                 return None
-            began = time.monotonic()
-            spill_file.write(path, head, ids)
+            began = self._machine.monotonic()
+            spill_file.write(path, head, ids, self._machine.token())
             spilled = SpilledIds.open(path)
         except (OSError, DamagedError) as error:
             if self._backoff.failed():
@@ -110,16 +117,16 @@ class Spills:
             window_start=window_start,
             ids=ids.count,
             path=path,
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(self._machine.monotonic() - began, 3),
         )
         return spilled
 
     def used(self) -> int:
-        """Bytes that all spills take, those set aside too."""
+        """Bytes that all spills take, including those set aside."""
         return self.usage()[1]
 
     def usage(self) -> tuple[int, int]:
-        """How many files there are, those set aside too, and the bytes that they take."""
+        """The number of files and their bytes, including those set aside."""
         sizes = []
         for path in self._paths():
             with contextlib.suppress(OSError):
@@ -127,22 +134,22 @@ class Spills:
         return len(sizes), sum(sizes)
 
     def remove(self, spilled: SpilledIds) -> None:
-        """Redis has it, or it is too old to be of use."""
+        """Remove a spill: Redis has its ids, or they are too old."""
         with contextlib.suppress(OSError):
             spilled.path.unlink(missing_ok=True)
         self._full = False
 
     def set_aside(self, error: DamagedError) -> None:
-        """Keep a damaged spill under another name, for whoever wants to look into it."""
+        """Rename a damaged spill, so that a person can examine it."""
         kept = error.path.with_name(error.path.name + ".damaged")
         with contextlib.suppress(OSError):
             error.path.rename(kept)
         self._notices.put(events.SPILL_DAMAGED, error=error, kept=kept)
 
     def remove_old(self, now: float) -> None:
-        """Remove what was written longer ago than ids are kept: it was set aside, or is unused.
+        """Remove files older than ids are kept, and an hour: set aside, or used by no window.
 
-        An hour more, since the windows themselves remove what they use.
+        `now` is in seconds since the epoch. Windows remove the spills that they use.
         """
         for path in self._paths():
             with contextlib.suppress(OSError):
@@ -151,7 +158,7 @@ class Spills:
                     self._notices.put(events.SPILL_DROPPED, path=path)
 
     def _paths(self) -> list[Path]:
-        """All that is there; nothing where that cannot be looked at."""
+        """All files of the directory; none if it cannot be read."""
         try:
             return sorted(self.directory.iterdir())
         except FileNotFoundError:
@@ -160,7 +167,7 @@ class Spills:
             skipped.tell("the state directory", self.directory.name, error)
             return []
 
-    def _tell_full(self, used: int) -> None:
+    def _report_full(self, used: int) -> None:
         if not self._full:
             self._full = True
             self._notices.put(events.SPILL_FULL, used=used, most=self._most)
