@@ -1,7 +1,8 @@
-"""Where hosts put their ids together: Redis, in one of two ways.
+"""The store in which hosts put their ids together: Redis, by one of two strategies.
 
-`base` is the port, `redis_sets` and `redis_keys` are the two ways; `address` is where Redis is,
-`opening` how connections to it are made, `client` what is asked of it, `errors` what goes wrong.
+`base` is the port, `redis_sets` and `redis_keys` are the strategies. `address` parses the URL,
+`connection` makes connections, `client` makes calls, `errors` maps their errors, `acl` lists the
+rights that Verve needs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
 
 
 def connect(settings: Settings) -> tuple[RedisClient, Store]:
-    """The client of Redis and the store on it, for the loop that uses them first."""
+    """The client of Redis, and the store on it. Both belong to the loop that uses them first."""
     client = RedisClient.of(settings)
     place = settings.cluster, settings.window, settings.redis_keep
     if settings.redis_strategy is RedisStrategy.SETS:
@@ -46,7 +47,7 @@ def connect(settings: Settings) -> tuple[RedisClient, Store]:
 
 
 def check(settings: Settings) -> None:
-    """See that the store can be made, without a Redis. Raises `SettingError`."""
+    """Check the settings of the store, without a Redis. Raises `SettingError`."""
     if settings.redis_url is None:
         if settings.ack is Ack.STORE:
             raise SettingError(

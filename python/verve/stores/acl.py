@@ -1,4 +1,4 @@
-"""What a user of Redis must be allowed: every command that Verve sends, or runs in a script."""
+"""The rights that a user of Redis needs: all commands that Verve sends or runs in scripts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OF_A_DATABASE = ("select",)
 
 
 def rules(address: Address | None = None) -> str:
-    """The rules of `ACL SETUSER`, for this address or for any single server."""
+    """The rules for `ACL SETUSER`: for this address, or for any single server."""
     commands: tuple[str, ...] = COMMANDS
     if address is not None and address.topology is Topology.CLUSTER:
         commands += OF_A_CLUSTER

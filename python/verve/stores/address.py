@@ -1,4 +1,4 @@
-"""Where Redis is: what `VERVE_REDIS_URL` says, read without asking anybody."""
+"""The address of Redis, parsed from `VERVE_REDIS_URL` without any connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HINT = (
 
 
 class Topology(StrEnum):
-    """How the servers belong together."""
+    """How the servers are arranged."""
 
     SINGLE = "single"
     CLUSTER = "cluster"
@@ -38,7 +38,7 @@ _SCHEMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """The servers to begin with, and how to enter. `service` is the name that sentinels know."""
+    """The first servers, and the login. `service` is the name of the master for sentinels."""
 
     topology: Topology
     tls: bool
@@ -61,9 +61,9 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read a URL. Raises `SettingError`, which shows nothing that may be a secret.
+        """Parse a URL. Raises `SettingError`, which shows no part of the URL.
 
-        That is any part of it: where an `@` was forgotten, the password stands at the host.
+        Any part may be a secret: without its `@`, the password is in the place of the host.
         """
         scheme, separator, rest = url.partition("://")
         if not separator or scheme.lower() not in _SCHEMES:
@@ -102,7 +102,7 @@ class Address:
         )
 
     def masked(self, text: str) -> str:
-        """`text` of redis-py's or of a server's without the password, in both of its forms."""
+        """A text of redis-py or of a server, without the password in either of its forms."""
         return masked(text, self.password, quote(self.password or "", safe=""))
 
 

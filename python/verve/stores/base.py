@@ -1,4 +1,4 @@
-"""The port of a store: what the service asks of whatever keeps the ids of all hosts."""
+"""The port of a store, which keeps the ids of all hosts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 _SHOWN = 100
 SHARDS = 16
-"""Parts of a window, so that it can be spread over the nodes of a Redis Cluster."""
+"""Parts of a window, which spread it over the nodes of a Redis Cluster."""
 MARKER_BYTES = 9
-"""Length of a marker, by which it is told from the 8 bytes of an id."""
+"""Length of a marker. An id has 8 bytes."""
 RETENTION_SECONDS = 86_400
-"""How long the state of a window is kept after its end; its ids for that long at the most."""
+"""Seconds that the state of a window is kept after its end; its ids at most as long."""
 
 
 class FailureKind(StrEnum):
-    """What kept the store from answering, in one word for metrics and readiness."""
+    """The kind of a failure of the store, in one word for metrics and readiness."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -37,7 +37,7 @@ class FailureKind(StrEnum):
 
 
 class StoreError(VerveError):
-    """The store did not do it, or cannot tell; whatever was asked may be asked again."""
+    """A call of the store failed, or its result is unknown. It may be repeated."""
 
     def __init__(self, message: str, kind: FailureKind = FailureKind.OTHER) -> None:
         super().__init__(message)
@@ -45,19 +45,19 @@ class StoreError(VerveError):
 
 
 def parse_reply(read: Callable[[], T], answer: object) -> T:
-    """What `read` makes of an answer. Raises `StoreError` if it is none that could be given."""
+    """The result of `read`. Raises `StoreError` if it finds the answer invalid."""
     try:
         return read()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         shown = ascii(answer)[:_SHOWN]
         raise StoreError(
-            f"Redis: an answer that makes no sense: `{shown}`; "
-            "hint: see what answers at `VERVE_REDIS_URL`, or stands between"
+            f"Redis: an invalid answer: `{shown}`; "
+            "hint: see which server or proxy answers at `VERVE_REDIS_URL`"
         ) from error
 
 
 def field_pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """Fields and their values, as a hash and a sorted set give them; for `parse_reply`."""
+    """The fields of a hash, or members of a sorted set, with values; for `parse_reply`."""
     found = list(zip(fields[::2], fields[1::2], strict=True))
     if not all(isinstance(word, bytes) for pair in found for word in pair):
         raise TypeError
@@ -66,7 +66,7 @@ def field_pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class StoreCount:
-    """What the store holds of a window: distinct ids, and the markers that are in every shard."""
+    """The distinct ids of a window in the store, and the markers that are in every shard."""
 
     ids: int
     markers: frozenset[bytes]
@@ -74,15 +74,15 @@ class StoreCount:
 
 @runtime_checkable
 class Store(Protocol):
-    """Keeps the ids of each window, of all hosts. Used from one event loop.
+    """Keeps the ids of each window, of all hosts. Used on one event loop.
 
     `groups` has members by shard, each the 8 bytes of an id, little-endian. Every call ends by a
-    deadline of its own, and raises `StoreError` when it may not have been done.
+    deadline of its own, and raises `StoreError` if it may not have been done.
     """
 
     @property
     def name(self) -> str:
-        """Its name in `VERVE_REDIS_STRATEGY`."""
+        """The name in `VERVE_REDIS_STRATEGY`."""
         ...
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:

@@ -1,8 +1,8 @@
-"""Redis by redis-py: one client for a single server, a Redis Cluster, or what sentinels watch.
+"""Redis by redis-py: one client for a single server, a Redis Cluster, or servers with sentinels.
 
-All of its choices are made here, none is left to a default that a new version may change. Each call
-ends by a deadline; nothing is retried below, since whoever asks knows better when to ask again. A
-call that is cancelled closes its connection, so that no reply is left behind for the next.
+All options are set here, none is left to a default that a new version may change. Each call ends by
+a deadline. Nothing is retried below this client, since its callers know better when to try again. A
+cancelled call closes its connection, so that it leaves no reply behind for the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .address import Address, Topology
 from .base import FailureKind, parse_reply
 from .connection import CONNECTIONS, open_client, tls_files
-from .errors import error_named, redis_errors, store_error
+from .errors import redis_errors, store_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CALL_SECONDS = 4.0
-"""The whole of a call: waiting for a connection, making one, sending, all replies."""
+"""Seconds for a whole call: waiting for a connection, making it, sending, all replies."""
 _MAY_BE_REPLACED = {FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.READ_ONLY}
 _TIME = "return redis.call('TIME')"
 
@@ -34,33 +34,37 @@ class RedisClient:
     """A client of the servers at `address`. Belongs to the event loop that it is first used on."""
 
     def __init__(self, address: Address, tls: Mapping[str, str] | None = None) -> None:
-        """`tls`: files, by the names that redis-py has for them."""
+        """`tls`: files, by their names in redis-py."""
         self.address = address
         self.masters = ""
         """Replication ids of the masters, as of the last `epochs`."""
         self.redis: Any = open_client(address, tls or {})
-        # So many calls at once; the pools of sentinels and clusters would refuse more.
+        # The pools of sentinels and clusters would refuse more calls at once.
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._stale = False
         self._looking = asyncio.Lock()
 
     @classmethod
     def of(cls, settings: Settings) -> RedisClient:
-        """A client of what the settings name."""
+        """The client that the settings describe."""
         return cls(Address.parse(settings.redis_url or ""), tls_files(settings))
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:  # noqa: ANN401 - what Redis answers
         """Run a script whose keys are in one slot. Raises `StoreError`."""
+        from redis.exceptions import NoScriptError  # noqa: PLC0415
+
         async with self.call():
             try:
                 return await self.redis.evalsha(_digest(script), len(keys), *keys, *args)
-            except error_named("NoScriptError"):
+            except NoScriptError:
                 return await self.redis.eval(script, len(keys), *keys, *args)
 
     async def run_for_each(
         self, script: str, keys: Sequence[Sequence[str]], args: Sequence[bytes | str | int]
     ) -> list[Any]:
-        """Run a script once for each group of keys; it may be run twice. Raises `StoreError`."""
+        """Run a script once for each group of keys; it may run twice. Raises `StoreError`."""
+        from redis.exceptions import NoScriptError  # noqa: PLC0415
+
         if self.address.topology is Topology.CLUSTER:
             return await _all(self.run(script, group, args) for group in keys)
         words = [_bytes(arg) for arg in args]
@@ -74,14 +78,14 @@ class RedisClient:
         async with self.call():
             try:
                 return await self._exchange(commands(b"EVALSHA", _digest(script).encode()))
-            except error_named("NoScriptError"):
+            except NoScriptError:
                 return await self._exchange(commands(b"EVAL", script.encode()))
 
     async def send(self, commands: Sequence[bytes]) -> list[Any]:
-        """Send commands that are packed already, and give their replies. Raises `StoreError`.
+        """Send packed commands, and return their replies. Raises `StoreError`.
 
-        Not for a Redis Cluster. redis-py packs an argument in a microsecond, which is most of what
-        an id would take.
+        Not for a Redis Cluster. redis-py takes a microsecond to pack an argument, which would be
+        most of the time of an id.
         """
         async with self.call():
             return await self._exchange(commands)
@@ -92,9 +96,9 @@ class RedisClient:
         return parse_reply(lambda: int(found[0]) * 1_000_000 + int(found[1]), found)
 
     async def epochs(self) -> str:
-        """A word that is another one after any restart or failover of a primary. `StoreError`.
+        """A word that changes with each restart or failover of a primary. Raises `StoreError`.
 
-        It is the same for all hosts, so no address is in it: they may know a server by other names.
+        It is the same for all hosts, so it has no address: hosts may know a server by other names.
         """
         async with self.call():
             found = sorted(await _all(map(self._epoch, await self._primaries())))
@@ -102,7 +106,7 @@ class RedisClient:
             return blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
     async def eviction_policy(self) -> str | None:
-        """What the servers do when they are full; None when they do not tell. `StoreError`."""
+        """The policy of full servers; None if they do not tell. Raises `StoreError`."""
         async with self.call():
             policies = set()
             for node in await self._primaries():
@@ -112,9 +116,9 @@ class RedisClient:
 
     @contextlib.asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
-        """Around whatever is asked of `redis`: the deadline; errors become `StoreError`."""
+        """Enclose calls of `redis`: sets the deadline, and raises errors as `StoreError`."""
         try:
-            # Since redis-py closes a connection whose command is cancelled, a deadline may cancel.
+            # The deadline may cancel: redis-py closes the connection of a cancelled command.
             async with asyncio.timeout(CALL_SECONDS), self._places:
                 if self.address.topology is Topology.CLUSTER:
                     await self._know_nodes()
@@ -130,18 +134,19 @@ class RedisClient:
             async with asyncio.timeout(CALL_SECONDS):
                 await self.redis.aclose()
                 if self.address.topology is Topology.CLUSTER:
-                    # After trouble it takes them for closed already.
+                    # After a failure redis-py takes them for closed already.
                     for nodes in ("nodes_cache", "startup_nodes"):
                         await self.redis.nodes_manager.aclose(nodes)
                 if self.address.topology is Topology.SENTINEL:
-                    # Those to the sentinels are not closed with those to the server.
+                    # Closing the server's connections leaves those to the sentinels open.
                     for sentinel in self.redis.connection_pool.sentinel_manager.sentinels:
                         await sentinel.aclose()
 
     async def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
         """All replies, or the first error among them."""
+        from redis.exceptions import ResponseError  # noqa: PLC0415
+
         pool = self.redis.connection_pool
-        refused = error_named("ResponseError")
         refusal: Exception | None = None
         replies = []
         connection = await pool.get_connection()
@@ -150,10 +155,10 @@ class RedisClient:
             for _ in commands:
                 try:
                     replies.append(await connection.read_response())
-                except refused as error:
+                except ResponseError as error:
                     refusal = refusal or error
         except BaseException:
-            # Replies that nobody read must not be the next one's.
+            # The next call must not get the replies that were not read.
             await connection.disconnect(nowait=True)
             raise
         finally:
@@ -163,13 +168,15 @@ class RedisClient:
         return replies
 
     async def _epoch(self, node: Any) -> tuple[str, str]:  # noqa: ANN401 - redis-py's
+        from redis.exceptions import ReadOnlyError  # noqa: PLC0415
+
         server = await self._info("server", node)
         replication = await self._info("replication", node)
         if replication.get("role") != "master":
             if self.address.topology is not Topology.CLUSTER:
-                # So that the sentinels are asked again.
+                # The next call asks the sentinels again.
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
-            raise error_named("ReadOnlyError")("the primary was replaced")
+            raise ReadOnlyError("the primary was replaced")
         both = server | replication
         return parse_reply(lambda: (str(both["run_id"]), str(both["master_replid"])), [*both])
 
@@ -185,11 +192,11 @@ class RedisClient:
         return found
 
     async def _know_nodes(self) -> None:
-        """Know which node of a cluster has what; after trouble, look again.
+        """Know the nodes of a cluster; after a failure, look them up again.
 
-        redis-py would look by itself only where it tries again too, and close all connections.
+        redis-py looks them up only together with its own retries, and closes all connections then.
         """
-        # Else the first command goes to any node.
+        # Without this the first command goes to any node.
         await self.redis.initialize()
         if self._stale:
             async with self._looking:
@@ -199,7 +206,7 @@ class RedisClient:
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """What all of them give. None is under way any more when one's error is raised."""
+    """All results. Raises an error only when no call is under way any more."""
     found = await asyncio.gather(*calls, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException):
@@ -208,7 +215,7 @@ async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 def packed(*words: bytes) -> bytes:
-    """A command as it goes to Redis."""
+    """A command in the protocol of Redis."""
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
 
 

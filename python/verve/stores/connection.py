@@ -1,8 +1,10 @@
-"""How connections to Redis are made: all that redis-py leaves open, and the files of TLS."""
+"""Connections to Redis: every option of redis-py, and the TLS files.
+
+redis-py is imported inside the functions that use it: most services have no Redis.
+"""
 
 from __future__ import annotations
 
-import importlib
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +22,15 @@ if TYPE_CHECKING:
 
 EXTRA = "verve-counter[redis]"
 TIMEOUT = 2.0
-"""Seconds for a connection to be made, and for each reply."""
+"""Seconds to make a connection, and for each reply."""
 SENTINEL_TIMEOUT = 0.5
-"""The same of a sentinel: there are others to ask."""
+"""The same for a sentinel, since there are others to ask."""
 CONNECTIONS = 16
+"""Connections of a client, and calls at once."""
 
 
 def tls_files(settings: Settings) -> dict[str, str]:
-    """The files of TLS that are named, by the names that redis-py has for them."""
+    """The TLS files of the settings, by their names in redis-py."""
     files: dict[str, Path | None] = {
         "ssl_ca_certs": settings.redis_tls_ca,
         "ssl_certfile": settings.redis_tls_certificate,
@@ -37,11 +40,11 @@ def tls_files(settings: Settings) -> dict[str, str]:
 
 
 def check_tls(files: Mapping[str, str]) -> None:
-    """Read the files of TLS. Raises `SettingError` where they are of no use."""
+    """Read the TLS files. Raises `SettingError` if they cannot be used."""
     try:
         context = ssl.create_default_context(cafile=files.get("ssl_ca_certs"))
         if certificate := files.get("ssl_certfile"):
-            # Without a password, or a terminal would be asked for one.
+            # Without a password, OpenSSL would ask for one on the terminal.
             context.load_cert_chain(certificate, files.get("ssl_keyfile"), password="")
         elif key := files.get("ssl_keyfile"):
             raise SettingError(
@@ -50,44 +53,46 @@ def check_tls(files: Mapping[str, str]) -> None:
             )
     except (OSError, ValueError) as error:
         raise SettingError(
-            f"a file of TLS cannot be used: {error}: `{', '.join(files.values())}`; "
+            f"a TLS file cannot be used: {error}: `{', '.join(files.values())}`; "
             "hint: PEM files are needed, and the key that belongs to the certificate"
         ) from error
 
 
 def open_client(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN401 - one of two classes
     """A client of redis-py, not connected yet."""
-    module = importlib.import_module("redis.asyncio")
+    from redis.asyncio import Redis, RedisCluster, cluster, connection, sentinel  # noqa: PLC0415
+
     common = _common(TIMEOUT) | {"username": address.user, "password": address.password}
     if address.topology is Topology.CLUSTER:
-        node = importlib.import_module("redis.asyncio.cluster").ClusterNode
-        return module.RedisCluster(
-            startup_nodes=[node(host, port) for host, port in address.nodes],
+        return RedisCluster(
+            startup_nodes=[cluster.ClusterNode(host, port) for host, port in address.nodes],
             retry=_never(),
             max_connections=CONNECTIONS,
             require_full_coverage=True,
-            # Addresses that are found out take the place of those of the URL.
+            # The addresses that the cluster names replace those of the URL.
             dynamic_startup_nodes=True,
-            # A slot that was moved is noted; to look all of them up would end the calls of others.
+            # A moved slot is noted. Looking up all slots would end the calls of others.
             reinitialize_steps=0,
             **common,
             **_tls(address, tls),
         )
     common |= {"db": address.database, "retry": _never(), "max_connections": CONNECTIONS}
     if address.topology is Topology.SENTINEL:
-        sentinels = importlib.import_module("redis.asyncio.sentinel").Sentinel(
+        sentinels = sentinel.Sentinel(  # type: ignore[no-untyped-call]  # as redis-py has it
             list(address.nodes),
-            # The user and the password are those of the data, not of the sentinels.
+            # User and password are for the data, not for the sentinels.
             sentinel_kwargs=_common(SENTINEL_TIMEOUT) | {"retry": _never()} | _tls(address, tls),
         )
         return sentinels.master_for(
-            address.service, connection_pool_class=_following(), **common, **_tls(address, tls)
+            address.service or "",
+            connection_pool_class=_following(),
+            **common,
+            **_tls(address, tls),
         )
     ((host, port),) = address.nodes
-    connection = importlib.import_module("redis.asyncio.connection")
-    # The class of the connections says already that they are of TLS.
+    # The class of the connections already selects TLS.
     secure = {name: value for name, value in _tls(address, tls).items() if name != "ssl"}
-    return module.Redis.from_pool(
+    return Redis.from_pool(
         connection.BlockingConnectionPool(
             connection_class=connection.SSLConnection if address.tls else connection.Connection,
             host=host,
@@ -100,19 +105,19 @@ def open_client(address: Address, tls: Mapping[str, str]) -> Any:  # noqa: ANN40
 
 
 def _following() -> type[Any]:
-    """A pool that leaves a master as a whole.
+    """A pool whose connections all leave a replaced master.
 
-    When one of its connections finds another master, redis-py ends those that are idle. One in use
-    would come back to the pool, and go on to write to a master that nobody else knows any more.
+    When one of its connections finds another master, redis-py ends the idle ones. A connection in
+    use would return to the pool, and go on writing to a master that no other host knows any more.
     """
-    pool: Any = importlib.import_module("redis.asyncio.sentinel").SentinelConnectionPool
+    from redis.asyncio.sentinel import SentinelConnectionPool  # noqa: PLC0415
 
-    class Following(pool):  # type: ignore[misc]  # it is imported when it is needed
+    class Following(SentinelConnectionPool):
         async def get_master_address(self) -> Any:  # noqa: ANN401 - redis-py's
             before = self.master_address
-            address = await super().get_master_address()
+            address = await super().get_master_address()  # type: ignore[no-untyped-call]
             if before not in {None, address}:
-                await self.update_active_connections_for_reconnect()
+                await self.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
             return address
 
     return Following
@@ -121,14 +126,14 @@ def _following() -> type[Any]:
 def _common(timeout: float) -> dict[str, Any]:
     return {
         "client_name": "verve",
-        # Two commands less a connection, which a narrow ACL would refuse.
+        # Saves two commands per connection, which a narrow ACL would refuse.
         "driver_info": None,
         "protocol": 2,
         "decode_responses": False,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "socket_keepalive": True,
-        # A PING ahead would wait for a dead connection as long as the command itself does.
+        # A PING first would wait for a dead connection as long as the command itself.
         "health_check_interval": 0,
     }
 
@@ -146,5 +151,7 @@ def _tls(address: Address, files: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _never() -> Any:  # noqa: ANN401 - a class of redis-py
-    retry = importlib.import_module("redis.asyncio.retry").Retry
-    return retry(importlib.import_module("redis.backoff").NoBackoff(), 0)
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
+    return Retry(NoBackoff(), 0)

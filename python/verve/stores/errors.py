@@ -1,8 +1,7 @@
-"""What errors of redis-py come to: one `StoreError`, with what kind of trouble it is."""
+"""Maps the errors of redis-py to `StoreError`, with the kind of the failure."""
 
 from __future__ import annotations
 
-import importlib
 import ssl
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from .address import Address
 
-# By the names of redis-py's errors, the first that one of them has among its classes.
+# By the names of redis-py's classes; the first of an error's classes that is here counts.
 _KINDS = {
     "AuthenticationError": FailureKind.AUTHENTICATION,
     "AuthenticationWrongNumberOfArgsError": FailureKind.AUTHENTICATION,
@@ -28,14 +27,14 @@ _KINDS = {
     "ClusterDownError": FailureKind.UNREACHABLE,
     "OSError": FailureKind.UNREACHABLE,
 }
-# What an error that has no class of its own begins with.
+# By the first word of errors without a class of their own.
 _PREFIXES = {
     "OOM": FailureKind.FULL,
     "MISCONF": FailureKind.READ_ONLY,
     "NOREPLICAS": FailureKind.READ_ONLY,
     "NOPERM": FailureKind.AUTHORIZATION,
 }
-# In the words of Redis 7, where it is no error of its own.
+# The words of Redis 7, which has no error of its own for it.
 _NOT_IN_SCRIPTS = "The user executing the script can't"
 _HINTS = {
     FailureKind.AUTHENTICATION: "see the user and the password in `VERVE_REDIS_URL`",
@@ -44,26 +43,21 @@ _HINTS = {
         "give Redis more memory; with another policy than noeviction ids would be lost"
     ),
 }
-# Its word on the certificate may get lost with the connection.
+# The server's error about the certificate may be lost with the connection.
 _ENDED_UNDER_TLS = (
     "a server that demands a certificate may end connections so: see `VERVE_REDIS_TLS_CERTIFICATE`"
 )
 
 
-def error_named(name: str) -> type[Exception]:
-    """A class of redis-py's errors."""
-    found: type[Exception] = getattr(importlib.import_module("redis.exceptions"), name)
-    return found
-
-
 def redis_errors() -> tuple[type[Exception], ...]:
-    """All that redis-py raises where a server or the way to it is at fault."""
-    clustered = error_named("RedisClusterException")
-    return error_named("RedisError"), clustered, OSError, TimeoutError
+    """All errors of redis-py for a fault of a server or of the connection to it."""
+    from redis.exceptions import RedisClusterException, RedisError  # noqa: PLC0415
+
+    return RedisError, RedisClusterException, OSError, TimeoutError
 
 
 def store_error(error: BaseException, address: Address) -> StoreError:
-    """The error in our words, without a secret."""
+    """The error with a hint, without secrets."""
     kind = failure_kind(error)
     words = address.masked(f"{type(error).__name__}: {error}".rstrip(": "))
     if isinstance(error, TimeoutError) and not str(error):
@@ -82,18 +76,20 @@ def store_error(error: BaseException, address: Address) -> StoreError:
 
 
 def failure_kind(error: BaseException) -> FailureKind:
-    """What kind of trouble an error of redis-py, or of what is below it, tells of."""
+    """The kind of failure of an error of redis-py, or of the layers below it."""
+    from redis.exceptions import RedisClusterException  # noqa: PLC0415
+
     for one in _causes(error):
-        # A connection that TLS has ended is a connection error with that cause.
+        # If TLS ends a connection, that is the cause of a connection error.
         if isinstance(one, ssl.SSLError):
             return FailureKind.TLS
     for one in _causes(error):
         if (found := _by_class(one)) is not None:
             return found
-        if not isinstance(one, error_named("RedisClusterException")):
+        if not isinstance(one, RedisClusterException):
             break
-        # No node could be used, and why stands in the cause.
-    if isinstance(error, error_named("RedisClusterException")):
+        # No node could be used; the cause has the reason.
+    if isinstance(error, RedisClusterException):
         return FailureKind.UNREACHABLE
     if _NOT_IN_SCRIPTS in str(error):
         return FailureKind.AUTHORIZATION
@@ -108,7 +104,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _was_ended(error: BaseException) -> bool:
-    """Whether the other side took the connection and ended it, as far as one can tell."""
+    """Whether the other side accepted the connection and ended it, as far as is known."""
     ended = (ConnectionResetError, BrokenPipeError)
     return all(isinstance(one, ended) for one in _causes(error) if isinstance(one, OSError))
 

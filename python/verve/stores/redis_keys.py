@@ -1,8 +1,8 @@
-"""A key an id, as the Go service did it: for compatibility, and to compare with.
+"""One key per id, as the Go service did: for compatibility, and to compare with.
 
-It may count too few, and cannot tell: an id is counted by whoever hears that its key is new. If
-that reply is lost, whoever asks again hears that the key is there. All ids of a lost batch of
-replies, up to `_AT_ONCE`, can be missing so. The sets have no such error.
+It may count too few ids without noticing. A host counts an id when Redis replies that its key is
+new. If that reply is lost, the next reply says that the key exists. So all ids of a lost batch of
+replies, at most `_BATCH_IDS`, can be missing. Sets have no such error.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
     from .client import RedisClient
 
-_AT_ONCE = 250
-"""Ids of a call: few enough for its deadline on a busy host, and to be lost with one reply."""
+_BATCH_IDS = 250
+"""Ids per call: few enough for its deadline on a busy host, and for one lost reply."""
 
 
 class RedisKeys:
-    """The strategy `keys`: `SET <key of the id> 1 NX EX`, counted by the replies that said new."""
+    """The strategy `keys`: `SET <key of the id> 1 NX EX`, counted by the replies."""
 
     name = "keys"
 
     def __init__(
         self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
     ) -> None:
-        """`seconds`: the length of a window; `keep`: for how many its ids stay after its end."""
+        """`seconds`: the length of a window; `keep`: seconds that ids are kept after its end."""
         self._client = client
         self._cluster = cluster
         self._seconds = seconds
         self._keep = keep
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
-        """Add ids to a window; it is safe to repeat, and counts too few when a reply is lost."""
+        """Add ids to a window. It is safe to repeat, but a lost reply makes the count too low."""
         ids = [int.from_bytes(m, "little", signed=True) for ms in groups.values() for m in ms]
-        for start in range(0, len(ids), _AT_ONCE):
-            await self._add(window_start, ids[start : start + _AT_ONCE])
+        for start in range(0, len(ids), _BATCH_IDS):
+            await self._add(window_start, ids[start : start + _BATCH_IDS])
 
     async def _add(self, window_start: int, ids: Sequence[int]) -> None:
         async with self._client.call():
@@ -54,13 +54,13 @@ class RedisKeys:
                 await pipeline.execute()
 
     async def mark(self, window_start: int, marker: bytes) -> None:
-        """Keep a marker beside the ids."""
+        """Add a marker under a key of its own."""
         async with self._client.call():
             key = self._key(window_start, f"marker:{marker.hex()}")
             await self._client.redis.set(key, 1, ex=self._seconds + self._keep)
 
     async def count(self, window_start: int, markers: Collection[bytes]) -> StoreCount:
-        """The count of replies that said new. `markers` are looked for."""
+        """The number of ids whose key was new, and which of `markers` are there."""
         known = list(markers)
         async with self._client.call():
             pipeline = self._pipeline()
@@ -72,7 +72,7 @@ class RedisKeys:
         return StoreCount(parse_reply(lambda: int(count or 0), count), there)
 
     async def epochs(self) -> str:
-        """A word that changes with every restart and failover of a master that keeps ids."""
+        """A word that changes with every restart and failover of a master."""
         return await self._client.epochs()
 
     async def close(self) -> None:

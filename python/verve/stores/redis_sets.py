@@ -1,4 +1,4 @@
-"""Ids in sets: 16 a window, so that each is counted once, however often and by whom it is added."""
+"""Ids in sets, 16 per window: each id counts once, however often and by whichever host."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from .client import RedisClient
 
 _AT_ONCE = 10_000
-"""Members of a command at the most: Redis serves nobody else meanwhile."""
+"""The most members of a command: Redis serves no other client meanwhile."""
 _SHARDS_KNOWN = 1_024
-# As one step, so that a marker is counted if and only if it is told. Markers stand in a set of
-# their own as well: whoever sums may not have heard of one yet.
-# KEYS: ids, marks. ARGV: markers to be told of.
+# Atomic, so that a marker is subtracted if and only if it was counted. Markers are in a set of
+# their own too, since the caller may not know one yet.
+# KEYS: ids, marks. ARGV: the markers that the caller asks for.
 _COUNT = f"""
 local known, present, strangers = {{}}, {{}}, 0
 for i, marker in ipairs(ARGV) do
@@ -44,14 +44,14 @@ return 1
 
 
 class RedisSets:
-    """The strategy `sets`: exact. Adding is idempotent, so whatever may be lost is sent again."""
+    """The strategy `sets`: exact. Adding is idempotent, so ids may be sent again."""
 
     name = "sets"
 
     def __init__(
         self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
     ) -> None:
-        """`seconds`: the length of a window; `keep`: for how many its ids stay after its end."""
+        """`seconds`: the length of a window; `keep`: seconds that ids are kept after its end."""
         self._client = client
         self._cluster = cluster
         self._seconds = seconds
@@ -59,8 +59,8 @@ class RedisSets:
         self._expiring: set[tuple[int, int]] = set()
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
-        """Add ids to a window; it is safe to repeat."""
-        # What does not exist cannot be told when to expire.
+        """Add ids to a window. It is safe to repeat."""
+        # A set without members does not exist, and cannot expire.
         groups = {shard: members for shard, members in groups.items() if members}
         if not groups:
             return
@@ -72,7 +72,7 @@ class RedisSets:
             else:
                 await self._add_packed(window_start, groups, keys, news)
         except StoreError:
-            # It may come back empty.
+            # Redis may come back empty.
             self._expiring.clear()
             raise
         self._note(window_start, news)
@@ -112,9 +112,9 @@ class RedisSets:
             await pipeline.execute()
 
     def _note(self, window_start: int, shards: Iterable[int]) -> None:
-        """Of these it was said when they expire: once is enough, unless Redis loses them.
+        """Remember sets whose expiry is set: once is enough, unless Redis loses them.
 
-        That is noticed when the window is closed, and then a marker says it again.
+        The completion of the window notices that, and its marker sets the expiry again.
         """
         self._expiring |= {(window_start, shard) for shard in shards}
         if len(self._expiring) > _SHARDS_KNOWN:
@@ -126,7 +126,7 @@ class RedisSets:
         await self._client.run_for_each(_MARK, self._all_keys(window_start), [marker, expiry])
 
     async def count(self, window_start: int, markers: Collection[bytes]) -> StoreCount:
-        """Count a window's ids. `markers` are all that may be among them."""
+        """Count the ids of a window. `markers`: those that may be among them."""
         known = list(markers)
         looks = await self._client.run_for_each(_COUNT, self._all_keys(window_start), known)
         ids = parse_reply(
@@ -140,7 +140,7 @@ class RedisSets:
         return StoreCount(ids, frozenset(everywhere))
 
     async def epochs(self) -> str:
-        """A word that changes with every restart and failover of a master that keeps ids."""
+        """A word that changes with every restart and failover of a master."""
         return await self._client.epochs()
 
     async def close(self) -> None:
@@ -151,7 +151,7 @@ class RedisSets:
         return window_start + self._seconds + self._keep
 
     def _all_keys(self, window_start: int) -> list[list[str]]:
-        """The sets of each shard: of its ids with the markers among them, and of the markers."""
+        """Two sets per shard: its ids with the markers among them, and the markers."""
         ids = [self._key(window_start, shard) for shard in range(SHARDS)]
         return [[key, f"{key.removesuffix('ids')}marks"] for key in ids]
 
