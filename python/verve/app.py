@@ -12,6 +12,7 @@ from .http import asgi, routes, rsgi
 from .request.exchange import ended
 from .service import fast_path
 from .service.batch_scheduling import schedule_in_batches
+from .service.termination import end_granian_once
 from .startup.worker import Worker
 
 if TYPE_CHECKING:
@@ -58,4 +59,5 @@ class App:
         return ended(response) if self.worker.termination.retiring else response
 
 
+end_granian_once()
 app = App()
