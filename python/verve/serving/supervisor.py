@@ -1,24 +1,21 @@
-"""Granian with another answer to the death of a worker.
+"""The supervisor: Granian's server with another answer to the death of a worker.
 
-Granian gives up when a worker dies twice within 5.5 seconds. Its reason is a worker that cannot
-start; but one that was killed (by the kernel for want of memory, by an operator, by a bug in a
-library) did start, and the others still serve. So here the exit status decides. A worker that was
-killed is always started again, after a growing pause if it dies soon each time. One that ended by
-itself soon after its start, twice in a row, ends the server; so does one that never lived long and
-ended soon for the fifth time by a signal of its own, as `abort` raises it where no thread can be
-started.
+Workers are started again by `restart_policy`. An exit is judged in the main thread, after the
+handlers of signals that came before it, so that a worker that ended by the signal of a stop did not
+fail.
 
-And a worker that is told to end while it starts may miss it: before its event loop runs, the signal
-goes to a handler that it has from its parent, or gets lost in uvloop. So it is told again; one that
-has heard it ignores the rest (`verve.service.termination`).
+A worker that is told to end while it starts may miss the signal: before its event loop runs, the
+signal goes to a handler that it has from its parent, or gets lost in uvloop. So the signal is
+repeated; a worker that has handled it ignores the rest (`verve.service.termination`).
 
-This leans on some names of Granian's server class. Where one is gone, Granian's own rule holds.
+This depends on some names of Granian's server class. Where one is gone, Granian's own rule holds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import math
 import multiprocessing.connection
 import os
@@ -36,12 +33,15 @@ from verve.service.termination import RETIRE
 from verve.startup.worker import NO_THREAD
 
 from . import timers, worker_sockets
+from .restart_policy import LONGEST_FAILURE_PAUSE, RestartPolicy
 from .worker_sockets import Listeners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from verve.config import Settings
+
+_granian_logger = logging.getLogger("_granian")
 
 LEANS_ON = (
     "_drop_shared_socket",
@@ -53,57 +53,10 @@ LEANS_ON = (
     "startup",
     "shutdown",
 )
-SOON = 5.5
-"""A worker that lives no longer than this died soon. Granian's own figure."""
-LONGEST_PAUSE = 2.0
-LONGEST_PAUSE_OF_FAILING = 30.0
-FAILURES_AT_START = 5
-OWN_SIGNALS = {
-    signal.SIGABRT,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGSEGV,
-    signal.SIGSYS,
-    signal.SIGTRAP,
-}
-"""What a process raises in itself; the others come from outside."""
 ENDED_BY_A_STOP = {0, -signal.SIGTERM, -signal.SIGINT}
 TOLD_AGAIN_EVERY = 0.5
 RETIRED_BEFORE_A_STOP = 0.05
 """Seconds in which connections that are in use end with an answer, instead of with Granian."""
-
-
-class Deaths:
-    """What is known of the deaths of the workers, and what follows from the next one."""
-
-    def __init__(self) -> None:
-        self._lived: set[int] = set()
-        # Those in a row, by worker.
-        self._soon: dict[int, int] = {}
-        self._exits: dict[int, int] = {}
-        self._failures: dict[int, int] = {}
-
-    def pause_after(self, worker: int, status: int, age: float) -> float | None:
-        """Seconds to wait before the worker is started again; None: it cannot start, give up.
-
-        `status` is negative if a signal ended it; `age` is how long it lived, in seconds.
-        """
-        soon = age < SOON
-        if not soon:
-            self._lived.add(worker)
-        exited = soon and status >= 0
-        failed = exited or (soon and -status in OWN_SIGNALS)
-        self._soon[worker] = self._soon.get(worker, 0) + 1 if soon else 0
-        self._exits[worker] = self._exits.get(worker, 0) + 1 if exited else 0
-        self._failures[worker] = failures = self._failures.get(worker, 0) + 1 if failed else 0
-        if self._exits[worker] > 1:
-            return None
-        if failures >= FAILURES_AT_START and worker not in self._lived:
-            return None
-        if failed:
-            return min(LONGEST_PAUSE_OF_FAILING, 0.1 * 2.0 ** min(failures - 1, 10))
-        return min(LONGEST_PAUSE, 0.05 * max(0, self._soon[worker] - 1))
 
 
 class _NeverSoon(dict[int, float]):
@@ -123,6 +76,7 @@ class _Supervision:
     """Whether the service ends since a worker cannot start."""
     reload_signal: bool
     main_loop_interrupt: threading.Event
+    reload_on_changes: bool
     respawn_failed_workers: bool
     runtime_threads: int
     _ssp: Any
@@ -137,7 +91,7 @@ class _Supervision:
             kwargs["log_dictconfig"] = dict(self.log_configuration)
         super().__init__(*args, **kwargs)
         self.respawned_wrks = _NeverSoon()
-        self.deaths = Deaths()
+        self.restart_policy = RestartPolicy()
         self.gave_up = False
         self.listeners = Listeners()
 
@@ -158,7 +112,23 @@ class _Supervision:
         worker = super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
         if isinstance(worker.inner, BaseProcess):
             worker.join = functools.partial(_join, worker.inner)
+            worker._watcher = functools.partial(self._watch, worker, worker._watcher)  # noqa: SLF001
         return worker
+
+    def _watch(self, worker: Any, stock: Callable[[], None]) -> None:  # noqa: ANN401 - Granian's own
+        """Runs in the thread that watches a worker: has the main thread judge its exit.
+
+        A signal to the whole group may end a worker before this process has run its handler, which
+        the main thread does before it looks at the worker. Granian's own function would report it
+        as an unexpected exit at once.
+        """
+        if self.reload_on_changes:
+            stock()
+            return
+        _join(worker.inner)
+        if not worker.interrupt_by_parent:
+            self.interrupt_children.append(worker.idx)
+            self.main_loop_interrupt.set()
 
     def _keeps_sockets(self) -> bool:
         """Whether a socket per worker is bound here.
@@ -194,6 +164,8 @@ class _Supervision:
     def _stop_workers(self) -> None:
         ending = list(self.wrks)
         for worker in ending:
+            if not worker.is_alive() and not self._ended_by_this_stop(worker):
+                _report_exit(worker)
             # Told by a signal to the whole group, it may end before Granian tells it.
             worker.interrupt_by_parent = True
             _retire(worker)
@@ -216,12 +188,15 @@ class _Supervision:
             stopped.set()
             if thread.ident is not None:
                 thread.join()
-        if self.interrupt_signal and not self.gave_up:
-            # Those that ended by the same signal, before this process had heard it, did not fail.
-            clean = {worker.idx for worker in ending if _exit_status(worker) in ENDED_BY_A_STOP}
-            self.interrupt_children[:] = [
-                index for index in self.interrupt_children if index not in clean
-            ]
+        clean = {worker.idx for worker in ending if self._ended_by_this_stop(worker)}
+        self.interrupt_children[:] = [
+            index for index in self.interrupt_children if index not in clean
+        ]
+
+    def _ended_by_this_stop(self, worker: Any) -> bool:  # noqa: ANN401 - Granian's own
+        """Whether it ended by the signal that stops the service, and so did not fail."""
+        is_stop = self.interrupt_signal and not self.gave_up
+        return is_stop and _exit_status(worker) in ENDED_BY_A_STOP
 
     def _respawn_workers(
         self,
@@ -262,7 +237,7 @@ class _Supervision:
             if not due and not self._dead():
                 break
             pause = min(due.values(), default=now) - now
-            self.main_loop_interrupt.wait(max(0.0, min(pause, LONGEST_PAUSE_OF_FAILING)))
+            self.main_loop_interrupt.wait(max(0.0, min(pause, LONGEST_FAILURE_PAUSE)))
             self.main_loop_interrupt.clear()
         if not self.interrupt_signal:
             # Those that were answered here; else they would make a failure of the next stop.
@@ -281,8 +256,9 @@ class _Supervision:
         """When the worker is to be started again. None is, once one cannot start."""
         worker = self.wrks[index]
         code = _exit_status(worker)
+        _report_exit(worker)
         status = f"signal {-code}" if code < 0 else f"status {code}"
-        pause = self.deaths.pause_after(index, code, time.monotonic() - worker.birth)
+        pause = self.restart_policy.pause_after(index, code, time.monotonic() - worker.birth)
         if pause is None:
             events.WORKER_FAILED.emit(worker=index + 1, exit_status=status)
             self.gave_up = True
@@ -302,6 +278,13 @@ def _exit_status(worker: Any) -> int:  # noqa: ANN401 - Granian's own
     A thread, on a Python without the GIL, has no exit status: it ended by itself.
     """
     return getattr(worker.inner, "exitcode", None) or 0
+
+
+def _report_exit(worker: Any) -> None:  # noqa: ANN401 - Granian's own
+    """Log the exit as Granian does, once."""
+    if not getattr(worker, "is_reported", False):
+        worker.is_reported = True
+        _granian_logger.error("Unexpected exit from worker-%d", worker.idx + 1)
 
 
 def _end_all(error: BaseException) -> None:

@@ -171,9 +171,9 @@ def test_workers_that_cannot_start_end_it(tmp_path: Path) -> None:
     segment = tmp_path / "segment"
     code = f"""
 import os
-from verve.serving import serve, supervisor
+from verve.serving import restart_policy, serve
 # However slow the machine is.
-supervisor.SOON = 60
+restart_policy.SOON = 60
 # The parent finds a segment, its workers do not.
 def spoil(*_):
     os.unlink({str(segment)!r})

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from granian.server import Server
 
 from verve import VerveError, config
 from verve.config import SUPERVISOR
-from verve.serving import supervisor
-from verve.serving.supervisor import Deaths, can_supervise, supervised
+from verve.serving import restart_policy, supervisor
+from verve.serving.restart_policy import RestartPolicy
+from verve.serving.supervisor import can_supervise, supervised
 
 
 def test_this_granian_can_be_supervised() -> None:
@@ -21,26 +23,26 @@ def test_this_granian_can_be_supervised() -> None:
 
 
 def test_a_killed_worker_is_always_started_again() -> None:
-    deaths = Deaths()
-    pauses = [deaths.pause_after(0, -9, 0.1) for _ in range(100)]
+    policy = RestartPolicy()
+    pauses = [policy.pause_after(0, -9, 0.1) for _ in range(100)]
     assert pauses[:3] == [0, 0.05, 0.1]
-    assert pauses[-1] == supervisor.LONGEST_PAUSE
-    assert deaths.pause_after(0, -9, 60) == 0
-    assert deaths.pause_after(0, -9, 0.1) == 0
+    assert pauses[-1] == restart_policy.LONGEST_PAUSE
+    assert policy.pause_after(0, -9, 60) == 0
+    assert policy.pause_after(0, -9, 0.1) == 0
 
 
 def test_one_that_aborts_at_its_start_is_given_up_after_growing_pauses() -> None:
-    deaths = Deaths()
-    assert [deaths.pause_after(0, -signal.SIGABRT, 0.2) for _ in range(5)] == [
+    policy = RestartPolicy()
+    assert [policy.pause_after(0, -signal.SIGABRT, 0.2) for _ in range(5)] == [
         *(0.1, 0.2, 0.4, 0.8),
         None,
     ]
 
 
 def test_one_that_aborts_and_exits_by_turns_is_given_up() -> None:
-    deaths = Deaths()
+    policy = RestartPolicy()
     statuses = (1, -signal.SIGABRT, 1, -signal.SIGSEGV, 1)
-    pauses = [deaths.pause_after(0, status, 0.2) for status in statuses]
+    pauses = [policy.pause_after(0, status, 0.2) for status in statuses]
     assert pauses[-1] is None
     assert None not in pauses[:-1]
 
@@ -48,30 +50,30 @@ def test_one_that_aborts_and_exits_by_turns_is_given_up() -> None:
 def test_one_that_lived_before_it_crashes_again_and_again_is_started_again_later_each_time() -> (
     None
 ):
-    deaths = Deaths()
-    assert deaths.pause_after(0, -signal.SIGSEGV, 60) == 0
-    pauses = [deaths.pause_after(0, -signal.SIGSEGV, 0.2) for _ in range(20)]
+    policy = RestartPolicy()
+    assert policy.pause_after(0, -signal.SIGSEGV, 60) == 0
+    pauses = [policy.pause_after(0, -signal.SIGSEGV, 0.2) for _ in range(20)]
     assert pauses[:3] == [0.1, 0.2, 0.4]
-    assert pauses[-1] == supervisor.LONGEST_PAUSE_OF_FAILING
+    assert pauses[-1] == restart_policy.LONGEST_FAILURE_PAUSE
 
 
 def test_a_worker_that_cannot_start_ends_the_server() -> None:
-    deaths = Deaths()
-    assert deaths.pause_after(0, 1, 0.3) == 0.1
-    assert deaths.pause_after(1, 1, 0.3) == 0.1
-    assert deaths.pause_after(0, 1, 0.3) is None
+    policy = RestartPolicy()
+    assert policy.pause_after(0, 1, 0.3) == 0.1
+    assert policy.pause_after(1, 1, 0.3) == 0.1
+    assert policy.pause_after(0, 1, 0.3) is None
 
 
 def test_one_that_ends_by_itself_after_a_while_is_started_again() -> None:
-    deaths = Deaths()
+    policy = RestartPolicy()
     for _ in range(10):
-        assert deaths.pause_after(0, 1, 100) == 0
+        assert policy.pause_after(0, 1, 100) == 0
 
 
 def test_a_kill_between_two_failures_is_no_failure() -> None:
-    deaths = Deaths()
+    policy = RestartPolicy()
     for status in (1, -9, 1, -9, 1):
-        assert deaths.pause_after(0, status, 0.1) is not None
+        assert policy.pause_after(0, status, 0.1) is not None
 
 
 class Process:
@@ -113,6 +115,9 @@ class Fleet:
         self.respawned: list[int] = []
         self.exits: list[int] = []
         self.startups = 0
+        self.reload_on_changes = False
+        self.runtime_threads = 1
+        self.spawned = self.wrks[0]
 
     def startup(self, *_: object) -> None:
         """Count it."""
@@ -122,6 +127,9 @@ class Fleet:
         """Note the status, and exit as Granian does."""
         self.exits.append(exit_code)
         raise SystemExit(exit_code)
+
+    def _spawn_worker(self, **_options: object) -> Worker:
+        return self.spawned
 
     def _stop_workers(self) -> None:
         for worker in self.wrks:
@@ -173,6 +181,53 @@ def test_a_death_in_between_is_not_forgotten(fleet: Any) -> None:  # noqa: ANN40
     assert fleet.interrupt_children == []
 
 
+class Ended(BaseProcess):
+    """A process that has ended with a status, and what waits for it."""
+
+    exitcode = 0
+    sentinel = 0
+    pid = None
+
+    def __init__(self) -> None:
+        self._read, write = os.pipe()
+        os.close(write)
+        self.sentinel = self._read
+
+    def is_alive(self) -> bool:
+        """It has ended."""
+        return False
+
+
+def _watched(fleet: Any, index: int) -> Any:  # noqa: ANN401
+    """A worker that has ended, as the thread that watches it leaves it."""
+    worker = Worker(index)
+    worker.inner = Ended()  # type: ignore[assignment]
+    worker._watcher = lambda: pytest.fail("Granian's own judges at once")  # type: ignore[attr-defined]
+    fleet.spawned = worker
+    fleet._spawn_worker(idx=index, callback_loader=list)
+    fleet.wrks[index] = worker
+    worker._watcher()  # type: ignore[attr-defined]
+    return worker
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_an_exit_is_judged_once_the_signal_of_a_stop_was_seen(
+    fleet: Any,  # noqa: ANN401
+    caplog: pytest.LogCaptureFixture,
+    stops: bool,
+) -> None:
+    _watched(fleet, 0)
+    assert fleet.interrupt_children == [0]
+    assert caplog.records == []
+    # The main thread runs its handler before it looks at the worker.
+    fleet.interrupt_signal = stops
+    fleet._stop_workers()
+    assert [record.getMessage() for record in caplog.records] == (
+        [] if stops else ["Unexpected exit from worker-1"]
+    )
+    assert fleet.interrupt_children == ([] if stops else [0])
+
+
 def test_a_reload_is_granians_own(fleet: Any) -> None:  # noqa: ANN401
     fleet._respawn_workers([0, 1], None, None, 3.5)
     assert fleet.respawned == [0, 1]
@@ -208,7 +263,7 @@ def test_the_pause_of_one_is_not_cut_short_by_the_death_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses = {0: 0.2, 1: 0.0}
-    monkeypatch.setattr(fleet.deaths, "pause_after", lambda worker, *_: pauses[worker])
+    monkeypatch.setattr(fleet.restart_policy, "pause_after", lambda worker, *_: pauses[worker])
     fleet.wrks = [Worker(0, -6), Worker(1)]
 
     def die() -> None:
@@ -227,7 +282,7 @@ def test_a_stop_does_not_wait_for_a_pause_nor_end_as_a_failure(
     fleet: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fleet.deaths, "pause_after", lambda *_: 60)
+    monkeypatch.setattr(fleet.restart_policy, "pause_after", lambda *_: 60)
     fleet.wrks = [Worker(0, -6), Worker(1)]
 
     def stop() -> None:
