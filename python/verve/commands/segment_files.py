@@ -18,7 +18,7 @@ import click
 
 from verve._verve import Counter, SegmentError, VerveError, remove_segment, segment_identity
 from verve.printable import printable
-from verve.publishing.ledger_writer import LEDGER_CURSOR
+from verve.publishing.lease import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _unpublished(path: Path, identity: SegmentIdentity) -> int | None:
             cluster=identity["cluster"],
             state_directory=identity["state_directory"],
         ) as counter:
-            taken = counter.cursor(LEDGER_CURSOR)
+            taken = counter.cursor(Cursor.LEDGER)
             windows = {
                 record.window_start
                 for record in counter.closed()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError, LedgerFailure
+
+from .clock import CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from verve.config import Settings
     from verve.windows.window import Window
 
-    from .ledger_writer import Lease
+    from .lease import Lease
 
 
 class Outbox:
@@ -24,10 +25,11 @@ class Outbox:
     notes it first next time, so that the sink does not take it twice.
     """
 
-    def __init__(self, settings: Settings, lease: Lease, sink: str) -> None:
+    def __init__(self, settings: Settings, lease: Lease, sink: str, clock: Clock = CLOCK) -> None:
         self._settings = settings
         self._lease = lease
         self._sink = sink
+        self._clock = clock
         self._path = ledger.path_of(settings)
         self._ledger: ledger.Ledger | None = None
         self._taken: list[tuple[Window, float]] = []
@@ -45,7 +47,7 @@ class Outbox:
 
     def mark_taken(self, window: Window) -> bool:
         """Note in the ledger that the sink took the window. False if the lease is lost."""
-        self._taken.append((window, time.time()))
+        self._taken.append((window, self._clock.wall()))
         return self._note_taken()
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ cannot be written, nothing waits for it.
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from verve._verve import VerveError
 from verve.ledger import ledger
 from verve.sinks import FailureKind
 from verve.status.status_file import read_told, remove_left, write_told
+
+from .clock import CLOCK, Clock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,8 +80,9 @@ def of(settings: Settings, sink: str) -> SinkStatus:
 class SinkStatusFile:
     """Writes the status of one sink, for its worker."""
 
-    def __init__(self, settings: Settings, sink: str) -> None:
+    def __init__(self, settings: Settings, sink: str, clock: Clock = CLOCK) -> None:
         self._path = _path(settings, sink)
+        self._clock = clock
         remove_left(self._path)
         self._since: float | None = None
 
@@ -89,7 +91,7 @@ class SinkStatusFile:
         if state.error is None:
             self._since = None
         elif self._since is None:
-            self._since = time.time()
+            self._since = self._clock.wall()
         report = {
             "attempts": state.attempts,
             "error": state.error,

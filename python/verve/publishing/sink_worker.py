@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from verve.backoff import Backoff
 from verve.ledger.ledger import LedgerError
 from verve.log import events
 from verve.sinks import FailureKind, SinkError
 
+from .clock import CLOCK, Clock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from verve.log.background import Notices
     from verve.sinks import Sink
     from verve.windows.window import Window
 
@@ -42,6 +42,9 @@ class DeliveryQueue(Protocol):
         """Note that the sink took the window. False: another leader delivers now, so stop."""
         ...
 
+    def close(self) -> None:
+        """Release what the queue holds."""
+
 
 class SinkWorker:
     """Publishes the windows of a queue to a sink. `report` is called when its state changes."""
@@ -50,14 +53,14 @@ class SinkWorker:
         self,
         sink: Sink,
         queue: DeliveryQueue,
-        notices: Notices,
         report: Callable[[DeliveryState], None] = lambda _state: None,
+        *,
+        clock: Clock = CLOCK,
     ) -> None:
         self.sink = sink
         self._queue = queue
-        self._notices = notices
         self._report = report
-        self._backoff = Backoff()
+        self._backoff = clock.backoff(longest=5.0)
         self._error: str | None = None
         self._failure: FailureKind | None = None
         self._began = False
@@ -89,16 +92,18 @@ class SinkWorker:
         self._recovered()
         return None
 
+    def close(self) -> None:
+        """Close the sink and its queue."""
+        self.sink.close()
+        self._queue.close()
+
     def _failed(self, error: SinkError | LedgerError, failure: FailureKind) -> float | None:
         if failure is FailureKind.INTERRUPTED:
             return None
         self._error, self._failure = str(error), failure
         if self._backoff.failed():
-            self._notices.put(
-                events.SINK_DELAYED,
-                sink=self.sink.name,
-                error=error,
-                attempts=self._backoff.attempts,
+            events.SINK_DELAYED.emit(
+                sink=self.sink.name, error=error, attempts=self._backoff.attempts
             )
         self._report(self.state)
         return self._backoff.remaining
@@ -108,5 +113,5 @@ class SinkWorker:
             return
         self._error = self._failure = None
         failed = self._backoff.succeeded()
-        self._notices.put(events.SINK_RECOVERED, sink=self.sink.name, attempts=failed)
+        events.SINK_RECOVERED.emit(sink=self.sink.name, attempts=failed)
         self._report(self.state)

@@ -20,8 +20,8 @@ __all__ = [
     "Sink",
     "SinkError",
     "check",
-    "kafka_sink",
     "of_scope",
+    "open_sink",
 ]
 
 _SCOPES = {LOG: LogSink.scope, KAFKA: KAFKA_SCOPE}
@@ -32,8 +32,10 @@ def of_scope(settings: Settings, scope: Scope) -> tuple[str, ...]:
     return tuple(name for name in settings.sinks if _SCOPES[name] is scope)
 
 
-def kafka_sink(settings: Settings) -> Sink:
-    """The sink `kafka`; its client is imported only when one is asked for."""
+def open_sink(settings: Settings, name: str) -> Sink:
+    """Make the sink of this name."""
+    if name == LOG:
+        return LogSink()
     from .kafka import KafkaSink  # noqa: PLC0415 - most services have no Kafka
 
     return KafkaSink(KafkaSettings.of(settings))

@@ -19,7 +19,7 @@ from verve.ledger import ledger
 from verve.ledger.ledger import Receipt
 from verve.log import events
 from verve.log.background import Notices
-from verve.publishing.ledger_writer import LOG_CURSOR
+from verve.publishing.lease import Cursor
 from verve.publishing.window_source import provisional_count
 from verve.sinks import LOG, Scope, of_scope
 from verve.windows import ring
@@ -69,7 +69,7 @@ def retire(settings: Settings) -> OpenWindow | None:
             # The count of the next segment replaces it, and no sink gets it before.
             open_key = open_window.window.key
             windows = [_provisional(w) if w.key == open_key else w for w in windows]
-        logged, now = old.cursor(LOG_CURSOR), time.time()
+        logged, now = old.cursor(Cursor.LOG), time.time()
         taken = {
             (LOG, window.key): Receipt(now, window.revision)
             for window in windows

@@ -14,7 +14,7 @@ from tests.support import rig
 from verve import config, segment_identity
 from verve.commands import segment_files
 from verve.commands.cli import main
-from verve.publishing.ledger_writer import LEDGER_CURSOR
+from verve.publishing.lease import Cursor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def _publish(counter: Counter) -> None:
     counter.seal()
     term = counter.lead()
     assert term is not None
-    assert counter.advance_cursor(LEDGER_CURSOR, counter.published(), term)
+    assert counter.advance_cursor(Cursor.LEDGER, counter.published(), term)
     counter.resign()
 
 

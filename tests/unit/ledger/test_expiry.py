@@ -13,7 +13,8 @@ from verve.http import metrics
 from verve.ledger import expiry, ledger
 from verve.ledger.expiry import Dropped
 from verve.ledger.ledger import Ledger
-from verve.log.background import Notices
+from verve.log import event_log
+from verve.publishing.clock import Clock
 from verve.publishing.ledger_writer import DropReporter
 from verve.service import host_facts
 from verve.timestamps import rfc3339
@@ -130,7 +131,7 @@ def office(tmp_path: Path, wall: Odd) -> Office:
         rig.settings(tmp_path, keep="60", sinks="log,kafka", kafka_brokers="127.0.0.1:1"),
         rig.clock_in_minute(),
     )
-    made.ledger_writer._wall = wall
+    made.ledger_writer._clock = Clock(wall=wall)
     return made
 
 
@@ -170,7 +171,7 @@ def test_what_was_dropped_is_told_and_shown(
     office.clock.advance(expiry.longest(60) - 60)
     with caplog.at_level("INFO", logger="verve"):
         assert 0 not in _turn(office)
-        assert office.ledger_writer._notices.flush(5)
+        assert event_log.flush(5)
         told = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.dropped"]
         assert [r.levelname for r in told] == ["ERROR"]
         fields = told[0].__dict__["verve_fields"]
@@ -186,17 +187,16 @@ def test_what_was_dropped_is_told_and_shown(
 
 
 def test_what_follows_within_an_hour_is_told_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    notices = Notices()
-    losses = DropReporter(notices)
+    clock = Odd(0.0)
+    drops = DropReporter(Clock(monotonic=clock))
     with caplog.at_level("INFO", logger="verve"):
         for number in range(3):
-            losses.add([Dropped("kafka", 2, _at(number)), Dropped("log", 1, _at(number))])
-        assert notices.flush(5)
+            drops.add([Dropped("kafka", 2, _at(number)), Dropped("log", 1, _at(number))])
+        assert event_log.flush(5)
         assert len(caplog.records) == 2
-        assert losses._told_at is not None
-        losses._told_at -= 3_600
-        losses.add([])
-        assert notices.flush(5)
+        clock.says += 3_600
+        drops.add([])
+        assert event_log.flush(5)
     told = [r.__dict__["verve_fields"] for r in caplog.records]
     assert told[2:] == [
         {"sink": "kafka", "number": 4, "first": rfc3339(_at(1))},

@@ -121,10 +121,10 @@ def test_a_closed_counter_ends_the_thread(quick: Settings) -> None:
     leader = Leader(counter, quick)
     leader.start()
     _until(lambda: leader.state().term is not None)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "verve-leader"]
     counter.close()
-    assert leader._thread is not None
-    leader._thread.join(5)
-    assert not leader._thread.is_alive()
+    thread.join(5)
+    assert not thread.is_alive()
     leader.stop()
 
 

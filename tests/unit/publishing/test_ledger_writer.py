@@ -10,15 +10,10 @@ from tests.support import rig
 from verve.backoff import Backoff
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
-from verve.log.background import Notices
-from verve.publishing.ledger_writer import (
-    LEDGER_CURSOR,
-    LOG_CURSOR,
-    Deliveries,
-    Lease,
-    LedgerWriter,
-    LogQueue,
-)
+from verve.log import event_log
+from verve.publishing.lease import Cursor, Lease
+from verve.publishing.ledger_writer import LedgerWriter
+from verve.publishing.log_queue import LogQueue
 from verve.publishing.sink_worker import SinkWorker
 from verve.publishing.window_source import RingSource
 from verve.sinks import Scope, SinkError
@@ -73,18 +68,16 @@ class Office:
         term = self.counter.lead()
         assert term is not None
         self.lease = Lease(self.counter, term)
-        deliveries = Deliveries()
-        notices = Notices()
         path = ledger.path_of(self.settings)
         watch = HolderWatch(path, None)
         source = RingSource(self.counter, self.settings)
+        queue = LogQueue(self.counter, source, self.lease, patience=0.0)
+        log = queue if "log" in self.settings.sinks else None
         self.ledger_writer = LedgerWriter(
-            self.counter, source, self.settings, self.lease, deliveries, watch, notices
+            self.counter, source, self.settings, self.lease, log, watch
         )
         self.ledger_writer._backoff = Backoff(first=0.0, longest=0.0)
-        self.worker = SinkWorker(
-            self.paper, LogQueue(self.counter, source, self.lease, deliveries), notices
-        )
+        self.worker = SinkWorker(self.paper, queue)
         self.worker._backoff = Backoff(first=0.0, longest=0.0)
 
     def minutes(self, *uniques: int) -> None:
@@ -141,8 +134,8 @@ def test_log_and_ledger_get_every_minute(office: Office) -> None:
         assert office.ledger_writer.step() is None
     assert office.lines() == office.rows() == [(0, 3), (1, 0), (2, 7)]
     assert office.undelivered() == []
-    assert office.counter.cursor(LOG_CURSOR) == rig.MINUTE + 120
-    assert office.counter.cursor(LEDGER_CURSOR) == rig.MINUTE + 120
+    assert office.counter.cursor(Cursor.LOG) == rig.MINUTE + 120
+    assert office.counter.cursor(Cursor.LEDGER) == rig.MINUTE + 120
 
 
 def test_the_row_says_when_the_log_took_it(office: Office) -> None:
@@ -225,7 +218,7 @@ def test_a_deposed_leader_does_nothing(office: Office) -> None:
     assert worker.step() is None
     assert ledger_writer.step() is None
     assert office.lines() == office.rows() == []
-    assert office.counter.cursor(LOG_CURSOR) == office.counter.cursor(LEDGER_CURSOR) == 0
+    assert office.counter.cursor(Cursor.LOG) == office.counter.cursor(Cursor.LEDGER) == 0
     ledger_writer.close()
 
 
@@ -284,7 +277,7 @@ def test_a_removed_ledger_is_made_again(office: Office, caplog: pytest.LogCaptur
     office.worker.step()
     office.ledger_writer.step()
     assert office.rows() == office.lines() == [(0, 1), (1, 2)]
-    assert office.ledger_writer._notices.flush(5)
+    assert event_log.flush(5)
     said = [r for r in caplog.records if r.__dict__.get("verve_event") == "ledger.removed"]
     assert [record.levelname for record in said] == ["ERROR"]
 
@@ -315,7 +308,7 @@ def test_windows_that_were_lost_are_told(office: Office, caplog: pytest.LogCaptu
     office.minutes(*[0] * 1_500)
     with caplog.at_level("INFO", logger="verve"):
         office.ledger_writer.step()
-        assert office.ledger_writer._notices.flush(5)
+        assert event_log.flush(5)
     missed = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.missed"]
     assert [r.__dict__["verve_fields"]["first"] for r in missed] == [rfc3339(rig.MINUTE + 60)]
     assert len(office.rows()) == 1 + 1_439

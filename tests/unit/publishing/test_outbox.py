@@ -10,8 +10,7 @@ from tests.support import rig
 from verve.backoff import Backoff
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError, LedgerFailure
-from verve.log.background import Notices
-from verve.publishing.ledger_writer import Lease
+from verve.publishing.lease import Lease
 from verve.publishing.outbox import Outbox
 from verve.publishing.sink_worker import SinkWorker
 from verve.sinks import Scope
@@ -81,7 +80,7 @@ def test_without_a_ledger_nothing_waits(outbox: Outbox) -> None:
 
 def test_each_window_is_taken_once(outbox: Outbox, stored: ledger.Ledger) -> None:
     sink = Shelf()
-    worker = SinkWorker(sink, outbox, Notices())
+    worker = SinkWorker(sink, outbox)
     worker.step()
     assert sink.taken == [rig.window(n, n) for n in range(3)]
     assert stored.undelivered("kafka") == []
@@ -93,7 +92,7 @@ def test_what_cannot_be_noted_is_not_taken_again(
     outbox: Outbox, stored: ledger.Ledger, made: Settings
 ) -> None:
     sink = Shelf()
-    worker = SinkWorker(sink, outbox, Notices())
+    worker = SinkWorker(sink, outbox)
     worker._backoff = Backoff(first=0.0)
     with contextlib.closing(sqlite3.connect(ledger.path_of(made), isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support import rig
 from verve.backoff import Backoff
-from verve.log.background import Notices
+from verve.log import event_log
 from verve.publishing.sink_worker import SinkWorker
 from verve.sinks import Scope, SinkError
 
@@ -63,9 +63,12 @@ class Shelf:
         self.noted += 1
         return self.noted < self._deposed_at
 
+    def close(self) -> None:
+        """Nothing is held."""
 
-def _worker(sink: Moody, shelf: Shelf, notices: Notices | None = None) -> SinkWorker:
-    worker = SinkWorker(sink, shelf, notices or Notices())
+
+def _worker(sink: Moody, shelf: Shelf) -> SinkWorker:
+    worker = SinkWorker(sink, shelf)
     worker._backoff = Backoff(first=0.0)
     return worker
 
@@ -95,7 +98,7 @@ def test_every_window_arrives_at_least_once_and_in_order(moods: list[str]) -> No
 
 def test_a_failure_is_told_and_waited_after() -> None:
     sink, shelf = Moody(["refuses"]), Shelf(WINDOWS)
-    worker = SinkWorker(sink, shelf, Notices())
+    worker = SinkWorker(sink, shelf)
     pause = worker.step()
     assert pause is not None
     assert 0 < pause <= 0.1
@@ -115,12 +118,11 @@ def test_a_deposed_worker_stops() -> None:
 
 
 def test_notices_tell_of_trouble_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    notices = Notices()
-    worker = _worker(Moody(["refuses"] * 5), Shelf(WINDOWS), notices)
+    worker = _worker(Moody(["refuses"] * 5), Shelf(WINDOWS))
     with caplog.at_level("INFO", logger="verve"):
         for _ in range(6):
             worker.step()
-        assert notices.flush(5)
+        assert event_log.flush(5)
     events = [getattr(record, "verve_event", None) for record in caplog.records]
     # The first, second and fourth failure, and the end of it.
     assert events == ["sink.delayed"] * 3 + ["sink.recovered"]

@@ -11,15 +11,9 @@ from verve.backoff import Backoff
 from verve.cluster.cluster_window import ClusterWindow
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
-from verve.log.background import Notices
-from verve.publishing.ledger_writer import (
-    LEDGER_CURSOR,
-    LOG_CURSOR,
-    Deliveries,
-    Lease,
-    LedgerWriter,
-    LogQueue,
-)
+from verve.publishing.lease import Cursor, Lease
+from verve.publishing.ledger_writer import LedgerWriter
+from verve.publishing.log_queue import LogQueue
 from verve.publishing.outbox import Outbox
 from verve.publishing.sink_worker import SinkWorker
 from verve.publishing.window_source import ClusterSource, RingSource, WindowSource
@@ -72,24 +66,20 @@ class Member:
         self.counter.resign()
         term = self.counter.lead()
         assert term is not None
-        lease, deliveries, notices = Lease(self.counter, term), Deliveries(), Notices()
+        lease = Lease(self.counter, term)
         self.woken = 0
         self.source = ClusterSource(self.counter, self.settings, self._wake)
+        queue = LogQueue(self.counter, self.source, lease, patience=0.0)
         self.ledger_writer = LedgerWriter(
             self.counter,
             self.source,
             self.settings,
             lease,
-            deliveries,
+            queue,
             HolderWatch(ledger.path_of(self.settings), None),
-            notices,
         )
-        queue = LogQueue(self.counter, self.source, lease, deliveries)
         self.outbox = Outbox(self.settings, lease, "kafka")
-        self.workers = [
-            SinkWorker(self.log, queue, notices),
-            SinkWorker(self.kafka, self.outbox, notices),
-        ]
+        self.workers = [SinkWorker(self.log, queue), SinkWorker(self.kafka, self.outbox)]
         self.ledger_writer._backoff = Backoff(first=0.0, longest=0.0)
         for worker in self.workers:
             worker._backoff = Backoff(first=0.0, longest=0.0)
@@ -209,8 +199,8 @@ def test_log_and_ledger_get_the_count_of_all_hosts(member: Member) -> None:
     assert [w.host_unique for w in member.log.windows] == [1, 2]
     assert member.log.windows[0].as_json()["host_unique"] == 1
     assert [w.host_unique for w in ledger.rows(ledger.path_of(member.settings))] == [2, 1]
-    assert member.counter.cursor(LOG_CURSOR) == rig.MINUTE + 60
-    assert member.counter.cursor(LEDGER_CURSOR) == rig.MINUTE + 60
+    assert member.counter.cursor(Cursor.LOG) == rig.MINUTE + 60
+    assert member.counter.cursor(Cursor.LEDGER) == rig.MINUTE + 60
     assert member.sent() == []
 
 

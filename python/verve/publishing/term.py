@@ -1,0 +1,108 @@
+"""The work of one term of a leader: a task for the ledger, one per sink, one for the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from verve.ledger import ledger
+from verve.ledger.lock_holder import HolderWatch
+from verve.log.background import Notices
+from verve.sinks import LOG, open_sink
+
+from .clock import CLOCK, Clock
+from .lease import Lease
+from .ledger_writer import LedgerWriter
+from .log_queue import LogQueue
+from .outbox import Outbox
+from .sink_status import SinkStatusFile
+from .sink_worker import SinkWorker
+from .task import Task
+from .window_source import ClusterSource, RingSource, WindowSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from verve._verve import Counter
+    from verve.cluster.coordinator.coordinator import Coordinator
+    from verve.config import Settings
+
+    from .sink_worker import DeliveryQueue
+
+
+class Term:
+    """The tasks of one term, from its construction to `end`."""
+
+    def __init__(
+        self,
+        counter: Counter,
+        settings: Settings,
+        number: int,
+        *,
+        clock: Clock = CLOCK,
+        start: Callable[[Task], None] = Task.start,
+    ) -> None:
+        """`start` is called with each task; a simulation takes the steps itself."""
+        lease = Lease(counter, number)
+        self.number = number
+        self.coordinator: Coordinator | None = None
+        self.workers: list[SinkWorker] = []
+        self._settings = settings
+        self._clock = clock
+        self._start = start
+        self._tasks: list[Task] = []
+        source: WindowSource = RingSource(counter, settings)
+        if settings.redis_url is not None:
+            source, self.coordinator = self._join_cluster(counter, lease)
+        log = LogQueue(counter, source, lease, clock=clock) if LOG in settings.sinks else None
+        holders = HolderWatch.of_this_process(ledger.path_of(settings))
+        self.ledger_writer = LedgerWriter(
+            counter, source, settings, lease, log, holders, clock=clock
+        )
+        outboxes = [
+            self._start_sink(name, Outbox(settings, lease, name, clock))
+            for name in settings.sinks
+            if name != LOG
+        ]
+        writer = self.ledger_writer
+        stored = self._add(Task("verve-ledger", writer.step, writer.close, then=outboxes))
+        if log is not None:
+            self._start_sink(LOG, log, then=[stored])
+        if self.coordinator is not None:
+            self._add(Task("verve-cluster", self.coordinator.run))
+
+    def wake(self) -> None:
+        """Take the next step of each task now: there are new windows."""
+        for task in self._tasks:
+            task.wake()
+
+    def end(self, deadline: float, *, leaves: bool = False) -> None:
+        """End the tasks. One that is stuck at `deadline` (monotonic seconds) ends when it can.
+
+        `leaves`: the service stops, so the other hosts of a cluster need not wait for this one.
+        """
+        if self.coordinator is not None:
+            self.coordinator.stop(leaves=leaves)
+        for task in self._tasks:
+            task.stop()
+        for worker in self.workers:
+            worker.sink.interrupt()
+        for task in self._tasks:
+            task.join(max(0.0, deadline - self._clock.monotonic()))
+
+    def _join_cluster(self, counter: Counter, lease: Lease) -> tuple[ClusterSource, Coordinator]:
+        # Imported here, since most hosts count alone.
+        from verve.cluster.coordinator.coordinator import Coordinator  # noqa: PLC0415
+
+        source = ClusterSource(counter, self._settings, self.wake)
+        return source, Coordinator(counter, self._settings, lease, source, Notices())
+
+    def _start_sink(self, name: str, queue: DeliveryQueue, then: Sequence[Task] = ()) -> Task:
+        report = SinkStatusFile(self._settings, name, self._clock)
+        worker = SinkWorker(open_sink(self._settings, name), queue, report, clock=self._clock)
+        self.workers.append(worker)
+        return self._add(Task(f"verve-sink-{name}", worker.step, worker.close, then=then))
+
+    def _add(self, task: Task) -> Task:
+        self._start(task)
+        self._tasks.append(task)
+        return task
