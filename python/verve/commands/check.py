@@ -15,6 +15,7 @@ from verve.ledger import ledger
 from verve.publishing import sink_status
 from verve.sinks import KAFKA, LOG
 from verve.status import cluster_status
+from verve.windows.window import LATE_WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to
 _OK = 200
 _UNAUTHORIZED = 401
-LATE_WINDOWS = 3
-"""Backlog (in windows) above which the ledger is behind."""
 
 
 @dataclass(frozen=True, slots=True)

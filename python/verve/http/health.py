@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from verve._verve import VerveError
 from verve.request.exchange import json_object, plain
 from verve.sinks import KAFKA, LOG
+from verve.windows.window import LATE_WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from verve.service.host_facts import Facts
     from verve.service.running import RunningService
     from verve.status.cluster_status import Membership
-
-LATE_WINDOWS = 3
-"""So many windows may wait for the ledger before it counts as degraded."""
 
 REDIS = "redis"
 

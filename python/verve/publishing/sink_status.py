@@ -14,6 +14,7 @@ from verve._verve import VerveError
 from verve.ledger import ledger
 from verve.sinks import FailureKind
 from verve.status.status_file import read_told, remove_left, write_told
+from verve.windows.window import LATE_WINDOWS
 
 from .clock import CLOCK, Clock
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
     from .sink_worker import DeliveryState
-
-LATE_WINDOWS = 3
-"""Backlog (in windows) above which a sink is degraded."""
 
 
 @dataclass(frozen=True, slots=True)

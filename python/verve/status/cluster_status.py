@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from verve._verve import boot_nanoseconds
+from verve.windows.window import LATE_WINDOWS
 
 from .status_file import read_told, remove_left, write_told
 
@@ -27,8 +28,6 @@ EVERY_SECONDS = 1.0
 """How often it is written when nothing changes."""
 STALE_SECONDS = 5.0
 """What is older tells of a leader that is gone, or hangs."""
-LATE_WINDOWS = 3
-"""So many windows may wait for Redis before the host counts as behind."""
 
 _WORD = re.compile(r"[a-z-]{1,30}")
 _TOTALS = ("revisions", "degraded_windows", "resent_ids", "disturbances")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 LATEST_START = 253_402_128_000
 """A day before the last start that a date can represent."""
 LONGEST_SECONDS = 86_400
+LATE_WINDOWS = 3
+"""Backlog (in windows) above which the ledger, a sink or Redis mode is degraded."""
 _LIMIT = 2**63
 
 

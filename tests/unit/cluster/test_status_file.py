@@ -12,6 +12,7 @@ import pytest
 from tests.support import rig
 from verve.status import cluster_status
 from verve.status.cluster_status import Membership, Report
+from verve.windows.window import LATE_WINDOWS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,5 +140,5 @@ def test_what_everyone_may_see_has_no_error_in_full(made: Settings) -> None:
 
 
 def test_many_windows_that_wait_are_late() -> None:
-    assert not Membership(unsent_windows=cluster_status.LATE_WINDOWS).is_late
-    assert Membership(unsent_windows=cluster_status.LATE_WINDOWS + 1).is_late
+    assert not Membership(unsent_windows=LATE_WINDOWS).is_late
+    assert Membership(unsent_windows=LATE_WINDOWS + 1).is_late

@@ -19,6 +19,7 @@ from verve.service.running import ClusterJoin
 from verve.status import cluster_status
 from verve.status.cluster_status import Membership, Report
 from verve.stores.base import FailureKind
+from verve.windows.window import LATE_WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +144,7 @@ def test_a_host_that_is_refused_is_not_ready(host: Rig) -> None:
 
 
 def test_windows_that_wait_degrade(host: Rig) -> None:
-    host.say(replace(UP, unsent_windows=cluster_status.LATE_WINDOWS + 1))
+    host.say(replace(UP, unsent_windows=LATE_WINDOWS + 1))
     part = host.part()
     assert (part.state, part.detail) == (State.DEGRADED, "redis behind")
     assert part.figures["lag_seconds"] == 240
