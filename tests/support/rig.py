@@ -1,4 +1,4 @@
-"""What the unit tests of the publishing half share: settings, counters with a clock, windows."""
+"""Settings, counters with a clock and windows, for unit tests of the package."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
 MINUTE = 1_800_000_000 - 1_800_000_000 % 60
-"""The start of some window of 60 seconds."""
+"""The start of a window of 60 seconds."""
 
 
 def settings(directory: Path, **flags: str) -> Settings:
-    """Settings with all files under `directory`, whatever the environment says."""
+    """Settings with all files under `directory`. The environment is ignored."""
     files = {"state_dir": str(directory / "state"), "segment": str(directory / "segment")}
     return config.load({**files, "max_ids_per_window": "10000", **flags}, {})
 
 
 def counter_of(made: Settings, clock: ManualClock | None = None) -> Counter:
-    """The counter of these settings; with a clock of its own it starts within `MINUTE`."""
+    """A counter with these settings."""
     return Counter(
         made.segment,
         window=made.window,

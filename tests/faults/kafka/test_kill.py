@@ -96,7 +96,7 @@ def test_killed_while_the_note_waits(
 
 
 def _wait_waiting(service: Service, since: int) -> int:
-    """Wait until a window waits that ended after `since`, and tell the oldest that waits then.
+    """Wait until a window after `since` is undelivered, and return the oldest that is.
 
     Whatever was acknowledged before is noted by then.
     """

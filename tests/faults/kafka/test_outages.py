@@ -1,4 +1,4 @@
-"""The broker goes away, in all the ways that brokers do, under load.
+"""The broker starts late, is killed, is stopped or loses its data, under load.
 
 No window may be missing, none out of order, and callers must not notice.
 """
@@ -17,10 +17,10 @@ from tests.support.kafka.witnesses import (
     assert_all_sent,
     environment,
     new_topic,
-    standing,
+    status_of_kafka,
     stored,
     wait_delivered,
-    wait_trouble,
+    wait_failing,
 )
 from tests.support.service import Server
 from tests.support.witnesses import assert_exact
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.alone(reason="judges latencies under load")
 
 LOAD = ("--rate", "1000", "--connections", "16", "--ids", "mixed:50/50:500")
 SLACK_US = 50_000
-"""The machine may be busy, with a broker that starts for one; a wait for a broker takes seconds."""
+"""The machine may be busy, also with a starting broker. A wait for a broker takes seconds."""
 LONGEST_US = 3_500_000
 """Far below any wait for a broker, above what a busy machine does to one request of a hundred."""
 
@@ -73,17 +73,17 @@ def test_a_broker_that_starts_late_is_killed_and_is_stopped(
     outs: list[Path] = []
     # Started late.
     late = sent_for(scale(30))
-    assert wait_trouble(service)["trouble"] == "unreachable"
+    assert wait_failing(service)["trouble"] == "unreachable"
     own.start()
     wait_delivered(service)
     with Reader(own.address, topic) as reader:
         calm = sent_for(5)
         wait_delivered(service)
-        assert standing(service)["failed_attempts"] == 0
+        assert status_of_kafka(service)["failed_attempts"] == 0
 
         own.kill()
         killed = sent_for(scale(30))
-        part = wait_trouble(service)
+        part = wait_failing(service)
         assert part["state"] == "degraded"
         assert part["trouble"] == "unreachable"
         assert "last_error" in part
@@ -94,7 +94,7 @@ def test_a_broker_that_starts_late_is_killed_and_is_stopped(
         stopped = sent_for(scale(60))
         own.resume()
         wait_delivered(service)
-        assert standing(service)["trouble"] is None
+        assert status_of_kafka(service)["trouble"] is None
 
         last = results[-1].records.windows()[-1]
         messages = assert_all_sent(service, reader, last)

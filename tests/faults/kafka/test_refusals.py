@@ -1,4 +1,4 @@
-"""A broker that is there and will not have it: the state says what, and nothing else suffers."""
+"""A broker that refuses: the status says why, and nothing else is delayed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.kafka.witnesses import (
     new_topic,
     stored,
     wait_delivered,
-    wait_trouble,
+    wait_failing,
 )
 from tests.support.ports import free_port
 from tests.support.service import Server
@@ -34,7 +34,7 @@ STOP_SECONDS = 9.0
 
 
 class Guarded(Broker):
-    """A broker that also listens with TLS and with authentication, and looks at permissions."""
+    """A broker that also listens with TLS and authentication, and checks permissions."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -104,8 +104,8 @@ def login(user: str, password: str = PASSWORD) -> dict[str, str]:
 
 
 def _assert_only_kafka_suffers(service: Service, trouble: str, said: str) -> None:
-    """It is told, the log and the ledger go on, and the service stops when it is told to."""
-    part = wait_trouble(service)
+    """The failure is reported, log and ledger continue, and the service stops on request."""
+    part = wait_failing(service)
     assert part["state"] == "degraded"
     assert part["trouble"] == trouble
     assert said in part["last_error"]
@@ -184,7 +184,7 @@ def test_tls_and_a_password_from_a_file(guarded: Guarded, serve: Serve, tmp_path
     address = f"127.0.0.1:{guarded.tls_port}"
     service = _service(serve, address, topic, **tls)
     # The host does not trust the broker's certificate.
-    assert wait_trouble(service)["trouble"] == "tls"
+    assert wait_failing(service)["trouble"] == "tls"
     service.stop()
 
     trusting = _service(serve, address, topic, **tls, VERVE_KAFKA_TLS_CA=str(guarded.authority))

@@ -42,11 +42,11 @@ TOPIC = "unique-request-count"
 
 
 class KafkaError(AssertionError):
-    """The broker did not do what it was told, or has not what it should have."""
+    """The broker failed, or lacks messages."""
 
 
 def missing() -> str | None:
-    """Why no broker can be run here, in a sentence; None if one can. Fetches it if need be."""
+    """Fetch Kafka if it is missing. Return why no broker can run here, or None."""
     done = subprocess.run([_SCRIPT, "fetch"], capture_output=True, text=True, check=False)
     return None if done.returncode == 0 else " ".join(done.stderr.split())[-500:]
 
@@ -125,11 +125,11 @@ class Broker:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue the process."""
         self._signal(signal.SIGCONT)
 
     def wipe(self) -> None:
-        """Remove all that it has stored; it must not run."""
+        """Remove the data of a broker that does not run."""
         shutil.rmtree(self.directory / "data", ignore_errors=True)
 
     def log(self) -> str:
@@ -209,7 +209,7 @@ class Reader:
     def wait_until(
         self, met: Callable[[Sequence[Message]], object], timeout: float = 30, what: str = "enough"
     ) -> list[Message]:
-        """Wait until `met` holds for the messages so far, and give them."""
+        """Wait until `met` holds for the messages so far, and return them."""
         with self._changed:
             if not self._changed.wait_for(lambda: met(self.messages), timeout):
                 starts = [message.window_start for message in self.messages]
@@ -217,7 +217,7 @@ class Reader:
             return list(self.messages)
 
     def wait_count(self, count: int, timeout: float = 30, of: int | None = None) -> list[Message]:
-        """Wait for so many messages, of the window that starts at `of` if that is given."""
+        """Wait for `count` messages, of the window that starts at `of` if that is given."""
 
         def there(messages: Sequence[Message]) -> bool:
             return sum(of in {None, message.window_start} for message in messages) >= count
@@ -225,7 +225,7 @@ class Reader:
         return self.wait_until(there, timeout, f"{count} there")
 
     def wait_window(self, window_start: int, timeout: float = 30) -> list[Message]:
-        """Wait for the window that starts then."""
+        """Wait for the window that starts at this time."""
         return self.wait_until(
             lambda messages: any(message.window_start == window_start for message in messages),
             timeout,
@@ -283,7 +283,7 @@ class Reader:
 
 
 def counts(messages: Sequence[Message]) -> dict[int, int]:
-    """The count of each window; one that came more than once has the same key and revision."""
+    """The count of each window. Repeats must have the same key and revision."""
     found: dict[int, Message] = {}
     for message in messages:
         first = found.setdefault(message.window_start, message)
@@ -293,12 +293,12 @@ def counts(messages: Sequence[Message]) -> dict[int, int]:
 
 
 def assert_ordered(messages: Sequence[Message]) -> None:
-    """Each window that came for the first time came after all before it."""
+    """Assert that windows came in order, apart from repeats."""
     firsts = list(dict.fromkeys(message.window_start for message in messages))
     assert firsts == sorted(firsts), f"out of order: {firsts}"
     assert len({message.partition for message in messages}) <= 1, "one source, many partitions"
 
 
 def repeats(messages: Sequence[Message]) -> int:
-    """How many messages came beyond the first of each window."""
+    """The number of messages beyond the first of each window."""
     return len(messages) - len({message.key for message in messages})

@@ -1,4 +1,4 @@
-"""A broker that takes connections and whatever is sent, and never answers."""
+"""A broker that accepts connections, reads, and never answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 
 class Silence:
-    """Listens on a port of the loopback from `with` to the end of it."""
+    """Listens on a port of the loopback inside a `with` block."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What a service that publishes to Kafka stored and sent, and how it says it does."""
+"""What a service stored and sent to Kafka, and its status of Kafka."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def environment(address: str, topic: str, **more: str) -> dict[str, str]:
-    """The settings of a service that publishes there."""
+    """The settings of a service that publishes to this topic."""
     return {
         "VERVE_KAFKA_BROKERS": address,
         "VERVE_KAFKA_TOPIC": topic,
@@ -27,7 +27,7 @@ def environment(address: str, topic: str, **more: str) -> dict[str, str]:
 
 
 def new_topic() -> str:
-    """A topic that nobody else uses."""
+    """A new name for a topic."""
     return f"test-{time.time_ns()}"
 
 
@@ -36,8 +36,8 @@ def stored(service: Service) -> dict[int, int]:
     return {window.window_start: window.unique for window in ledger.rows(ledger_path(service))}
 
 
-def standing(service: Service) -> Mapping[str, Any]:
-    """What `/readyz?verbose` says of Kafka; the service is ready all the while."""
+def status_of_kafka(service: Service) -> Mapping[str, Any]:
+    """The part `kafka` of `/readyz?verbose` of a service that is ready."""
     answer = service.get("/readyz?verbose")
     assert answer.status_code == 200
     part: dict[str, Any] = answer.json()["parts"]["kafka"]
@@ -45,19 +45,22 @@ def standing(service: Service) -> Mapping[str, Any]:
 
 
 def wait_delivered(service: Service, timeout: float = 40) -> None:
-    """Wait until Kafka has all that the ledger holds but for the newest window or two."""
+    """Wait until Kafka lacks at most two windows of the ledger."""
     service.wait_until(
-        lambda: standing(service)["state"] == "ok" and standing(service)["windows_waiting"] <= 2,
+        lambda: (
+            status_of_kafka(service)["state"] == "ok"
+            and status_of_kafka(service)["windows_waiting"] <= 2
+        ),
         timeout,
         "delivered to Kafka",
     )
 
 
-def wait_trouble(service: Service, timeout: float = 30) -> Mapping[str, Any]:
-    """Wait until a delivery has failed, and tell how it is then."""
+def wait_failing(service: Service, timeout: float = 30) -> Mapping[str, Any]:
+    """Wait until a delivery failed, and return the status."""
 
     def failing() -> Mapping[str, Any] | None:
-        part = standing(service)
+        part = status_of_kafka(service)
         return part if part["trouble"] else None
 
     return service.wait_until(failing, timeout, "failing")
@@ -66,7 +69,7 @@ def wait_trouble(service: Service, timeout: float = 30) -> Mapping[str, Any]:
 def assert_all_sent(
     service: Service, reader: Reader, last: int, timeout: float = 40
 ) -> Sequence[Message]:
-    """Up to the window that starts at `last`, Kafka has what the ledger has, and in order."""
+    """Assert that Kafka has, in order, what the ledger has up to the window `last`."""
     reader.wait_window(last, timeout)
     messages = [message for message in reader.messages if message.window_start <= last]
     sent = counts(messages)

@@ -43,7 +43,7 @@ def _at(number: int) -> int:
     return rig.MINUTE + 60 * number
 
 
-def test_old_windows_go(path: Path) -> None:
+def test_old_windows_are_dropped(path: Path) -> None:
     with closing(Ledger(path, 120, ["log"])) as opened:
         opened.record([rig.window(n) for n in range(5)], sinks=["log"])
         opened.mark("log", [rig.window(n).key for n in range(5)], 1.0)
@@ -83,7 +83,7 @@ def test_a_sink_that_is_switched_off_keeps_nothing(path: Path) -> None:
     assert _minutes(path) == [2, 3, 4]
 
 
-def test_beyond_the_bound_it_is_dropped_and_counted(path: Path) -> None:
+def test_an_undelivered_window_beyond_the_bound_is_dropped_and_counted(path: Path) -> None:
     with closing(Ledger(path, 120, ["log", "kafka"])) as opened:
         opened.record([rig.window(n) for n in range(5)], sinks=["log", "kafka"])
         opened.mark("log", [rig.window(n).key for n in range(4)], 1.0)
@@ -94,7 +94,7 @@ def test_beyond_the_bound_it_is_dropped_and_counted(path: Path) -> None:
     assert ledger.dropped(path) == {"kafka": 5, "log": 1}
 
 
-def test_no_more_than_some_thousand_go_at_once(path: Path) -> None:
+def test_at_most_some_thousand_are_dropped_at_once(path: Path) -> None:
     with closing(Ledger(path, 60, ["kafka"])) as opened:
         opened.record([rig.window(n) for n in range(12_000)], sinks=["kafka"])
         lost = []
@@ -110,7 +110,7 @@ def test_the_bound_is_stated() -> None:
 
 
 class Odd:
-    """A wall clock that says what the test wants."""
+    """A clock that the test sets."""
 
     def __init__(self, says: float) -> None:
         self.says = says
@@ -161,7 +161,7 @@ def test_a_window_is_old_by_both_clocks_or_not_at_all(office: Office, wall: Odd)
     office.counter.close()
 
 
-def test_what_was_dropped_is_told_and_shown(
+def test_what_was_dropped_is_logged_and_shown(
     office: Office, wall: Odd, caplog: pytest.LogCaptureFixture
 ) -> None:
     _turn(office)
@@ -186,7 +186,7 @@ def test_what_was_dropped_is_told_and_shown(
     office.counter.close()
 
 
-def test_what_follows_within_an_hour_is_told_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_drops_within_an_hour_are_logged_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
     clock = Odd(0.0)
     drops = DropReporter(Clock(monotonic=clock))
     with caplog.at_level("INFO", logger="verve"):

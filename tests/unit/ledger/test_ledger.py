@@ -64,7 +64,7 @@ def _redeliver(path: Path) -> None:
     other.close()
 
 
-def test_what_another_process_closes_takes_no_log_from_those_who_go_on(opened: Ledger) -> None:
+def test_a_process_that_closes_does_not_remove_the_log_of_others(opened: Ledger) -> None:
     second = Ledger(opened.path, YEAR)
     opened.record([Window(window_start=60, window_seconds=60, unique=1)])
     other = multiprocessing.get_context("spawn").Process(target=_redeliver, args=(opened.path,))
@@ -164,7 +164,7 @@ def test_reading_goes_on_beside_writing(opened: Ledger) -> None:
 
 
 @pytest.mark.usefixtures("locked")
-def test_a_lock_is_waited_for_a_moment_only(opened: Ledger) -> None:
+def test_a_write_waits_a_moment_for_a_lock(opened: Ledger) -> None:
     start = time.monotonic()
     with pytest.raises(LedgerError) as caught:
         opened.record([rig.window()])
@@ -196,7 +196,7 @@ def test_a_deposed_leader_writes_nothing(opened: Ledger) -> None:
 
 
 @pytest.mark.parametrize("content", [b"garbage " * 2_000, b"SQLite format 3\0" + b"\xff" * 9_000])
-def test_a_damaged_file_is_told_and_set_aside(path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_an_error_and_set_aside(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(LedgerError) as caught:
@@ -219,7 +219,7 @@ def test_damage_inside_is_found_at_the_start(path: Path) -> None:
     assert caught.value.kind is LedgerFailure.DAMAGED
 
 
-def test_a_newer_ledger_is_left_alone(opened: Ledger) -> None:
+def test_a_newer_ledger_is_not_changed(opened: Ledger) -> None:
     opened._connection.execute("PRAGMA user_version = 99")
     for attempt in (lambda: Ledger(opened.path, YEAR), lambda: ledger.rows(opened.path)):
         with pytest.raises(LedgerError, match="version is 99") as caught:
@@ -240,7 +240,7 @@ def test_a_removed_file_is_noticed(opened: Ledger) -> None:
     assert opened.replaced
 
 
-def test_two_may_make_it_at_once(path: Path) -> None:
+def test_two_processes_may_make_it_at_once(path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(4) as pool:
         pool.map(_make, [path] * 8)
@@ -293,7 +293,7 @@ class Record:
 
 @dataclass
 class Mark:
-    """The sink has taken these."""
+    """The sink took these windows."""
 
     numbers: list[int]
 
@@ -305,7 +305,7 @@ marks = st.builds(Mark, st.lists(numbers, max_size=5))
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(st.lists(records | marks, max_size=12))
-def test_it_does_as_a_dictionary_does(
+def test_it_behaves_like_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Record | Mark]
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / ledger.FILE_NAME

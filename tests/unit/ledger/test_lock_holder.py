@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def holder(path: Path) -> Iterator[BaseProcess]:
-    """A child of ours inside a transaction."""
+    """A child process inside a transaction."""
     context = multiprocessing.get_context("spawn")
     held = context.Event()
     process = context.Process(target=_hold, args=(path, held))
@@ -60,7 +60,7 @@ def _stop(process: BaseProcess) -> int:
     return process.pid
 
 
-def test_nobody_holds_it(path: Path) -> None:
+def test_no_process_holds_it(path: Path) -> None:
     assert holders(path) == set()
     assert holders(path.with_name("nothing")) == set()
     assert holders(path, Path("/nowhere")) == set()
@@ -97,7 +97,7 @@ def test_a_stopped_sibling_is_killed_after_a_moment(path: Path, holder: BaseProc
     assert holders(path) == set()
 
 
-def test_one_that_runs_is_given_time(path: Path, holder: BaseProcess) -> None:
+def test_a_running_holder_has_time_to_finish(path: Path, holder: BaseProcess) -> None:
     watch = HolderWatch(path, os.getpid())
     assert watch.evict() is None
     time.sleep(lock_holder.STOPPED_SECONDS)
@@ -107,7 +107,9 @@ def test_one_that_runs_is_given_time(path: Path, holder: BaseProcess) -> None:
 
 
 @pytest.mark.parametrize("supervisor", [None, 1])
-def test_nobody_else_is_killed(path: Path, holder: BaseProcess, supervisor: int | None) -> None:
+def test_no_other_process_is_killed(
+    path: Path, holder: BaseProcess, supervisor: int | None
+) -> None:
     _stop(holder)
     watch = HolderWatch(path, supervisor)
     watch.evict()

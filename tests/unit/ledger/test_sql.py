@@ -37,7 +37,7 @@ def statements(path: Path) -> list[str]:
     ]
 
 
-def test_sqlite_is_asked_for_nothing_that_came_after_3_24() -> None:
+def test_no_statement_needs_a_sqlite_later_than_3_24() -> None:
     told = {path: statements(path) for path in PACKAGE.rglob("*.py")}
     assert sum(map(len, told.values())) > 15
     too_new = [(path.name, text) for path, ones in told.items() for text in ones]

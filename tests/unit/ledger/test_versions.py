@@ -44,7 +44,7 @@ PRAGMA user_version = 1;
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A ledger as the Verve before clusters left it, with two minutes, of which Kafka has one."""
+    """A ledger of version 1 with two minutes, of which Kafka took one."""
     path = tmp_path / ledger.FILE_NAME
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -80,7 +80,7 @@ def _open(path: Path) -> None:
 OLD = [rig.window(n, n, requests=9, duplicates=1, late=2, rejected=3) for n in range(2)]
 
 
-def test_a_ledger_of_version_1_is_brought_up_to_date(path: Path) -> None:
+def test_a_ledger_of_version_1_is_upgraded(path: Path) -> None:
     with closing(Ledger(path, YEAR)) as opened:
         assert _version_of(path) == ledger.SCHEMA_VERSION == 2
         assert ledger.rows(path) == OLD[::-1]
@@ -97,7 +97,7 @@ def test_reading_a_ledger_of_version_1(path: Path) -> None:
     assert ledger.backlog(path, "kafka").windows == 1
 
 
-def test_several_may_bring_it_up_to_date_at_once(path: Path) -> None:
+def test_several_processes_may_upgrade_it_at_once(path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.map(_open, [path] * 8)
     assert _version_of(path) == ledger.SCHEMA_VERSION

@@ -41,7 +41,7 @@ def test_they_are_logged_in_order(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("way", ["put", "emit"])
-def test_nobody_waits_for_a_log_that_is_stuck(way: str) -> None:
+def test_no_caller_waits_for_a_log_that_is_stuck(way: str) -> None:
     stuck = threading.Event()
 
     class Stuck(logging.Handler):

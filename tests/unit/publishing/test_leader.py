@@ -40,7 +40,7 @@ def _until(met: Callable[[], object], seconds: float = 10) -> None:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[tuple[int, int]]]]:
-    """The log lines of windows so far: epoch seconds and count."""
+    """The log lines of windows so far: start and count."""
 
     def found() -> list[tuple[int, int]]:
         return [

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Paper:
-    """A sink of the name `log`, that can be out of order."""
+    """A sink with the name `log` that fails while it is jammed."""
 
     name = "log"
     scope = Scope.HOST
@@ -53,7 +53,7 @@ class Paper:
 
 
 class Office:
-    """One host: a counter whose clock the test moves, and what a term of its leader consists of."""
+    """One host: a counter with a clock that the test moves, and the parts of a leader's term."""
 
     def __init__(self, settings: Settings, clock: ManualClock) -> None:
         self.settings = settings
@@ -63,7 +63,7 @@ class Office:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a term; nothing of an earlier one is known but what is in segment and ledger."""
+        """Begin a term, which knows only what segment and ledger hold."""
         self.counter.resign()
         term = self.counter.lead()
         assert term is not None
@@ -81,7 +81,7 @@ class Office:
         self.worker._backoff = Backoff(first=0.0, longest=0.0)
 
     def minutes(self, *uniques: int) -> None:
-        """Let minutes go by with so many ids each."""
+        """Let one minute pass per element, with that many ids."""
         for unique in uniques:
             self.counter.add_many(range(unique))
             self.clock.advance(60)
@@ -102,7 +102,7 @@ class Office:
         return connection
 
     def undelivered(self) -> list[tuple[int, int]]:
-        """What the ledger thinks that the log has not taken."""
+        """The windows that the log has not taken, by the ledger."""
         with closing(ledger.open_ledger(self.settings)) as opened:
             return [_short(window) for window in opened.undelivered("log")]
 
@@ -301,7 +301,9 @@ def test_without_the_log_the_ledger_goes_on(tmp_path: Path) -> None:
     office.counter.close()
 
 
-def test_windows_that_were_lost_are_told(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+def test_windows_that_were_lost_are_logged(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
     office.minutes(1)
     office.worker.step()
     office.ledger_writer.step()

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class AnyLease(Lease):
-    """A lease that is held until it is taken away."""
+    """A lease that holds until the test ends it."""
 
     def __init__(self) -> None:
         self.held = True
 
     def holds(self) -> bool:
-        """Whether it still is."""
+        """Whether it holds."""
         return self.held
 
 
@@ -74,7 +74,7 @@ def outbox(made: Settings) -> Iterator[Outbox]:
     made_one.close()
 
 
-def test_without_a_ledger_nothing_waits(outbox: Outbox) -> None:
+def test_without_a_ledger_nothing_is_pending(outbox: Outbox) -> None:
     assert list(outbox.pending()) == []
 
 

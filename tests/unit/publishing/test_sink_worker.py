@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Moody:
-    """A sink that fails as it is told to: before it took the window, or right after."""
+    """A sink that fails as the test says: before it took the window, or right after."""
 
     name = "moody"
     scope = Scope.HOST
@@ -46,7 +46,7 @@ class Moody:
 
 
 class Shelf:
-    """A source over a list; `deposed_at` is the number of notes after which another leads."""
+    """A queue over a list; `deposed_at` is the number of notes after which another leads."""
 
     def __init__(self, windows: list[Window], deposed_at: int = 10**9) -> None:
         self.windows = windows
@@ -96,7 +96,7 @@ def test_every_window_arrives_at_least_once_and_in_order(moods: list[str]) -> No
     assert worker.state.error is None
 
 
-def test_a_failure_is_told_and_waited_after() -> None:
+def test_a_failure_is_reported_and_followed_by_a_pause() -> None:
     sink, shelf = Moody(["refuses"]), Shelf(WINDOWS)
     worker = SinkWorker(sink, shelf)
     pause = worker.step()
@@ -117,7 +117,7 @@ def test_a_deposed_worker_stops() -> None:
     assert sink.taken == WINDOWS[:2]
 
 
-def test_notices_tell_of_trouble_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_events_report_a_failure_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
     worker = _worker(Moody(["refuses"] * 5), Shelf(WINDOWS))
     with caplog.at_level("INFO", logger="verve"):
         for _ in range(6):
@@ -139,14 +139,14 @@ def test_pauses_grow_up_to_a_bound() -> None:
     assert backoff.succeeded() == 0
 
 
-def test_a_long_outage_overflows_nothing() -> None:
+def test_a_long_outage_does_not_overflow() -> None:
     backoff = Backoff(longest=0.0)
     backoff.attempts = 10**6
     backoff.failed()
 
 
 @pytest.mark.parametrize("attempts", range(1, 20))
-def test_rarer_and_rarer_notices(attempts: int) -> None:
+def test_failures_are_logged_ever_less_often(attempts: int) -> None:
     backoff = Backoff()
     told = [backoff.failed() for _ in range(attempts)]
     assert told[-1] is (attempts in {1, 2, 4, 8, 16})

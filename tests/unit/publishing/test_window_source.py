@@ -62,7 +62,7 @@ class Member:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a term: nothing is known but what is in segment and ledger."""
+        """Begin a term, which knows only what segment and ledger hold."""
         self.counter.resign()
         term = self.counter.lead()
         assert term is not None
@@ -94,14 +94,14 @@ class Member:
         self.counter.close()
 
     def minutes(self, *uniques: int) -> None:
-        """Let minutes go by with so many ids each on this host."""
+        """Let one minute pass per element, with that many ids on this host."""
         for unique in uniques:
             self.counter.add_many(range(unique))
             self.clock.advance(60)
             self.counter.tend()
 
     def run(self) -> None:
-        """All that the threads of a term would do until there is nothing more to do."""
+        """Take the steps of a term until nothing is left to do."""
         for _ in range(3):
             self.workers[0].step()
             self.ledger_writer.step()
@@ -145,7 +145,7 @@ def member(tmp_path: Path) -> Iterator[Member]:
     made.close()
 
 
-def test_both_are_feeds(member: Member) -> None:
+def test_both_are_window_sources(member: Member) -> None:
     feeds: list[WindowSource] = [member.source, RingSource(member.counter, member.settings)]
     assert [source.is_final() for source in feeds] == [False, True]
 
@@ -276,7 +276,7 @@ def test_the_next_leader_logs_nothing_twice_and_goes_on(member: Member) -> None:
     assert member.rows() == [(0, 1, 10), (1, 2, 22), (2, 1, 30)]
 
 
-def test_a_leader_that_died_behind_the_log_is_made_up_for(member: Member) -> None:
+def test_the_next_leader_logs_what_the_last_one_did_not(member: Member) -> None:
     member.log.closed = True
     member.minutes(1)
     member.source.add(counted(0, 10))
@@ -291,7 +291,7 @@ def test_a_leader_that_died_behind_the_log_is_made_up_for(member: Member) -> Non
     assert member.rows() == [(0, 1, 10)]
 
 
-def test_a_window_of_which_nobody_tells_holds_nothing_up_for_ever(member: Member) -> None:
+def test_a_released_window_without_a_record_gets_a_provisional_count(member: Member) -> None:
     member.minutes(4, 2)
     start = rig.MINUTE
     member.counter.note_cluster_count(start, 10, final=True)
@@ -312,7 +312,7 @@ def test_a_window_of_which_nobody_tells_holds_nothing_up_for_ever(member: Member
     assert member.logged()[2:] == [(0, 1, 11)]
 
 
-def test_a_window_that_is_not_let_go_is_waited_for(member: Member) -> None:
+def test_a_window_that_is_not_released_is_waited_for(member: Member) -> None:
     member.minutes(4)
     member.clock.advance(600)
     assert member.source.after(0) == []
@@ -329,7 +329,7 @@ def test_a_ledger_that_is_lost_comes_back_without_new_lines(member: Member) -> N
     assert member.logged() == member.rows() == [(0, 1, 10), (1, 1, 20)]
 
 
-def test_any_thread_may_publish(member: Member) -> None:
+def test_any_thread_may_add_revisions(member: Member) -> None:
     member.minutes(*[1] * 10)
 
     def publish(revision: int) -> None:

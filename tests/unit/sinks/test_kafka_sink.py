@@ -1,4 +1,4 @@
-"""The sink `kafka` where the broker does not do its part."""
+"""The sink `kafka` with a broker that fails."""
 
 from __future__ import annotations
 
