@@ -224,6 +224,18 @@ def test_every_file_that_a_page_names_is_there(page: str) -> None:
     assert unknown_paths(text, [*files, *(path.name for path in ROOT.iterdir())]) == []
 
 
+def test_every_test_of_a_fault_is_there() -> None:
+    text = (ROOT / "docs/found.md").read_text()
+    named = set(re.findall(r"((?:tests|rust)/[\w./-]+\.(?:py|rs))(?:::(\w+))?", text))
+    assert len(named) > 50
+    gone = [
+        f"{path}::{test}"
+        for path, test in sorted(named)
+        if not (ROOT / path).is_file() or test not in (ROOT / path).read_text()
+    ]
+    assert gone == []
+
+
 def test_a_file_that_is_not_there_is_found() -> None:
     files = ["rust/core/src/table/growth.rs", "docs/cluster.md"]
     assert unknown_paths("`table/growth.rs`, `growth.rs`, `docs/`, `1/2`", files) == []
