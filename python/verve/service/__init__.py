@@ -1,6 +1,6 @@
-"""One worker process of the service: its parts, its fast path, its callbacks, its end.
+"""The running service of one worker process: what its requests use.
 
-`worker` holds all of it from the start to the end, `fast_path` answers accepts without the event
-loop, `callbacks` sends them, `host_facts` and `disk_threads` look into files for those who ask over
-HTTP, `termination` notices the signals to end, `batch_scheduling` sets the scheduling policy.
+`running` holds all of it, `fast_path` answers accepts without the event loop, `callbacks` sends
+them, `host_facts` and `disk_threads` read files for requests, `termination` handles the signals to
+end, `batch_scheduling` sets the scheduling policy.
 """

@@ -1,7 +1,7 @@
-"""How the system shares a core among the threads that a request passes through.
+"""The scheduling policy of the threads that a request passes through.
 
 Granian's network thread hands each request to a Python thread and gets the answer back. On one
-core, either of them interrupts the other for each hand-over, unless both are scheduled in batches:
+core, each of the two interrupts the other at every hand-over, unless both are scheduled in batches:
 then one takes all that is ready before the other runs. `docs/decisions.md` has the figures.
 """
 
@@ -15,12 +15,12 @@ from pathlib import Path
 if sys.platform == "linux":
 
     def schedule_in_batches() -> None:
-        """Ask for it, for the threads of this process and those that they start.
+        """Set it for the threads of this process and those that they start.
 
-        A policy that somebody chose for the process stays.
+        A policy that was chosen for the process stays.
         """
         for thread in Path("/proc/self/task").iterdir():
-            # A thread may be gone by now, and a sandbox may refuse: nothing hangs on it.
+            # A thread may have ended, and a sandbox may refuse: the policy is not essential.
             with contextlib.suppress(OSError):
                 if os.sched_getscheduler(int(thread.name)) == os.SCHED_OTHER:
                     os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))

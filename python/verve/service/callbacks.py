@@ -1,7 +1,7 @@
-"""Callbacks of a worker: what sends them is in Rust; here it is set up, and what it did is told.
+"""Callbacks of a worker: set up their sender, which is in Rust, and log its attempts.
 
-Each accept that names an `endpoint` causes a POST there. The attempts come back as reports, up to
-100 a second of each worker; of the others the number comes back, for a summary a second.
+Each accept that names an `endpoint` causes a POST there. The sender reports up to 100 attempts per
+second and worker; it counts the others, for one summary per second.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from verve._verve import CallbackReport, Counter
     from verve.config import Settings
 
-LINES_A_SECOND = 100
-"""Attempts of a worker that are logged one by one."""
+LINES_PER_SECOND = 100
+"""Attempts per worker that are logged one by one."""
 STOP_SECONDS = 1.5
-"""That a stop may take beyond the time that the settings give it, to tell what became of them."""
-_EVERY = 0.1
+"""Time that a stop may take beyond `callback_drain`, to log the outcomes."""
+_DRAIN_EVERY_SECONDS = 0.1
 _FLUSH_SECONDS = 0.5
-_SUMMARY_EVERY = 1.0
+_SUMMARY_SECONDS = 1.0
 _FILE_BYTES = 1 << 20
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What the sender is set up with, of all that says where callbacks go and how.
+    """The options of the sender that say where callbacks go and how.
 
     The PEM files are read here, once for all workers of `verve serve`. Raises `SettingError`.
     """
@@ -57,7 +57,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def _pem(path: Path | None) -> tuple[Path, bytes] | None:
-    """Where a PEM file is, and what it holds."""
+    """The path of a PEM file, and its content."""
     if path is None:
         return None
     try:
@@ -65,7 +65,7 @@ def _pem(path: Path | None) -> tuple[Path, bytes] | None:
     except OSError as error:
         raise _verve.SettingError(
             f"the file cannot be used: {error.strerror}: `{path}`; "
-            "hint: `VERVE_CALLBACK_CA`, `_CERTIFICATE` and `_KEY` name PEM files"
+            "hint: set `VERVE_CALLBACK_CA`, `_CERTIFICATE` and `_KEY` to PEM files"
         ) from error
 
 
@@ -80,11 +80,11 @@ def checked(settings: Settings) -> dict[str, Any] | None:
 
 
 class CallbackDesk:
-    """Takes, sends and tells the callbacks of this process."""
+    """Takes, sends and logs the callbacks of this process."""
 
     def __init__(self, counter: Counter, settings: Settings, options: Mapping[str, Any]) -> None:
-        """Start to send, with `options` of `checked`. To be made after any fork."""
-        # Sockets for callbacks must leave enough for those who call.
+        """Start to send, with the options that `checked` gives. To be made after any fork."""
+        # Sockets for callbacks must leave enough for the clients.
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.sender = _verve.Callbacks(
             counter,
@@ -93,9 +93,9 @@ class CallbackDesk:
             oldest=settings.callback_max_age,
             most=max(16, min(1_024, files // 4)) if files > 0 else 1_024,
             log=settings.callback_log.value,
-            lines=LINES_A_SECOND,
+            lines=LINES_PER_SECOND,
         )
-        self._patience = settings.callback_drain
+        self._drain_seconds = settings.callback_drain
         self._failures = failures_path(settings)
         self._notices = Notices()
         self._left_out: dict[str, int] = {}
@@ -105,21 +105,21 @@ class CallbackDesk:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send what is due, for as long as the settings say; what is left waits in the segment."""
-        self.sender.stop(self._patience)
+        """Send what is due for `callback_drain`; the rest waits in the segment."""
+        self.sender.stop(self._drain_seconds)
         self._over.set()
-        # What the thread tells last it also notes in a file, which may take any time.
+        # The thread also writes its last failures to a file, which may take any time.
         deadline = time.monotonic() + STOP_SECONDS
         self._thread.join(STOP_SECONDS - _FLUSH_SECONDS)
         self._notices.flush(deadline - time.monotonic())
         self.sender.close()
 
     def _run(self) -> None:
-        while not self._over.wait(_EVERY):
-            self._tell(last=False)
-        self._tell(last=True)
+        while not self._over.wait(_DRAIN_EVERY_SECONDS):
+            self._report(last=False)
+        self._report(last=True)
 
-    def _tell(self, *, last: bool) -> None:
+    def _report(self, *, last: bool) -> None:
         reports, left_out = self.sender.drain()
         for report in reports:
             if report["logged"]:
@@ -129,7 +129,7 @@ class CallbackDesk:
             if number:
                 self._left_out[outcome] = self._left_out.get(outcome, 0) + number
         now = time.monotonic()
-        if self._left_out and (last or now - self._summarized >= _SUMMARY_EVERY):
+        if self._left_out and (last or now - self._summarized >= _SUMMARY_SECONDS):
             outcomes = ", ".join(f"{number} {name}" for name, number in self._left_out.items())
             number = sum(self._left_out.values())
             self._notices.put(events.CALLBACK_SUMMARY, number=number, outcomes=outcomes)
@@ -137,19 +137,19 @@ class CallbackDesk:
             self._summarized = now
 
     def _log(self, report: CallbackReport) -> None:
-        told = {name: value for name, value in report.items() if name not in {"logged", "failed"}}
+        fields = {name: value for name, value in report.items() if name not in {"logged", "failed"}}
         if report["failed"]:
-            self._notices.put(events.CALLBACK_FAILED, **told)
+            self._notices.put(events.CALLBACK_FAILED, **fields)
             return
-        del told["outcome"]
+        del fields["outcome"]
         if report["outcome"] == "retried":
-            self._notices.put(events.CALLBACK_RETRIED, **told)
+            self._notices.put(events.CALLBACK_RETRIED, **fields)
         else:
-            del told["reason"]
-            self._notices.put(events.CALLBACK_DELIVERED, **told)
+            del fields["reason"]
+            self._notices.put(events.CALLBACK_DELIVERED, **fields)
 
     def _note(self, failed: list[CallbackReport]) -> None:
-        """Keep the last failures for `verve callback failed`; that it cannot holds up nothing."""
+        """Keep the last failures for `verve callback failed`, if they can be written."""
         if not failed:
             return
         now = moment(time.time())
@@ -159,10 +159,10 @@ class CallbackDesk:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    """One write, so that lines of workers do not mix; a long file becomes the one before.
+    """Append in one write, so that lines of workers do not mix; a long file is renamed.
 
-    Whoever renames it holds its lock, and sees that it still has the name: a second one would put
-    a new file in the place of the long one. Nobody waits for the lock.
+    The process that renames it holds its lock and checks that it still has the name: otherwise a
+    second process would replace the long file by a new one. No process waits for the lock.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600)
@@ -178,7 +178,7 @@ def _append(path: Path, lines: bytes) -> None:
 
 
 def failures_path(settings: Settings) -> Path:
-    """Where failures are kept."""
+    """The file of the failures."""
     return settings.state_dir / "callback-failures.jsonl"
 
 
@@ -198,7 +198,7 @@ def _read(path: Path) -> Iterator[Mapping[str, Any]]:
         except FileNotFoundError:
             continue
         for number, line in enumerate(lines, 1):
-            # A full disk may have cut one off.
+            # A full disk may have cut a line off.
             try:
                 found = json.loads(line)
             except (ValueError, RecursionError):
@@ -210,7 +210,7 @@ def _read(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _is_failure(found: object) -> TypeGuard[Mapping[str, Any]]:
-    """Whether all fields that are shown are there, each of its kind."""
+    """Whether it has all fields that are shown, each of its type."""
     if not isinstance(found, dict):
         return False
     when, status = found.get("time"), found.get("status")

@@ -1,7 +1,7 @@
-"""Work that may wait on a disk, kept from using up what other requests need.
+"""Threads for work that may wait for a disk, so that it takes none that other requests need.
 
-A disk that hangs holds a thread for as long as it hangs. So this work has threads of its own, few
-of them, and no stop waits for one.
+A disk that hangs holds a thread for as long as it hangs. So this work has a few threads of its own,
+and no stop waits for one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class DiskThreads:
-    """At most `most` threads, which take what is submitted in its order."""
+    """At most `most` threads, which do the submitted work in its order."""
 
     def __init__(self, name: str, most: int) -> None:
         self._name = name
@@ -28,7 +28,7 @@ class DiskThreads:
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """What `work` gives; who stops waiting before it begins cancels it.
+        """The result of `work`; a caller that stops waiting before it begins cancels it.
 
         Raises `RuntimeError` if not even one thread can be started.
         """
@@ -39,7 +39,7 @@ class DiskThreads:
                 return
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001 - it is for who waits for the result
+            except BaseException as error:  # noqa: BLE001 - the caller gets it with the result
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -55,7 +55,7 @@ class DiskThreads:
             try:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
             except RuntimeError:
-                # The threads that there are go on.
+                # The threads that run go on.
                 if not self._started:
                     raise
             else:

@@ -1,15 +1,15 @@
 """The fast path: answer an accept on the thread that Granian calls first, without the event loop.
 
 Granian's scheduler calls a schedule function for each request, which hands a coroutine to the
-event loop. That function is built in the worker, after the application was imported and started,
-by one of two private functions of `granian._futures`, looked up by name at that moment. `install`
-puts a function around both of them that hands back the one of `_verve.FastPath`, which answers
-accepts by itself and passes everything else to the function that Granian built.
+event loop. Granian builds that function in the worker, after the application was imported and
+started, by one of two private functions of `granian._futures`, which it looks up by name then.
+`install` wraps both of them: the wrapper returns the schedule function of `_verve.FastPath`, which
+answers accepts itself and passes all other requests to the function that Granian built.
 
-That happens only where it changes nothing but the speed: for a Granian that it was tested with,
-and for a scheduler that would run exactly this application's RSGI method. With the access log on,
-under ASGI, or inside another application there is something else around that method, and the
-fast path steps aside.
+It does so only where nothing but the speed changes: for a Granian that it was tested with, and for
+a scheduler that would run exactly this application's RSGI method. With the access log on, under
+ASGI, or inside another application there is something else around that method, and the fast path
+is not used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Schedule = Callable[[Watcher], None]
 
 TESTED_GRANIAN = frozenset({"2.8.7", "2.8.9"})
-"""The versions that the contract tests ran against, fast path included."""
+"""Versions of Granian that the contract tests ran with, the fast path included."""
 
 # The functions of `granian._futures` that build a schedule function, for both of its task
 # implementations, with the names of their parameters. The callback comes last.
@@ -46,10 +46,10 @@ _MARK = "_verve_fast_path"
 
 
 def install(callback: Callable[..., object], service: RunningService) -> None:
-    """Put the fast path in reach of the schedulers that this process builds from now on.
+    """Give the fast path to the schedulers that this process builds from now on.
 
-    To be called by Granian, between its import and its first scheduler, once the worker has its
-    counter. `callback` is the application's RSGI method.
+    To be called in a worker of Granian before its first scheduler is built. `callback` is the
+    application's RSGI method.
     """
     futures = sys.modules["granian._futures"]
     if hasattr(futures, _MARK):
@@ -60,17 +60,17 @@ def install(callback: Callable[..., object], service: RunningService) -> None:
     if service.confirmer is not None:
         events.FAST_PATH_OFF.emit(reason="`VERVE_ACK=store`")
         return
-    reason = unfit(futures, sys.modules["granian"].__version__)
+    reason = unusable_because(futures, sys.modules["granian"].__version__)
     if reason is not None:
         events.FAST_PATH_UNAVAILABLE.emit(reason=reason)
         return
     for name in _BUILDERS:
         setattr(futures, name, _around(getattr(futures, name), callback, service))
-    # Where workers are threads, each of them comes here.
+    # Where workers are threads, each of them calls this function.
     setattr(futures, _MARK, True)
 
 
-def unfit(futures: ModuleType, version: str) -> str | None:
+def unusable_because(futures: ModuleType, version: str) -> str | None:
     """Why the fast path cannot be used with this Granian, or None if it can."""
     if version not in TESTED_GRANIAN:
         return f"not tested with this Granian: `{version}`"
@@ -90,7 +90,7 @@ def _around(
         try:
             return _choose(stock, _target(arguments[-1]), callback, service)
         except Exception:  # noqa: BLE001 - private API may surprise in any way
-            # Whatever went wrong here, Granian's own function is right.
+            # Granian's own function works whatever went wrong here.
             logger.exception("the fast path could not be set up")
             return stock
 
@@ -112,11 +112,11 @@ def _choose(
         events.FAST_PATH_FAILED.emit(error=f"{type(error).__name__}: {error}")
 
     path = FastPath(service.counter, service.callback_sender, stock, failed)
-    # What ends a connection is in Python, and a worker that retires has few requests left.
+    # Only the path through Python ends connections, and a worker that retires has few requests.
     service.termination.at_retirement(path.step_aside)
     return path.schedule
 
 
 def _target(watched: Callable[..., object]) -> object:
-    """What the coroutine function that Granian schedules awaits: it is in its closure."""
+    """The function that the scheduled coroutine function awaits, from its closure."""
     return inspect.getclosurevars(watched).nonlocals.get("inner")

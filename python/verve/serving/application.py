@@ -1,10 +1,10 @@
-"""How the workers of `verve serve` get the application, and how it gets its settings.
+"""The application in a worker of `verve serve`: the installed one, with its configuration.
 
 Granian looks for an application in the working directory first, and puts that directory before all
 others where modules are imported from; and each worker would read the settings again. Here a worker
-imports the application of the installed package, and gets what its parent has read: through the
-memory that it is forked with or, where workers are spawned, through the pipe that Python starts
-them by. So no secret is in an argument, in the environment or on a disk.
+imports the application of the installed package, and gets the configuration that its parent has
+read: through the memory that it is forked with or, where workers are spawned, through the pipe that
+Python starts them by. So no secret is in an argument, in the environment or on a disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TARGET = "verve.app:app"
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Loads the application in a worker."""
+    """A target loader of Granian: loads the application in a worker."""
 
     configuration: Configuration
 
@@ -36,7 +36,7 @@ class Application:
 
 
 class _Installed:
-    """What is laid over Granian's server class."""
+    """Methods that override those of Granian's server class."""
 
     application: Application
     path: list[str]
@@ -51,7 +51,7 @@ class _Installed:
 
 
 def installed(server: type[Any], configuration: Configuration) -> type[Any]:
-    """The server class, serving the installed application with these settings."""
+    """The server class; it serves the installed application with this configuration."""
     # A worker that is spawned begins as `python -c`, which looks in the working directory first.
     os.environ["PYTHONSAFEPATH"] = "1"
     names = {"application": Application(configuration), "path": sys.path.copy()}

@@ -1,6 +1,6 @@
-"""What the user asks of Granian beside the settings: read by Granian's own command, then judged.
+"""The options of Granian that the user gives: read by Granian's own command, then checked.
 
-Its options come as arguments in either spelling or as `GRANIAN_*` variables. One that would have no
+They come as arguments in either spelling or as `GRANIAN_*` variables. An option that would have no
 effect under `verve serve`, or that contradicts a setting, is an error; a variable that a setting
 overrides, or that nothing reads, is a warning.
 """
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
 _PREFIX = "GRANIAN_"
-_OURS = ("host", "port", "workers", "log_level")
+_SETTINGS = ("host", "port", "workers", "log_level")
 _WITHOUT_EFFECT = {
     "factory": ("the application is no factory", "leave it out"),
     "working_dir": (
-        "the installed application is served, wherever it is",
-        "leave it out; `cd` changes the directory",
+        "the installed application is served, from any directory",
+        "leave it out; change the directory by `cd`",
     ),
     "env_files": (
         "settings are read before Granian reads it",
@@ -39,8 +39,8 @@ _WITHOUT_EFFECT = {
 }
 
 
-class Read(NamedTuple):
-    """The context of Granian's command, and what is odd about the environment."""
+class GranianOptions(NamedTuple):
+    """The context of Granian's command, and warnings about the environment."""
 
     context: click.Context
     warnings: list[str]
@@ -51,7 +51,7 @@ def read(
     arguments: Sequence[str],
     defaults: Mapping[str, Any],
     environ: Mapping[str, str] = os.environ,
-) -> Read:
+) -> GranianOptions:
     """Have Granian read its options. Raises `SettingError`, and `click.UsageError` as it does."""
     from granian.cli import cli  # noqa: PLC0415 - heavy, and only `verve serve` needs it
 
@@ -61,32 +61,33 @@ def read(
         "workers": settings.workers,
         "log_level": settings.log_level.value,
     }
-    flags = [part for name in _OURS for part in (_flag(name), str(bound[name]))]
+    flags = [part for name in _SETTINGS for part in (_flag(name), str(bound[name]))]
     context = cli.make_context(
         "verve serve",
         [TARGET, *flags, *arguments],
         auto_envvar_prefix=_PREFIX.rstrip("_"),
         default_map=dict(defaults),
     )
-    _refuse(context, bound)
+    _check(context, bound)
     names = [parameter.name for parameter in cli.params if parameter.name]
     warnings = [*_overridden(bound, environ), *_unknown(names, environ)]
     if context.params["uds"] is not None:
         given = [name for name in ("host", "port") if settings.origins[name] != "default"]
         warnings += [
-            f"`{_ours(name)}` is not used: the service listens at `--uds`" for name in given
+            f"`{_variable(name)}` is not used: the service listens at `--uds`" for name in given
         ]
-    return Read(context, warnings)
+    return GranianOptions(context, warnings)
 
 
-def _refuse(context: click.Context, bound: Mapping[str, Any]) -> None:
+def _check(context: click.Context, bound: Mapping[str, Any]) -> None:
+    """Raise `SettingError` for an option that contradicts a setting or would have no effect."""
     params = context.params
     for name, value in bound.items():
         given = getattr(params[name], "value", params[name])
         if given != value:
             raise SettingError(
-                f"Granian is told another `{name}` than the service: `{given}`; "
-                f"hint: set `{_ours(name)}`, or `{_flag(name)}` before `--`"
+                f"Granian gets another `{name}` than the service: `{given}`; "
+                f"hint: set `{_variable(name)}`, or `{_flag(name)}` before `--`"
             )
     for name, (why, hint) in _WITHOUT_EFFECT.items():
         if params[name]:
@@ -98,7 +99,7 @@ def _refuse(context: click.Context, bound: Mapping[str, Any]) -> None:
         )
     if interface == "rsgi" and params["url_path_prefix"]:
         why = "Granian knows no prefix under RSGI"
-        hint = "use `--interface asgi`, or have the proxy take the prefix away"
+        hint = "use `--interface asgi`, or have the proxy remove the prefix"
         raise _without_effect(context, "url_path_prefix", why, hint)
     pair = {"ssl_certificate", "ssl_keyfile"}
     if len(missing := {name for name in pair if params[name] is None}) == 1:
@@ -121,7 +122,7 @@ def _overridden(bound: Mapping[str, Any], environ: Mapping[str, str]) -> Iterabl
         variable = _PREFIX + name.upper()
         given = environ.get(variable, "")
         if given and given != str(value):
-            instead = f"; `{_ours(name)}` sets it" if name in bound else ""
+            instead = f"; `{_variable(name)}` sets it" if name in bound else ""
             yield f"variable of Granian that is not used: `{variable}`{instead}"
 
 
@@ -139,5 +140,5 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _ours(name: str) -> str:
+def _variable(name: str) -> str:
     return "VERVE_" + name.upper()

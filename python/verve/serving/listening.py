@@ -1,8 +1,8 @@
-"""Where the service listens: found out, and seen to be free, before the first worker starts.
+"""The address that the service listens at: resolved, and checked to be free, before it starts.
 
 Granian takes numeric addresses only. Its workers share their port, so a second service would start
-without an error and take half of the first one's requests; and the file of a Unix socket that was
-left behind by a service that was killed would keep the next one from starting.
+without an error and take half of the requests of the first; and the file of a Unix socket that a
+killed service left behind would keep the next one from starting.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING
 from verve._verve import VerveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-PATIENCE = 3.0
-"""Seconds that the workers of a service that was killed get to leave."""
-_RETRY = 0.1
-_SERVES_THERE = "somebody listens there already"
+FREE_SECONDS = 3.0
+"""Time that the workers of a killed service get to end."""
+_RETRY_SECONDS = 0.1
 _HINTS = {
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose one by `VERVE_PORT`",
     errno.EADDRNOTAVAIL: "no interface of this host has it: use `0.0.0.0` or `::` for all of them",
@@ -44,14 +42,14 @@ class Place:
     uds: Path | None = None
 
     def __str__(self) -> str:
-        """As the start line shows it."""
+        """The address as the start line shows it."""
         if self.uds is not None:
             return f"unix:{self.uds}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def place_of(host: str, port: int, uds: Path | None) -> Place:
-    """The place that the settings name; of a name the first IPv4 address, or the first of IPv6.
+    """The place that the settings name; of a host name the first IPv4 address, else the first IPv6.
 
     Raises `ListenError`.
     """
@@ -65,7 +63,7 @@ def place_of(host: str, port: int, uds: Path | None) -> Place:
     except (OSError, UnicodeError) as error:
         raise _cannot(
             f"the host is no address and no name that is known: {_words(error)}: `{host}`",
-            "`VERVE_HOST` or `--host` names one of this machine's, `0.0.0.0` all of them",
+            "`VERVE_HOST` or `--host` takes an address of this machine, or `0.0.0.0` for all",
         ) from error
     found.sort(key=lambda one: one[0] != socket.AF_INET)
     addresses = [str(address[0]) for _, _, _, _, address in found]
@@ -76,22 +74,18 @@ def place_of(host: str, port: int, uds: Path | None) -> Place:
 
 
 def wait_until_free(place: Place) -> None:
-    """See that the service can listen there and nobody else does. Raises `ListenError`."""
-    try_it = _try_port if place.uds is None else _try_socket
-    _patiently(try_it, place)
-
-
-def _patiently(try_it: Callable[[Place], bool], place: Place) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not try_it(place):
+    """Wait until the service can listen there and no other does. Raises `ListenError`."""
+    is_free = _is_port_free if place.uds is None else _is_socket_free
+    deadline = time.monotonic() + FREE_SECONDS
+    while not is_free(place):
         if time.monotonic() > deadline:
-            what = "`--uds` names another" if place.uds else "`--host` and `--port` choose"
-            raise _cannot(f"{_SERVES_THERE}: `{place.uds or place}`", what)
-        time.sleep(_RETRY)
+            hint = "choose another by " + ("`--uds`" if place.uds else "`--host` and `--port`")
+            raise _cannot(f"another process listens there: `{place.uds or place}`", hint)
+        time.sleep(_RETRY_SECONDS)
 
 
-def _try_port(place: Place) -> bool:
-    """Whether nobody listens on the port."""
+def _is_port_free(place: Place) -> bool:
+    """Whether no process listens on the port."""
     family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -100,13 +94,13 @@ def _try_port(place: Place) -> bool:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return False
-        hint = _HINTS.get(error.errno or 0, "`VERVE_HOST` and `VERVE_PORT` choose")
+        hint = _HINTS.get(error.errno or 0, "choose another by `VERVE_HOST` and `VERVE_PORT`")
         raise _cannot(f"{_words(error)}: `{place}`", hint) from error
     return True
 
 
-def _try_socket(place: Place) -> bool:
-    """Whether nobody listens at the file; one that was left behind is removed."""
+def _is_socket_free(place: Place) -> bool:
+    """Whether no process listens at the file; one that was left behind is removed."""
     path = place.uds
     assert path is not None  # noqa: S101 - `wait_until_free` chooses
     try:
@@ -132,7 +126,7 @@ def _try_socket(place: Place) -> bool:
 
 
 def _is_used(path: Path) -> bool:
-    """Whether a process has the socket: only one that refuses connections is left behind."""
+    """Whether a process listens on the socket: only one that refuses connections is left behind."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
         caller.settimeout(0)
         try:
@@ -143,7 +137,7 @@ def _is_used(path: Path) -> bool:
             return True  # its queue is full
         except OSError as error:
             if error.errno == errno.EPROTOTYPE:
-                return True  # of datagrams: whose it is cannot be asked
+                return True  # of datagrams: its process cannot be asked
             raise
     return True
 

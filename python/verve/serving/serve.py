@@ -1,8 +1,8 @@
 """`verve serve`: Granian with what a service needs around it.
 
-What `granian verve.app:app` does not do by itself: one service a state directory, a look at the
-port and the segment before the first worker starts, the settings handed to all workers alike, more
-open files, workers that are started again, and one line that says what serves.
+`granian verve.app:app` does not do this by itself: keep to one service per state directory, check
+the port and the segment before the first worker starts, give all workers the same settings, raise
+the limit of open files, start workers again, and log one line about what serves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ServeError(VerveError):
 
 
 def granian_defaults(settings: Settings, files: int) -> dict[str, Any]:
-    """What `verve serve` asks of Granian where the user says nothing else.
+    """The options of Granian that `verve serve` sets where the user does not.
 
     `files` is the number of open files that each worker may have; a connection takes one.
     """
@@ -77,18 +77,18 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
         events.SETTING_ODD.emit(warning=warning)
     configuration = check(settings)
     place = place_of(settings.host, settings.port, context.params["uds"])
-    with _only_one(settings):
+    with _service_lock(settings):
         wait_until_free(place)
-        # Finds out what is wrong once and here, not in each worker.
-        _look_at_ledger(settings)
-        keeper = _make_segment(settings)
-        _summary(settings, files, place, context.params)
+        # Here, so that an error is reported once, and not by each worker.
+        _check_ledger(settings)
+        keeper = _keep_segment(settings)
+        _log_start(settings, files, place, context.params)
         server: type[Any] = installed(vars(granian)["Server"], configuration)
         if can_supervise(server):
             server = supervised(server, settings, event_log.for_granian(settings))
         # The command builds the server from this name; there is no other way to give it one.
         granian.__dict__["Server"] = server
-        # Granian knows numbers only.
+        # Granian takes numeric addresses only.
         context.params["host"] = place.host or settings.host
         status = _run(granian.cli, context)
     keeper.close()
@@ -107,11 +107,8 @@ def _run(command: click.Command, context: click.Context) -> int:
     return 0
 
 
-def _make_segment(settings: Settings) -> Keeper:
-    """Make the segment, or see that it can be used; in a cluster it begins with Redis's time.
-
-    It is kept open here: the workers may all die, and its file may be removed meanwhile.
-    """
+def _keep_segment(settings: Settings) -> Keeper:
+    """Open the segment, or make it, and keep it: all workers may die while its file is removed."""
     with open_counter(settings) as counter:
         try:
             return counter.keep()
@@ -137,10 +134,11 @@ def known_flags() -> list[str]:
     ]
 
 
-def _look_at_ledger(settings: Settings) -> None:
-    """Find out about a ledger that cannot be used.
+def _check_ledger(settings: Settings) -> None:
+    """Raise `LedgerError` if the ledger cannot be used.
 
-    One that is full or locked for now, or that the leader will replace, keeps nobody from counting.
+    A ledger that is full or locked for now, or that the leader will replace, does not stop a worker
+    from counting.
     """
     try:
         ledger.rows(ledger.path_of(settings), limit=1)
@@ -149,8 +147,8 @@ def _look_at_ledger(settings: Settings) -> None:
             raise
 
 
-def _summary(settings: Settings, files: int, place: Place, options: Mapping[str, Any]) -> None:
-    """Tell what serves, by what Granian is given."""
+def _log_start(settings: Settings, files: int, place: Place, options: Mapping[str, Any]) -> None:
+    """Log what serves, with the options that Granian gets."""
     scheme = "https" if options["ssl_certificate"] else "http"
     events.SERVICE_STARTING.emit(
         version=verve.__version__,
@@ -175,11 +173,11 @@ def _summary(settings: Settings, files: int, place: Place, options: Mapping[str,
 
 
 @contextlib.contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
-    """Hold the lock on the state directory.
+def _service_lock(settings: Settings) -> Iterator[None]:
+    """Hold the lock on the state directory, so that it has one service.
 
-    A lock of the process, which its workers do not inherit: when it is killed, the next service
-    may start while they drain.
+    It is a lock of the process, which the workers do not inherit: when the process is killed, the
+    next service may start while they drain.
     """
     path = settings.state_dir / "serve.lock"
     try:
@@ -204,7 +202,7 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 
 def _holder(descriptor: int) -> str:
-    """Who has the lock, as far as the system tells."""
+    """The process that holds the lock, as far as the system shows it."""
     if sys.platform != "linux":
         return "another process"
     form = "hhqqi4x"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _granian_logger = logging.getLogger("_granian")
 
-LEANS_ON = (
+USED_NAMES = (
     "_drop_shared_socket",
     "_respawn_workers",
     "_serve_loop",
@@ -54,26 +54,26 @@ LEANS_ON = (
     "shutdown",
 )
 ENDED_BY_A_STOP = {0, -signal.SIGTERM, -signal.SIGINT}
-TOLD_AGAIN_EVERY = 0.5
-RETIRED_BEFORE_A_STOP = 0.05
-"""Seconds in which connections that are in use end with an answer, instead of with Granian."""
+REPEAT_SECONDS = 0.5
+RETIREMENT_SECONDS = 0.05
+"""Time in which connections in use end with an answer, before Granian closes them at a stop."""
 
 
 class _NeverSoon(dict[int, float]):
-    """Granian's note of when it last started a worker again, which never says that it was soon."""
+    """Granian's times of restarts; it never gives one, so that no restart counts as soon."""
 
     def get(self, _key: int, default: Any = None) -> Any:  # noqa: ANN401 - dict's own signature
         return default
 
 
 class _Supervision:
-    """What is laid over Granian's server class."""
+    """Methods that override those of Granian's server class."""
 
     wrks: list[Any]
     interrupt_children: list[int]
     interrupt_signal: bool
     gave_up: bool
-    """Whether the service ends since a worker cannot start."""
+    """Whether the service ends because a worker cannot start."""
     reload_signal: bool
     main_loop_interrupt: threading.Event
     reload_on_changes: bool
@@ -101,14 +101,11 @@ class _Supervision:
         super().startup(*args)  # type: ignore[misc]
 
     def _spawn_worker(self, *, idx: int, callback_loader: Callable[[], Any], **extra: Any) -> Any:  # noqa: ANN401 - Granian's own
-        """Have the worker know its number, which Granian tells it in a variable of its own only.
-
-        And have it inherit the socket of the worker whose place it takes.
-        """
+        """Give the worker its number, and the socket of the worker whose place it takes."""
         if self._keeps_sockets():
             self._shd, self._sso = self.listeners.of(idx, self._ssp.build)
-        beside = self.listeners.beside(idx)
-        loader = functools.partial(_begun, idx + 1, beside, callback_loader)
+        others = self.listeners.others(idx)
+        loader = functools.partial(_load_in_worker, idx + 1, others, callback_loader)
         worker = super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
         if isinstance(worker.inner, BaseProcess):
             worker.join = functools.partial(_join, worker.inner)
@@ -133,8 +130,8 @@ class _Supervision:
     def _keeps_sockets(self) -> bool:
         """Whether a socket per worker is bound here.
 
-        Not where workers or their runtimes are threads, which would close one another's, nor where
-        Granian has all of them share one: for a Unix socket, and on macOS.
+        Not where workers or their runtimes are threads, which would close the sockets of each
+        other, nor where Granian has all of them share one: for a Unix socket, and on macOS.
         """
         alone = hasattr(self, "_sso") and self.runtime_threads == 1
         return sys.platform == "linux" and alone and self._ssp is not None
@@ -166,20 +163,20 @@ class _Supervision:
         for worker in ending:
             if not worker.is_alive() and not self._ended_by_this_stop(worker):
                 _report_exit(worker)
-            # Told by a signal to the whole group, it may end before Granian tells it.
+            # A signal to the whole group may end it before Granian does.
             worker.interrupt_by_parent = True
             _retire(worker)
-        time.sleep(RETIRED_BEFORE_A_STOP)
+        time.sleep(RETIREMENT_SECONDS)
         stopped = threading.Event()
 
-        def tell_again() -> None:
-            while not stopped.wait(TOLD_AGAIN_EVERY):
+        def repeat_signal() -> None:
+            while not stopped.wait(REPEAT_SECONDS):
                 for worker in list(self.wrks):
                     if worker.is_alive():
                         worker.terminate()
 
-        thread = threading.Thread(target=tell_again, name="verve-stop", daemon=True)
-        # Where there is no thread left, whoever misses the signal is killed when its time is over.
+        thread = threading.Thread(target=repeat_signal, name="verve-stop", daemon=True)
+        # Without a thread, a worker that misses the signal is killed when its time is over.
         with contextlib.suppress(RuntimeError):
             thread.start()
         try:
@@ -213,7 +210,7 @@ class _Supervision:
         if not delay:
             self._replace_dead(workers, respawn)
             return
-        # A reload, or a worker that lived long enough: nobody died.
+        # A reload, or a worker at the end of its lifetime: none has died.
         for worker in workers:
             if self.interrupt_signal:  # a stop does not wait for the rest of a reload
                 return
@@ -221,8 +218,8 @@ class _Supervision:
                 respawn([worker])
 
     def _replace_dead(self, workers: Iterable[int], respawn: Callable[[list[int]], None]) -> None:
-        """Start those again that are dead, each after its own pause, until none is."""
-        # One whose death was seen and answered before it was told of lives by now.
+        """Start dead workers again, each after its own pause, until none is dead."""
+        # A death that was handled before its turn came: that worker lives by now.
         dead = [worker for worker in workers if not self.wrks[worker].is_alive()]
         due: dict[int, float] = {}
         while not (self.interrupt_signal or self.reload_signal):
@@ -240,7 +237,7 @@ class _Supervision:
             self.main_loop_interrupt.wait(max(0.0, min(pause, LONGEST_FAILURE_PAUSE)))
             self.main_loop_interrupt.clear()
         if not self.interrupt_signal:
-            # Those that were answered here; else they would make a failure of the next stop.
+            # Those that were handled here would make a failure of the next stop.
             self.interrupt_children[:] = [] if self.reload_signal else self._dead()
         if self.interrupt_children or self.interrupt_signal or self.reload_signal:
             self.main_loop_interrupt.set()
@@ -253,7 +250,7 @@ class _Supervision:
         ]
 
     def _due(self, index: int) -> float:
-        """When the worker is to be started again. None is, once one cannot start."""
+        """When the worker is to be started again: never, if it cannot start."""
         worker = self.wrks[index]
         code = _exit_status(worker)
         _report_exit(worker)
@@ -262,7 +259,7 @@ class _Supervision:
         if pause is None:
             events.WORKER_FAILED.emit(worker=index + 1, exit_status=status)
             self.gave_up = True
-            # Granian ends with status 1 when a death is left unanswered.
+            # Granian ends with status 1 when a death is left unhandled.
             self.interrupt_children.append(index)
             self.interrupt_signal = True
             self.main_loop_interrupt.set()
@@ -273,9 +270,9 @@ class _Supervision:
 
 
 def _exit_status(worker: Any) -> int:  # noqa: ANN401 - Granian's own
-    """How it ended: negative by a signal.
+    """The exit status, negative by a signal.
 
-    A thread, on a Python without the GIL, has no exit status: it ended by itself.
+    A thread, on a Python without the GIL, has none: it ended by itself.
     """
     return getattr(worker.inner, "exitcode", None) or 0
 
@@ -288,9 +285,9 @@ def _report_exit(worker: Any) -> None:  # noqa: ANN401 - Granian's own
 
 
 def _end_all(error: BaseException) -> None:
-    """See that no worker outlives the server. Raises `VerveError` where the host denied a thread.
+    """Kill all workers with the server. Raises `VerveError` where the host denied a thread.
 
-    Granian knows nothing of a process that it started and could not watch.
+    Granian does not know a process that it started and could not watch.
     """
     for process in multiprocessing.active_children():
         process.kill()
@@ -304,8 +301,8 @@ def _end_all(error: BaseException) -> None:
 def _retire(worker: Any) -> None:  # noqa: ANN401 - Granian's own
     """Have the worker end each connection with its answer, which proxies and clients understand.
 
-    When Granian ends, it closes those that it takes for idle, and cuts requests that are on their
-    way. A worker that is a thread ends so.
+    When Granian ends, it closes the connections that it takes for idle, and cuts requests that are
+    on their way. A worker that is a thread ends that way.
     """
     process = worker.inner
     if isinstance(process, BaseProcess) and process.pid is not None and process.is_alive():
@@ -315,9 +312,9 @@ def _retire(worker: Any) -> None:  # noqa: ANN401 - Granian's own
 
 @contextlib.contextmanager
 def _retiring(worker: Any, delay: float) -> Iterator[None]:  # noqa: ANN401 - Granian's own
-    """Have the worker retire when half of the time is over until it is told to end."""
+    """Have the worker retire after half of the `delay` until it is told to end."""
     timer = threading.Timer(delay / 2, _retire, [worker])
-    with contextlib.suppress(RuntimeError):  # without a thread it ends as Granian has it
+    with contextlib.suppress(RuntimeError):  # without a thread Granian ends it by itself
         timer.start()
     try:
         yield
@@ -328,30 +325,30 @@ def _retiring(worker: Any, delay: float) -> Iterator[None]:  # noqa: ANN401 - Gr
 def _join(process: BaseProcess, timeout: float | None = None) -> None:
     """`Process.join`, after which the process is not alive.
 
-    A thread of Granian waits for it too. Whoever of the two comes second takes one that has ended
-    for alive, until the first has noted its status, and Granian warns that it kills it.
+    A thread of Granian waits for it too. The second of the two takes a process that has ended for
+    alive until the first has noted its status, and Granian warns that it kills the process.
     """
     if multiprocessing.connection.wait([process.sentinel], timeout):
         while process.is_alive():
             time.sleep(0.001)
 
 
-def _begun(worker: int, beside: list[int], loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
-    """Runs in the worker: loads the application."""
-    worker_sockets.close(beside)
-    if multiprocessing.parent_process() is not None:  # else it is a thread among others
+def _load_in_worker(worker: int, others: list[int], loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
+    """Load the application; runs in the worker."""
+    worker_sockets.close(others)
+    if multiprocessing.parent_process() is not None:  # otherwise it is one thread of several
         event_log.number_worker(worker)
     return loader()
 
 
 def can_supervise(server: type[Any]) -> bool:
-    """Whether this Granian still has what `supervised` leans on."""
-    return all(callable(getattr(server, name, None)) for name in LEANS_ON)
+    """Whether this Granian still has the names that `supervised` uses."""
+    return all(callable(getattr(server, name, None)) for name in USED_NAMES)
 
 
 def supervised(
     server: type[Any], settings: Settings, log_configuration: Mapping[str, Any]
 ) -> type[Any]:
-    """The server class with this module's rule, and a log configuration for want of another."""
+    """The server class under this supervision; the log configuration is a default."""
     names = {"settings": settings, "log_configuration": log_configuration}
     return type("Supervised", (_Supervision, server), names)

@@ -1,6 +1,6 @@
-"""The timers of Granian that settings of the service bound: both follow from the settings.
+"""The timers of Granian that follow from the settings: kill timeout and header read timeout.
 
-Where the user names one of them by Granian's own flag or variable, it must agree with them.
+Where the user sets one by Granian's own flag or variable, it must agree with the settings.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
 REQUESTS_SECONDS = 10
-"""That the requests in flight may take at a stop, before a worker begins to close."""
+"""Time for the requests in flight at a stop, before a worker begins to close."""
 
 
 def closing_seconds(settings: Settings) -> int:
-    """The longest that a worker may take to close, once its requests are answered."""
+    """The longest time that a worker may take to close, once its requests are answered."""
     seconds = leader.STOP_SECONDS
     if settings.callbacks is not Callbacks.OFF:
         seconds += settings.callback_drain + callbacks.STOP_SECONDS
@@ -54,7 +54,7 @@ def agree(options: dict[str, Any], settings: Settings) -> None:
     if http1 is None:
         return
     if not _is_given("http1_header_read_timeout"):
-        # Its flag takes 60 s at the most, its server any number.
+        # Granian's flag takes at most 60 s, its server class any number.
         http1.header_read_timeout = settings.keep_alive * 1_000
     elif settings.origins["keep_alive"] != "default":
         raise SettingError(
@@ -64,7 +64,7 @@ def agree(options: dict[str, Any], settings: Settings) -> None:
 
 
 def _is_given(parameter: str) -> bool:
-    """Whether the user gave this one of Granian's, by flag or variable, in whichever spelling."""
+    """Whether the user gave this option of Granian, by flag or variable, in any spelling."""
     context = click.get_current_context(silent=True)
     source = None if context is None else context.get_parameter_source(parameter)
     return source in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}

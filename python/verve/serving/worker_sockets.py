@@ -1,7 +1,7 @@
 """The sockets that the workers listen on, of which the supervisor keeps a copy.
 
-Granian's workers each bind a socket of their own, and the kernel resets the connections that wait
-in the queue of a socket that is closed. A worker that takes the place of another one inherits its
+Each of Granian's workers binds a socket of its own, and the kernel resets the connections that wait
+in the queue of a socket that is closed. A worker that takes the place of another one inherits the
 socket, and with it the queue.
 """
 
@@ -30,7 +30,7 @@ class Listeners:
         self._kept: dict[int, Listener] = {}
 
     def of(self, worker: int, build: Callable[[], Any]) -> Listener:
-        """The socket of a worker; `build` binds one, on which the worker will listen."""
+        """The socket of a worker; `build` binds one if there is none."""
         if worker not in self._kept:
             holder = build()
             owned = socket.socket(fileno=holder.get_fd())
@@ -41,14 +41,17 @@ class Listeners:
             self._kept[worker] = Listener(holder, owned)
         return self._kept[worker]
 
-    def beside(self, worker: int) -> list[int]:
-        """The sockets that a fork inherits and must close: nobody would empty their queues."""
+    def others(self, worker: int) -> list[int]:
+        """The sockets of other workers, which a fork inherits and must close.
+
+        It would not empty their queues.
+        """
         if multiprocessing.get_start_method() != "fork":
             return []
         return [one.socket.fileno() for other, one in self._kept.items() if other != worker]
 
     def drop(self, worker: int) -> None:
-        """Leave the connections to the other workers, since nobody takes them for now."""
+        """Leave the connections to the other workers: this one takes none for now."""
         if (one := self._kept.pop(worker, None)) is not None:
             one.socket.close()
 
@@ -59,6 +62,6 @@ class Listeners:
 
 
 def close(descriptors: list[int]) -> None:
-    """Close what a worker inherited of others."""
+    """Close the sockets that a worker inherited of others."""
     for descriptor in descriptors:
         os.close(descriptor)

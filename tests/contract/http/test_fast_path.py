@@ -45,7 +45,7 @@ def test_the_installed_granian_is_one_that_the_fast_path_was_tested_with() -> No
     """A newer Granian fails here: run these tests with it, then add it to `TESTED_GRANIAN`."""
     assert version("granian") == granian.__version__
     assert granian.__version__ in fast_path.TESTED_GRANIAN
-    assert fast_path.unfit(_futures, granian.__version__) is None
+    assert fast_path.unusable_because(_futures, granian.__version__) is None
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_granian_with_other_functions_is_unfit() -> None:
             changed: Any = types.SimpleNamespace(**{**known, name: other})
             if other is None:
                 delattr(changed, name)
-            assert name in (fast_path.unfit(changed, tested) or "")
+            assert name in (fast_path.unusable_because(changed, tested) or "")
 
 
 def test_a_client_that_goes_away_is_counted_once(serve: Serve) -> None:

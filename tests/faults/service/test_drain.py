@@ -1,4 +1,4 @@
-"""Services that are told to end, once or often, while requests are in flight: each is answered."""
+"""Services that get one or more signals to end while requests are in flight: each is answered."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 CLIENTS = 16
-LONGER_THAN_TELLING_AGAIN = 1.2
-"""Seconds in which a worker that is not told to end only once is told three times."""
+THREE_SIGNALS_SECONDS = 1.2
+"""Time in which the supervisor repeats the signal twice to a worker that does not end."""
 
 
 def _by_the_supervisor(service: Service) -> None:
@@ -70,7 +70,7 @@ def test_a_batch_whose_second_half_comes_after_the_signal(
             clients.append((client, whole[-3:]))
         service.wait_until(lambda: _reading(service) == CLIENTS, 5, "at the batches")
         tell(service)
-        time.sleep(LONGER_THAN_TELLING_AGAIN)
+        time.sleep(THREE_SIGNALS_SECONDS)
         for client, rest in clients:
             client.sendall(rest)
         answers = [raw.parse(_read(client)) for client, _ in clients]
@@ -107,7 +107,7 @@ def test_accepts_that_wait_for_redis_when_the_signal_comes(serve: Serve, tmp_pat
             ]
             time.sleep(0.3)
             os.kill(service.pid, signal.SIGTERM)
-            time.sleep(LONGER_THAN_TELLING_AGAIN)
+            time.sleep(THREE_SIGNALS_SECONDS)
             redis.resume()
             assert [answer.result().status for answer in answers] == [200] * CLIENTS
         assert service.wait_end() == 0

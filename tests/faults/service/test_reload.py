@@ -141,7 +141,7 @@ def test_a_connection_comes_to_a_worker_with_its_first_bytes() -> None:
         assert connection.recv(3) == b"GET"
         connection.close()
     other = kept.of(1, _Bound).socket
-    assert kept.beside(0) == [other.fileno()]
+    assert kept.others(0) == [other.fileno()]
     kept.drop(0)
     assert listener.fileno() == -1
     kept.drop_all()

@@ -1,4 +1,4 @@
-"""Where `verve serve` listens: every form of address, and what else Granian is told."""
+"""Where `verve serve` listens: every form of address, and the other options of Granian."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ def test_a_port_that_only_root_may_have(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_port_that_is_taken(
     monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily
 ) -> None:
-    monkeypatch.setattr(listening, "PATIENCE", 0)
+    monkeypatch.setattr(listening, "FREE_SECONDS", 0)
     host = "127.0.0.1" if family is V4 else "::1"
     with socket.create_server((host, 0), family=family, reuse_port=True) as listener:
         place = Place(host, listener.getsockname()[1])
-        with pytest.raises(ListenError, match="somebody listens there already") as caught:
+        with pytest.raises(ListenError, match="another process listens there") as caught:
             wait_until_free(place)
     assert f"`{place}`" in str(caught.value)
     wait_until_free(place)
@@ -132,7 +132,7 @@ def test_a_socket_that_was_left_behind_is_removed(tmp_path: Path) -> None:
 def test_a_socket_that_is_used_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(listening, "PATIENCE", 0)
+    monkeypatch.setattr(listening, "FREE_SECONDS", 0)
     path = tmp_path / "s"
     stream = socket.SOCK_DGRAM if kind == "takes datagrams" else socket.SOCK_STREAM
     with socket.socket(socket.AF_UNIX, stream) as owner, socket.socket(socket.AF_UNIX) as caller:
@@ -141,7 +141,7 @@ def test_a_socket_that_is_used_stays(
             owner.listen(0)
         if kind == "has a full queue":
             caller.connect(str(path))
-        with pytest.raises(ListenError, match=f"somebody listens there already: `{path}`; hint: "):
+        with pytest.raises(ListenError, match=f"another process listens there: `{path}`; hint: "):
             wait_until_free(Place("", 0, path))
     assert path.is_socket()
 
@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_the_socket(tmp_path: Path, name: str, problem: st
     assert (tmp_path / "file").read_text() == "kept"
 
 
-# What Granian is told beside the settings.
+# The options of Granian beside the settings.
 
 
 def _read(

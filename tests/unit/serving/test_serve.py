@@ -140,7 +140,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         code, said = _serve_more("--state-dir", str(tmp_path), "--port", str(port))
     assert code == 1
-    assert f"somebody listens there already: `127.0.0.1:{port}`" in said
+    assert f"another process listens there: `127.0.0.1:{port}`" in said
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ restart_policy.SOON = 60
 def spoil(*_):
     os.unlink({str(segment)!r})
     os.symlink("/dev/zero", {str(segment)!r})
-serve._summary = spoil
+serve._log_start = spoil
 from verve.commands.cli import main
 main(prog_name="verve")
 """

@@ -84,7 +84,7 @@ class Process:
 
 
 class Worker:
-    """As much of Granian's worker as is looked at."""
+    """The part of Granian's worker that is used."""
 
     def __init__(self, idx: int, exitcode: int | None = None) -> None:
         self.idx = idx
@@ -103,7 +103,7 @@ class Worker:
 
 
 class Fleet:
-    """As much of Granian's server as is leant on; `dies` says who dies right after its start."""
+    """The part of Granian's server that is used."""
 
     def __init__(self, **_options: object) -> None:
         self.wrks = [Worker(0), Worker(1)]
@@ -156,10 +156,10 @@ def fleet() -> Any:  # noqa: ANN401 - a class made at run time
 
 def test_all_who_died_are_started_again(fleet: Any) -> None:  # noqa: ANN401
     fleet.wrks = [Worker(0, -9), Worker(1, -9)]
-    # Only one of them has been told of yet.
+    # Only one of them has been reported yet.
     fleet._respawn_workers([0], None, None)
     assert fleet.respawned == [0, 1]
-    # The other is told of now, and lives already.
+    # The other is reported now, and lives already.
     fleet._respawn_workers([1], None, None)
     assert fleet.respawned == [0, 1]
     assert fleet.interrupt_children == []
@@ -300,7 +300,7 @@ def test_connections_end_with_their_answers_before_a_stop(
     fleet: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(supervisor, "TOLD_AGAIN_EVERY", 0.01)
+    monkeypatch.setattr(supervisor, "REPEAT_SECONDS", 0.01)
     retired: list[int] = []
 
     def retire(worker: Worker) -> None:
@@ -316,7 +316,7 @@ def test_one_that_does_not_hear_is_told_again(
     fleet: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(supervisor, "TOLD_AGAIN_EVERY", 0.01)
+    monkeypatch.setattr(supervisor, "REPEAT_SECONDS", 0.01)
     fleet._stop_workers()
 
 

@@ -54,7 +54,7 @@ def test_each_part_of_a_stop_has_room_in_the_whole() -> None:
     assert callbacks.STOP_SECONDS > callbacks._FLUSH_SECONDS
     assert sender.STOP_SECONDS > 0
     # The workers of a service that was killed leave the port before its successor gives up.
-    assert listening.PATIENCE > leader.DRAIN_SECONDS
+    assert listening.FREE_SECONDS > leader.DRAIN_SECONDS
 
 
 def _agree(settings: config.Settings, *arguments: str, **options: Any) -> HTTP1Settings:  # noqa: ANN401
