@@ -51,7 +51,7 @@ class Observer:
         A window that began and ended while the machine gave the observer no time is left out.
         """
         end = time.monotonic() + timeout
-        while self.counter.published() < last:
+        while self.counter.ring.newest() < last:
             assert time.monotonic() < end, f"the window {last} is not published after {timeout} s"
             time.sleep(0.01)
         self._end()
@@ -91,7 +91,7 @@ class Observer:
             self._held.append(start)
 
     def _collect(self) -> None:
-        published = self.counter.published()
+        published = self.counter.ring.newest()
         for start in [start for start in self._held if start <= published]:
             self.ids[start] = np.sort(np.frombuffer(self.counter.ids(start), np.int64))
             self._held.remove(start)

@@ -61,7 +61,7 @@ pub fn measure(count: usize, handing: Handing, operations: usize, distinct: usiz
     for _ in 0..ROUNDS {
         in_turn(&mut workers, "fill");
         counter.seal().expect("an arena for the next window");
-        counter.tend().expect("upkeep");
+        counter.maintenance().run().expect("upkeep");
         in_turn(&mut workers, "keep up");
     }
     let kind = if handing == Handing::Batch { "batch" } else { "single" };

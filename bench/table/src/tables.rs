@@ -158,8 +158,8 @@ impl Table for Counter {
 
 /// The upkeep of some seconds of the service: frees arenas, reserves and faults in ahead.
 pub fn keep_up(counter: &Counter) {
-    counter.tend().expect("upkeep");
+    counter.maintenance().run().expect("upkeep");
     for _ in 0..64 {
-        counter.populate().expect("a seat in the segment");
+        counter.maintenance().populate().expect("a seat in the segment");
     }
 }

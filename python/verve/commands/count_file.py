@@ -56,7 +56,7 @@ def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
 
 def _add(counter: Counter, whole: bytes, *, binary: bool, done: int) -> int:
     """Count a piece of the input that ends with a whole id. Returns its number of ids."""
-    status, headers, body = counter.accept_batch("binary" if binary else "text", whole)
+    status, headers, body = counter.http.accept_batch("binary" if binary else "text", whole)
     if status == _OK:
         accepted: int = json.loads(body)["accepted"]
         return accepted

@@ -91,7 +91,7 @@ def _unpublished(path: Path, identity: SegmentIdentity) -> int | None:
             cluster=identity["cluster"],
             state_directory=identity["state_directory"],
         ) as counter:
-            taken = counter.cursor(Cursor.LEDGER)
+            taken = counter.ring.cursor(Cursor.LEDGER)
             windows = {
                 record.window_start
                 for record in counter.closed()
@@ -100,7 +100,9 @@ def _unpublished(path: Path, identity: SegmentIdentity) -> int | None:
             current = counter.current()
             if current.unique:
                 windows.add(current.window_start)
-            return len(windows.union(counter.kept() if counter.settled() else ()))
+            return len(
+                windows.union(counter.retention.kept() if counter.retention.settled() else ())
+            )
     except VerveError:
         return None
 

@@ -30,7 +30,7 @@ def figures(path: Path) -> dict[str, Any]:
         return shown
     with _opened(path, found) as counter:
         stats = counter.stats()
-        leader = counter.leader()
+        leader = counter.lease.holder()
         current = counter.current()
         shown |= {
             "identity": found["identity"],
@@ -41,13 +41,13 @@ def figures(path: Path) -> dict[str, Any]:
             "arenas": ", ".join(f"{n} {state}" for state, n in stats["arenas"].items()),
             "processes": " ".join(str(pid) for pid in stats["processes"] if pid != os.getpid())
             or "-",
-            "leader": "-" if leader is None else f"process {leader[2]}, term {leader[0]}",
+            "leader": "-" if leader is None else f"process {leader.process}, term {leader.term}",
             "clock trusted": _yes(not stats["clock_distrusted"]),
             "current window": rfc3339(current.window_start),
             "unique": f"{current.unique:,}",
             "requests": f"{current.requests:,}",
             "duplicates": f"{current.duplicates:,}",
-            "last published": rfc3339(counter.published()),
+            "last published": rfc3339(counter.ring.newest()),
         }
     return shown
 

@@ -91,8 +91,8 @@ async def _counted(service: RunningService, kind: str, request: Request) -> Resp
 
     def count(body: bytes) -> tuple[_Answer, list[_Group]]:
         if confirmer is None:
-            return counter.accept_batch(kind, body), []
-        return counter.accept_batch_placed(kind, body)
+            return counter.http.accept_batch(kind, body), []
+        return counter.http.accept_batch_placed(kind, body)
 
     try:
         answer, groups = await _body(service, request, count)
@@ -122,7 +122,7 @@ async def _confirmed(
 
 def refuse(counter: Counter, status: int, reason: str, *headers: tuple[str, str]) -> Response:
     """A refusal that the counter does not see by itself, counted."""
-    counter.reject(reason)
+    counter.http.reject(reason)
     return failed(status, reason, *headers)
 
 

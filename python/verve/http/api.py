@@ -78,7 +78,7 @@ def _unique(
     """
     if cluster is None:
         return {"unique": record.unique}
-    known = counter.cluster_count(record.window_start)
+    known = counter.replication.cluster_count(record.window_start)
     age = seconds_since(cluster.counted)
     return {
         "unique": max(record.unique, known or 0),

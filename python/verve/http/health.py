@@ -113,12 +113,12 @@ def examine(service: RunningService, facts: Facts) -> Iterator[Part]:
 def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
     counter = service.counter
     stats = counter.stats()
-    leader = counter.leader()
+    leader = counter.lease.holder()
     # Those who start later join the others in it, so the host counts on as one.
     is_lost = not facts.segment_in_place
     yield _part("segment", is_lost, "segment file removed", State.DEGRADED)
     yield _part("arenas", not stats["arenas"]["free"], "no arena free")
-    yield _part("leader", leader is None or not leader[-1], "no leader")
+    yield _part("leader", leader is None or not leader.alive, "no leader")
     publishing = service.leader.state()
     late = publishing.ledger_lag > LATE_WINDOWS * counter.window
     behind = late or publishing.ledger_error is not None
@@ -131,7 +131,7 @@ def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
         yield _sink(LOG, log, counter.window)
     if (kafka := facts.sinks.get(KAFKA)) is not None:
         yield _sink(KAFKA, kafka, counter.window)
-    yield from _redis(service, facts.cluster, 0 if leader is None else leader[0])
+    yield from _redis(service, facts.cluster, 0 if leader is None else leader.term)
     distrusted = bool(stats["clock_distrusted"])
     yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
 

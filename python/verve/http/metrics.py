@@ -30,13 +30,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _leading_process(sample: Sample) -> int:
-    leader = sample.counter.leader()
-    return 0 if leader is None or not leader[-1] else leader[2]
+    leader = sample.counter.lease.holder()
+    return 0 if leader is None or not leader.alive else leader.process
 
 
 def _window_lag(sample: Sample) -> float:
     counter = sample.counter
-    published = counter.published()
+    published = counter.ring.newest()
     # The window after the newest sealed one should be sealed as soon as it has ended.
     return max(0.0, counter.now() - (published + 2 * counter.window)) if published else 0.0
 

@@ -75,7 +75,7 @@ async def answer(service: RunningService | None, request: Request) -> Response:
         logger.exception("a request could not be answered: `%s`", path)
         with contextlib.suppress(Exception):
             if service is not None:
-                service.counter.add_to_worker_figure("errors")
+                service.counter.worker_figures.add("errors")
         if path == ACCEPT:
             return _failed(service, 500, "internal")
         return json_error(500, "this could not be answered", "the log of the service says why")
@@ -85,7 +85,7 @@ def _failed(service: RunningService | None, status: int, reason: str) -> Respons
     """A rejection that is counted if that can be done."""
     with contextlib.suppress(Exception):
         if service is not None:
-            service.counter.reject(reason)
+            service.counter.http.reject(reason)
     return accept.failed(status, reason)
 
 

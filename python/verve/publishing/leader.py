@@ -94,7 +94,7 @@ class Leader:
             self._term.end(deadline, leaves=True)
             self._term = None
         with contextlib.suppress(VerveError):
-            self._counter.resign()
+            self._counter.lease.release()
         event_log.flush(_FLUSH_SECONDS)
 
     def state(self) -> LeaderState:
@@ -121,29 +121,29 @@ class Leader:
 
     def _lag(self, cursor: Cursor) -> int:
         """Return the seconds of sealed windows behind the cursor."""
-        taken, published = self._counter.cursor(cursor), self._counter.published()
+        taken, published = self._counter.ring.cursor(cursor), self._counter.ring.newest()
         if taken == 0 and published != 0:
             return len(self._counter.closed()) * self._counter.window
         return max(0, published - taken)
 
     def _tick(self) -> None:
-        term = self._counter.lead()
+        term = self._counter.lease.acquire()
         if term != (None if self._term is None else self._term.number):
             self._change_term(term)
         now = self._clock.monotonic()
         try:
             if self._term is not None:
-                self._counter.tend()
+                self._counter.maintenance.run()
         finally:
-            if self._term is not None and self._counter.published() != self._published:
-                self._published = self._counter.published()
+            if self._term is not None and self._counter.ring.newest() != self._published:
+                self._published = self._counter.ring.newest()
                 self._term.wake()
         if term is not None and now - self._checked >= IDLE_SECONDS:
             self._checked = now
             self._report_removal(term)
         if now - self._populated >= POPULATE_SECONDS:
             self._populated = now
-            self._counter.populate()
+            self._counter.maintenance.populate()
 
     def _change_term(self, term: int | None) -> None:
         if self._term is not None:
@@ -161,9 +161,9 @@ class Leader:
     def _report_removal(self, term: int) -> None:
         """Log once per host that the file of the segment was removed."""
         counter = self._counter
-        if counter.in_place() or counter.cursor(Cursor.REMOVAL):
+        if counter.in_place() or counter.ring.cursor(Cursor.REMOVAL):
             return
-        if counter.advance_cursor(Cursor.REMOVAL, counter.current().window_start, term):
+        if counter.ring.advance_cursor(Cursor.REMOVAL, counter.current().window_start, term):
             events.SEGMENT_REMOVED.emit(path=self._settings.segment)
 
     def _report_kafka(self) -> None:

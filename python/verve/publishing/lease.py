@@ -27,4 +27,4 @@ class Lease:
 
     def holds(self) -> bool:
         """Whether this term is still that of the leader."""
-        return self._counter.is_term(self.term)
+        return self._counter.lease.is_current(self.term)

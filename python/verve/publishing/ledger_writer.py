@@ -108,13 +108,17 @@ class LedgerWriter:
     def _write(self) -> None:
         opened = self._opened()
         unlogged = self._pass_on_unlogged(opened)
-        cursor = self._counter.cursor(Cursor.LEDGER)
+        cursor = self._counter.ring.cursor(Cursor.LEDGER)
         windows = self._source.after(cursor)
         self._report_missed(windows, cursor)
         # Once per term all that the source remembers: rows that exist stay as they are, and a
         # ledger that was removed or set aside gets them back.
         again = self._source.behind(cursor, everything=not self._caught_up)
-        if windows and windows[-1].window_start > self._counter.cursor(Cursor.LOG) and self._log:
+        if (
+            windows
+            and windows[-1].window_start > self._counter.ring.cursor(Cursor.LOG)
+            and self._log
+        ):
             # Then one transaction holds the row and its delivery.
             self._log.wait_for(windows[-1])
         changed = [*again, *windows]
@@ -127,7 +131,7 @@ class LedgerWriter:
         if windows:
             # If the log is no sink, its cursor goes along: switched on later, it begins there.
             for moved in (Cursor.LEDGER,) if self._log else (Cursor.LEDGER, Cursor.LOG):
-                self._counter.advance_cursor(moved, windows[-1].window_start, self._lease.term)
+                self._counter.ring.advance_cursor(moved, windows[-1].window_start, self._lease.term)
         self._caught_up = True
 
     def _expire(self, opened: ledger.Ledger) -> None:
@@ -160,7 +164,7 @@ class LedgerWriter:
         to_come: set[Key] = set()
         if unlogged:
             # What the ring holds behind the cursor was logged, and is not yet noted.
-            cursor = 0 if self._source.is_final() else self._counter.cursor(Cursor.LOG)
+            cursor = 0 if self._source.is_final() else self._counter.ring.cursor(Cursor.LOG)
             to_come = {window.key for window in self._source.after(cursor)}
         self._log.pass_on([window for window in unlogged if window.key not in to_come])
         return unlogged
@@ -174,7 +178,7 @@ class LedgerWriter:
         found: dict[tuple[str, Key], Receipt] = {}
         if self._source.is_final():
             # An earlier leader may have logged windows of the ring and died before the note.
-            logged, now = self._counter.cursor(Cursor.LOG), self._clock.wall()
+            logged, now = self._counter.ring.cursor(Cursor.LOG), self._clock.wall()
             for window in changed:
                 if window.window_start <= logged:
                     found[LOG, window.key] = Receipt(now, window.revision)

@@ -59,10 +59,10 @@ class LogQueue:
         for window in unlogged:
             if self._lease.holds() and self.receipt(window) is None:
                 yield window
-        for window in self._source.after(self._counter.cursor(Cursor.LOG)):
+        for window in self._source.after(self._counter.ring.cursor(Cursor.LOG)):
             # Lease and cursor are read again for each window: a leader that was stopped must not
             # repeat what the next leader logged.
-            if self._lease.holds() and window.window_start > self._counter.cursor(Cursor.LOG):
+            if self._lease.holds() and window.window_start > self._counter.ring.cursor(Cursor.LOG):
                 yield window
 
     def mark_taken(self, window: Window) -> bool:
@@ -78,9 +78,9 @@ class LogQueue:
                 del self._receipts[old]
             self._changed.notify_all()
         of_the_ring = window.window_seconds == self._counter.window
-        if not of_the_ring or window.window_start <= self._counter.cursor(Cursor.LOG):
+        if not of_the_ring or window.window_start <= self._counter.ring.cursor(Cursor.LOG):
             return self._lease.holds()
-        return self._counter.advance_cursor(Cursor.LOG, window.window_start, self._lease.term)
+        return self._counter.ring.advance_cursor(Cursor.LOG, window.window_start, self._lease.term)
 
     def close(self) -> None:
         """Do nothing: the queue holds nothing open."""

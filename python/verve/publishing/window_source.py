@@ -25,7 +25,7 @@ def provisional_count(counter: Counter, sealed: Window) -> ClusterWindow:
     """The count of a window of a cluster as this host alone knows it: revision 0."""
     return ClusterWindow.of(
         sealed,
-        unique=max(sealed.unique, counter.cluster_count(sealed.window_start) or 0),
+        unique=max(sealed.unique, counter.replication.cluster_count(sealed.window_start) or 0),
         revision=0,
         degraded=True,
         delivers=False,
@@ -154,7 +154,7 @@ class ClusterSource:
         start, seconds = sealed.window_start, sealed.window_seconds
         since = max(self._began, start + seconds)
         patience = self._settings.cluster_grace + PATIENCE_SECONDS
-        if start > self._counter.settled() or self._counter.now() - since < patience:
+        if start > self._counter.retention.settled() or self._counter.now() - since < patience:
             return None
         return provisional_count(self._counter, sealed)
 

@@ -105,7 +105,7 @@ def _choose(
         reason = "Granian's access log is on" if logs else "another application is around this one"
         events.FAST_PATH_UNAVAILABLE.emit(reason=reason)
         return stock
-    service.counter.set_worker_figure("fast_path", 1)
+    service.counter.worker_figures.set("fast_path", 1)
     events.FAST_PATH_ON.emit()
 
     def failed(error: BaseException) -> None:

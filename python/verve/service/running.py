@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Callbacks as CallbackSender
-    from verve._verve import Counter
+    from verve._verve import Counter, Http
     from verve.cluster.replication.sender import IdSender
     from verve.config import Settings
     from verve.publishing.leader import Leader
@@ -67,6 +67,6 @@ class RunningService:
     """Stops what the start has started, in the reverse order."""
 
     @property
-    def accepter(self) -> Counter | CallbackSender:
-        """What takes single accepts: the sender of callbacks, or the counter alone."""
-        return self.callback_sender or self.counter
+    def accepter(self) -> Http | CallbackSender:
+        """What answers single accepts: the sender of callbacks, or the counter alone."""
+        return self.callback_sender or self.counter.http

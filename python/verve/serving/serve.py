@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import verve
-from verve._verve import SegmentError, VerveError
+from verve._verve import Keeper, SegmentError, VerveError
 from verve.config import limits
 from verve.ledger import ledger
 from verve.log import event_log, events, stream_writer
@@ -33,7 +33,6 @@ from .supervisor import can_supervise, supervised
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from verve._verve import Keeper
     from verve.config import Settings
 
     from .listening import Place
@@ -111,7 +110,7 @@ def _keep_segment(settings: Settings) -> Keeper:
     """Open the segment, or make it, and keep it: all workers may die while its file is removed."""
     with open_counter(settings) as counter:
         try:
-            return counter.keep()
+            return Keeper(counter)
         except SegmentError as error:
             if error.reason != "busy":
                 raise

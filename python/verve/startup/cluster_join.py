@@ -32,8 +32,8 @@ _PAUSE_SECONDS = 0.1
 
 def join(counter: Counter, settings: Settings) -> IdSender:
     """Take part in the cluster: keep ids for it. What is returned sends new ids once started."""
-    counter.follow_reference()
-    counter.retain(True)  # noqa: FBT003 - it takes no name
+    counter.reference_clock.follow()
+    counter.retention.enable()
     return IdSender(counter, settings, connect, Notices())
 
 
@@ -50,7 +50,7 @@ def attach_to_cluster(settings: Settings) -> Counter:
         raise _unknown_time(redis)
     counter = attach(settings, redis.clock_offset)
     if redis.clock_offset is None:
-        if not counter.has_reference:
+        if not counter.reference_clock.was_followed:
             counter.close()
             raise _unknown_time(redis)
         events.CLUSTER_TIME_KEPT.emit(error=redis.error)

@@ -61,7 +61,7 @@ def retire(settings: Settings) -> OpenWindow | None:
         cluster=found["cluster"],
         state_directory=found["state_directory"],
     ) as old:
-        is_of_cluster = old.settled() != 0
+        is_of_cluster = old.retention.settled() != 0
         open_window = _seal(old, settings)
         records = old.closed()
         windows = [_as_stored(old, window) for window in ring.sound(records)]
@@ -69,7 +69,7 @@ def retire(settings: Settings) -> OpenWindow | None:
             # The count of the next segment replaces it, and no sink gets it before.
             open_key = open_window.window.key
             windows = [_provisional(w) if w.key == open_key else w for w in windows]
-        logged, now = old.cursor(Cursor.LOG), time.time()
+        logged, now = old.ring.cursor(Cursor.LOG), time.time()
         taken = {
             (LOG, window.key): Receipt(now, window.revision)
             for window in windows
@@ -123,7 +123,7 @@ def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) ->
     notices = Notices()
     spills = Spills(replace(settings, window=old.window), old.stats()["identity"], notices)
     counts = {record.window_start: record.unique for record in records}
-    kept = [(start, counts[start]) for start in old.kept() if counts.get(start)]
+    kept = [(start, counts[start]) for start in old.retention.kept() if counts.get(start)]
     written = [spills.write(start, ArenaIds(old, start, count)) for start, count in kept]
     notices.flush(_FLUSH_SECONDS)
     if None in written:
@@ -135,7 +135,7 @@ def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) ->
 
 def _as_stored(old: Counter, window: Window) -> Window:
     """The window for the ledger: in a cluster, the count of one host is provisional."""
-    return provisional_count(old, window) if old.settled() else window
+    return provisional_count(old, window) if old.retention.settled() else window
 
 
 def _count_again(counter: Counter, open_window: OpenWindow) -> bool:

@@ -72,7 +72,7 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
         id_sender = None
         if settings.redis_url is None:
             # A segment of a host that has left its cluster keeps nothing for it.
-            counter.retain(False)  # noqa: FBT003 - it takes no name
+            counter.retention.disable()
         else:
             from .cluster_join import join  # noqa: PLC0415
 
@@ -107,4 +107,4 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
 
 def _show_draining(counter: Counter) -> None:
     with contextlib.suppress(VerveError):
-        counter.set_worker_figure("draining", 1)
+        counter.worker_figures.set("draining", 1)

@@ -19,7 +19,7 @@ RECORDS = 1_440
 
 def windows_after(counter: Counter, cursor: int) -> list[Window]:
     """Return the sealed windows of the ring that start after `cursor`, oldest first."""
-    published = counter.published()
+    published = counter.ring.newest()
     if cursor >= published:
         return []
     # Two more than expected: windows may be sealed between the calls.

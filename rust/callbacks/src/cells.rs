@@ -78,21 +78,21 @@ impl Drop for Reservation<'_> {
 impl Cells {
     /// The cells of `counter`'s segment.
     pub fn new(counter: Arc<Counter>) -> Result<Self, Error> {
-        let owner = counter.owner()?;
+        let owner = counter.callback_cells().owner()?;
         Ok(Self { counter, owner, cursor: AtomicUsize::new(0) })
     }
 
     /// Whether this is the process that the slab was made in, and not a forked child of it.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.counter.owner().is_ok_and(|owner| owner == self.owner)
+        self.counter.callback_cells().owner().is_ok_and(|owner| owner == self.owner)
     }
 
     /// A cell for a callback to `url`, a destination of the hash `destination`.
     pub fn reserve(&self, destination: u64, url: &str) -> Result<Reservation<'_>, Rejection> {
         let mut searched = 0;
         loop {
-            let groups = self.counter.callback_cells().len() / GROUP;
+            let groups = self.counter.callback_cells().reserved().len() / GROUP;
             // Relaxed: where to look first is a hint.
             let first = self.cursor.fetch_add(1, Ordering::Relaxed);
             let found = (0..groups - searched)
@@ -108,13 +108,14 @@ impl Cells {
             // What was searched in vain is left out in the next round.
             searched = groups;
             self.counter
-                .reserve_callback_cells(groups * GROUP + STEP)
+                .callback_cells()
+                .reserve(groups * GROUP + STEP)
                 .map_err(|_| Rejection::NoSpace)?;
         }
     }
 
     fn try_reserve(&self, index: usize) -> Option<(usize, Cell)> {
-        let word = &self.counter.callbacks().words[index];
+        let word = &self.counter.callback_cells().front().words[index];
         let empty = Cell::unpack(word.load(Ordering::Relaxed));
         if empty.state != CellState::Empty {
             return None;
@@ -185,7 +186,9 @@ impl Cells {
 
     fn word(&self, index: u32) -> Cell {
         // Relaxed: a cell of ours, which nobody else changes.
-        Cell::unpack(self.counter.callbacks().words[index as usize].load(Ordering::Relaxed))
+        Cell::unpack(
+            self.counter.callback_cells().front().words[index as usize].load(Ordering::Relaxed),
+        )
     }
 
     /// Changes the word of a cell of ours.
@@ -193,7 +196,7 @@ impl Cells {
         debug_assert_eq!(from.owner, self.owner);
         // Release: pairs with the Acquire of whoever reserves the cell or takes it over. A failure
         // means that it is not ours any more, which happens to the dead only.
-        let _ = self.counter.callbacks().words[index].compare_exchange(
+        let _ = self.counter.callback_cells().front().words[index].compare_exchange(
             from.pack(),
             to.pack(),
             Ordering::Release,
@@ -210,12 +213,13 @@ impl Cells {
         let mut is_alive = |owner| {
             let known = judged.iter().find(|(one, _)| *one == owner).map(|&(_, alive)| alive);
             known.unwrap_or_else(|| {
-                let alive = self.counter.is_alive(owner);
+                let alive = self.counter.callback_cells().is_alive(owner);
                 judged.push((owner, alive));
                 alive
             })
         };
-        let words = &self.counter.callbacks().words[..self.counter.callback_cells().len()];
+        let words = &self.counter.callback_cells().front().words
+            [..self.counter.callback_cells().reserved().len()];
         let mut taken = Vec::new();
         for (index, word) in words.iter().enumerate() {
             let found = Cell::unpack(word.load(Ordering::Relaxed));
@@ -241,14 +245,14 @@ impl Cells {
     /// Cells that are not empty, over all processes.
     #[must_use]
     pub fn taken(counter: &Counter) -> usize {
-        let words = &counter.callbacks().words;
+        let words = &counter.callback_cells().front().words;
         // Relaxed: a figure.
         let state = |bits| Cell::unpack(bits).state;
         words.iter().filter(|word| state(word.load(Ordering::Relaxed)) != CellState::Empty).count()
     }
 
     fn cell(&self, index: usize) -> &CallbackCell {
-        &self.counter.callback_cells()[index]
+        &self.counter.callback_cells().reserved()[index]
     }
 }
 

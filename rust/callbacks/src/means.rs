@@ -40,7 +40,7 @@ impl Means {
     /// The header `webhook-id`: a use of a cell of a segment, whoever sends it.
     #[must_use]
     pub fn id(&self, index: u32, content: &Content) -> String {
-        let identity = self.counter.identity();
+        let identity = self.counter.callback_cells().identity();
         format!("msg_{identity:016x}{index:04x}{:08x}", content.sequence)
     }
 

@@ -72,14 +72,15 @@ impl Outcome {
     /// Counts it.
     pub fn count(self, counter: &Counter, times: usize) {
         // Relaxed: a figure.
-        counter.callbacks().figures[self as usize].fetch_add(times as u64, Ordering::Relaxed);
+        counter.callback_cells().front().figures[self as usize]
+            .fetch_add(times as u64, Ordering::Relaxed);
     }
 
     /// All figures, since the segment was made, of all processes.
     #[must_use]
     pub fn all(counter: &Counter) -> [u64; Self::ALL.len()] {
         const { assert!(Outcome::ALL.len() + Cause::ALL.len() <= CALLBACK_FIGURES) };
-        let figures = &counter.callbacks().figures;
+        let figures = &counter.callback_cells().front().figures;
         std::array::from_fn(|index| figures[index].load(Ordering::Relaxed))
     }
 }
@@ -88,13 +89,13 @@ impl Outcome {
 pub fn count_cause(cause: Cause, counter: &Counter) {
     let index = Outcome::ALL.len() + cause as usize;
     // Relaxed: a figure.
-    counter.callbacks().figures[index].fetch_add(1, Ordering::Relaxed);
+    counter.callback_cells().front().figures[index].fetch_add(1, Ordering::Relaxed);
 }
 
 /// Attempts that failed since the segment was made, of all processes, by cause.
 #[must_use]
 pub fn causes(counter: &Counter) -> [u64; Cause::ALL.len()] {
-    let figures = &counter.callbacks().figures[Outcome::ALL.len()..];
+    let figures = &counter.callback_cells().front().figures[Outcome::ALL.len()..];
     std::array::from_fn(|index| figures[index].load(Ordering::Relaxed))
 }
 

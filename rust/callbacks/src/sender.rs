@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use verve_core::Unsealed;
 use verve_core::platform::boot_nanoseconds;
 use verve_core::segment::layout::CALLBACK_RATES;
 
@@ -147,7 +148,7 @@ impl Sender {
         Outcome::TakenOver.count(&self.means.counter, taken.len());
         for index in taken {
             let url = self.means.cells.read(index).url;
-            self.enqueue(index, number(self.means.counter.secret(), origin(&url)));
+            self.enqueue(index, number(self.means.counter.callback_cells().secret(), origin(&url)));
         }
     }
 
@@ -215,7 +216,7 @@ impl Sender {
             let now = Instant::now();
             let paused = destination.paused_until.filter(|&until| until > now);
             let limit = if destination.limited && paused.is_none() {
-                let words = &self.means.counter.callbacks().rates;
+                let words = &self.means.counter.callback_cells().front().rates;
                 let word = &words[number as usize % CALLBACK_RATES];
                 self.means.rate.take(word, boot_nanoseconds()).err().map(|wait| now + wait)
             } else {
@@ -279,8 +280,10 @@ impl Sender {
         if window == content.window_start && taken > content.accepted && now - taken < FRESH {
             return Some(count);
         }
-        let sealing = now.saturating_sub(content.accepted) > SEALING.1;
-        let count = self.means.counter.distinct(content.window_start, sealing).ok()??;
+        let waited = now.saturating_sub(content.accepted);
+        let unsealed = if waited > SEALING.1 { Unsealed::Seal } else { Unsealed::Skip };
+        let cells = self.means.counter.callback_cells();
+        let count = cells.distinct(content.window_start, unsealed).ok()??;
         self.count = (content.window_start, now, count);
         Some(count)
     }

@@ -149,7 +149,7 @@ impl Callbacks {
         Ok(Self { counter, cells, policy, circuits, reports, orders, thread })
     }
 
-    /// Answers the query of a `GET /api/verve/accept`, as [`Counter::accept`] does, and queues the
+    /// Answers the query of a `GET /api/verve/accept`, as [`Http::accept`] does, and queues the
     /// callback if it names an endpoint.
     #[must_use]
     pub fn accept(&self, query: &[u8]) -> Answer {
@@ -160,7 +160,7 @@ impl Callbacks {
     #[inline]
     #[must_use]
     pub fn accept_placed(&self, query: &[u8]) -> (Answer, Option<Placed>) {
-        self.counter.answered(self.try_accept(query))
+        self.counter.http().answered(self.try_accept(query))
     }
 
     #[inline]
@@ -181,7 +181,7 @@ impl Callbacks {
         if self.orders.is_closed() || !self.cells.is_ours() {
             return Err(Rejection::CallbacksUnavailable);
         }
-        let destination = number(self.counter.secret(), origin);
+        let destination = number(self.counter.callback_cells().secret(), origin);
         if !self.circuits.admits(destination) {
             return Err(Rejection::DestinationFailing);
         }

@@ -129,14 +129,14 @@ fn whoever_has_the_slot_of_the_dead_is_another_owner() {
     let keeper = segment.open();
     let left = segment.open();
     let cells = Cells::new(left.clone()).unwrap();
-    let owner = left.owner().unwrap();
+    let owner = left.callback_cells().owner().unwrap();
     let index = cells.reserve(1, URL).unwrap().commit(60);
     drop(cells);
     drop(left);
     let heir = segment.open();
-    assert_eq!(heir.owner().unwrap().slot, owner.slot);
-    assert!(!keeper.is_alive(owner));
-    assert!(keeper.is_alive(heir.owner().unwrap()));
+    assert_eq!(heir.callback_cells().owner().unwrap().slot, owner.slot);
+    assert!(!keeper.callback_cells().is_alive(owner));
+    assert!(keeper.callback_cells().is_alive(heir.callback_cells().owner().unwrap()));
     assert_eq!(Cells::new(heir).unwrap().take_over(false), [index]);
 }
 

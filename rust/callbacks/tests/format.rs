@@ -28,8 +28,8 @@ fn what_builds_of_one_format_share_of_callbacks_does_not_change() {
     cells.begin(index, 12_345);
 
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    let words = counter.callbacks().words.iter().map(load);
-    let contents = counter.callback_cells().iter().take(64).flat_map(|cell| {
+    let words = counter.callback_cells().front().words.iter().map(load);
+    let contents = counter.callback_cells().reserved().iter().take(64).flat_map(|cell| {
         [&cell.accepted, &cell.window_start, &cell.count, &cell.attempts, &cell.length]
             .into_iter()
             .chain(&cell.url)

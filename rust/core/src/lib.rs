@@ -26,8 +26,8 @@
 //!   are figures: a process that is killed inside a call may leave them one off.
 //! * `kill -9` of any process at any instruction loses nothing that was acknowledged and holds
 //!   nobody up. A stopped process keeps at most the arena that it is inside of.
-//! * An id that was new is given out once by [`Counter::take_new`], by the process that inserted it,
-//!   or not at all. So the sum of [`Counter::acknowledged`] never exceeds `unique`, and when they are
+//! * An id that was new is given out once by [`Replication::take`], by the process that inserted it,
+//!   or not at all. So the sum of [`Replication::acknowledged`] never exceeds `unique`, and when they are
 //!   equal, each id was acknowledged.
 //! * The segment lives in memory: it outlives all processes, not the host.
 
@@ -43,16 +43,20 @@ pub mod table;
 pub mod window;
 
 pub use self::{
-    counter::answer::{Answer, BatchAnswer, Placed},
-    counter::callback_cells::Owner,
+    counter::answer::{Answer, BatchAnswer, Http, Placed},
+    counter::callback_cells::{CallbackCells, Owner},
     counter::handle::Counter,
     counter::insertion::{Batch, Placement, Share},
-    counter::lease::Leader,
-    counter::reading::Record,
+    counter::lease::{Leader, Lease},
+    counter::maintenance::Maintenance,
+    counter::reading::{Record, Unsealed},
+    counter::sealed_ring::Ring,
     counter::stats::Stats,
-    counter::worker_figures::{WorkerFigure, WorkerFigures},
+    counter::worker_figures::{OwnFigures, WorkerFigure, WorkerFigures},
     error::{Error, Unusable},
     replication::cluster_count::Noted,
+    replication::handle::Replication,
+    replication::reference_clock::ReferenceClock,
     replication::retention::{Piece, Retention},
     request::batch::BatchFormat,
     request::rejection::Rejection,

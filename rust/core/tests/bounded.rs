@@ -54,7 +54,7 @@ proptest! {
                 prop_assert!(!counter.add(id).expect("it is there").new);
             }
             clock.advance(60 * SECOND);
-            counter.tend().expect("upkeep");
+            counter.maintenance().run().expect("upkeep");
             let record = counter.closed(1).expect("records")[0];
             prop_assert_eq!(record.unique, present.len() as u64);
             prop_assert_eq!(record.requests, (present.len() + present.len().min(100)) as u64);

@@ -28,7 +28,7 @@ struct Watched {
 impl Watched {
     fn new(window_seconds: u32) -> Self {
         let (counter, clock) = in_memory(window_seconds, 100_000);
-        assert!(counter.lead().expect("a seat").is_some());
+        assert!(counter.lease().acquire().expect("a seat").is_some());
         Self {
             counter,
             clock,
@@ -58,7 +58,7 @@ impl Watched {
         for _ in 0..seconds * 20 {
             self.clock.advance(SECOND / 20);
             self.boot += 0.05;
-            self.counter.tend().expect("upkeep");
+            self.counter.maintenance().run().expect("upkeep");
             self.look();
         }
     }
@@ -69,7 +69,7 @@ impl Watched {
         assert!(placement.new);
         assert!(placement.window_start >= self.current, "the window went back");
         self.current = placement.window_start;
-        let published = self.counter.published_start();
+        let published = self.counter.ring().newest();
         if published == self.published {
             return;
         }
@@ -101,7 +101,7 @@ impl Watched {
         let rest = self.counter.until_boundary();
         self.clock.advance(rest);
         self.boot += rest as f64 / 1e9;
-        self.counter.tend().expect("upkeep");
+        self.counter.maintenance().run().expect("upkeep");
     }
 }
 
@@ -239,7 +239,7 @@ fn the_windows_of_the_day_before_are_kept_over_a_long_sleep() {
     for _ in 0..20 {
         watched.counter.add(1).expect("room");
         watched.clock.advance(MINUTE as u64 * SECOND);
-        watched.counter.tend().expect("upkeep");
+        watched.counter.maintenance().run().expect("upkeep");
     }
     let before = watched.counter.closed(usize::MAX).expect("records");
     assert_eq!(before.len(), 20);

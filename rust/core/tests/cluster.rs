@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{EPOCH, Path, SECOND, config, in_memory};
-use verve_core::{Clock, Counter, Error, ManualClock, Noted, SegmentConfig};
+use verve_core::{Clock, Counter, Error, ManualClock, Noted, SegmentConfig, Unsealed};
 
 const SECONDS: i64 = SECOND as i64;
 
@@ -25,7 +25,7 @@ fn a_reference_is_followed_by_the_rules_of_the_wall_clock() {
     let steps = [(3, 5), (-4, 5), (90, 8), (-90, 3), (3_600, 30), (-7, 40), (7, 2), (-3_600, 15)];
     let (wall, wall_clock) = in_memory(60, 1_000);
     let (steered, boot_clock) = in_memory(60, 1_000);
-    steered.follow_reference();
+    steered.reference_clock().follow();
     let mut ahead = EPOCH as i64;
     for (step, seconds) in steps {
         wall_clock.step(step * SECONDS);
@@ -36,30 +36,33 @@ fn a_reference_is_followed_by_the_rules_of_the_wall_clock() {
             for clock in [&wall_clock, &boot_clock] {
                 clock.advance(SECOND / 20);
             }
-            wall.tend().expect("upkeep");
-            steered.steer(ahead * SECONDS - 1_000 * SECONDS);
-            steered.tend().expect("upkeep");
+            wall.maintenance().run().expect("upkeep");
+            steered.reference_clock().steer(ahead * SECONDS - 1_000 * SECONDS);
+            steered.maintenance().run().expect("upkeep");
             let (one, other) = (wall.stats().expect("figures"), steered.stats().expect("figures"));
             assert_eq!(wall.now(), steered.now(), "after a step of {step}");
             assert_eq!((one.distrusted, one.skew), (other.distrusted, other.skew));
-            assert_eq!(steered.boot(), boot_clock.boot());
+            assert_eq!(steered.reference_clock().boot(), boot_clock.boot());
         }
     }
-    assert!(steered.has_reference() && !wall.has_reference());
+    assert!(steered.reference_clock().was_followed() && !wall.reference_clock().was_followed());
 }
 
 #[test]
 fn offsets_of_any_size_are_judged() {
     let (counter, clock) = in_memory(60, 1_000);
-    counter.follow_reference();
+    counter.reference_clock().follow();
     let now = counter.now();
     for offset in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX] {
-        counter.steer(offset);
+        counter.reference_clock().steer(offset);
         assert_eq!(counter.now(), now, "{offset}");
-        assert!(counter.stats().expect("figures").distrusted && !counter.has_reference());
+        assert!(
+            counter.stats().expect("figures").distrusted
+                && !counter.reference_clock().was_followed()
+        );
     }
-    counter.steer(offset(&clock, EPOCH as i64 + 5));
-    assert!(counter.has_reference());
+    counter.reference_clock().steer(offset(&clock, EPOCH as i64 + 5));
+    assert!(counter.reference_clock().was_followed());
     assert_eq!(counter.now(), now + 5 * SECOND);
 }
 
@@ -73,16 +76,16 @@ fn a_segment_is_made_by_the_reference_and_continued_by_its_own_clock() {
     };
     let hour_ahead = EPOCH + 3_600;
     let counter = open(Some(offset(&clock, hour_ahead as i64)));
-    assert!(counter.has_reference());
+    assert!(counter.reference_clock().was_followed());
     assert_eq!(counter.now(), hour_ahead * SECOND);
     assert_eq!(counter.add(7).expect("room").window_start, hour_ahead);
     drop(counter);
     for offset in [None, Some(offset(&clock, EPOCH as i64 + 7_200))] {
         let counter = open(offset);
-        assert!(counter.has_reference());
+        assert!(counter.reference_clock().was_followed());
         assert_eq!(counter.now(), hour_ahead * SECOND);
     }
-    assert!(!made_with(None, &clock).expect("a counter").has_reference());
+    assert!(!made_with(None, &clock).expect("a counter").reference_clock().was_followed());
 }
 
 #[test]
@@ -97,26 +100,30 @@ fn a_reference_before_the_epoch_makes_no_segment() {
 fn the_larger_count_is_reported() {
     let (counter, clock) = in_memory(60, 1_000);
     counter.add_many(&[1, 2, 3]).expect("a seat");
-    let distinct = || counter.distinct(EPOCH, true).expect("a seat");
-    assert_eq!((distinct(), counter.cluster_count(EPOCH)), (Some(3), None));
-    counter.note_cluster_count(EPOCH, 2, Noted::SoFar);
-    assert_eq!((distinct(), counter.cluster_count(EPOCH)), (Some(3), Some(2)));
-    counter.note_cluster_count(EPOCH, 9, Noted::SoFar);
-    counter.note_cluster_count(EPOCH, 8, Noted::SoFar);
-    assert_eq!((distinct(), counter.cluster_count(EPOCH)), (Some(9), Some(9)));
+    let distinct = || counter.callback_cells().distinct(EPOCH, Unsealed::Seal).expect("a seat");
+    assert_eq!((distinct(), counter.replication().cluster_count(EPOCH)), (Some(3), None));
+    counter.replication().note_cluster_count(EPOCH, 2, Noted::SoFar);
+    assert_eq!((distinct(), counter.replication().cluster_count(EPOCH)), (Some(3), Some(2)));
+    counter.replication().note_cluster_count(EPOCH, 9, Noted::SoFar);
+    counter.replication().note_cluster_count(EPOCH, 8, Noted::SoFar);
+    assert_eq!((distinct(), counter.replication().cluster_count(EPOCH)), (Some(9), Some(9)));
     assert_eq!(counter.count().expect("a count"), 3, "this host's");
     clock.advance(60 * SECOND);
     assert_eq!(distinct(), Some(9));
-    counter.note_cluster_count(EPOCH, 8, Noted::Final);
-    counter.note_cluster_count(EPOCH, 10, Noted::SoFar);
-    assert_eq!((distinct(), counter.cluster_count(EPOCH)), (Some(8), Some(8)));
+    counter.replication().note_cluster_count(EPOCH, 8, Noted::Final);
+    counter.replication().note_cluster_count(EPOCH, 10, Noted::SoFar);
+    assert_eq!((distinct(), counter.replication().cluster_count(EPOCH)), (Some(8), Some(8)));
     assert_eq!(counter.closed(1).expect("records")[0].unique, 3, "this host's");
-    assert_eq!(counter.cluster_count(EPOCH + 60), None);
+    assert_eq!(counter.replication().cluster_count(EPOCH + 60), None);
     for minute in 1..=16 {
-        assert_eq!(counter.cluster_count(EPOCH).is_some(), minute < 17);
-        counter.note_cluster_count(EPOCH + minute * 60, minute, Noted::SoFar);
+        assert_eq!(counter.replication().cluster_count(EPOCH).is_some(), minute < 17);
+        counter.replication().note_cluster_count(EPOCH + minute * 60, minute, Noted::SoFar);
     }
-    assert_eq!((distinct(), counter.cluster_count(EPOCH)), (Some(3), None));
-    counter.note_cluster_count(EPOCH, 99, Noted::Final);
-    assert_eq!(counter.cluster_count(EPOCH + 960), Some(16), "an older window is passed over");
+    assert_eq!((distinct(), counter.replication().cluster_count(EPOCH)), (Some(3), None));
+    counter.replication().note_cluster_count(EPOCH, 99, Noted::Final);
+    assert_eq!(
+        counter.replication().cluster_count(EPOCH + 960),
+        Some(16),
+        "an older window is passed over"
+    );
 }

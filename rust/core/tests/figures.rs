@@ -27,11 +27,11 @@ fn totals_never_fall_while_arenas_are_zeroed() {
         };
         let watchers = [scope.spawn(watch), scope.spawn(watch)];
         let _ends = Ends(&over);
-        assert!(counter.lead().expect("a seat").is_some());
+        assert!(counter.lease().acquire().expect("a seat").is_some());
         for _ in 0..10_000 {
             clock.advance(SECOND);
             assert!(counter.add(7).expect("room").new);
-            counter.tend().expect("upkeep");
+            counter.maintenance().run().expect("upkeep");
         }
         let stats = counter.stats().expect("stats");
         assert_eq!([stats.requests, stats.new], [10_000, 10_000]);
@@ -60,11 +60,11 @@ fn what_workers_tell_is_added_up_and_what_holds_of_the_dead_is_forgotten() {
     let clock = std::sync::Arc::new(ManualClock::new(EPOCH * SECOND));
     let path = Path::new();
     let (one, other) = (path.open(60, &clock), path.open(60, &clock));
-    one.add_to_worker_figure(WorkerFigure::Sent, 3);
-    other.add_to_worker_figure(WorkerFigure::Sent, 4);
-    one.set_worker_figure(WorkerFigure::FastPath, 1);
-    other.set_worker_figure(WorkerFigure::FastPath, 1);
-    other.set_worker_figure(WorkerFigure::Waiting, 5);
+    one.worker_figures().add(WorkerFigure::Sent, 3);
+    other.worker_figures().add(WorkerFigure::Sent, 4);
+    one.worker_figures().set(WorkerFigure::FastPath, 1);
+    other.worker_figures().set(WorkerFigure::FastPath, 1);
+    other.worker_figures().set(WorkerFigure::Waiting, 5);
     assert_eq!(told(&one), told(&other));
     assert_eq!(told(&one), [7, 0, 0, 0, 5, 2, 0]);
     drop(other);

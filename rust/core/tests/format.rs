@@ -16,7 +16,7 @@ use verve_core::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, Front, Header,
 use verve_core::table::mix::Mix;
 use verve_core::table::{EXTENTS, PROBE_LENGTH, SLOTS_PER_BUCKET};
 use verve_core::window::word::ARENAS;
-use verve_core::{ManualClock, Noted, Rejection, Retention, SHARDS, shard_of};
+use verve_core::{ManualClock, Noted, Rejection, SHARDS, shard_of};
 
 /// The digest of what builds of this format share. When it changes, raise `FORMAT`, so that no two builds
 /// that disagree attach to one segment, and pin both here.
@@ -47,7 +47,7 @@ fn count_and_leave(path: &Path) -> (u64, Vec<(usize, u64)>) {
     write(offset_of!(Header, key), &KEY);
 
     let counter = path.open(60, &clock);
-    let term = counter.lead().expect("a seat").expect("nobody leads");
+    let term = counter.lease().acquire().expect("a seat").expect("nobody leads");
     // Beyond the first extent, through one that takes over from it, into one that is cut off.
     let spread = |first: i64, count: i64| -> Vec<i64> {
         (first..first + count).map(|id| id.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64)).collect()
@@ -59,19 +59,19 @@ fn count_and_leave(path: &Path) -> (u64, Vec<(usize, u64)>) {
         assert!(counter.add(mix.backward(word)).expect("room").new);
     }
     for (times, rejection) in Rejection::ALL.into_iter().take(REJECTIONS).enumerate() {
-        (0..=times).for_each(|_| counter.reject(rejection));
+        (0..=times).for_each(|_| counter.http().reject(rejection));
     }
-    counter.retain(Retention::On);
+    counter.retention().enable();
     clock.advance(60 * SECOND);
     counter.add_many(&spread(60_000, 1_000)).expect("a seat");
     counter.add(7).expect("room");
     assert_eq!(counter.closed(9).expect("records")[0].unique, 120_002);
-    counter.settle(EPOCH);
-    counter.note_cluster_count(EPOCH, 130_000, Noted::Final);
-    counter.note_cluster_count(EPOCH + 60, 5, Noted::SoFar);
-    assert!(counter.acknowledge(EPOCH + 60, 3).expect("a seat"));
-    assert!(counter.advance_cursor(2, EPOCH, term));
-    counter.steer(-5);
+    counter.retention().settle(EPOCH);
+    counter.replication().note_cluster_count(EPOCH, 130_000, Noted::Final);
+    counter.replication().note_cluster_count(EPOCH + 60, 5, Noted::SoFar);
+    assert!(counter.replication().acknowledge(EPOCH + 60, 3).expect("a seat"));
+    assert!(counter.ring().advance_cursor(2, EPOCH, term));
+    counter.reference_clock().steer(-5);
     // Windows that were skipped, and a claim of an arena.
     clock.advance(200 * SECOND);
     counter.add(8).expect("room");

@@ -34,7 +34,7 @@ fn writers_seal_and_free_a_large_table_in_pieces() {
     for minute in 0..3 {
         counter.add_many(&ids(minute)).expect("a seat");
         clock.advance(60 * SECOND);
-        let calls = calls_until(&counter, || counter.published_start() >= start);
+        let calls = calls_until(&counter, || counter.ring().newest() >= start);
         assert!(calls > 1, "sealed in {calls} calls");
         let free = |counter: &Counter| counter.stats().expect("figures").arenas == [15, 1, 0];
         let calls = calls_until(&counter, || free(&counter));
@@ -49,15 +49,15 @@ fn writers_seal_and_free_a_large_table_in_pieces() {
 #[test]
 fn a_leader_does_so_in_larger_ones_and_writers_leave_it_to_him() {
     let (counter, clock) = in_memory(60, 1_000_000);
-    assert!(counter.lead().expect("a seat").is_some());
+    assert!(counter.lease().acquire().expect("a seat").is_some());
     counter.add_many(&ids(0)).expect("a seat");
     clock.advance(60 * SECOND);
     for _ in 0..20 {
         counter.add(1).expect("room");
     }
-    assert!(counter.published_start() < EPOCH);
-    counter.tend().expect("upkeep");
-    assert_eq!(counter.published_start(), EPOCH);
+    assert!(counter.ring().newest() < EPOCH);
+    counter.maintenance().run().expect("upkeep");
+    assert_eq!(counter.ring().newest(), EPOCH);
     assert_eq!(counter.closed(1).expect("a record")[0].unique, MANY as u64);
 }
 
@@ -73,11 +73,11 @@ fn who_goes_on_late_changes_nothing() {
         clock.advance(60 * SECOND);
         // Begins, and stops in the middle.
         one.add(-1).expect("room");
-        assert!(one.published_start() < EPOCH + 60 * minute as u64);
+        assert!(one.ring().newest() < EPOCH + 60 * minute as u64);
         let records = other.closed(1).expect("a record");
         assert_eq!(records[0].unique, MANY as u64 + u64::from(minute > 0));
         while other.stats().expect("figures").arenas[2] > 0 {
-            other.tend().expect("upkeep");
+            other.maintenance().run().expect("upkeep");
         }
     }
 }

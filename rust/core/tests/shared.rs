@@ -67,13 +67,13 @@ fn a_window_that_one_holds_is_not_cleared_by_another() {
     for _ in 0..40 {
         clock.advance(60 * SECOND);
         other.add(1).expect("room");
-        other.tend().expect("upkeep");
+        other.maintenance().run().expect("upkeep");
     }
     assert_eq!(sorted(one.ids(Some(start)).expect("held")), (0..500).collect::<Vec<_>>());
     assert_eq!(sorted(other.ids(Some(start)).expect("held")), (0..500).collect::<Vec<_>>());
     // A seat that is given up lets go of what it held.
     drop(one);
-    other.tend().expect("upkeep");
+    other.maintenance().run().expect("upkeep");
     assert!(matches!(other.ids(Some(start)), Err(Error::Window { .. })));
 }
 
@@ -81,34 +81,34 @@ fn a_window_that_one_holds_is_not_cleared_by_another() {
 fn the_lease_passes_on_when_its_holder_is_gone() {
     let (path, clock) = (Path::new(), clock());
     let (one, other) = (path.open(60, &clock), path.open(60, &clock));
-    let term = one.lead().expect("a seat").expect("nobody leads yet");
-    assert_eq!(other.lead().expect("a seat"), None);
-    assert_eq!(one.lead().expect("a seat"), Some(term));
-    assert!(one.is_term(term) && other.leader().expect("a leader").alive);
-    assert!(one.advance_cursor(0, EPOCH, term));
+    let term = one.lease().acquire().expect("a seat").expect("nobody leads yet");
+    assert_eq!(other.lease().acquire().expect("a seat"), None);
+    assert_eq!(one.lease().acquire().expect("a seat"), Some(term));
+    assert!(one.lease().is_current(term) && other.lease().holder().expect("a leader").alive);
+    assert!(one.ring().advance_cursor(0, EPOCH, term));
     drop(one);
-    assert!(!other.is_term(term));
-    assert!(!other.advance_cursor(0, EPOCH + 60, term));
-    assert_eq!(other.cursor(0), EPOCH);
-    let next = other.lead().expect("a seat").expect("nobody leads any more");
-    assert!(next > term && other.is_term(next));
+    assert!(!other.lease().is_current(term));
+    assert!(!other.ring().advance_cursor(0, EPOCH + 60, term));
+    assert_eq!(other.ring().cursor(0), EPOCH);
+    let next = other.lease().acquire().expect("a seat").expect("nobody leads any more");
+    assert!(next > term && other.lease().is_current(next));
 }
 
 #[test]
 fn the_lease_passes_on_when_its_holder_is_silent() {
     let (path, clock) = (Path::new(), clock());
     let (one, other) = (path.open(60, &clock), path.open(60, &clock));
-    let term = one.lead().expect("a seat").expect("nobody leads yet");
+    let term = one.lease().acquire().expect("a seat").expect("nobody leads yet");
     let mut taken = None;
     for _ in 0..40 {
-        taken = other.lead().expect("a seat");
+        taken = other.lease().acquire().expect("a seat");
         if taken.is_some() {
             break;
         }
         thread::sleep(Duration::from_millis(50));
     }
     assert!(taken.is_some_and(|next| next > term), "after a second without a beat");
-    assert_eq!(one.lead().expect("a seat"), None, "deposed");
+    assert_eq!(one.lease().acquire().expect("a seat"), None, "deposed");
 }
 
 /// All clear, turn, seal and read at once, over boundaries that come thick and fast: an arena that
@@ -132,7 +132,7 @@ fn upkeep_by_all_at_once_loses_nothing() {
                         let placement = counter.add(id).expect("room");
                         told.entry(placement.window_start).or_default().insert(id);
                         if id % 16 == 0 {
-                            counter.tend().expect("upkeep");
+                            counter.maintenance().run().expect("upkeep");
                         }
                     }
                     told

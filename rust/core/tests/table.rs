@@ -103,7 +103,7 @@ fn a_table_grows_through_its_extents() {
         requests += 700_000 + 350_000_u64.div_ceil(97);
         set.extend(&all);
         turn(&counter, &clock, &mut set, &mut requests);
-        counter.tend().expect("upkeep");
+        counter.maintenance().run().expect("upkeep");
     }
 }
 
@@ -145,10 +145,10 @@ fn the_two_ids_that_cannot_stand_in_a_slot_are_counted_too() {
         let start = counter.hold().expect("a window");
         assert_eq!(counter.seal().expect("a record").unique, 3, "window {window}");
         assert_eq!(sorted(counter.ids(Some(start)).expect("held")), sorted(vec![7, empty, sealed]));
-        let piece = counter.read_ids(start, 0, 1).expect("held");
+        let piece = counter.retention().read_ids(start, 0, 1).expect("held");
         let found = piece.groups.into_iter().flat_map(|group| group.ids).collect::<Vec<_>>();
         assert!(found.contains(&empty) && found.contains(&sealed) && piece.next == Some(1));
         counter.release(start).expect("held");
-        counter.tend().expect("upkeep");
+        counter.maintenance().run().expect("upkeep");
     }
 }

@@ -125,7 +125,7 @@ fn every_window_has_the_ids_that_were_acknowledged_in_it() {
             told
         },
         &|counter| {
-            counter.tend().expect("upkeep");
+            counter.maintenance().run().expect("upkeep");
             let count = counter.count().expect("a count");
             assert!(count <= 3_000);
             thread::yield_now();
@@ -149,8 +149,8 @@ fn batches_say_how_many_were_new_in_which_window() {
             told
         },
         &|counter| {
-            counter.tend().expect("upkeep");
-            counter.populate().expect("pages");
+            counter.maintenance().run().expect("upkeep");
+            counter.maintenance().populate().expect("pages");
             thread::yield_now();
         },
     );
@@ -200,7 +200,7 @@ fn windows_that_are_sealed_early_and_held_are_exact() {
             let distinct: BTreeSet<i64> = ids.into_iter().collect();
             assert_eq!(distinct.len() as u64, record.expect("sealed").unique);
             counter.release(start).expect("held");
-            counter.tend().expect("upkeep");
+            counter.maintenance().run().expect("upkeep");
         },
     );
     compare(&counter, &told, true);

@@ -252,20 +252,20 @@ fn act(
         }
         Action::Tend => {
             model.tend();
-            counter.tend()?;
+            counter.maintenance().run()?;
         }
         Action::Lead => {
             model.leading = true;
-            assert!(counter.lead()?.is_some());
+            assert!(counter.lease().acquire()?.is_some());
         }
         Action::Resign => {
             model.leading = false;
-            counter.resign();
+            counter.lease().release();
         }
-        Action::Populate => counter.populate()?,
+        Action::Populate => counter.maintenance().populate()?,
         Action::Refuse => {
             model.refused += 1;
-            counter.reject(Rejection::IdInvalid);
+            counter.http().reject(Rejection::IdInvalid);
         }
         Action::Count => {
             model.enter();
@@ -333,7 +333,7 @@ proptest! {
         }
         // What is current when the clock has not moved stays so.
         model.leading = true;
-        counter.lead().expect("a seat");
+        counter.lease().acquire().expect("a seat");
         compare_all(&counter, &mut model).expect("room and arenas");
     }
 }
@@ -347,11 +347,11 @@ fn a_window_goes_on_when_ids_are_listed_and_held() {
     }
     clock.advance(60 * SECOND);
     counter.add(7).expect("room");
-    counter.tend().expect("upkeep");
+    counter.maintenance().run().expect("upkeep");
     assert_eq!(sorted(counter.ids(Some(start)).expect("held")), (0..100).collect::<Vec<_>>());
     assert_eq!(counter.ids(None).expect("current"), [7]);
     counter.release(start).expect("held");
-    counter.tend().expect("upkeep");
+    counter.maintenance().run().expect("upkeep");
     assert!(matches!(counter.ids(Some(start)), Err(Error::Window { .. })));
     assert!(matches!(counter.release(start), Err(Error::Window { .. })));
 }

@@ -17,10 +17,10 @@ use verve_callbacks::transport::{AttemptResult, Pem, TransportSettings};
 use verve_callbacks::{Settings, diagnose};
 use verve_core::{Answer, Placed};
 
-use crate::accepting::query_bytes;
 use crate::answers::{Answers, Response};
 use crate::counter::Counter;
 use crate::errors;
+use crate::http::query_bytes;
 
 /// Takes and sends the callbacks of a counter from this process.
 ///
@@ -49,7 +49,7 @@ impl Callbacks {
         let query = query_bytes(query);
         match (&*self.inner.load(), &*self.counter.load()) {
             (Some(callbacks), _) => errors::caught(py, || callbacks.accept_placed(query)),
-            (None, Some(counter)) => errors::caught(py, || counter.accept_placed(query)),
+            (None, Some(counter)) => errors::caught(py, || counter.http().accept_placed(query)),
             (None, None) => Err(errors::closed(py)),
         }
     }

@@ -26,7 +26,7 @@ impl ManualClock {
         Self(Arc::new(verve_core::ManualClock::new((wall * SECOND) as u64)))
     }
 
-    /// Nanoseconds since its boot, as `Counter.boot` gives them.
+    /// Nanoseconds since its boot, as `ReferenceClock.boot` gives them.
     fn boot(&self) -> u64 {
         self.0.boot()
     }

@@ -1,21 +1,18 @@
-//! The counter and its upkeep.
+//! The counter as users of the library see it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
-use verve_core::{Batch, Clock, Error, Rejection, SegmentConfig};
+use pyo3::types::{PyBytes, PyTuple};
+use verve_core::{Batch, Clock, SegmentConfig};
 
 use crate::answers::Answers;
 use crate::clock::ManualClock;
 use crate::errors;
 use crate::ids;
 use crate::record::WindowRecord;
-use crate::segment::Keeper;
-use crate::worker_figures;
 
 /// Ids that are counted between two looks at the signals: some 30 ms.
 const PIECE: usize = 1 << 20;
@@ -35,7 +32,7 @@ const PIECE: usize = 1 << 20;
 pub struct Counter {
     inner: ArcSwapOption<verve_core::Counter>,
     pub answers: Answers,
-    path: Option<PathBuf>,
+    pub path: Option<PathBuf>,
 }
 
 impl Counter {
@@ -240,17 +237,6 @@ impl Counter {
         self.detached(py, |counter| Ok(self.path.as_ref().is_none_or(|path| counter.is_at(path))))
     }
 
-    /// Something that keeps the segment, while no process counts in it, for those who come next,
-    /// even when its file has lost its name.
-    ///
-    /// Raises `SegmentError` if another one keeps it.
-    fn keep(&self, py: Python<'_>) -> PyResult<Keeper> {
-        match self.detached(py, verve_core::Counter::keeper)? {
-            Some(keeper) => Ok(Keeper::new(keeper)),
-            None => Err(errors::to_python(py, &Error::kept(self.path.as_deref()))),
-        }
-    }
-
     /// Length of a window in seconds.
     #[getter]
     fn window(&self, py: Python<'_>) -> PyResult<u32> {
@@ -269,38 +255,6 @@ impl Counter {
         self.inner.load().is_none()
     }
 
-    /// Takes or renews the lease: the term while this process leads, else None.
-    fn lead(&self, py: Python<'_>) -> PyResult<Option<u32>> {
-        self.detached(py, verve_core::Counter::lead)
-    }
-
-    /// Gives the lease back, if this process holds it.
-    fn resign(&self, py: Python<'_>) -> PyResult<()> {
-        self.get(py)?.resign();
-        Ok(())
-    }
-
-    /// Who leads: (term, slot, process id, whether it lives), or None.
-    fn leader(&self, py: Python<'_>) -> PyResult<Option<(u32, usize, u32, bool)>> {
-        let leader = self.detached(py, |counter| Ok(counter.leader()))?;
-        Ok(leader.map(|leader| (leader.term, leader.slot, leader.process, leader.alive)))
-    }
-
-    /// Whether `term` is still that of the lease.
-    fn is_term(&self, py: Python<'_>, term: u32) -> PyResult<bool> {
-        Ok(self.get(py)?.is_term(term))
-    }
-
-    /// One round of upkeep; the leader calls it about twenty times a second.
-    fn tend(&self, py: Python<'_>) -> PyResult<()> {
-        self.detached(py, verve_core::Counter::tend)
-    }
-
-    /// Faults in pages ahead of use; each worker calls it about ten times a second.
-    fn populate(&self, py: Python<'_>) -> PyResult<()> {
-        self.detached(py, verve_core::Counter::populate)
-    }
-
     /// The segment's time, seconds since the epoch.
     fn now(&self, py: Python<'_>) -> PyResult<f64> {
         Ok(self.get(py)?.now() as f64 / 1e9)
@@ -309,79 +263,5 @@ impl Counter {
     /// Seconds until the interval that the segment's clock is in comes to its end.
     fn until_boundary(&self, py: Python<'_>) -> PyResult<f64> {
         Ok(self.get(py)?.until_boundary() as f64 / 1e9)
-    }
-
-    /// Start of the newest window up to which all are sealed.
-    fn published(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(self.get(py)?.published_start())
-    }
-
-    /// Start of the newest window that sink number `sink` (0 to 7) has taken; 0: none.
-    fn cursor(&self, py: Python<'_>, sink: usize) -> PyResult<u64> {
-        check_sink(sink)?;
-        Ok(self.get(py)?.cursor(sink))
-    }
-
-    /// Notes what sink number `sink` has taken; False if `term` is not the lease's any more.
-    fn advance_cursor(
-        &self,
-        py: Python<'_>,
-        sink: usize,
-        window_start: u64,
-        term: u32,
-    ) -> PyResult<bool> {
-        check_sink(sink)?;
-        Ok(self.get(py)?.advance_cursor(sink, window_start, term))
-    }
-
-    /// Counts a request that was refused before it came to the counter, by the reason's name.
-    fn reject(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        let rejection = Rejection::ALL
-            .into_iter()
-            .find(|rejection| rejection.name() == reason)
-            .ok_or_else(|| PyValueError::new_err(format!("no such rejection: `{reason}`")))?;
-        self.get(py)?.reject(rejection);
-        Ok(())
-    }
-
-    /// All figures of the segment, over all processes.
-    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counter = self.get(py)?;
-        let stats = self.detached(py, verve_core::Counter::stats)?;
-        let dict = PyDict::new(py);
-        dict.set_item("requests_total", stats.requests)?;
-        dict.set_item("new_total", stats.new)?;
-        dict.set_item("late_total", stats.late)?;
-        dict.set_item("batches_total", stats.batches)?;
-        let rejected = PyDict::new(py);
-        let counts = counter.rejections();
-        for rejection in Rejection::ALL {
-            rejected.set_item(rejection.name(), counts[rejection as usize])?;
-        }
-        dict.set_item("rejected", rejected)?;
-        let arenas = PyDict::new(py);
-        for (name, count) in ["free", "open", "sealed"].into_iter().zip(stats.arenas) {
-            arenas.set_item(name, count)?;
-        }
-        dict.set_item("arenas", arenas)?;
-        dict.set_item("arena_bytes", stats.arena_bytes)?;
-        dict.set_item("window_slots", stats.slots)?;
-        dict.set_item("processes", stats.processes)?;
-        dict.set_item("leader_term", stats.term)?;
-        dict.set_item("clock_offset_seconds", stats.clock_offset as f64 / 1e9)?;
-        dict.set_item("skew_seconds", stats.skew as f64 / 1e9)?;
-        dict.set_item("clock_distrusted", u8::from(stats.distrusted))?;
-        dict.set_item("max_ids", stats.max_ids)?;
-        dict.set_item("identity", format!("{:016x}", stats.identity))?;
-        dict.set_item("workers", worker_figures::figures(py, &stats.workers)?)?;
-        Ok(dict)
-    }
-}
-
-fn check_sink(sink: usize) -> PyResult<()> {
-    if sink < verve_core::segment::layout::SINKS {
-        Ok(())
-    } else {
-        Err(PyValueError::new_err(format!("sinks have numbers 0 to 7: `{sink}`")))
     }
 }

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::accepting::query_bytes;
 use crate::answers::Answers;
 use crate::callbacks::Callbacks;
 use crate::counter::Counter;
 use crate::errors;
+use crate::http::query_bytes;
 
 /// The path that the fast path answers.
 const ACCEPT: &str = "/api/verve/accept";
@@ -102,7 +102,7 @@ impl FastPath {
         let query = query_bytes(&asked.query);
         let answer = errors::caught(py, || match &self.callbacks {
             Some(callbacks) => callbacks.accept(query),
-            None => self.counter.accept(query),
+            None => self.counter.http().accept(query),
         })?;
         asked.respond.call1(self.answers.response(py, answer)?).map(drop)
     }

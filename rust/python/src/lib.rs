@@ -2,18 +2,22 @@
 
 use pyo3::prelude::*;
 
-mod accepting;
 mod answers;
 mod callbacks;
 mod clock;
 mod counter;
 mod errors;
 mod fast_path;
+mod http;
 mod ids;
+mod lease;
+mod maintenance;
 mod record;
+mod reference_clock;
+mod replication;
+mod retention;
 mod segment;
-mod store;
-mod worker;
+mod stats;
 mod worker_figures;
 
 /// The compiled half of the package `verve`.
@@ -21,8 +25,6 @@ mod worker_figures;
 mod _verve {
     use pyo3::prelude::*;
 
-    #[pymodule_export]
-    use crate::accepting::names_single;
     #[pymodule_export]
     use crate::callbacks::{
         Callbacks, callback_figures, check_callback_options, diagnose_callback,
@@ -34,11 +36,23 @@ mod _verve {
     #[pymodule_export]
     use crate::fast_path::FastPath;
     #[pymodule_export]
+    use crate::http::{Http, names_single};
+    #[pymodule_export]
+    use crate::lease::{Leader, Lease, Ring};
+    #[pymodule_export]
+    use crate::maintenance::Maintenance;
+    #[pymodule_export]
     use crate::record::WindowRecord;
+    #[pymodule_export]
+    use crate::reference_clock::ReferenceClock;
+    #[pymodule_export]
+    use crate::replication::{Replication, shard_of};
+    #[pymodule_export]
+    use crate::retention::Retention;
     #[pymodule_export]
     use crate::segment::{Keeper, remove_segment, segment_identity};
     #[pymodule_export]
-    use crate::store::shard_of;
+    use crate::worker_figures::WorkerFigures;
 
     /// Sets of a store over which the ids of a window are spread.
     #[pymodule_export]

@@ -5,22 +5,31 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use verve_core::Error;
 
+use crate::counter::Counter;
 use crate::errors;
 
-/// Keeps a segment; see `Counter.keep`.
+/// Keeps the segment of `counter` reachable while no process counts in it, for the processes that
+/// come next, even when its file has lost its name.
+///
+/// Raises `SegmentError` if another keeper has it.
 #[pyclass(frozen, module = "verve")]
 pub struct Keeper(Mutex<Option<verve_core::Keeper>>);
 
-impl Keeper {
-    pub fn new(keeper: verve_core::Keeper) -> Self {
-        Self(Mutex::new(Some(keeper)))
-    }
-}
-
 #[pymethods]
 impl Keeper {
-    /// Lets go of the segment.
+    #[new]
+    #[pyo3(signature = (counter, /))]
+    fn new(py: Python<'_>, counter: &Bound<'_, Counter>) -> PyResult<Self> {
+        let counter = counter.get();
+        match counter.detached(py, verve_core::Counter::keeper)? {
+            Some(keeper) => Ok(Self(Mutex::new(Some(keeper)))),
+            None => Err(errors::to_python(py, &Error::kept(counter.path.as_deref()))),
+        }
+    }
+
+    /// Gives the segment up.
     fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

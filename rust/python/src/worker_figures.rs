@@ -1,12 +1,44 @@
-//! The figures of workers, by name.
+//! The figures that workers report of themselves in the segment, by name.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use verve_core::{WorkerFigure, WorkerFigures};
+use verve_core::WorkerFigure;
+
+use crate::counter::Counter;
+
+/// The figures of this worker; see `Counter.worker_figures`.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct WorkerFigures(pub Py<Counter>);
+
+#[pymethods]
+impl Counter {
+    /// The figures that this worker reports of itself, for all workers to read in `stats`.
+    #[getter]
+    fn worker_figures(this: Py<Self>) -> WorkerFigures {
+        WorkerFigures(this)
+    }
+}
+
+#[pymethods]
+impl WorkerFigures {
+    /// Adds to a total of this worker: `sent`, `left_out`, `failed_batches` or `errors`.
+    #[pyo3(signature = (name, times=1, /))]
+    fn add(&self, py: Python<'_>, name: &str, times: u64) -> PyResult<()> {
+        self.0.get().get(py)?.worker_figures().add(figure(name, true)?, times);
+        Ok(())
+    }
+
+    /// Sets what holds of this worker now: `waiting`, `fast_path` or `draining`.
+    #[pyo3(signature = (name, value, /))]
+    fn set(&self, py: Python<'_>, name: &str, value: u64) -> PyResult<()> {
+        self.0.get().get(py)?.worker_figures().set(figure(name, false)?, value);
+        Ok(())
+    }
+}
 
 /// The figure of this name: a total, or what holds now.
-pub fn figure(name: &str, is_total: bool) -> PyResult<WorkerFigure> {
+fn figure(name: &str, is_total: bool) -> PyResult<WorkerFigure> {
     WorkerFigure::ALL
         .into_iter()
         .find(|figure| figure.name() == name && figure.is_total() == is_total)
@@ -14,7 +46,10 @@ pub fn figure(name: &str, is_total: bool) -> PyResult<WorkerFigure> {
 }
 
 /// The figures of all workers, by name.
-pub fn figures<'py>(py: Python<'py>, workers: &WorkerFigures) -> PyResult<Bound<'py, PyDict>> {
+pub fn figures<'py>(
+    py: Python<'py>,
+    workers: &verve_core::WorkerFigures,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (figure, value) in WorkerFigure::ALL.into_iter().zip(workers) {
         dict.set_item(figure.name(), value)?;

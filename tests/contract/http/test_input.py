@@ -49,10 +49,10 @@ class Answer:
         """Ask for an id by a query, or for many by a body of this kind."""
         before, rejected = set(counter.ids()), _rejected(counter)
         if isinstance(sent, str):
-            self.status, headers, self.body = counter.accept(sent)
+            self.status, headers, self.body = counter.http.accept(sent)
         else:
             assert kind is not None
-            self.status, headers, self.body = counter.accept_batch(kind, sent)
+            self.status, headers, self.body = counter.http.accept_batch(kind, sent)
         self.headers = dict(headers)
         assert len(self.headers) == len(headers)
         assert self.headers["cache-control"] == "no-store"

@@ -45,7 +45,7 @@ def test_arenas_stay_when_the_spill_is_full(cluster: str, tmp_path: Path) -> Non
             with pytest.raises(CapacityError) as refused:
                 await count_on()
             assert refused.value.reason == "arena"
-            assert still.counter.accept("id=7")[0] == 503
+            assert still.counter.http.accept("id=7")[0] == 503
             # Some went to disk before it was full.
             assert still.told.names().count("spill.written") >= len(sent) - ARENAS > 0
             assert still.told.names().count("spill.full") == 1
@@ -57,7 +57,7 @@ def test_arenas_stay_when_the_spill_is_full(cluster: str, tmp_path: Path) -> Non
             await still.turn_until(lambda: all(task.resolved_at for task in own().values()))
             for task in own().values():
                 task.resolved_at = (task.resolved_at or 0) - SECONDS
-            await still.turn_until(lambda: still.counter.accept("id=7")[0] == 200)
+            await still.turn_until(lambda: still.counter.http.accept("id=7")[0] == 200)
             await still.turn_until(lambda: counted(still) >= set(sent))
             for window, count in sent.items():
                 assert [w.unique for w in still.records(window)][-1] == count

@@ -49,14 +49,14 @@ def test_two_hosts_count_as_one(join: Join) -> None:
         window = a.add(range(number, 500))
         b.add(range(250, 1_000))
         wait_until(lambda: a.counter.current().window_start > first)  # noqa: B023 - at once
-    wait_until(lambda: a.counter.published() >= window)
+    wait_until(lambda: a.counter.ring.newest() >= window)
     for window in sorted(a.sent)[1:]:
         union = a.sent[window] | b.sent.get(window, set())
         record = a.complete_record(window)
         assert record.unique == len(union)
         assert b.complete_record(window).unique == record.unique
         assert record.host_unique == len(a.sent[window])
-    wait_until(lambda: a.counter.settled() >= window, of=a)
+    wait_until(lambda: a.counter.retention.settled() >= window, of=a)
 
 
 def test_nothing_to_count(join: Join) -> None:
@@ -109,7 +109,7 @@ def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
             window = a.add(range(len(windows) + 1))
             wait_until(lambda: a.counter.current().window_start > window)  # noqa: B023 - at once
             windows.append(window)
-        wait_until(lambda: len(a.counter.kept()) <= 8, of=a)
+        wait_until(lambda: len(a.counter.retention.kept()) <= 8, of=a)
         assert {"redis.away", "spill.written"} <= set(a.told.names())
         # Its own count, as nobody's but this host's.
         provisional = wait_until(lambda: a.records(windows[0]), of=a)
@@ -122,7 +122,7 @@ def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
         assert {"redis.back", "spill.used"} <= set(a.told.names())
         spills = a.settings.state_dir / "spill"
         wait_until(lambda: not list(spills.iterdir()), of=a)
-        wait_until(lambda: a.counter.settled() >= windows[-1], of=a)
+        wait_until(lambda: a.counter.retention.settled() >= windows[-1], of=a)
     finally:
         a.close()
 
@@ -157,7 +157,7 @@ def test_a_host_that_leaves_with_all_sent_degrades_nothing(join: Join) -> None:
     start = b.counter.current().window_start
     wait_until(lambda: b.counter.current().window_start > start + 1)
     window = b.add(range(40))
-    wait_until(lambda: b.counter.acknowledged(window) == 40)
+    wait_until(lambda: b.counter.replication.acknowledged(window) == 40)
     b.stop(leaves=True)
     record = wait_until(lambda: revised(a.records(window)), of=a)[0]
     assert not record.degraded
@@ -192,8 +192,8 @@ def test_the_running_count_is_that_of_all_hosts(join: Join) -> None:
     window = a.add(range(100))
     b.counter.add_many(range(50, 200))
     if b.counter.current().window_start == window:
-        wait_until(lambda: a.counter.cluster_count(window) == 200)
-        wait_until(lambda: b.counter.cluster_count(window) == 200)
+        wait_until(lambda: a.counter.replication.cluster_count(window) == 200)
+        wait_until(lambda: b.counter.replication.cluster_count(window) == 200)
 
 
 def test_a_redis_that_hangs_holds_up_neither_accepts_nor_the_end(

@@ -35,9 +35,9 @@ AT_ONCE = 4
 def send(counter: Counter, store: int, most: int) -> int:
     """Take what waits, write it down, acknowledge it."""
     sent = 0
-    for window, _, members in counter.take_new(most):
+    for window, _, members in counter.replication.take(most):
         os.write(store, b"".join(members))
-        assert counter.acknowledge(window, len(members))
+        assert counter.replication.acknowledge(window, len(members))
         sent += len(members)
     return sent
 
@@ -48,17 +48,17 @@ def deliver(link: Link, opening: Opening, place: Path, seed: int, rounds: int) -
     store = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     link.send("attaching")
     counter = opening.open()
-    counter.send_new(1_000)
+    counter.replication.queue(1_000)
     for _ in range(rounds):
         counter.add_many([chance.randrange(IDS) for _ in range(20)])
-        counter.accept(f"id={chance.randrange(IDS)}")
+        counter.http.accept(f"id={chance.randrange(IDS)}")
         send(counter, store, chance.randrange(1, 60))
-        acknowledged = counter.acknowledged(FIRST)
+        acknowledged = counter.replication.acknowledged(FIRST)
         assert acknowledged is not None
         assert acknowledged <= counter.count()
     while send(counter, store, 1_000):
         pass
-    link.send(counter.left_out_new())
+    link.send(counter.replication.left_out())
     link.recv()
 
 
@@ -84,14 +84,14 @@ def test_sums_of_processes_that_are_killed_never_say_too_much(
     clock = opening.clock()
     assert clock is not None
     with opening.open(clock) as counter:
-        counter.retain(True)
+        counter.retention.enable()
         children = [start(100) for _ in range(AT_ONCE)]
         assert [child.receive() for child in children] == [0] * AT_ONCE
         for child in children:
             child.kill()
             child.close()
         # Nobody died with ids in hand: each id was acknowledged, and the sum says so.
-        assert counter.acknowledged(FIRST) == counter.count() == len(stored(places))
+        assert counter.replication.acknowledged(FIRST) == counter.count() == len(stored(places))
 
         victims = [start(1 << 40) for _ in range(AT_ONCE)]
         for _ in range(scale(400)):
@@ -100,7 +100,7 @@ def test_sums_of_processes_that_are_killed_never_say_too_much(
             victim.kill()
             assert victim.join() == -9
             victim.close()
-            acknowledged = counter.acknowledged(FIRST)
+            acknowledged = counter.replication.acknowledged(FIRST)
             assert acknowledged is not None
             assert acknowledged <= counter.count()
             victims.append(start(1 << 40))
@@ -110,43 +110,43 @@ def test_sums_of_processes_that_are_killed_never_say_too_much(
             victim.close()
 
         clock.advance(60)
-        counter.tend()
+        counter.maintenance.run()
         [record] = counter.closed()
         counted = set(counter.ids(FIRST))
         members = stored(places)
         assert len(members) == len(set(members)), "an id was given out twice"
         assert set(members) <= counted
-        acknowledged = counter.acknowledged(FIRST)
+        acknowledged = counter.replication.acknowledged(FIRST)
         assert acknowledged is not None
         assert acknowledged <= len(members) <= record.unique == len(counted)
         print(acknowledged, len(members), record.unique)  # noqa: T201
-        counter.settle(FIRST)
-        counter.tend()
-        assert counter.acknowledged(FIRST) is None
+        counter.retention.settle(FIRST)
+        counter.maintenance.run()
+        assert counter.replication.acknowledged(FIRST) is None
 
 
 def forking(link: Link, opening: Opening) -> None:
     """Fork with ids in hand: the child has none of them, and a queue of its own if it wants."""
     counter = opening.open()
-    counter.send_new(100)
+    counter.replication.queue(100)
     counter.add_many([1, 2, 3])
 
     def work() -> None:
-        assert counter.take_new(100) == []
+        assert counter.replication.take(100) == []
         counter.add(4)
-        assert counter.waiting_new() == 0, "a child says for itself that it sends"
-        counter.send_new(100)
+        assert counter.replication.queued() == 0, "a child says for itself that it sends"
+        counter.replication.queue(100)
         counter.add_many([1, 5])
-        taken = counter.take_new(100)
+        taken = counter.replication.take(100)
         assert [struct.unpack("<q", member) for *_, [member] in taken] == [(5,)]
-        assert counter.acknowledge(FIRST, 1)
+        assert counter.replication.acknowledge(FIRST, 1)
         counter.close()
 
     pid = fork_child(work)
     assert os.waitpid(pid, 0)[1] == 0
-    taken = sum(len(members) for *_, members in counter.take_new(100))
-    assert counter.acknowledge(FIRST, taken)
-    link.send((taken, counter.acknowledged(FIRST), counter.count()))
+    taken = sum(len(members) for *_, members in counter.replication.take(100))
+    assert counter.replication.acknowledge(FIRST, taken)
+    link.send((taken, counter.replication.acknowledged(FIRST), counter.count()))
 
 
 def test_a_forked_child_has_none_of_its_parents_ids(segment: Path, start: Start) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.support.processes.children import Child, wait_until
 from tests.support.processes.parts import Opening
 from verve import Counter, SegmentError, segment_identity
+from verve._verve import Keeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -318,9 +319,9 @@ def test_a_segment_out_of_reach_refuses_a_second_one(segment: Path, tmp_path: Pa
 def test_a_kept_segment_outlives_its_name(segment: Path) -> None:
     with Counter(segment) as one:
         assert one.add(1)
-        keeper = one.keep()
+        keeper = Keeper(one)
         with pytest.raises(SegmentError, match="keeps the segment"):
-            one.keep()
+            Keeper(one)
     segment.unlink()
     with pytest.raises(SegmentError, match="restart"):
         Counter(segment, window=30)
@@ -329,4 +330,4 @@ def test_a_kept_segment_outlives_its_name(segment: Path) -> None:
     keeper.close()
     with Counter(segment) as three:
         assert three.add(1)
-        three.keep().close()
+        Keeper(three).close()

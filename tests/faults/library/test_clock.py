@@ -58,7 +58,7 @@ class Timeline:
             self.wall += TICK
             self._count()
             if self.tends:
-                self.counter.tend()
+                self.counter.maintenance.run()
                 self._follow()
                 self._turn()
             self._compare()

@@ -97,7 +97,7 @@ def test_a_killed_parent_is_dead_though_its_child_lives(
             assert sorted(counter.stats()["processes"]) == sorted(living)
             clock.advance(60)
             assert counter.add(1)
-            counter.tend()
+            counter.maintenance.run()
             assert counter.stats()["arenas"]["sealed"] == 0, "what the dead held is let go"
             with pytest.raises(SettingError, match="not kept"):
                 counter.ids(window)
@@ -140,15 +140,15 @@ def test_a_child_holds_windows_of_its_own(segment: Path, start: Start) -> None:
         try:
             clock.advance(60)
             counter.add(1)
-            counter.tend()
+            counter.maintenance.run()
             assert list(counter.ids(FIRST)) == [1]
             parent.kill()
             parent.join()
-            counter.tend()
+            counter.maintenance.run()
             assert list(counter.ids(FIRST)) == [1], "the child holds it, too"
             parent.link.send("close")
             assert parent.receive() == "closed"
-            counter.tend()
+            counter.maintenance.run()
             assert counter.stats()["arenas"]["sealed"] == 0
         finally:
             os.kill(child, signal.SIGKILL)
@@ -288,16 +288,16 @@ def with_a_closing_child(link: Link, opening: Opening) -> None:
     """A child that closes what it inherited leaves the parent's seat alone."""
     with opening.open() as counter:
         counter.add(1)
-        term = counter.lead()
+        term = counter.lease.acquire()
         reap(fork_child(counter.close))
 
         def use_and_close() -> None:
-            assert counter.lead() is None, "the parent leads"
+            assert counter.lease.acquire() is None, "the parent leads"
             assert counter.add(2)
             counter.close()
 
         reap(fork_child(use_and_close))
-        assert counter.lead() == term
+        assert counter.lease.acquire() == term
         link.send((sorted(counter.ids()), counter.stats()["processes"] == [os.getpid()]))
 
 

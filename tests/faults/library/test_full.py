@@ -123,8 +123,8 @@ def test_a_small_file_system_bounds_the_table(
         assert counter.call("add_many", range(recorded)) == 0
         assert counter.call("count") == len(ids)
         expected.append((window, len(ids)))
-        counter.call("populate")
-        counter.call("tend")
+        counter.call("maintenance.populate")
+        counter.call("maintenance.run")
         # The window after begins in what is left, and the old one is whole and still there.
         counter.call("clock_advance", 60.0)
         assert counter.call("add", -1)
@@ -133,7 +133,7 @@ def test_a_small_file_system_bounds_the_table(
         assert [(record.window_start, record.unique) for record in closed] == expected
         assert sorted(counter.call("ids", window)) == ids
         counter.call("release", window)
-        counter.call("tend")
+        counter.call("maintenance.run")
 
 
 def test_space_that_comes_back_is_used_in_the_same_window(
@@ -146,8 +146,8 @@ def test_space_that_comes_back_is_used_in_the_same_window(
         counter.call("add_many", range(80_000))
     recorded = caught.value.recorded
     assert caught.value.reason == "space"
-    counter.call("tend")
-    counter.call("populate")
+    counter.call("maintenance.run")
+    counter.call("maintenance.populate")
     filler.unlink()
     assert counter.call("add_many", range(80_000)) == 80_000 - recorded
     assert counter.call("count") == 80_001
@@ -180,8 +180,8 @@ def test_a_file_system_that_is_full_for_some_windows(
         assert 100 < caught.value.recorded < 150_000
         assert [record.unique for record in counter.call("closed")] == expected
         expected.append(caught.value.recorded + 1)
-        counter.call("tend")
-        counter.call("populate")
+        counter.call("maintenance.run")
+        counter.call("maintenance.populate")
     filler.unlink()
     # The window that began small grows on, and the next one begins as large as it has to be.
     recorded = as_many_as_fit(counter, range(150_000))
@@ -195,7 +195,7 @@ def test_a_file_system_that_is_full_for_some_windows(
         FIRST + 60 * number for number in range(windows + 1)
     ], "no window is missing"
     assert not any(record.gap for record in records)
-    counter.call("tend")
+    counter.call("maintenance.run")
     assert counter.call("stats")["arenas"]["free"] >= 14, "no arena is lost for good"
 
 
@@ -203,12 +203,12 @@ def test_upkeep_ahead_of_need_keeps_full_file_systems_from_being_noticed(
     small_disk: Path, remote: Callable[[Opening], Remote]
 ) -> None:
     counter = remote(Opening(small_disk / "segment", max_ids=1_000_000, wall=NOW))
-    counter.call("tend")
+    counter.call("maintenance.run")
     leave(small_disk, 0)
     for number in range(40):
         assert counter.call("add_many", range(1_000)) == 1_000
         counter.call("clock_advance", 60.0)
-        counter.call("tend")
+        counter.call("maintenance.run")
         assert [record.unique for record in counter.call("closed")] == [1_000] * (number + 1)
 
 
@@ -253,7 +253,7 @@ def test_held_windows_use_up_the_arenas() -> None:
         for window in held:
             assert len(counter.ids(window)) == 1
             counter.release(window)
-        counter.tend()
+        counter.maintenance.run()
         assert counter.stats()["arenas"] == {"free": 15, "open": 1, "sealed": 0}
 
 

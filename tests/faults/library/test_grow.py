@@ -91,7 +91,7 @@ def killed_while_it_grows(path: Path, chance: random.Random) -> int:
         if chance.random() < 0.5:
             # Some rounds of upkeep: what the dead left half moved is moved.
             for _ in range(50):
-                counter.tend()
+                counter.maintenance.run()
         there = check(counter, acknowledged, sent)
         rest = np.flatnonzero(sent & ~there)
         assert counter.add_many(array("q", rest.tolist())) == len(rest)

@@ -119,7 +119,7 @@ def go_on(counter: Counter, clock: ManualClock, call: Call, window: int) -> None
         counter.release(start_of(later - 1))
         assert counter.closed(1)[0].window_start == start_of(later - 1)
     counter.release(start_of(window + 20))
-    counter.tend()
+    counter.maintenance.run()
     assert counter.stats()["arenas"] == {"free": 15, "open": 1, "sealed": 0}, "an arena is lost"
 
 
@@ -232,7 +232,7 @@ def use_beside(stepped: Stepped, call: Call, name: str) -> None:
         counter.release(after)
         clock.advance(60)
         counter.count()
-        counter.tend()
+        counter.maintenance.run()
         assert counter.closed(1)[0].unique == len(now)
 
 
@@ -265,7 +265,7 @@ def use_long_after(stepped: Stepped, call: Call, name: str) -> None:
         assert counter.add(1)
         assert counter.closed(1)[0].unique == len(now) + 19
         counter.release(window)
-        counter.tend()
+        counter.maintenance.run()
         assert counter.stats()["arenas"] == {"free": 15, "open": 1, "sealed": 0}, "an arena is lost"
 
 

@@ -111,29 +111,28 @@ def test_a_stopped_leader_is_replaced(
     start(add_on, opening, tmp_path / "adds", OTHERS).receive()
     with Observer(segment, 1, 100_000) as observer:
         counter = observer.counter
-        wait_until(counter.leader, 5, "led")
+        wait_until(counter.lease.holder, 5, "led")
         for _ in range(scale(10)):
-            leading = counter.leader()
+            leading = counter.lease.holder()
             assert leading is not None
-            term, _, pid, alive = leading
-            at = next(n for n, leader in enumerate(leaders) if leader.pid == pid)
-            assert alive
-            assert counter.is_term(term)
+            at = next(n for n, leader in enumerate(leaders) if leader.pid == leading.process)
+            assert leading.alive
+            assert counter.lease.is_current(leading.term)
             wait_until(lambda: 0.1 < counter.until_boundary() < 0.3, 5, "before a boundary")
             window = counter.current().window_start
             leaders[at].stop()
             assert wait_published(counter, window, 6) < 6
             assert wait_published(counter, window + 1, 6) < 6
-            successor = counter.leader()
+            successor = counter.lease.holder()
             assert successor is not None
-            assert successor[0] > term
-            assert successor[2] == leaders[1 - at].pid
+            assert successor.term > leading.term
+            assert successor.process == leaders[1 - at].pid
             rounds = boards[at][ROUNDS]
             leaders[at].resume()
             boards[at].wait(ROUNDS, rounds + 3)
             assert boards[at][TERM] == 0, "the old leader noticed that it leads no more"
-            assert not counter.is_term(term)
-            assert counter.is_term(successor[0])
+            assert not counter.lease.is_current(leading.term)
+            assert counter.lease.is_current(successor.term)
         records = observer.finish()
     for board in boards:
         board.close()
@@ -236,6 +235,6 @@ def test_a_stopped_holder_keeps_its_window_and_nothing_else(
         holder.child.resume()
         assert sorted(holder.call("ids", window)) == list(range(1_000))
         holder.call("release", window)
-        counter.tend()
+        counter.maintenance.run()
         assert counter.stats()["arenas"] == {"free": 15, "open": 1, "sealed": 0}
         assert counter.closed() == records

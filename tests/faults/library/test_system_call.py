@@ -99,5 +99,5 @@ def test_one_who_frees_or_grows_killed_at_any_system_call(
                 assert np.array_equal(np.sort(np.frombuffer(counter.ids(), np.int64)), ids)
             unique = [record.unique for record in counter.closed()][-20:]
             assert unique == [before.unique, *[len(fresh)] * 16, *[len(FEW)] * 3]
-            counter.tend()
+            counter.maintenance.run()
             assert counter.stats()["arenas"] == {"free": 15, "open": 1, "sealed": 0}

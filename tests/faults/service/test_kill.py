@@ -47,9 +47,9 @@ def test_workers_killed_at_random(
             _await_workers(service, WORKERS if number % 3 else 2)
             time.sleep(random.uniform(0, 0.5))
             victims = service.workers()
-            leader = observer.counter.leader()
-            if leader is not None and leader[2] in victims and number % 2:
-                victims = [leader[2]]
+            leader = observer.counter.lease.holder()
+            if leader is not None and leader.process in victims and number % 2:
+                victims = [leader.process]
             os.kill(random.choice(victims), signal.SIGKILL)
         _await_workers(service, WORKERS)
         result = load.stop()

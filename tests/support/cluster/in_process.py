@@ -198,7 +198,7 @@ class LocalHost:
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
         if sends:
-            self.counter.send_new(1_000_000)
+            self.counter.replication.queue(1_000_000)
 
     @property
     def identity(self) -> str:
@@ -268,8 +268,8 @@ class LocalHost:
 
     def _tend(self) -> None:
         while not self._over.wait(min(0.02, self.counter.until_boundary() + 0.001)):
-            self.counter.lead()
-            self.counter.tend()
+            self.counter.lease.acquire()
+            self.counter.maintenance.run()
 
     def _send(self) -> None:
         connection = redis.Redis(
@@ -277,10 +277,10 @@ class LocalHost:
         )
         keys = Keys(self.settings.cluster, self.settings.window)
         while self.sends and not self._over.wait(0.02):
-            for window, shard, members in self.counter.take_new(10_000):
+            for window, shard, members in self.counter.replication.take(10_000):
                 with contextlib.suppress(redis.RedisError):
                     connection.sadd(ids_key(keys, window, shard), *members)
-                    self.counter.acknowledge(window, len(members))
+                    self.counter.replication.acknowledge(window, len(members))
         connection.close()
 
 

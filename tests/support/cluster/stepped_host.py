@@ -51,7 +51,7 @@ class SteppedHost:
         )
         self.clock = ManualClock(wall=start - 30.0)
         self.counter = counter_of(self.settings, self.clock)
-        self.counter.send_new(100_000)
+        self.counter.replication.queue(100_000)
         self.feed, self.told, self.fence = Feed(), EventRecorder(), HeldLease(term)
         self.coordinator = Coordinator(
             self.counter,
@@ -66,8 +66,8 @@ class SteppedHost:
 
     async def begin(self) -> None:
         """Join, and register the next windows."""
-        self.counter.lead()
-        self.counter.retain(True)
+        self.counter.lease.acquire()
+        self.counter.retention.enable()
         self.work = self.coordinator.assemble()
         # Two seconds of quiet are over in a fifth of one.
         self.work.losses._monotonic = lambda: time.monotonic() * 10
@@ -76,7 +76,7 @@ class SteppedHost:
     async def turn(self) -> None:
         """Take one step of each task."""
         with contextlib.suppress(CapacityError):
-            self.counter.tend()
+            self.counter.maintenance.run()
         work = self.work
         for step in (work.windows.step, work.heartbeat.step, work.registrar.step):
             if step == work.registrar.step and not work.cluster.in_touch.is_set():
@@ -99,11 +99,11 @@ class SteppedHost:
         """Count ids, and have them in Redis."""
         self.counter.add_many(ids)
         groups: dict[int, dict[int, list[bytes]]] = {}
-        for window, shard, members in self.counter.take_new(100_000) if send else []:
+        for window, shard, members in self.counter.replication.take(100_000) if send else []:
             groups.setdefault(window, {}).setdefault(shard, []).extend(members)
         for window, its in groups.items():
             await self.work.cluster.store.add(window, its)
-            self.counter.acknowledge(window, sum(map(len, its.values())))
+            self.counter.replication.acknowledge(window, sum(map(len, its.values())))
 
     def records(self, start: int) -> list[Any]:
         """What was handed on of the window."""

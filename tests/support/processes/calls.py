@@ -71,13 +71,13 @@ def _hold_and_seal(counter: Counter) -> None:
 
 def _release_and_tend(counter: Counter, _path: Path) -> None:
     counter.release(START + 60)
-    counter.tend()
+    counter.maintenance.run()
 
 
 def _lead(counter: Counter, _path: Path) -> None:
-    assert counter.lead() is not None
-    counter.tend()
-    counter.resign()
+    assert counter.lease.acquire() is not None
+    counter.maintenance.run()
+    counter.lease.release()
 
 
 def _fill(counter: Counter) -> None:
@@ -110,12 +110,12 @@ CALLS = {
     ),
     "seal": Call(lambda c, _: c.seal().unique),
     "closed": Call(lambda c, _: len(c.closed()), now=2),
-    "tend": Call(lambda c, _: c.tend(), now=2),
+    "tend": Call(lambda c, _: c.maintenance.run(), now=2),
     "hold and release": Call(_hold_and_release),
     "release a closed one": Call(_release_and_tend, prepare=_hold_and_seal),
     "lead": Call(_lead, now=2),
     "attach and leave": Call(_attach, may={1: NEW}),
-    "close": Call(lambda c, _: c.close(), prepare=lambda c: (c.hold(), c.lead())),
+    "close": Call(lambda c, _: c.close(), prepare=lambda c: (c.hold(), c.lease.acquire())),
 }
 
 
@@ -168,7 +168,7 @@ def free_it(link: Link, opening: Opening, board_path: Path) -> None:
         clock.advance(60)
         counter.add_many(FEW)
     counter.release(START)
-    at_the_signal(link, board_path, counter.tend)
+    at_the_signal(link, board_path, counter.maintenance.run)
 
 
 def grow_it(link: Link, opening: Opening, board_path: Path) -> None:

@@ -46,7 +46,9 @@ class Observer:
         """Wait until the current window is closed and listed; the records up to it."""
         last = self.counter.current().window_start
         wait_until(
-            lambda: self._failure or (self.counter.published() >= last and last not in self._held),
+            lambda: (
+                self._failure or (self.counter.ring.newest() >= last and last not in self._held)
+            ),
             30,
             f"closed: {last}",
         )
@@ -69,7 +71,7 @@ class Observer:
         if start in self._held:
             self.counter.release(start)  # held twice now, and that is once too often
         self._held.add(start)
-        published = self.counter.published()
+        published = self.counter.ring.newest()
         for closed in sorted(window for window in self._held if window <= published):
             ids = np.frombuffer(self.counter.ids(closed), np.int64)
             again = np.frombuffer(self.counter.ids(closed), np.int64)

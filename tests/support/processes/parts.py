@@ -7,6 +7,7 @@ import time
 import traceback
 from array import array
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.support.processes.children import Board, Child, wait_until
@@ -106,7 +107,7 @@ def obey(link: Link, opening: Opening, board_path: Path) -> None:
                 subject, name = clock, name.removeprefix("clock_")
             board[CALLS] += 1
             try:
-                result = getattr(subject, name)(*arguments)
+                result = attrgetter(name)(subject)(*arguments)
             except VerveError as error:
                 result = error
             board[RETURNS] += 1
@@ -126,10 +127,10 @@ def lead_on(link: Link, opening: Opening, board_path: Path, pause: float) -> Non
     with opening.open() as counter, Board(board_path) as board:
         link.send("attached")
         while True:
-            term = counter.lead()
+            term = counter.lease.acquire()
             board[TERM] = term or 0
             if term is not None:
-                counter.tend()
+                counter.maintenance.run()
             board[ROUNDS] += 1
             time.sleep(pause)
 
@@ -162,7 +163,7 @@ def wait_published(counter: Counter, window: int, within: float) -> float:
     """Wait until `window` is published, and give the seconds from its end to that moment."""
     end = window + counter.window
     wait_until(
-        lambda: counter.published() >= window,
+        lambda: counter.ring.newest() >= window,
         max(0.0, end - counter.now()) + within + 30,
         f"published: {window}",
     )

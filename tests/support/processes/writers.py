@@ -152,9 +152,9 @@ def attach_over_and_over(task: Task, journal: Journal) -> None:
 def tend(counter: Counter) -> None:
     """Do what a leader does, without its pauses."""
     while True:
-        if counter.lead() is not None:
-            counter.tend()
-        counter.populate()
+        if counter.lease.acquire() is not None:
+            counter.maintenance.run()
+        counter.maintenance.populate()
         counter.closed(3)
 
 

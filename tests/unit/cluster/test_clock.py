@@ -76,10 +76,10 @@ def test_late_replies_say_nothing() -> None:
 def test_a_counter_follows_the_samples() -> None:
     clock = ManualClock(1_800_000_000)
     with Counter(max_ids=10, clock=clock) as counter:
-        counter.follow_reference()
-        counter.lead()
-        counter.steer(1_800_000_003_000_000_000 - counter.boot())
-        assert counter.has_reference
+        counter.reference_clock.follow()
+        counter.lease.acquire()
+        counter.reference_clock.steer(1_800_000_003_000_000_000 - counter.reference_clock.boot())
+        assert counter.reference_clock.was_followed
         assert counter.now() == pytest.approx(1_800_000_003, abs=0.01)
 
 

@@ -79,7 +79,7 @@ class Rig:
     def __init__(self, directory: Path) -> None:
         self.clock = rig.clock_in_minute()
         self.counter = Counter(window=60, max_ids=100_000, clock=self.clock)
-        self.counter.retain(True)
+        self.counter.retention.enable()
         self.store = FakeStore()
         self.told = EventRecorder()
         self.sender = IdSender(self.counter, rig.settings(directory), self._connect, self.told)
@@ -105,7 +105,7 @@ class Rig:
 
     def acknowledged(self) -> int:
         """Ids of the first window that the store has acknowledged."""
-        return self.counter.acknowledged(rig.MINUTE) or 0
+        return self.counter.replication.acknowledged(rig.MINUTE) or 0
 
     def ids(self) -> set[int]:
         """The ids that the store has."""
@@ -154,7 +154,7 @@ def test_many_ids_go_in_batches_of_a_bounded_size(at: Rig) -> None:
 
 def test_ids_of_two_windows_are_told_apart(at: Rig) -> None:
     # Before the start, so that both are of one batch.
-    at.counter.send_new(100)
+    at.counter.replication.queue(100)
     at.counter.add(7)
     at.clock.advance(60)
     at.counter.add(7)
@@ -168,7 +168,7 @@ def test_a_batch_that_failed_is_sent_again_and_acknowledged_once(at: Rig) -> Non
         StoreError("busy", FailureKind.LOADING),
         StoreError("busy", FailureKind.LOADING),
     ]
-    at.counter.send_new(100)
+    at.counter.replication.queue(100)
     at.counter.add_many(range(50))
     at.start()
     wait_until(lambda: at.sender.state().error, "an error", 5)
@@ -187,7 +187,7 @@ def test_a_batch_that_failed_is_sent_again_and_acknowledged_once(at: Rig) -> Non
 
 
 def test_a_window_that_failed_behind_one_that_did_not(at: Rig) -> None:
-    at.counter.send_new(100)
+    at.counter.replication.queue(100)
     at.counter.add(1)
     at.clock.advance(60)
     at.counter.add(1)
@@ -197,8 +197,8 @@ def test_a_window_that_failed_behind_one_that_did_not(at: Rig) -> None:
     # Both again: what succeeded is not acknowledged before the batch is.
     assert len(at.store.calls) == 4
     at.sender.stop()
-    assert at.counter.acknowledged(rig.MINUTE) == 1
-    assert at.counter.acknowledged(rig.MINUTE + 60) == 1
+    assert at.counter.replication.acknowledged(rig.MINUTE) == 1
+    assert at.counter.replication.acknowledged(rig.MINUTE + 60) == 1
 
 
 def test_who_waits_hears_once_the_store_has_the_ids(at: Rig) -> None:

@@ -113,7 +113,7 @@ class Rig:
     @property
     def acknowledged(self) -> int:
         """Of the window."""
-        return self.counter.acknowledged(rig.MINUTE) or 0
+        return self.counter.replication.acknowledged(rig.MINUTE) or 0
 
     @property
     def there(self) -> int:

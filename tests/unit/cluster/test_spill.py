@@ -137,15 +137,15 @@ def test_a_frozen_window_goes_to_disk_and_comes_back(tmp_path: Path, told: Event
     clock = clock_in_minute()
     counter: Counter
     with counter_of(settings(tmp_path), clock) as counter:
-        counter.retain(True)
+        counter.retention.enable()
         counter.add_many(range(-500, 500))
         clock.advance(60)
-        counter.tend()
+        counter.maintenance.run()
         ids = ArenaIds(counter, MINUTE, 1_000)
         spilled = spills_of(tmp_path, told).write(MINUTE, ids)
         assert spilled is not None
-        counter.settle(MINUTE)
-        counter.tend()
+        counter.retention.settle(MINUTE)
+        counter.maintenance.run()
         with pytest.raises(GoneError):
             ids.read(0)
     [found] = spills_of(tmp_path, told).find()

@@ -55,8 +55,8 @@ class VirtualHost:
     async def lead(self) -> None:
         """What the leader's thread does besides."""
         while True:
-            self.counter.lead()
-            self.counter.tend()
+            self.counter.lease.acquire()
+            self.counter.maintenance.run()
             await asyncio.sleep(0.05)
 
     def finals(self) -> dict[int, tuple[int, bool]]:

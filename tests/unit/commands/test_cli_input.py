@@ -119,7 +119,7 @@ def test_a_line_that_is_no_id(line: str) -> None:
     assert "--max-ids" not in done.stderr
     assert all(char.isprintable() or char == "\n" for char in done.stderr)
     with Counter() as counter:
-        status, headers, _ = counter.accept_batch("text", text)
+        status, headers, _ = counter.http.accept_batch("text", text)
     assert (status, dict(headers)["verve-position"]) == (400, "2")
 
 

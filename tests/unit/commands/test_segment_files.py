@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.support import rig
 from verve import config, segment_identity
+from verve._verve import Keeper
 from verve.commands import segment_files
 from verve.commands.cli import main
 from verve.publishing.lease import Cursor
@@ -44,10 +45,10 @@ def _listed(made: Settings) -> list[segment_files.Found]:
 def _publish(counter: Counter) -> None:
     """As the leader and its ledger do."""
     counter.seal()
-    term = counter.lead()
+    term = counter.lease.acquire()
     assert term is not None
-    assert counter.advance_cursor(Cursor.LEDGER, counter.published(), term)
-    counter.resign()
+    assert counter.ring.advance_cursor(Cursor.LEDGER, counter.ring.newest(), term)
+    counter.lease.release()
 
 
 def test_ls_tells_what_there_is(made: Settings) -> None:
@@ -103,7 +104,7 @@ def test_rm_refuses_while_a_process_lives_in_it(made: Settings) -> None:
             done = _run("rm", *flags, str(made.segment))
             assert done.exit_code == 1
             assert "a process lives in the segment" in done.stderr
-    with rig.counter_of(made) as counter, closing(counter.keep()):
+    with rig.counter_of(made) as counter, closing(Keeper(counter)):
         counter.close()
         assert _run("rm", "--force", str(made.segment)).exit_code == 1
     assert made.segment.exists()

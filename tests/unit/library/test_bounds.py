@@ -44,8 +44,8 @@ calls = {
     "by window": lambda: counter.add_many_by_window(itertools.repeat(7)),
     **{name: lambda ids=ids: counter.add_many(ids) for name, ids in big.items()},
     "ids": counter.ids,
-    "text": lambda: str(counter.accept_batch("text", text)),
-    "json": lambda: str(counter.accept_batch("json", array_of_json)),
+    "text": lambda: str(counter.http.accept_batch("text", text)),
+    "json": lambda: str(counter.http.accept_batch("json", array_of_json)),
 }
 with open("/proc/self/statm") as figures:
     used = int(figures.read().split()[0]) * resource.getpagesize()

@@ -30,9 +30,9 @@ CALLS: list[Callable[[Counter], object]] = [
     lambda counter: counter.add_many([7, 8]),
     lambda counter: counter.count(),
     lambda counter: counter.ids(),
-    lambda counter: counter.accept("id=7"),
-    lambda counter: counter.accept_batch("text", b"7"),
-    lambda counter: counter.tend(),
+    lambda counter: counter.http.accept("id=7"),
+    lambda counter: counter.http.accept_batch("text", b"7"),
+    lambda counter: counter.maintenance.run(),
 ]
 
 

@@ -26,8 +26,8 @@ def test_a_record_says_all_of_its_window(clock: ManualClock) -> None:
         clock.advance(10.25)
         counter.add_many([1, 2, 2, 3])
         counter.add(3)
-        counter.accept("id=x")
-        counter.accept("id=4")
+        counter.http.accept("id=x")
+        counter.http.accept("id=4")
         now = counter.current()
         assert (now.window_start, now.window_seconds) == (NOW, 60)
         assert (now.unique, now.requests, now.duplicates) == (4, 6, 2)
@@ -38,7 +38,7 @@ def test_a_record_says_all_of_its_window(clock: ManualClock) -> None:
         assert (record.unique, record.requests, record.duplicates) == (4, 6, 2)
         assert (record.late, record.rejected, record.gap) == (0, 1, False)
         assert record.sealed_at == NOW + 70.25
-        assert counter.published() == NOW
+        assert counter.ring.newest() == NOW
         assert counter.current().rejected == 0
 
 
@@ -149,10 +149,10 @@ def test_a_window_is_released_as_often_as_it_is_held(clock: ManualClock) -> None
         clock.advance(60)
         counter.add(1)
         counter.release(NOW)
-        counter.tend()
+        counter.maintenance.run()
         assert list(counter.ids(NOW)) == [1], "held once more"
         counter.release(NOW)
-        counter.tend()
+        counter.maintenance.run()
         with pytest.raises(SettingError):
             counter.ids(NOW)
         for window in (NOW, NOW + 60, 5):
@@ -172,7 +172,7 @@ def test_holding_is_let_go_by_close(tmp_path: Any, clock: ManualClock) -> None: 
                 counter.release(NOW)
         clock.advance(60)
         counter.add(1)
-        counter.tend()
+        counter.maintenance.run()
         with pytest.raises(SettingError):
             counter.ids(NOW)
 
@@ -255,7 +255,7 @@ class Windows(RuleBasedStateMachine):
     def tend(self) -> None:
         """Upkeep changes nothing that can be seen."""
         self._turn()
-        self.counter.tend()
+        self.counter.maintenance.run()
 
     @rule()
     def current_window(self) -> None:

@@ -64,8 +64,8 @@ class Office:
 
     def begin(self) -> None:
         """Begin a term, which knows only what segment and ledger hold."""
-        self.counter.resign()
-        term = self.counter.lead()
+        self.counter.lease.release()
+        term = self.counter.lease.acquire()
         assert term is not None
         self.lease = Lease(self.counter, term)
         path = ledger.path_of(self.settings)
@@ -85,7 +85,7 @@ class Office:
         for unique in uniques:
             self.counter.add_many(range(unique))
             self.clock.advance(60)
-            self.counter.tend()
+            self.counter.maintenance.run()
 
     def rows(self) -> list[tuple[int, int]]:
         """The ledger, oldest first: number of the minute, and its ids."""
@@ -134,8 +134,8 @@ def test_log_and_ledger_get_every_minute(office: Office) -> None:
         assert office.ledger_writer.step() is None
     assert office.lines() == office.rows() == [(0, 3), (1, 0), (2, 7)]
     assert office.undelivered() == []
-    assert office.counter.cursor(Cursor.LOG) == rig.MINUTE + 120
-    assert office.counter.cursor(Cursor.LEDGER) == rig.MINUTE + 120
+    assert office.counter.ring.cursor(Cursor.LOG) == rig.MINUTE + 120
+    assert office.counter.ring.cursor(Cursor.LEDGER) == rig.MINUTE + 120
 
 
 def test_the_row_says_when_the_log_took_it(office: Office) -> None:
@@ -218,7 +218,7 @@ def test_a_deposed_leader_does_nothing(office: Office) -> None:
     assert worker.step() is None
     assert ledger_writer.step() is None
     assert office.lines() == office.rows() == []
-    assert office.counter.cursor(Cursor.LOG) == office.counter.cursor(Cursor.LEDGER) == 0
+    assert office.counter.ring.cursor(Cursor.LOG) == office.counter.ring.cursor(Cursor.LEDGER) == 0
     ledger_writer.close()
 
 

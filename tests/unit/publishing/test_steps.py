@@ -94,7 +94,7 @@ class Host:
         for task in self.tasks:
             task.stop()
         self.tasks.clear()
-        self.counter.resign()
+        self.counter.lease.release()
         self.counter.close()
 
     def settle_ledger(self) -> None:

@@ -56,15 +56,15 @@ class Member:
         self.settings = settings
         self.clock = rig.clock_in_minute()
         self.counter = rig.counter_of(settings, self.clock)
-        self.counter.retain(True)
+        self.counter.retention.enable()
         self.log = Shelf("log", Scope.HOST)
         self.kafka = Shelf("kafka", Scope.CLUSTER)
         self.begin()
 
     def begin(self) -> None:
         """Begin a term, which knows only what segment and ledger hold."""
-        self.counter.resign()
-        term = self.counter.lead()
+        self.counter.lease.release()
+        term = self.counter.lease.acquire()
         assert term is not None
         lease = Lease(self.counter, term)
         self.woken = 0
@@ -98,7 +98,7 @@ class Member:
         for unique in uniques:
             self.counter.add_many(range(unique))
             self.clock.advance(60)
-            self.counter.tend()
+            self.counter.maintenance.run()
 
     def run(self) -> None:
         """Take the steps of a term until nothing is left to do."""
@@ -199,8 +199,8 @@ def test_log_and_ledger_get_the_count_of_all_hosts(member: Member) -> None:
     assert [w.host_unique for w in member.log.windows] == [1, 2]
     assert member.log.windows[0].as_json()["host_unique"] == 1
     assert [w.host_unique for w in ledger.rows(ledger.path_of(member.settings))] == [2, 1]
-    assert member.counter.cursor(Cursor.LOG) == rig.MINUTE + 60
-    assert member.counter.cursor(Cursor.LEDGER) == rig.MINUTE + 60
+    assert member.counter.ring.cursor(Cursor.LOG) == rig.MINUTE + 60
+    assert member.counter.ring.cursor(Cursor.LEDGER) == rig.MINUTE + 60
     assert member.sent() == []
 
 
@@ -294,9 +294,9 @@ def test_the_next_leader_logs_what_the_last_one_did_not(member: Member) -> None:
 def test_a_released_window_without_a_record_gets_a_provisional_count(member: Member) -> None:
     member.minutes(4, 2)
     start = rig.MINUTE
-    member.counter.note_cluster_count(start, 10, final=True)
+    member.counter.replication.note_cluster_count(start, 10, final=True)
     # It was let go, so no leader looks at it again; and Redis may have lost its record.
-    member.counter.settle(start)
+    member.counter.retention.settle(start)
     member.begin()
     member.source.add(counted(1, 20))
     assert member.source.after(0) == []

@@ -38,10 +38,10 @@ def test_another_window_length_is_stored_first(
     with rig.counter_of(before, clock) as counter:
         counter.add_many(range(3))
         clock.advance(60)
-        counter.tend()
-        term = counter.lead()
+        counter.maintenance.run()
+        term = counter.lease.acquire()
         assert term is not None
-        assert counter.advance_cursor(0, rig.MINUTE, term)
+        assert counter.ring.advance_cursor(0, rig.MINUTE, term)
     # The next one lives by the system's clock, which is another year.
     after = rig.settings(tmp_path, window="2")
     with caplog.at_level("INFO", logger="verve"), attachment.attach(after) as counter:

@@ -41,11 +41,11 @@ def closed_minutes(
     """A segment with so many ids in each minute, none of which is open."""
     with rig.counter_of(settings, clock) as counter:
         if of_cluster:
-            counter.retain(True)
+            counter.retention.enable()
         for unique in uniques:
             counter.add_many(range(unique))
             clock.advance(60)
-            counter.tend()
+            counter.maintenance.run()
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_the_open_minute_goes_on(tmp_path: Path, clock: ManualClock, redis: dict
         assert stored(after) == [(0, 0, 5)]
         assert waiting(after, "log") == waiting(after, "kafka") == []
         clock.advance(60)
-        counter.tend()
+        counter.maintenance.run()
         assert [record.unique for record in counter.closed()] == [8]
     with closing(ledger.open_ledger(after)) as opened:
         opened.record([rig.window(0, 8)], sinks=after.sinks)

@@ -42,7 +42,7 @@ class Rig:
         self.settings = rig.settings(directory, **(flags or redis))
         self.settings.state_dir.mkdir()
         self.counter: Counter = rig.counter_of(self.settings, clock)
-        assert self.counter.lead() == 1
+        assert self.counter.lease.acquire() == 1
         self.service = running_service(self.settings, self.counter)
 
     def facts(self) -> Facts:
@@ -205,7 +205,7 @@ def test_the_running_count_is_that_of_the_cluster(
     host.counter.add_many([1, 2, 3])
     found = host.current()
     assert (found["unique"], found["host_unique"], found["cluster_age_seconds"]) == (3, 3, None)
-    host.counter.note_cluster_count(rig.MINUTE, 5)
+    host.counter.replication.note_cluster_count(rig.MINUTE, 5)
     host.say(replace(UP, counted=10**9))
     monkeypatch.setattr("verve.status.cluster_status.boot_nanoseconds", lambda: 3 * 10**9 + 10**8)
     found = host.current()

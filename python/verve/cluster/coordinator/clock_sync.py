@@ -26,9 +26,11 @@ class ClockSync:
 
     async def step(self) -> None:
         """Take samples, and steer the counter's clock by the best. Raises `StoreError`."""
-        found = await clock.sample(self._client, self._counter.boot)
+        found = await clock.sample(self._client, self._counter.reference_clock.boot)
         if found is not None:
-            self._counter.steer(found.offset)
-            skew = clock.skew_ns(found.offset, self._counter.boot, self._machine.wall_ns)
+            self._counter.reference_clock.steer(found.offset)
+            skew = clock.skew_ns(
+                found.offset, self._counter.reference_clock.boot, self._machine.wall_ns
+            )
             self.skew_seconds = skew / 1e9
         self.has_run = True

@@ -106,8 +106,8 @@ class Coordinator:
         """Work until `stop`, until the lease is lost or until a task ends: the body of a loop."""
         self._over = over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self.counter.retain(True)  # noqa: FBT003 - it takes no name
-        self.counter.follow_reference()
+        self.counter.retention.enable()
+        self.counter.reference_clock.follow()
         self.work = work = self.assemble()
         tasks = [asyncio.create_task(self._repeat(step, seconds)) for step, seconds in work.steps()]
         try:

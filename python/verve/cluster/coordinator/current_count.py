@@ -30,5 +30,5 @@ class CurrentCount:
         state = await self._cluster.windows.read(window)
         self._markers.learn(window, state.markers)
         stored = await self._cluster.store.count(window, self._markers.known(window).keys())
-        self._counter.note_cluster_count(window, stored.ids)
-        self.counted = self._counter.boot()
+        self._counter.replication.note_cluster_count(window, stored.ids)
+        self.counted = self._counter.reference_clock.boot()

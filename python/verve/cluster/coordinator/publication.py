@@ -89,7 +89,7 @@ class Publication:
         if figures is None:
             seconds = self.cluster.keys.seconds
             figures = Window(window_start=window_start, window_seconds=seconds, unique=0)
-        self.counter.note_cluster_count(window_start, record.count, final=True)
+        self.counter.replication.note_cluster_count(window_start, record.count, final=True)
         self.feed.add(
             ClusterWindow.of(
                 figures,

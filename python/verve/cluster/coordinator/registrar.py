@@ -82,7 +82,9 @@ class Registrar:
         """Note that all ids of the open window are in Redis, if they are."""
         count = self._counter.count()
         is_trusted = self._markers.trusted(window_start) is not None
-        if count and not (is_trusted and self._counter.acknowledged(window_start) == count):
+        if count and not (
+            is_trusted and self._counter.replication.acknowledged(window_start) == count
+        ):
             return
         ids = ArenaIds(self._counter, window_start, count)
         try:

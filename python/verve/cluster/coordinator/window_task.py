@@ -152,7 +152,7 @@ class WindowTask:
     @property
     def _is_new(self) -> bool:
         """Whether it is one of the last two windows that ended."""
-        newest = self.completion.counter.published()
+        newest = self.completion.counter.ring.newest()
         return self.window_start >= newest - self.cluster.keys.seconds
 
     def begin_again(self) -> None:
@@ -324,7 +324,7 @@ class WindowTask:
             return False
         if ids.count == 0:
             return True
-        acknowledged = self.completion.counter.acknowledged(self.window_start)
+        acknowledged = self.completion.counter.replication.acknowledged(self.window_start)
         return host.marker is not None and acknowledged == ids.count
 
     def _lose_ids(self, ids: Ids, error: DamagedError | GoneError) -> None:

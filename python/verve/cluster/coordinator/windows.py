@@ -58,7 +58,7 @@ class Windows:
         self._new_task = new_task
         self._seconds = counter.window
         self._windows: dict[tuple[str, int], tuple[WindowTask, asyncio.Task[None]]] = {}
-        self._before = self._followed = counter.settled()
+        self._before = self._followed = counter.retention.settled()
         self._unseen: set[int] = set()
         self._removed_old_at = 0.0
         self.knows_spills = False
@@ -79,7 +79,7 @@ class Windows:
     def oldest(self) -> int:
         """Start of the oldest window that has ids of this host to be sent, or of the next one."""
         starts = [start for start, task in self.own().items() if task.ids is not None]
-        return min(starts, default=self._counter.published() + self._seconds)
+        return min(starts, default=self._counter.ring.newest() + self._seconds)
 
     def unsent(self) -> int:
         """The number of windows with ids that are not in Redis."""
@@ -132,13 +132,13 @@ class Windows:
         if not self.knows_spills:
             await self._find_spills()
             self.knows_spills = True
-        published = self._counter.published()
+        published = self._counter.ring.newest()
         if published > self._followed:
             self._follow(published)
         now = self._counter.now()
         for key, (task, running) in list(self._windows.items()):
             task.publish_provisional(now)
-            if task.expire(now) and task.window_start <= self._counter.settled():
+            if task.expire(now) and task.window_start <= self._counter.retention.settled():
                 del self._windows[key]
                 running.cancel()
                 if task.host == self._markers.host:
@@ -151,7 +151,7 @@ class Windows:
 
     async def spill(self) -> None:
         """Write the oldest window that holds up the others to disk, if arenas get few."""
-        kept = self._counter.kept()
+        kept = self._counter.retention.kept()
         if not self.knows_spills or len(kept) <= KEPT_ARENAS or not self._spills.may_retry:
             return
         own = self.own()
@@ -211,7 +211,7 @@ class Windows:
 
     def _release(self, published: int) -> None:
         """Settle the windows from the oldest on, up to the first that is still needed."""
-        first, own = self._counter.settled(), self.own()
+        first, own = self._counter.retention.settled(), self.own()
         oldest = min(own, default=published)
         # The ring has no record of older windows; but those that have a task are looked at.
         floor = min(published - ring.RECORDS * self._seconds, oldest - self._seconds)
@@ -222,4 +222,4 @@ class Windows:
                 break
             settled += self._seconds
         if settled > first:
-            self._counter.settle(settled)
+            self._counter.retention.settle(settled)

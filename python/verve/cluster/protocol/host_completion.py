@@ -104,7 +104,7 @@ class HostCompletion:
         now, seen = self.machine.monotonic, -1
         until = now() + _WORKERS_SECONDS
         while now() < until:
-            acknowledged = self.counter.acknowledged(window_start)
+            acknowledged = self.counter.replication.acknowledged(window_start)
             if acknowledged is None or acknowledged >= count:
                 return
             if acknowledged > seen:
@@ -115,7 +115,7 @@ class HostCompletion:
         self, window_start: int, count: int, placed: PlacedMarker | None
     ) -> str | None:
         """Why all ids have to be sent again; None if they are in Redis."""
-        acknowledged = self.counter.acknowledged(window_start)
+        acknowledged = self.counter.replication.acknowledged(window_start)
         if placed is None:
             return "no marker from before the window"
         # The marker of a full send needs no acknowledgements: all ids went in behind it.

@@ -101,7 +101,7 @@ class IdSender:
 
     def queue(self) -> None:
         """Have new ids queued for `serve`."""
-        self._counter.send_new(QUEUE_LIMIT)
+        self._counter.replication.queue(QUEUE_LIMIT)
 
     def stop(self) -> None:
         """Send the last ids, and end the thread, within `2 * STOP_SECONDS`."""
@@ -120,8 +120,8 @@ class IdSender:
             sent=self._sent,
             batches=self._batches,
             failures=self._failures,
-            waiting=self._counter.waiting_new() + unsent,
-            left_out=self._counter.left_out_new(),
+            waiting=self._counter.replication.queued() + unsent,
+            left_out=self._counter.replication.left_out(),
             error=self._error,
         )
 
@@ -189,9 +189,9 @@ class IdSender:
         totals = (status.sent, status.left_out, status.failures)
         for name, now, before in zip(_TOTALS, totals, self._reported, strict=True):
             if now != before:
-                self._counter.add_to_worker_figure(name, now - before)
+                self._counter.worker_figures.add(name, now - before)
         self._reported = totals
-        self._counter.set_worker_figure("waiting", status.waiting)
+        self._counter.worker_figures.set("waiting", status.waiting)
 
     async def _rest(self, running: _Running, pause: float) -> None:
         """Let ids gather; requests are not kept waiting, unless Redis is away."""
@@ -208,7 +208,7 @@ class IdSender:
         while self._requests:
             self._pending.put(*self._requests.popleft())
         if not self._unsent:
-            self._unsent = [Group(*group) for group in self._counter.take_new(BATCH_IDS)]
+            self._unsent = [Group(*group) for group in self._counter.replication.take(BATCH_IDS)]
         requested = self._pending.pieces(BATCH_IDS)
         found = sum(len(group.members) for group in (*self._unsent, *requested))
         if not found:
@@ -229,7 +229,7 @@ class IdSender:
         self._pending.sent()
         for group in sent:
             self._sent += len(group.members)
-            self._counter.acknowledge(group.window_start, len(group.members))
+            self._counter.replication.acknowledge(group.window_start, len(group.members))
         return found
 
 

@@ -46,7 +46,9 @@ class ArenaIds:
     def read(self, position: int) -> tuple[Mapping[int, Sequence[bytes]], int | None]:
         """See `Ids`."""
         try:
-            groups, following = self._counter.read_ids(self._window_start, position, PIECE)
+            groups, following = self._counter.retention.read_ids(
+                self._window_start, position, PIECE
+            )
         except SettingError as error:
             raise GoneError(f"{error}") from None
         by_shard: dict[int, list[bytes]] = {}

@@ -8,7 +8,9 @@ use crate::error::Error;
 use crate::request::batch::{self, BatchFormat};
 use crate::request::query::{self, Accept};
 use crate::request::rejection::Rejection;
+use crate::segment::layout::REJECTIONS;
 use crate::shard::{Group, IdsByShard};
+use crate::sync::Ordering;
 
 /// The answer to a `GET /api/verve/accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,27 +56,43 @@ impl From<&Error> for Rejection {
     }
 }
 
+/// Answers to HTTP requests; see [`Counter::http`].
+#[derive(Clone, Copy, Debug)]
+pub struct Http<'a> {
+    counter: &'a Counter,
+}
+
 impl Counter {
-    /// Answers the query of a `GET /api/verve/accept`, and counts the rejection if it is one.
+    /// Answers to HTTP requests, and the count of rejected ones.
+    #[inline]
     #[must_use]
-    pub fn accept(&self, query: &[u8]) -> Answer {
+    pub fn http(&self) -> Http<'_> {
+        Http { counter: self }
+    }
+}
+
+impl Http<'_> {
+    /// Answers the query of a `GET /api/verve/accept`, and counts the rejection if it is one.
+    #[inline]
+    #[must_use]
+    pub fn accept(self, query: &[u8]) -> Answer {
         self.accept_placed(query).0
     }
 
-    /// As [`Counter::accept`], with the id and its window unless it was refused.
+    /// As [`Http::accept`], with the id and its window unless it was refused.
     #[inline]
     #[must_use]
-    pub fn accept_placed(&self, query: &[u8]) -> (Answer, Option<Placed>) {
+    pub fn accept_placed(self, query: &[u8]) -> (Answer, Option<Placed>) {
         self.answered(self.try_accept(query))
     }
 
     #[inline]
-    fn try_accept(&self, query: &[u8]) -> Result<(Accept, Placement), Rejection> {
+    fn try_accept(self, query: &[u8]) -> Result<(Accept, Placement), Rejection> {
         let accept = query::parse_accept(query)?;
         if accept.endpoint.is_some() {
             return Err(Rejection::CallbacksUnavailable);
         }
-        let placement = self.add(accept.id).map_err(|error| Rejection::from(&error))?;
+        let placement = self.counter.add(accept.id).map_err(|error| Rejection::from(&error))?;
         Ok((accept, placement))
     }
 
@@ -82,7 +100,7 @@ impl Counter {
     #[inline]
     #[must_use]
     pub fn answered(
-        &self,
+        self,
         outcome: Result<(Accept, Placement), Rejection>,
     ) -> (Answer, Option<Placed>) {
         match outcome {
@@ -100,15 +118,15 @@ impl Counter {
 
     /// Answers a batch: all ids are read before the first is counted.
     #[must_use]
-    pub fn accept_batch(&self, format: BatchFormat, body: &[u8]) -> BatchAnswer {
+    pub fn accept_batch(self, format: BatchFormat, body: &[u8]) -> BatchAnswer {
         self.answer_batch(format, body, |_, _| ()).0
     }
 
-    /// As [`Counter::accept_batch`], with the ids that were recorded, duplicates too, by window and
+    /// As [`Http::accept_batch`], with the ids that were recorded, duplicates too, by window and
     /// shard.
     #[must_use]
     pub fn accept_batch_placed(
-        &self,
+        self,
         format: BatchFormat,
         body: &[u8],
     ) -> (BatchAnswer, Vec<Group>) {
@@ -129,7 +147,7 @@ impl Counter {
     }
 
     fn answer_batch<T: Default>(
-        &self,
+        self,
         format: BatchFormat,
         body: &[u8],
         recorded: impl FnOnce(&[i64], &[Share]) -> T,
@@ -143,7 +161,7 @@ impl Counter {
             Ok(ids) => ids,
             Err(error) => return (failed(error.reason, error.position), T::default()),
         };
-        let batch = match self.add_many(&ids) {
+        let batch = match self.counter.add_many(&ids) {
             Ok(batch) => batch,
             Err(error) => return (failed(Rejection::from(&error), 0), T::default()),
         };
@@ -156,6 +174,26 @@ impl Counter {
             },
         };
         (answer, recorded(&ids, &batch.shares))
+    }
+
+    /// Counts a rejected request.
+    pub fn reject(self, rejection: Rejection) {
+        if let Ok(seat) = self.counter.seat() {
+            self.counter.front().participants[seat.slot].rejections[rejection as usize]
+                .fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Rejected requests by reason, since the segment was made.
+    #[must_use]
+    pub fn rejections(self) -> [u64; REJECTIONS] {
+        let mut sums = [0; REJECTIONS];
+        for slot in &self.counter.front().participants {
+            for (sum, count) in sums.iter_mut().zip(&slot.rejections) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        sums
     }
 }
 

@@ -3,6 +3,7 @@
 //! How a cell changes hands stands in the crate that sends them, `verve-callbacks`.
 
 use crate::counter::handle::Counter;
+use crate::counter::reading::Unsealed;
 use crate::error::Error;
 use crate::platform;
 use crate::segment::layout::{CALLBACK_CELL, CALLBACK_CELLS, CallbackCell, CallbackFront, FRONT};
@@ -19,48 +20,63 @@ pub struct Owner {
 
 const GENERATIONS: u64 = 1 << 20;
 
+/// The cells of callbacks in a counter's segment; see [`Counter::callback_cells`].
+#[derive(Clone, Copy, Debug)]
+pub struct CallbackCells<'a> {
+    counter: &'a Counter,
+}
+
 impl Counter {
+    /// The cells in which callbacks wait, and what their sender needs besides.
+    #[inline]
+    #[must_use]
+    pub fn callback_cells(&self) -> CallbackCells<'_> {
+        CallbackCells { counter: self }
+    }
+}
+
+impl<'a> CallbackCells<'a> {
     /// This process as an owner of cells; a forked child is another one than its parent.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
-    pub fn owner(&self) -> Result<Owner, Error> {
-        let seat = self.seat()?;
+    pub fn owner(self) -> Result<Owner, Error> {
+        let seat = self.counter.seat()?;
         Ok(Owner { slot: seat.slot, generation: (seat.generation % GENERATIONS) as u32 })
     }
 
     /// Whether an owner lives. One that has left is dead as well.
     #[must_use]
-    pub fn is_alive(&self, owner: Owner) -> bool {
-        let Some(slot) = self.front().participants.get(owner.slot) else { return false };
+    pub fn is_alive(self, owner: Owner) -> bool {
+        let Some(slot) = self.counter.front().participants.get(owner.slot) else { return false };
         // Relaxed: whoever counted it up had the lock of the slot, so the owner before is dead.
         slot.generation.load(Ordering::Relaxed) % GENERATIONS == u64::from(owner.generation)
-            && self.seat().is_ok_and(|seat| seat.is_alive(owner.slot))
+            && self.counter.seat().is_ok_and(|seat| seat.is_alive(owner.slot))
     }
 
-    /// What all processes share of callbacks.
+    /// The words, figures and rates of callbacks that all processes share.
     #[inline]
     #[must_use]
-    pub fn callbacks(&self) -> &CallbackFront {
-        &self.front().callbacks
+    pub fn front(self) -> &'a CallbackFront {
+        &self.counter.front().callbacks
     }
 
     /// The cells that have storage behind them.
     #[inline]
     #[must_use]
-    pub fn callback_cells(&self) -> &[CallbackCell] {
-        // Acquire: pairs with the Release in `reserve_callback_cells`.
-        let reserved = self.callbacks().reserved.0.load(Ordering::Acquire);
-        self.segment().mapping.callback_cells(reserved as usize)
+    pub fn reserved(self) -> &'a [CallbackCell] {
+        // Acquire: pairs with the Release in `reserve`.
+        let reserved = self.front().reserved.0.load(Ordering::Acquire);
+        self.counter.segment().mapping.callback_cells(reserved as usize)
     }
 
     /// Puts storage behind the first `count` cells.
     ///
     /// # Errors
     /// [`Error::Space`], when there is no room.
-    pub fn reserve_callback_cells(&self, count: usize) -> Result<(), Error> {
+    pub fn reserve(self, count: usize) -> Result<(), Error> {
         let count = count.min(CALLBACK_CELLS);
-        let segment = self.segment();
+        let segment = self.counter.segment();
         if segment.is_short() {
             return Err(Error::Space(segment.shortage()));
         }
@@ -71,22 +87,33 @@ impl Counter {
             return Err(Error::Space(number));
         }
         // Release: the storage is there before the mark says so.
-        self.callbacks().reserved.0.fetch_max(count as u64, Ordering::Release);
+        self.front().reserved.0.fetch_max(count as u64, Ordering::Release);
         Ok(())
+    }
+
+    /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
+    /// count once it is sealed; the count of the whole cluster where that was noted and is larger.
+    /// `None` for a window that is not kept any more, and for one that is not sealed yet unless
+    /// `unsealed` says to seal it.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn distinct(self, window_start: u64, unsealed: Unsealed) -> Result<Option<u64>, Error> {
+        self.counter.distinct(window_start, unsealed)
     }
 
     /// A secret of the segment, which is told to nobody: whoever knew it could choose what is hashed
     /// with it.
     #[must_use]
-    pub fn secret(&self) -> u64 {
-        let key = &self.front().header.key;
+    pub fn secret(self) -> u64 {
+        let key = &self.counter.front().header.key;
         // The mix's words are not shown either; this is none of them.
         key[0].rotate_left(17) ^ key[1].rotate_left(43) ^ key[2]
     }
 
     /// The segment's random identity; it is no secret.
     #[must_use]
-    pub fn identity(&self) -> u64 {
-        self.front().header.identity
+    pub fn identity(self) -> u64 {
+        self.counter.front().header.identity
     }
 }

@@ -186,7 +186,7 @@ impl Drop for Counter {
     fn drop(&mut self) {
         let generation = (platform::forks() - self.born) as usize;
         if self.seats.get(generation).and_then(OnceLock::get).is_some() {
-            self.resign();
+            self.lease().release();
         }
         for seat in self.seats.iter().filter_map(OnceLock::get) {
             seat.vacate(&self.segment);

@@ -300,7 +300,7 @@ impl Counter {
     #[cold]
     fn roll_over_as_writer(&self, seat: &Seat, window: u64) -> Result<(), Error> {
         self.roll_over_to(seat, window)?;
-        if !self.leader().is_some_and(|leader| leader.alive) {
+        if !self.lease().holder().is_some_and(|leader| leader.alive) {
             return self.tend_as_writer(seat);
         }
         Ok(())

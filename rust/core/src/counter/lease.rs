@@ -1,4 +1,4 @@
-//! Which process leads: a lease in the segment, held by a heartbeat.
+//! The lease of a segment: the process that holds it leads, and keeps it by a heartbeat.
 //!
 //! The holder counts the heartbeat up; the others time it by their own monotonic clocks. The lease
 //! passes on at once when its holder is dead, and after [`SILENCE`] without a beat.
@@ -21,7 +21,7 @@ pub(crate) struct View {
     seen: Option<(u64, u64, Instant)>,
 }
 
-/// Who leads.
+/// The process that holds the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leader {
     /// Counted up with every change of leader.
@@ -38,15 +38,29 @@ fn pack(term: u32, slot: usize) -> u64 {
     u64::from(term) << 32 | (slot as u64 + 1)
 }
 
+/// The lease of a counter's segment; see [`Counter::lease`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lease<'a> {
+    counter: &'a Counter,
+}
+
 impl Counter {
-    /// Takes or renews the lease: the term while this process leads. To be called about ten times
-    /// a second.
+    /// The lease, by which at most one process of the segment leads.
+    #[must_use]
+    pub fn lease(&self) -> Lease<'_> {
+        Lease { counter: self }
+    }
+}
+
+impl Lease<'_> {
+    /// Takes or renews the lease: the term while this process leads. A leader calls it about ten
+    /// times per second.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
-    pub fn lead(&self) -> Result<Option<u32>, Error> {
-        let seat = self.seat()?;
-        let header = &self.front().header;
+    pub fn acquire(self) -> Result<Option<u32>, Error> {
+        let seat = self.counter.seat()?;
+        let header = &self.counter.front().header;
         let mut view = seat.lease.lock().expect("no panic while the lease is looked at");
         // Acquire: pairs with the AcqRel below; a new leader sees what the old one wrote.
         let lease = header.lease.0.load(Ordering::Acquire);
@@ -88,11 +102,11 @@ impl Counter {
     }
 
     /// Gives the lease back, if this process holds it.
-    pub fn resign(&self) {
-        let Ok(seat) = self.seat() else { return };
+    pub fn release(self) {
+        let Ok(seat) = self.counter.seat() else { return };
         let mut view = seat.lease.lock().expect("no panic while the lease is looked at");
         if view.term != 0 {
-            let header = &self.front().header;
+            let header = &self.counter.front().header;
             let ours = pack(view.term, seat.slot);
             let none = u64::from(view.term) << 32;
             // A failure means that the lease has passed on already.
@@ -102,20 +116,21 @@ impl Counter {
         }
     }
 
-    /// Who leads, if anybody does.
+    /// The leader; `None` while nobody holds the lease.
     #[must_use]
-    pub fn leader(&self) -> Option<Leader> {
-        let lease = self.front().header.lease.0.load(Ordering::Acquire);
+    pub fn holder(self) -> Option<Leader> {
+        let lease = self.counter.front().header.lease.0.load(Ordering::Acquire);
         let slot = ((lease & 0xffff_ffff) as usize).checked_sub(1)?;
-        let process = self.front().participants[slot].process.load(Ordering::Relaxed) as u32;
-        let alive = self.seat().is_ok_and(|seat| seat.is_alive(slot));
+        let process =
+            self.counter.front().participants[slot].process.load(Ordering::Relaxed) as u32;
+        let alive = self.counter.seat().is_ok_and(|seat| seat.is_alive(slot));
         Some(Leader { term: (lease >> 32) as u32, slot, process, alive })
     }
 
-    /// Whether `term` is still that of the lease.
+    /// Whether `term` is the term of the lease.
     #[must_use]
-    pub fn is_term(&self, term: u32) -> bool {
-        let lease = self.front().header.lease.0.load(Ordering::Acquire);
+    pub fn is_current(self, term: u32) -> bool {
+        let lease = self.counter.front().header.lease.0.load(Ordering::Acquire);
         lease & 0xffff_ffff != 0 && (lease >> 32) as u32 == term
     }
 }

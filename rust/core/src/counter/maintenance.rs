@@ -31,15 +31,56 @@ const PAUSE: u64 = 2_000_000;
 /// Chunks of 16 buckets that one round of upkeep moves at the most: some milliseconds.
 const MOVED_AT_ONCE: usize = 1_024;
 
-impl Counter {
-    /// One round of upkeep: clock, turn of the window, publishing, the dead, arenas, storage
-    /// ahead of need. The leader calls it about twenty times a second. A round is bounded: large tables
-    /// are sealed and zeroed in several.
+/// What any process does for the others; see [`Counter::maintenance`].
+#[derive(Clone, Copy, Debug)]
+pub struct Maintenance<'a> {
+    counter: &'a Counter,
+}
+
+impl Maintenance<'_> {
+    /// Runs one round: disciplines the clock, rolls the window over, seals, reaps the dead, frees
+    /// arenas, and reserves storage ahead of need. The leader calls it about twenty times per
+    /// second. A round is bounded: large tables are sealed and zeroed in several.
     ///
     /// # Errors
-    /// As for [`Counter::add`], when the window could not be turned; the rest was done.
-    pub fn tend(&self) -> Result<(), Error> {
-        self.tend_some(self.seat()?, OF_LEADER).map(drop)
+    /// As for [`Counter::add`], when the window could not be rolled over; the rest was done.
+    pub fn run(self) -> Result<(), Error> {
+        self.counter.tend_some(self.counter.seat()?, OF_LEADER).map(drop)
+    }
+
+    /// Faults in pages that this process will soon write to, a bounded number per call: a fresh
+    /// page costs a request many times what an insert does. Each worker calls it every 100 ms.
+    ///
+    /// # Errors
+    /// [`Error::Segment`], when a forked child finds no slot of its own.
+    pub fn populate(self) -> Result<(), Error> {
+        let seat = self.counter.seat()?;
+        let rollover = self.counter.rollover();
+        let word = rollover.current();
+        let current = (word.arena(), self.counter.reserved(word.arena()));
+        let next = rollover.next_free().map(|arena| {
+            let start = buckets_of_step(self.counter.next_step(word)) * size_of::<Bucket>();
+            (arena, self.counter.reserved(arena).min(start as u64))
+        });
+        for (arena, wanted) in [current].into_iter().chain(next) {
+            let have = &seat.populated[arena];
+            // Relaxed: a note of this process to itself; pages given back are faulted on use.
+            let from = have.load(Ordering::Relaxed).min(self.counter.reserved(arena));
+            let bytes = wanted.saturating_sub(from).min(POPULATED_AT_ONCE);
+            if bytes > 0 {
+                self.counter.segment().mapping.populate(arena, from as usize, bytes as usize);
+            }
+            have.store(from + bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Counter {
+    /// What any process does for the others, mostly the leader.
+    #[must_use]
+    pub fn maintenance(&self) -> Maintenance<'_> {
+        Maintenance { counter: self }
     }
 
     /// A round of a writer while nobody leads. Some later call goes on if anything is left to do.
@@ -113,7 +154,7 @@ impl Counter {
         let mut is_done = true;
         let front = self.front();
         let rollover = self.rollover();
-        let clearable = self.clearable();
+        let clearable = self.retention().clearable();
         // Each process begins elsewhere: two that look at one arena at once keep each other out.
         for arena in (0..ARENAS).map(|step| (seat.slot + step) % ARENAS) {
             let others = || {
@@ -200,33 +241,6 @@ impl Counter {
             }
         }
         is_done
-    }
-
-    /// Faults in pages that this process will soon write to, a bounded number at a call: a fresh
-    /// page costs a request many times what an insert does. Each worker calls it every 100 ms.
-    ///
-    /// # Errors
-    /// [`Error::Segment`], when a forked child finds no slot of its own.
-    pub fn populate(&self) -> Result<(), Error> {
-        let seat = self.seat()?;
-        let rollover = self.rollover();
-        let word = rollover.current();
-        let current = (word.arena(), self.reserved(word.arena()));
-        let next = rollover.next_free().map(|arena| {
-            let start = buckets_of_step(self.next_step(word)) * size_of::<Bucket>();
-            (arena, self.reserved(arena).min(start as u64))
-        });
-        for (arena, wanted) in [current].into_iter().chain(next) {
-            let have = &seat.populated[arena];
-            // Relaxed: a note of this process to itself; pages given back are faulted on use.
-            let from = have.load(Ordering::Relaxed).min(self.reserved(arena));
-            let bytes = wanted.saturating_sub(from).min(POPULATED_AT_ONCE);
-            if bytes > 0 {
-                self.segment().mapping.populate(arena, from as usize, bytes as usize);
-            }
-            have.store(from + bytes, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod outbound_queue;
 pub(crate) mod participant;
 pub(crate) mod reading;
 pub(crate) mod scan_limit;
+pub(crate) mod sealed_ring;
 pub(crate) mod sealing;
 pub(crate) mod stats;
 pub(crate) mod worker_figures;

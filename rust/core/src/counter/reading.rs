@@ -5,8 +5,7 @@ use std::time::Instant;
 use crate::counter::handle::Counter;
 use crate::counter::participant::Seat;
 use crate::error::Error;
-use crate::request::rejection::Rejection;
-use crate::segment::layout::{PARTICIPANTS, REJECTIONS};
+use crate::segment::layout::PARTICIPANTS;
 use crate::sync::Ordering;
 use crate::table::UNCERTAIN;
 use crate::window::ring;
@@ -31,6 +30,15 @@ pub struct Record {
     pub gap: bool,
     /// Milliseconds since the epoch at which it was sealed; 0 for a window that is open.
     pub sealed_at: u64,
+}
+
+/// How a window is read that is not open any more and not sealed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsealed {
+    /// It has no count so far.
+    Skip,
+    /// The caller seals it.
+    Seal,
 }
 
 /// Sums of the processes' counts of one arena.
@@ -65,7 +73,7 @@ impl Counter {
             unique,
             requests: counted.requests.max(unique),
             late: counted.late,
-            rejected_before: self.rejections().iter().sum(),
+            rejected_before: self.http().rejections().iter().sum(),
             ..ring::RecordFields::default()
         };
         Ok(self.record_of(word.window(), &figures, self.figures_before(word.window())))
@@ -90,22 +98,12 @@ impl Counter {
         scans().give(word, sum)
     }
 
-    /// How often this process has counted a table, since the sums were not to be relied upon.
-    ///
-    /// # Errors
-    /// [`Error::Segment`], when a forked child finds no slot of its own.
-    pub fn scans(&self) -> Result<u64, Error> {
-        Ok(self.seat()?.scans.lock().expect("no panic while a count is looked at").scans())
-    }
-
-    /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
-    /// count once it is sealed; those of the whole cluster, where they were noted and are more. `None`
-    /// while it is being sealed, unless `sealing` is to be done here, and for a window that is not kept
-    /// any more.
-    ///
-    /// # Errors
-    /// [`Error::Segment`], when a forked child finds no slot of its own.
-    pub fn distinct(&self, window_start: u64, sealing: bool) -> Result<Option<u64>, Error> {
+    /// See [`crate::CallbackCells::distinct`].
+    pub(crate) fn distinct(
+        &self,
+        window_start: u64,
+        unsealed: Unsealed,
+    ) -> Result<Option<u64>, Error> {
         let seat = self.seat()?;
         let word = self.rollover().current();
         let pins = &self.front().participants[seat.slot].pins;
@@ -116,7 +114,7 @@ impl Counter {
             drop(inside);
             return Ok(Some(self.of_cluster(window_start, unique)));
         }
-        if sealing {
+        if unsealed == Unsealed::Seal {
             self.publish(seat);
         }
         let window = window_start / u64::from(self.window_seconds());
@@ -124,7 +122,7 @@ impl Counter {
     }
 
     fn of_cluster(&self, window_start: u64, unique: u64) -> u64 {
-        self.cluster_count(window_start).map_or(unique, |count| count.max(unique))
+        self.replication().cluster_count(window_start).map_or(unique, |count| count.max(unique))
     }
 
     /// Whether the processes' counts of an arena agree with its table: not if one died inside.
@@ -308,26 +306,6 @@ impl Counter {
             let windows = self.front().ring.iter().filter_map(ring::RecordSlot::window);
             windows.filter(|&its| its < window).max().and_then(|window| self.figures(window))
         })
-    }
-
-    /// Counts a refused request.
-    pub fn reject(&self, rejection: Rejection) {
-        if let Ok(seat) = self.seat() {
-            self.front().participants[seat.slot].rejections[rejection as usize]
-                .fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Refused requests by kind, since the segment was made.
-    #[must_use]
-    pub fn rejections(&self) -> [u64; REJECTIONS] {
-        let mut sums = [0; REJECTIONS];
-        for slot in &self.front().participants {
-            for (sum, count) in sums.iter_mut().zip(&slot.rejections) {
-                *sum += count.load(Ordering::Relaxed);
-            }
-        }
-        sums
     }
 
     pub(crate) fn counted(&self, arena: usize) -> Counted {

@@ -70,7 +70,7 @@ impl Counter {
         let front = self.front();
         let place = ring::slot(&front.ring, window);
         let figures = RecordFields {
-            rejected_before: self.rejections().iter().sum(),
+            rejected_before: self.http().rejections().iter().sum(),
             sealed_at: self.now() / (SECOND / 1_000),
             ..RecordFields::default()
         };
@@ -106,11 +106,5 @@ impl Counter {
     pub(crate) fn published(&self) -> u64 {
         // Acquire: pairs with the AcqRel in `publish`.
         self.front().header.sealed_through.0.load(Ordering::Acquire)
-    }
-
-    /// Start of the newest window up to which all are sealed, seconds since the epoch.
-    #[must_use]
-    pub fn published_start(&self) -> u64 {
-        self.start_of(self.published())
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::counter::handle::Counter;
 use crate::counter::worker_figures::{self, WorkerFigures};
-use crate::segment::layout::SINKS;
 use crate::sync::Ordering;
 use crate::window::word::{ARENAS, ArenaState};
 
@@ -96,31 +95,5 @@ impl Counter {
         }
         debug_assert_eq!(stats.arenas.iter().sum::<usize>(), ARENAS);
         Ok(stats)
-    }
-
-    /// Start of the newest window that sink `sink` has taken, seconds since the epoch; 0: none.
-    ///
-    /// # Panics
-    /// If `sink` is not below 8.
-    #[must_use]
-    pub fn cursor(&self, sink: usize) -> u64 {
-        assert!(sink < SINKS, "sinks have numbers 0 to 7: `{sink}`");
-        self.front().header.cursors.0[sink].load(Ordering::Acquire)
-    }
-
-    /// Notes that sink `sink` has taken all windows up to the one that starts at `window_start`;
-    /// false, and nothing noted, if `term` is no longer that of the lease.
-    ///
-    /// # Panics
-    /// If `sink` is not below 8.
-    #[must_use]
-    pub fn advance_cursor(&self, sink: usize, window_start: u64, term: u32) -> bool {
-        assert!(sink < SINKS, "sinks have numbers 0 to 7: `{sink}`");
-        let ours = self.is_term(term);
-        if ours {
-            // AcqRel: pairs with the Acquire in `cursor`.
-            self.front().header.cursors.0[sink].fetch_max(window_start, Ordering::AcqRel);
-        }
-        ours
     }
 }

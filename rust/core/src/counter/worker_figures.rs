@@ -80,21 +80,35 @@ pub(crate) fn forget(slot: &ParticipantSlot) {
     }
 }
 
+/// The figures of this process; see [`Counter::worker_figures`].
+#[derive(Clone, Copy, Debug)]
+pub struct OwnFigures<'a> {
+    counter: &'a Counter,
+}
+
 impl Counter {
+    /// The figures that this process reports of itself, for all processes to read in [`Counter::stats`].
+    #[must_use]
+    pub fn worker_figures(&self) -> OwnFigures<'_> {
+        OwnFigures { counter: self }
+    }
+}
+
+impl OwnFigures<'_> {
     /// Adds `times` to a figure of this process.
-    pub fn add_to_worker_figure(&self, figure: WorkerFigure, times: u64) {
-        if let Ok(seat) = self.seat() {
+    pub fn add(self, figure: WorkerFigure, times: u64) {
+        if let Ok(seat) = self.counter.seat() {
             // Relaxed: a figure.
-            self.front().participants[seat.slot].worker[figure as usize]
+            self.counter.front().participants[seat.slot].worker[figure as usize]
                 .fetch_add(times, Ordering::Relaxed);
         }
     }
 
     /// Sets a figure of this process.
-    pub fn set_worker_figure(&self, figure: WorkerFigure, value: u64) {
-        if let Ok(seat) = self.seat() {
+    pub fn set(self, figure: WorkerFigure, value: u64) {
+        if let Ok(seat) = self.counter.seat() {
             // Relaxed: a figure.
-            self.front().participants[seat.slot].worker[figure as usize]
+            self.counter.front().participants[seat.slot].worker[figure as usize]
                 .store(value, Ordering::Relaxed);
         }
     }

@@ -5,21 +5,23 @@
 //! process had counted when it died stays in its slot, where the next owner goes on; what it had
 //! not is missing for good.
 
-use crate::counter::handle::Counter;
 use crate::error::Error;
+use crate::replication::handle::Replication;
 use crate::sync::Ordering;
 
-impl Counter {
-    /// Counts that a store has acknowledged `count` ids which [`Counter::take_new`] gave for the window
+impl Replication<'_> {
+    /// Counts that a store has acknowledged `count` ids which [`Replication::take`] gave for the window
     /// that starts at `window_start`; false, and nothing counted, when its arena is gone.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
-    pub fn acknowledge(&self, window_start: u64, count: u64) -> Result<bool, Error> {
-        let seat = self.seat()?;
-        let slot = &self.front().participants[seat.slot];
+    pub fn acknowledge(self, window_start: u64, count: u64) -> Result<bool, Error> {
+        let seat = self.counter.seat()?;
+        let slot = &self.counter.front().participants[seat.slot];
         // Inside, so that the arena is not given to another window meanwhile.
-        let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(false) };
+        let Some((arena, _)) = self.counter.enter_kept(seat, window_start) else {
+            return Ok(false);
+        };
         let _inside = slot.pins.inside(arena);
         // Release: pairs with the Acquire in `acknowledged`; the ids were counted before.
         slot.counts[arena].acknowledged.fetch_add(count, Ordering::Release);
@@ -31,11 +33,11 @@ impl Counter {
     /// sealed window, then each of its ids was acknowledged.
     ///
     /// # Errors
-    /// As for [`Counter::acknowledge`].
-    pub fn acknowledged(&self, window_start: u64) -> Result<Option<u64>, Error> {
-        let seat = self.seat()?;
-        let Some((arena, _)) = self.enter_kept(seat, window_start) else { return Ok(None) };
-        let slots = &self.front().participants;
+    /// As for [`Replication::acknowledge`].
+    pub fn acknowledged(self, window_start: u64) -> Result<Option<u64>, Error> {
+        let seat = self.counter.seat()?;
+        let Some((arena, _)) = self.counter.enter_kept(seat, window_start) else { return Ok(None) };
+        let slots = &self.counter.front().participants;
         let _inside = slots[seat.slot].pins.inside(arena);
         // Acquire: pairs with the Release in `acknowledge`. A count of ids that is read after this
         // is no smaller.

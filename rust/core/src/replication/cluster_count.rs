@@ -3,7 +3,7 @@
 //! Each word is changed as a whole: from its top a part of the window's number, whether the count
 //! is final, and the count plus one. A word of 0 was never written.
 
-use crate::counter::handle::Counter;
+use crate::replication::handle::Replication;
 use crate::segment::layout::CLUSTER_COUNTS;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -47,16 +47,20 @@ fn noted(before: u64, window: u64, count: u64, how: Noted) -> Option<u64> {
     (ahead == 0 && (settles || (open && rises))).then_some(word)
 }
 
-impl Counter {
-    fn cluster_word(&self, window_start: u64) -> (u64, &AtomicU64) {
-        let window = window_start / u64::from(self.window_seconds());
-        (window, &self.front().header.cluster_counts.0[(window % CLUSTER_COUNTS as u64) as usize])
+impl<'a> Replication<'a> {
+    fn cluster_word(self, window_start: u64) -> (u64, &'a AtomicU64) {
+        let window = window_start / u64::from(self.counter.window_seconds());
+        (
+            window,
+            &self.counter.front().header.cluster_counts.0
+                [(window % CLUSTER_COUNTS as u64) as usize],
+        )
     }
 
     /// Notes that the cluster counted `count` distinct ids in the window that starts at
     /// `window_start`. The newest 16 windows are kept; a window that is older than the one in its place
     /// is passed over.
-    pub fn note_cluster_count(&self, window_start: u64, count: u64, how: Noted) {
+    pub fn note_cluster_count(self, window_start: u64, count: u64, how: Noted) {
         let (window, word) = self.cluster_word(window_start);
         // Relaxed throughout: the word is all there is, no other memory hangs on it.
         let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
@@ -66,7 +70,7 @@ impl Counter {
 
     /// The distinct ids of a window in the whole cluster, if they were noted.
     #[must_use]
-    pub fn cluster_count(&self, window_start: u64) -> Option<u64> {
+    pub fn cluster_count(self, window_start: u64) -> Option<u64> {
         let (window, word) = self.cluster_word(window_start);
         let word = word.load(Ordering::Relaxed);
         (word != 0 && word >> LAP_AT == lap(window)).then(|| (word & COUNT_MASK) - 1)

@@ -2,6 +2,7 @@
 
 pub(crate) mod acknowledged;
 pub(crate) mod cluster_count;
+pub(crate) mod handle;
 pub(crate) mod outbound;
 pub(crate) mod reference_clock;
 pub(crate) mod retention;

@@ -1,18 +1,18 @@
 //! Taking the ids that this process found to be new, to send them to a store.
 
-use crate::counter::handle::Counter;
 use crate::error::Error;
+use crate::replication::handle::Replication;
 use crate::shard::{Group, IdsByShard};
 
-impl Counter {
+impl Replication<'_> {
     /// Keeps the ids that this process finds new from now on, `limit` at the most, for
-    /// [`Counter::take_new`]; 0 ends that, and what waits can still be taken. Ids past the limit are
+    /// [`Replication::take`]; 0 ends that, and what waits can still be taken. Ids past the limit are
     /// left out.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
-    pub fn send_new(&self, limit: u64) -> Result<(), Error> {
-        self.seat()?.outgoing.set_limit(limit);
+    pub fn queue(self, limit: u64) -> Result<(), Error> {
+        self.counter.seat()?.outgoing.set_limit(limit);
         Ok(())
     }
 
@@ -20,9 +20,9 @@ impl Counter {
     /// Nobody else gets them.
     ///
     /// # Errors
-    /// As for [`Counter::send_new`].
-    pub fn take_new(&self, most: usize) -> Result<Vec<Group>, Error> {
-        let outgoing = &self.seat()?.outgoing;
+    /// As for [`Replication::queue`].
+    pub fn take(self, most: usize) -> Result<Vec<Group>, Error> {
+        let outgoing = &self.counter.seat()?.outgoing;
         // Mostly one window; two around a boundary.
         let mut windows: Vec<IdsByShard> = Vec::new();
         let mut left = most;
@@ -30,7 +30,7 @@ impl Counter {
             && let Some(piece) = outgoing.take(left)
         {
             left -= piece.ids.len();
-            let start = self.start_of(piece.window);
+            let start = self.counter.start_of(piece.window);
             let at = windows.iter().position(|its| its.window_start() == start);
             let at = at.unwrap_or_else(|| {
                 windows.push(IdsByShard::new(start));
@@ -44,16 +44,16 @@ impl Counter {
     /// Ids that wait to be taken.
     ///
     /// # Errors
-    /// As for [`Counter::send_new`].
-    pub fn waiting_new(&self) -> Result<u64, Error> {
-        Ok(self.seat()?.outgoing.waiting())
+    /// As for [`Replication::queue`].
+    pub fn queued(self) -> Result<u64, Error> {
+        Ok(self.counter.seat()?.outgoing.waiting())
     }
 
     /// Ids that were left out, since more than the limit would have waited.
     ///
     /// # Errors
-    /// As for [`Counter::send_new`].
-    pub fn left_out_new(&self) -> Result<u64, Error> {
-        Ok(self.seat()?.outgoing.left_out())
+    /// As for [`Replication::queue`].
+    pub fn left_out(self) -> Result<u64, Error> {
+        Ok(self.counter.seat()?.outgoing.left_out())
     }
 }

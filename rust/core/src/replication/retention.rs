@@ -10,15 +10,6 @@ use crate::shard::{Group, IdsByShard};
 use crate::sync::{Ordering, fence};
 use crate::window::word::ArenaState;
 
-/// Whether arenas of published windows wait for [`Counter::settle`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retention {
-    /// They are cleared when nobody is inside.
-    Off,
-    /// They are kept until their windows are settled.
-    On,
-}
-
 /// Some ids of a window, read from the table of its arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -31,24 +22,39 @@ pub struct Piece {
 /// With this in the word nothing is settled: no window that anybody counts in has so low a number.
 const NONE: u64 = 1;
 
+/// The arenas of sealed windows that wait for a store; see [`Counter::retention`].
+#[derive(Clone, Copy, Debug)]
+pub struct Retention<'a> {
+    counter: &'a Counter,
+}
+
 impl Counter {
-    /// Switches on or off, for all processes of the segment, that arenas wait for
-    /// [`Counter::settle`]. What was published when it was switched on counts as settled; switching on
-    /// what is on changes nothing.
-    pub fn retain(&self, retention: Retention) {
-        let settled = &self.front().header.settled.0;
-        if retention == Retention::Off {
-            // Release, here and below: pairs with the Acquire in `settled_window`.
-            settled.store(0, Ordering::Release);
-            return;
-        }
+    /// Whether arenas of sealed windows are kept until a store has their ids, and which are.
+    #[must_use]
+    pub fn retention(&self) -> Retention<'_> {
+        Retention { counter: self }
+    }
+}
+
+impl Retention<'_> {
+    /// Clears arenas of sealed windows without waiting for [`Retention::settle`], in all processes
+    /// of the segment.
+    pub fn disable(self) {
+        // Release, here and below: pairs with the Acquire in `settled_window`.
+        self.counter.front().header.settled.0.store(0, Ordering::Release);
+    }
+
+    /// Keeps arenas of sealed windows until [`Retention::settle`], in all processes of the segment.
+    /// Windows that were sealed before count as settled; a second call changes nothing.
+    pub fn enable(self) {
+        let settled = &self.counter.front().header.settled.0;
         let _ = settled.compare_exchange(0, NONE, Ordering::Release, Ordering::Relaxed);
         // SeqCst: pairs with the fence in `clearable`. Whoever still clears by the rule before has
         // read a published window that is seen here, and so counts as settled.
         fence(Ordering::SeqCst);
         let _ = settled.compare_exchange(
             NONE,
-            self.published().max(NONE),
+            self.counter.published().max(NONE),
             Ordering::Release,
             Ordering::Relaxed,
         );
@@ -57,9 +63,10 @@ impl Counter {
     /// Says that a store has all ids of the windows up to the one that starts at `window_start`, so
     /// that their arenas may be cleared. Never goes back; a window that is not published yet cannot be
     /// settled, and nothing can while arenas are not kept.
-    pub fn settle(&self, window_start: u64) {
-        let window = (window_start / u64::from(self.window_seconds())).min(self.published());
-        let _ = self.front().header.settled.0.fetch_update(
+    pub fn settle(self, window_start: u64) {
+        let window =
+            (window_start / u64::from(self.counter.window_seconds())).min(self.counter.published());
+        let _ = self.counter.front().header.settled.0.fetch_update(
             Ordering::Release,
             Ordering::Relaxed,
             |settled| (settled != 0 && settled < window).then_some(window),
@@ -69,19 +76,19 @@ impl Counter {
     /// Start of the window up to which all are settled, seconds since the epoch; 0: arenas are not
     /// kept.
     #[must_use]
-    pub fn settled(&self) -> u64 {
-        self.start_of(self.settled_window())
+    pub fn settled(self) -> u64 {
+        self.counter.start_of(self.settled_window())
     }
 
-    fn settled_window(&self) -> u64 {
+    fn settled_window(self) -> u64 {
         // Acquire: pairs with the Releases above; what was done before a window was settled is seen.
-        self.front().header.settled.0.load(Ordering::Acquire)
+        self.counter.front().header.settled.0.load(Ordering::Acquire)
     }
 
     /// Number of the window up to which arenas may be cleared.
-    pub(crate) fn clearable(&self) -> u64 {
-        let published = self.published();
-        // SeqCst: pairs with the fence in `retain`.
+    pub(crate) fn clearable(self) -> u64 {
+        let published = self.counter.published();
+        // SeqCst: pairs with the fence in `enable`.
         fence(Ordering::SeqCst);
         match self.settled_window() {
             0 => published,
@@ -92,14 +99,15 @@ impl Counter {
     /// Starts of the published windows whose arenas are there still, oldest first; without those
     /// that are settled and about to be cleared.
     #[must_use]
-    pub fn kept(&self) -> Vec<u64> {
-        let (published, settled) = (self.published(), self.settled_window());
+    pub fn kept(self) -> Vec<u64> {
+        let (published, settled) = (self.counter.published(), self.settled_window());
         let mut starts: Vec<_> = self
+            .counter
             .rollover()
             .states()
             .filter_map(|(_, state)| match state {
                 ArenaState::Sealed { window, .. } if window > settled && window <= published => {
-                    Some(self.start_of(window))
+                    Some(self.counter.start_of(window))
                 }
                 _ => None,
             })
@@ -115,14 +123,16 @@ impl Counter {
     ///
     /// # Errors
     /// [`Error::Window`], when the ids of that window are not kept.
-    pub fn read_ids(&self, window_start: u64, position: u64, most: usize) -> Result<Piece, Error> {
-        let seat = self.seat()?;
-        let (arena, size_step) =
-            self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?;
-        let _inside = self.front().participants[seat.slot].pins.inside(arena);
+    pub fn read_ids(self, window_start: u64, position: u64, most: usize) -> Result<Piece, Error> {
+        let seat = self.counter.seat()?;
+        let (arena, start) = self
+            .counter
+            .enter_kept(seat, window_start)
+            .ok_or(Error::Window { start: window_start })?;
+        let _inside = self.counter.front().participants[seat.slot].pins.inside(arena);
         let mut sorted = IdsByShard::new(window_start);
-        let next = self.table(arena, size_step).visit_from(position, most, |word| {
-            sorted.push(self.mix().backward(word));
+        let next = self.counter.table(arena, start).visit_from(position, most, |word| {
+            sorted.push(self.counter.mix().backward(word));
         });
         Ok(Piece { groups: sorted.groups().collect(), next })
     }

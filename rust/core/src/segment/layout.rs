@@ -97,9 +97,9 @@ pub struct Header {
     /// Start of the newest window that each sink has taken, seconds since the epoch.
     pub cursors: CachePadded<[AtomicU64; SINKS]>,
     /// Number of the window up to which arenas may be cleared; 0: that is not asked for. See
-    /// [`crate::Counter::retain`].
+    /// [`crate::Retention::enable`].
     pub settled: CachePadded<AtomicU64>,
-    /// Counts that the cluster published; see [`crate::Counter::note_cluster_count`].
+    /// Counts that the cluster published; see [`crate::Replication::note_cluster_count`].
     pub cluster_counts: CachePadded<[AtomicU64; CLUSTER_COUNTS]>,
 }
 

@@ -1,17 +1,30 @@
-//! The counter's answers to requests.
+//! The counter's answers to HTTP requests.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use verve_core::BatchFormat;
+use verve_core::{BatchFormat, Rejection};
 
 use crate::answers::{Answers, Response};
 use crate::counter::Counter;
 use crate::errors;
-use crate::store::{WindowGroup, window_groups};
+use crate::replication::{WindowGroup, window_groups};
+
+/// Answers to HTTP requests; see `Counter.http`.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct Http(pub Py<Counter>);
 
 #[pymethods]
 impl Counter {
+    /// Answers to HTTP requests, and the count of rejected ones.
+    #[getter]
+    fn http(this: Py<Self>) -> Http {
+        Http(this)
+    }
+}
+
+#[pymethods]
+impl Http {
     /// Answers the query of `GET /api/verve/accept`: (status, headers, body).
     #[pyo3(signature = (query, /))]
     fn accept<'py>(
@@ -19,9 +32,9 @@ impl Counter {
         py: Python<'py>,
         query: &Bound<'py, PyString>,
     ) -> PyResult<Response<'py>> {
-        let counter = self.get(py)?;
-        let answer = errors::caught(py, || counter.accept(query_bytes(query)))?;
-        self.answers.response(py, answer)
+        let counter = self.0.get().get(py)?;
+        let answer = errors::caught(py, || counter.http().accept(query_bytes(query)))?;
+        self.0.get().answers.response(py, answer)
     }
 
     /// Answers a batch, `kind` being binary, json or text: (status, headers, body). Releases the GIL.
@@ -33,25 +46,26 @@ impl Counter {
         body: &[u8],
     ) -> PyResult<Response<'py>> {
         let kind = batch_kind(kind)?;
-        let counter = self.get(py)?;
-        let answer = errors::caught(py, || py.detach(|| counter.accept_batch(kind, body)))?;
+        let counter = self.0.get().get(py)?;
+        let answer = errors::caught(py, || py.detach(|| counter.http().accept_batch(kind, body)))?;
         Answers::batch_response(py, &answer)
     }
 
-    /// As `accept`, with the start of the window and the id: (response, None) if it was refused.
+    /// As `accept`, with the start of the window and the id: (response, None) if it was rejected.
     #[pyo3(signature = (query, /))]
     fn accept_placed<'py>(
         &self,
         py: Python<'py>,
         query: &Bound<'py, PyString>,
     ) -> PyResult<(Response<'py>, Option<(u64, i64)>)> {
-        let counter = self.get(py)?;
-        let (answer, placed) = errors::caught(py, || counter.accept_placed(query_bytes(query)))?;
+        let counter = self.0.get().get(py)?;
+        let (answer, placed) =
+            errors::caught(py, || counter.http().accept_placed(query_bytes(query)))?;
         let placed = placed.map(|its| (its.window_start, its.id));
-        Ok((self.answers.response(py, answer)?, placed))
+        Ok((self.0.get().answers.response(py, answer)?, placed))
     }
 
-    /// As `accept_batch`, with the ids that were recorded, duplicates too, grouped as by `take_new`.
+    /// As `accept_batch`, with the ids that were recorded, duplicates too, grouped as by `Replication.take`.
     #[pyo3(signature = (kind, body, /))]
     fn accept_batch_placed<'py>(
         &self,
@@ -60,10 +74,20 @@ impl Counter {
         body: &[u8],
     ) -> PyResult<(Response<'py>, Vec<WindowGroup<'py>>)> {
         let kind = batch_kind(kind)?;
-        let counter = self.get(py)?;
+        let counter = self.0.get().get(py)?;
         let (answer, groups) =
-            errors::caught(py, || py.detach(|| counter.accept_batch_placed(kind, body)))?;
+            errors::caught(py, || py.detach(|| counter.http().accept_batch_placed(kind, body)))?;
         Ok((Answers::batch_response(py, &answer)?, window_groups(py, &groups)))
+    }
+
+    /// Counts a request that was rejected before it came to the counter, by the reason's name.
+    fn reject(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        let rejection = Rejection::ALL
+            .into_iter()
+            .find(|rejection| rejection.name() == reason)
+            .ok_or_else(|| PyValueError::new_err(format!("no such rejection: `{reason}`")))?;
+        self.0.get().get(py)?.http().reject(rejection);
+        Ok(())
     }
 }
 
@@ -86,7 +110,7 @@ pub fn batch_kind(kind: &str) -> PyResult<BatchFormat> {
 #[pyfunction]
 #[pyo3(signature = (query, /))]
 pub fn names_single(query: &Bound<'_, PyString>) -> bool {
-    // What has no bytes may name anything; it is refused.
+    // What has no bytes may name anything; it is rejected.
     query
         .to_str()
         .map_or(true, |query| verve_core::request::query::check_batch(query.as_bytes()).is_err())

@@ -1,0 +1,31 @@
+//! Maintenance of the segment.
+
+use pyo3::prelude::*;
+
+use crate::counter::Counter;
+
+/// What any process does for the others; see `Counter.maintenance`.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct Maintenance(pub Py<Counter>);
+
+#[pymethods]
+impl Counter {
+    /// What any process does for the others, mostly the leader.
+    #[getter]
+    fn maintenance(this: Py<Self>) -> Maintenance {
+        Maintenance(this)
+    }
+}
+
+#[pymethods]
+impl Maintenance {
+    /// Runs one round; the leader calls it about twenty times per second.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.get().detached(py, |counter| counter.maintenance().run())
+    }
+
+    /// Faults in pages ahead of use; each worker calls it about ten times per second.
+    fn populate(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.get().detached(py, |counter| counter.maintenance().populate())
+    }
+}

@@ -1,0 +1,100 @@
+//! New ids on their way to a store, acknowledged ids, and the counts of the cluster.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use verve_core::{Group, Noted};
+
+use crate::counter::Counter;
+use crate::ids;
+
+/// Ids of a shard, each as the 8 bytes of a little-endian int64.
+pub type Members<'py> = Vec<Bound<'py, PyBytes>>;
+/// Ids of a window and a shard.
+pub type WindowGroup<'py> = (u64, usize, Members<'py>);
+
+pub fn members<'py>(py: Python<'py>, group: &Group) -> Members<'py> {
+    group.ids.iter().map(|id| PyBytes::new(py, &id.to_le_bytes())).collect()
+}
+
+/// Groups as Python gets them: (start of the window, shard, members).
+pub fn window_groups<'py>(py: Python<'py>, groups: &[Group]) -> Vec<WindowGroup<'py>> {
+    groups.iter().map(|group| (group.window_start, group.shard, members(py, group))).collect()
+}
+
+/// New ids on their way to a store, and counts of all hosts; see `Counter.replication`.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct Replication(pub Py<Counter>);
+
+#[pymethods]
+impl Counter {
+    /// The outbound queue of this process, the acknowledged ids, and the counts of the cluster.
+    #[getter]
+    fn replication(this: Py<Self>) -> Replication {
+        Replication(this)
+    }
+}
+
+#[pymethods]
+impl Replication {
+    /// Keeps the ids that this process finds new from now on, `limit` at the most, for `take`;
+    /// ids past the limit are left out. 0 ends it. A forked child begins without.
+    fn queue(&self, py: Python<'_>, limit: u64) -> PyResult<()> {
+        self.0.get().detached(py, |counter| counter.replication().queue(limit))
+    }
+
+    /// Takes the ids that have waited longest, `most` at the most: a list of (start of the window,
+    /// shard, members), a member being the id as 8 little-endian bytes.
+    fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<WindowGroup<'py>>> {
+        let groups = self.0.get().detached(py, |counter| counter.replication().take(most))?;
+        Ok(window_groups(py, &groups))
+    }
+
+    /// Ids that wait to be taken.
+    fn queued(&self, py: Python<'_>) -> PyResult<u64> {
+        self.0.get().detached(py, |counter| counter.replication().queued())
+    }
+
+    /// Ids that were left out, since more than the limit would have waited.
+    fn left_out(&self, py: Python<'_>) -> PyResult<u64> {
+        self.0.get().detached(py, |counter| counter.replication().left_out())
+    }
+
+    /// Counts that a store has acknowledged `count` ids that `take` gave for a window; False, and
+    /// nothing counted, when the window's arena is gone.
+    fn acknowledge(&self, py: Python<'_>, window_start: u64, count: u64) -> PyResult<bool> {
+        self.0.get().detached(py, |counter| counter.replication().acknowledge(window_start, count))
+    }
+
+    /// Ids of a window that a store has acknowledged, over all processes; None when its arena is gone.
+    /// If this is the count of the sealed window, each of its ids was acknowledged.
+    fn acknowledged(&self, py: Python<'_>, window_start: u64) -> PyResult<Option<u64>> {
+        self.0.get().detached(py, |counter| counter.replication().acknowledged(window_start))
+    }
+
+    /// Notes what the cluster counted in a window, one of the newest 16: it only rises, until a
+    /// `final` count takes its place.
+    #[pyo3(signature = (window_start, count, *, r#final=false))]
+    fn note_cluster_count(
+        &self,
+        py: Python<'_>,
+        window_start: u64,
+        count: u64,
+        r#final: bool,
+    ) -> PyResult<()> {
+        let how = if r#final { Noted::Final } else { Noted::SoFar };
+        self.0.get().get(py)?.replication().note_cluster_count(window_start, count, how);
+        Ok(())
+    }
+
+    /// What the cluster counted in a window; None if nobody noted it.
+    fn cluster_count(&self, py: Python<'_>, window_start: u64) -> PyResult<Option<u64>> {
+        Ok(self.0.get().get(py)?.replication().cluster_count(window_start))
+    }
+}
+
+/// The shard of `id`, the same on all hosts. Raises `IdError` if it is outside int64.
+#[pyfunction]
+#[pyo3(signature = (id, /))]
+pub fn shard_of(id: &Bound<'_, PyAny>) -> PyResult<usize> {
+    ids::one(id, None).map(verve_core::shard_of)
+}
