@@ -1,4 +1,4 @@
-"""Fixtures that start services, and how much of a test is run."""
+"""Fixtures that start services, Redis, Kafka and load; the counts of short and full runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A machine that is busy must not fail a test.
+# A busy machine must not make a test fail.
 hypothesis.settings.register_profile("verve", deadline=None)
 hypothesis.settings.load_profile("verve")
 
@@ -31,18 +31,18 @@ class Serve(Protocol):
     """Starts a service that ends with the test."""
 
     def __call__(self, server: Server = ..., *, start: bool = ..., **options: Any) -> Service:  # noqa: ANN401
-        """`options` are those of `Service`; `start=False` leaves it to the test to start it."""
+        """`options` go to `Service`; with `start=False` the test starts it."""
 
 
 class StartLoad(Protocol):
     """Starts load on a service that ends with the test."""
 
     def __call__(self, service: Service, *arguments: str, port: int | None = None) -> Load:
-        """`arguments` are those of `verve-load`; `port` is that of a proxy before the service."""
+        """`arguments` go to `verve-load`; `port` is the port of a proxy in front of the service."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `full` to full runs."""
+    """Deselect the tests marked `full`, except in full runs."""
     left_out = [item for item in items if not FULL and item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
@@ -50,17 +50,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def scale() -> Callable[[int], int]:
-    """What a full run does `count` times: `count` with `VERVE_FULL=1`, else a tenth of it."""
+    """The number of repetitions: `count` with `VERVE_FULL=1`, else a tenth, at least 1."""
     return lambda count: count if FULL else max(1, count // 10)
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start services by `serve(workers=4, window=2)`; their output is shown when a test fails."""
+    """Start services with `serve(workers=4, window=2)`. A failed test shows their output."""
     services: list[Service] = []
     numbers = itertools.count()
 
-    def begin(  # the options of `Service`, passed on
+    def begin(
         server: Server = Server.GRANIAN,
         *,
         start: bool = True,
@@ -78,13 +78,13 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def load_binary() -> Path:
-    """The load generator, built if need be."""
+    """The path of the load generator, which is built first if it is missing."""
     return find_binary()
 
 
 @pytest.fixture(scope="session")
 def kafka() -> None:
-    """Kafka can be run here. Without Java the tests that need it are left out, but not in CI."""
+    """Require that Kafka can run here. Without Java the test is skipped; in CI it fails."""
     if why := missing():
         if os.environ.get("CI"):
             pytest.fail(why)
@@ -93,14 +93,14 @@ def kafka() -> None:
 
 @pytest.fixture(scope="session")
 def broker(kafka: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:  # noqa: ARG001
-    """A broker that all tests share; each has a topic of its own."""
+    """A broker that the tests of a lane share; each test uses its own topic."""
     with Broker(tmp_path_factory.mktemp("kafka")) as one:
         yield one
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that many tests share; each has a cluster of its own."""
+    """A Redis server that the tests of a lane share; each test uses its own cluster."""
     one = RedisServer(tmp_path_factory.mktemp("redis")).start()
     yield one
     one.stop()
@@ -108,7 +108,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis of a test's own, to be stopped and started."""
+    """A Redis server of one test, which may stop and start it."""
     one = RedisServer(tmp_path).start()
     yield one
     one.stop()
@@ -116,13 +116,13 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def cluster() -> str:
-    """The name of a cluster that nobody else has."""
+    """A cluster name that no other test uses."""
     return f"cluster-{os.urandom(6).hex()}"
 
 
 @pytest.fixture
 def start_load(load_binary: Path, tmp_path: Path) -> Iterator[StartLoad]:
-    """Start load by `start_load(service, "--ids", "uniform:1000")`."""
+    """Start load with `start_load(service, "--ids", "uniform:1000")`."""
     with contextlib.ExitStack() as loads:
         numbers = itertools.count()
 

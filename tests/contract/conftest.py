@@ -1,4 +1,4 @@
-"""One service of each kind, and one Redis of each, for tests that leave it as it was."""
+"""One service and one Redis of each kind, shared by tests that do not change their state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Every way to serve the application, with the options of `Service`.
+# Every way to serve the application, with its options for `Service`.
 KINDS: dict[str, tuple[Server, dict[str, Any]]] = {
     "fast path": (Server.GRANIAN, {}),
     "fast path, rust tasks": (Server.GRANIAN, {"arguments": ["--task-impl", "rust"]}),
@@ -32,7 +32,7 @@ MAX_BODY = 65_536
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Serve with windows of an hour and batches of at most `MAX_BODY` bytes."""
+    """A service with windows of an hour and batches of at most `MAX_BODY` bytes."""
     server, options = KINDS[request.param]
     directory = tmp_path_factory.mktemp("service")
     environment = {"VERVE_MAX_BODY": str(MAX_BODY)}
@@ -42,7 +42,7 @@ def service(
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One Redis."""
+    """A single Redis server."""
     with RedisServer(tmp_path_factory.mktemp("single")) as server:
         yield server
 
@@ -56,7 +56,7 @@ def masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
 
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
-    """A Redis that sentinels watch."""
+    """A Redis server watched by sentinels."""
     with Sentinels(tmp_path_factory.mktemp("watched"), patience_ms=PATIENT_MS) as sentinels:
         yield sentinels
 
@@ -65,7 +65,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
     params=["sets-single", "sets-masters", "sets-watched", "keys-single", "keys-masters"]
 )
 def redis(request: pytest.FixtureRequest) -> Redis:
-    """Redis in each form, with each strategy."""
+    """Redis in each topology, with each strategy."""
     strategy, _, form = request.param.partition("-")
     place = request.getfixturevalue(form)
     return Redis(place.url, strategy, place)
@@ -73,5 +73,5 @@ def redis(request: pytest.FixtureRequest) -> Redis:
 
 @pytest.fixture
 def use(redis: Redis, tmp_path: Path, cluster: str) -> Use:
-    """Use Redis, in a cluster of hosts of this test's own."""
+    """The store over Redis, in a cluster of hosts of this test alone."""
     return redis.use(tmp_path, cluster)

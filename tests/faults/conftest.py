@@ -32,7 +32,7 @@ class Start(Protocol):
 
 @pytest.fixture
 def segment() -> Iterator[Path]:
-    """A path for a segment, in shared memory, gone after the test with all that lies beside it."""
+    """A path for a segment in shared memory. Its folder is removed after the test."""
     shared_memory = Path("/dev/shm")  # noqa: S108 - where segments belong
     folder = shared_memory / f"verve-test-library-{os.getpid()}-{next(_numbers)}"
     folder.mkdir(mode=0o700)
@@ -42,7 +42,7 @@ def segment() -> Iterator[Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB in memory."""
+    """The mount point of a file system of 4 MiB in memory."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")
     place = tmp_path / "small-disk"
@@ -54,7 +54,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def remote(tmp_path: Path) -> Iterator[Callable[[Opening], Remote]]:
-    """Open counters in other processes, which end with the test."""
+    """Open counters in other processes. The processes end with the test."""
     remotes: list[Remote] = []
 
     def begin(opening: Opening) -> Remote:
@@ -68,7 +68,7 @@ def remote(tmp_path: Path) -> Iterator[Callable[[Opening], Remote]]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start processes by `start(target, *arguments)`."""
+    """Start processes with `start(target, *arguments)`."""
     children: list[Child] = []
 
     def begin(target: Target, *arguments: object) -> Child:

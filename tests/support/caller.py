@@ -1,4 +1,4 @@
-"""What the caller's environment tells the tests. What they start sees nothing of it."""
+"""The caller's settings for the tests, removed from the environment of what the tests start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 _SETTINGS = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("VERVE_")}
 
 FULL = _SETTINGS.get("VERVE_FULL") == "1"
-"""Whether the tests run at their full counts."""
+"""Whether the tests run with their full counts."""
 
 LOAD = _SETTINGS.get("VERVE_LOAD")
-"""A load generator that is built already."""
+"""The path of a load generator that is already built."""

@@ -1,4 +1,4 @@
-"""Certificates for tests, by the `openssl` of the machine."""
+"""Certificates for tests, created with the `openssl` of the machine."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ basicConstraints = critical,CA:FALSE
 subjectAltName = {subject}
 """
 EXPIRED = ("20200101000000Z", "20210101000000Z")
-"""From when to when a certificate was valid."""
+"""The validity of a certificate that has expired."""
 FUTURE = ("20900101000000Z", "20910101000000Z")
-"""The same of one that will be."""
+"""The validity of a certificate that is not valid yet."""
 
 
 def certificate(
@@ -37,7 +37,7 @@ def certificate(
     subject: str = "IP:127.0.0.1",
     validity: tuple[str, str] | None = None,
 ) -> Path:
-    """A certificate for `subject` that signs itself, in a file with its key."""
+    """Create a self-signed certificate for `subject`; the file contains its key as well."""
     path = directory / f"{name}.pem"
     key = directory / f"{name}.key"
     form = [

@@ -1,4 +1,4 @@
-"""Runs `verve-load` against a service of a test.
+"""Runs the load generator `verve-load` against a service of a test.
 
     with Load(binary, service, out, "--ids", "uniform:1000") as load:
         ...
@@ -6,7 +6,7 @@
     assert not result.faults
     assert result.records.placed()[1_795_387_070].size == 1000
 
-It asks for the verdict with every id, so that each answer names its window.
+It requests the verdict with every id, so that each answer names its window.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 
 
 class LoadError(AssertionError):
-    """The generator did not run as told; shows what it said."""
+    """The generator failed; the message contains its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the generator reports, and its record of every id."""
+    """The report of the generator, and its record of every id."""
 
     report: Mapping[str, Any]
     records: records.Records
 
     @property
     def faults(self) -> dict[str, int]:
-        """Requests without a good answer, by what went wrong; a refusal is named by its status."""
+        """The number of failed requests by error; a refusal is named by its status."""
         return {**self.report["errors"], **self.report["failed"]}
 
 
 class Load:
-    """One run of the generator, from its making to `stop` or `wait`."""
+    """One run of the generator, from construction to `stop` or `wait`."""
 
     def __init__(
         self, binary: Path, service: Service, out: Path, *arguments: str, port: int | None = None
     ) -> None:
-        """`port` is that of a proxy before the service."""
+        """`port` is the port of a proxy in front of the service."""
         self.out = out
         command: list[str | Path] = [
             binary,
@@ -70,12 +70,12 @@ class Load:
         self.close()
 
     def stop(self, timeout: float = 30) -> Result:
-        """Let it send no more, wait for the answers that are due, and read what it found."""
+        """Stop sending, wait for the outstanding answers, and return the result."""
         self._process.send_signal(signal.SIGTERM)
         return self.wait(timeout)
 
     def wait(self, timeout: float = 60) -> Result:
-        """Wait until it has done what it was told, and read what it found."""
+        """Wait until the run is over, and return the result."""
         try:
             output, complaints = self._process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -89,14 +89,14 @@ class Load:
         return Result(json.loads(output), records.load(self.out))
 
     def close(self) -> None:
-        """End it at once, if it still runs."""
+        """Kill the generator if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
 
 
 def find_binary() -> Path:
-    """The generator: the one that `VERVE_LOAD` names, else what cargo makes of the sources."""
+    """The generator that `VERVE_LOAD` names, else the one that cargo builds."""
     if caller.LOAD:
         return Path(caller.LOAD)
     command = ["cargo", "build", "--release", "--package", "verve-load", "--message-format", "json"]

@@ -1,4 +1,4 @@
-"""The lowest versions of what Verve needs, as `pyproject.toml` names them, and where they are."""
+"""The lowest versions of Verve's dependencies in `pyproject.toml`, and an installation of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _project() -> dict[str, Any]:
 
 
 def lowest() -> dict[str, str]:
-    """The lowest version of each package that the wheel and its extras need."""
+    """The lowest version of each dependency of the wheel and its extras."""
     project = _project()["project"]
     extras = project["optional-dependencies"].values()
     found = {}
@@ -34,27 +34,27 @@ def lowest() -> dict[str, str]:
 
 
 def for_tests() -> list[str]:
-    """What the tests need beside those, in whatever version."""
+    """The further requirements of the tests, whose versions do not matter here."""
     group = _project()["dependency-groups"]["test"]
     return [text for text in group if _parsed(text)[0] not in lowest()]
 
 
 def pins() -> list[str]:
-    """Each package in its lowest version."""
+    """A requirement for the lowest version of each dependency."""
     return [f"{name}=={version}" for name, version in lowest().items()]
 
 
 def pip(python: str | Path, *arguments: str) -> None:
-    """Install with pip; what it says is shown when that fails."""
+    """Install with pip. The error of a failure contains its output."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
 
 
 def beside() -> Path:
-    """A directory that holds them alone, to be put in front of those that are installed.
+    """A directory with the lowest versions only, to be put first in the import path.
 
-    It is kept in the environment, so that they are fetched once.
+    It stays in the virtual environment, so that the packages are downloaded once.
     """
     digest = hashlib.sha256("\n".join(pins()).encode()).hexdigest()[:16]
     directory = Path(sys.prefix) / "lowest" / digest

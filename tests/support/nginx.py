@@ -1,4 +1,4 @@
-"""A real nginx before a service, with the least configuration that people write.
+"""A real nginx in front of a service, with a minimal configuration.
 
 with Nginx(tmp_path / "nginx", service.url()) as nginx:
     httpx.get(f"http://127.0.0.1:{nginx.port}/livez")
@@ -54,7 +54,7 @@ class Nginx:
         self._upstream = upstream
 
     def __enter__(self) -> Self:
-        # Debian has it where only root's PATH leads.
+        # Debian installs it in a directory that only the PATH of root contains.
         binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if binary is None:
             raise NginxError(MISSING)

@@ -1,13 +1,13 @@
-"""Where the repository's files are."""
+"""Paths of the repository."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-"""The repository."""
+"""The root of the repository."""
 NATIVE = Path(__file__).parent / "native"
-"""Sources of libraries that tests build and preload."""
+"""Sources of the libraries that tests build and preload."""
 
 
 def suites(*names: str) -> list[str]:

@@ -1,12 +1,11 @@
-"""Receivers of callbacks, kind and hostile: real servers on ports of the loopback.
+"""Receivers of callbacks, well-behaved and hostile: real servers on ports of the loopback.
 
     with Receiver(answer(500), answer(200)) as receiver:
         service.get(f"/api/verve/accept?id=7&endpoint={quote(receiver.url('/hook'))}")
         receiver.wait_until(lambda posts: len(posts) == 2)
         assert posts[0].count == 1
 
-A receiver behaves towards its first post as its first argument says, and so on; the last one holds
-for all that follow.
+Each argument is the behaviour for one post, in order; the last one holds for all further posts.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class NotReceivedError(AssertionError):
-    """What was waited for did not come."""
+    """The expected posts did not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One request as it came."""
+    """One request as received."""
 
     at: float
     method: str
@@ -44,14 +43,14 @@ class Post:
 
     @property
     def count(self) -> int:
-        """The count, of a body that is exactly as promised."""
+        """The count in the body, which must have exactly the documented form."""
         count = int(json.loads(self.body)["unique_request_count"])
         assert self.body == b'{"unique_request_count": %d}' % count
         return count
 
 
 def answer(status: int, *headers: str, body: bytes = b"") -> Behaviour:
-    """Answer at once."""
+    """A behaviour that answers at once."""
     head = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status} X", *headers))
 
     async def behave(_post: Post, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +66,7 @@ async def silence(_post: Post, _writer: asyncio.StreamWriter) -> None:
 
 
 async def drip(_post: Post, writer: asyncio.StreamWriter) -> None:
-    """Answer a byte a second."""
+    """Answer with one byte per second."""
     for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n":
         writer.write(bytes([byte]))
         await writer.drain()
@@ -91,29 +90,29 @@ async def reset(_post: Post, writer: asyncio.StreamWriter) -> None:
 
 
 async def garbage(_post: Post, writer: asyncio.StreamWriter) -> None:
-    """Answer what is no HTTP."""
+    """Answer with something other than HTTP."""
     writer.write(b"220 mail.example ESMTP\r\n" * 100)
     await writer.drain()
     raise ConnectionResetError
 
 
 class Gate:
-    """A behaviour that answers nobody until it is opened."""
+    """A behaviour that answers no post until it is opened."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
         self.close()
 
     def open(self) -> None:
-        """Let all through."""
+        """Answer all posts, those that wait included."""
         self._open.set()
 
     def close(self) -> None:
-        """Hold up what comes from now on."""
+        """Let posts wait from now on."""
         self._open.clear()
 
     async def __call__(self, post: Post, writer: asyncio.StreamWriter) -> None:
-        """Answer when it is open."""
+        """Answer once the gate is open."""
         while not self._open.is_set():  # noqa: ASYNC110 - another thread opens it
             await asyncio.sleep(0.02)
         await _OK(post, writer)
@@ -129,7 +128,7 @@ async def _rounds() -> None:
 
 
 class Receiver:
-    """One server, in a thread of its own."""
+    """One server, in its own thread."""
 
     def __init__(
         self,
@@ -163,14 +162,14 @@ class Receiver:
         self._thread.join(10)
 
     def wait_until(self, met: Callable[[list[Post]], bool], timeout: float = 10) -> list[Post]:
-        """Wait for posts, and give all that came."""
+        """Wait until `met` holds for the posts, and return all of them."""
         with self._changed:
             if not self._changed.wait_for(lambda: met(self.posts), timeout):
                 raise NotReceivedError(f"after {timeout} s there are {len(self.posts)} posts")
             return list(self.posts)
 
     def wait_for(self, number: int, timeout: float = 10) -> list[Post]:
-        """Wait for so many posts, and give all that came."""
+        """Wait for `number` posts, and return all of them."""
         return self.wait_until(lambda posts: len(posts) >= number, timeout)
 
     def _run(self) -> None:

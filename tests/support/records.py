@@ -1,6 +1,6 @@
-"""Reads what `verve-load --out FILE` wrote: every id that was sent, and what became of it.
+"""Reads the records of `verve-load --out FILE`: every id that was sent, with its outcome.
 
-The layout stands in `bench/load/src/records.rs`; the two change together.
+The layout is defined in `bench/load/src/records.rs`; change both together.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PLACED = 1
 ACKNOWLEDGED = 2
 """Acknowledged; `window` is the sender's guess from its own clock."""
 SENT = 3
-"""Sent without an answer that counts: the id may be counted or not."""
+"""Sent, without an answer that says whether the id was counted."""
 REFUSED = 4
 """Answered with an error: the id must not be counted for it."""
 
@@ -57,12 +57,12 @@ NOT_TOLD = 255
 
 
 class RecordsError(ValueError):
-    """A file that is no record file, or a damaged one."""
+    """The file is no record file, or it is damaged."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """The records of one run or of several.
+    """The records of one or more runs.
 
     `rows` is a structured array of dtype `RECORD`, in the order of the answers within each run.
     """
@@ -83,17 +83,17 @@ class Records:
         return group(self.of_kind(PLACED))
 
     def new(self) -> dict[int, Ids]:
-        """The ids that the answers called new in each window, sorted; twice new is there twice."""
+        """The ids that answers called new in each window, sorted; an id occurs once per answer."""
         rows = self.of_kind(PLACED)
         rows = rows[rows["seen"] == NEW]
         starts = np.unique(rows["window"])
         return {int(start): np.sort(rows["id"][rows["window"] == start]) for start in starts}
 
     def possible(self, window: int) -> Ids:
-        """The distinct ids that may rightly be counted in a window, sorted.
+        """The distinct ids that may be counted in a window, sorted.
 
-        Those that answers placed there, and those without a placing answer that were sent before
-        its end: a process that was stopped may go on with them at any time later.
+        These are the ids that answers placed there, and the ids sent before its end whose answer
+        names no window: a stopped process may continue with them at any later time.
         """
         rows = self.rows
         placed = (rows["kind"] == PLACED) & (rows["window"] == window)
@@ -102,7 +102,7 @@ class Records:
 
 
 def load(*paths: str | PathLike[str]) -> Records:
-    """Read the record files of one run or of several that ran at once."""
+    """Read the record files of one or more concurrent runs."""
     parts, lengths = [], set()
     for path in map(Path, paths):
         data = path.read_bytes()
@@ -139,10 +139,10 @@ def group(rows: NDArray[np.void]) -> dict[int, Ids]:
 
 
 def differences(records: Records, counted: Mapping[int, ArrayLike]) -> list[str]:
-    """Where acknowledged ⊆ counted ⊆ sent does not hold, a line each; empty when it holds.
+    """One line per violation of acknowledged ⊆ counted ⊆ sent.
 
-    `counted` has the ids of each window as the counter gives them. Windows that it leaves out
-    must have no acknowledged ids.
+    `counted` maps each window to its ids in the counter. A window that is not in it must have no
+    acknowledged ids.
     """
     lines = []
     placed = records.placed()
@@ -159,7 +159,7 @@ def differences(records: Records, counted: Mapping[int, ArrayLike]) -> list[str]
 
 
 def sample(ids: Iterable[int], most: int = 5) -> str:
-    """A few ids and how many there are."""
+    """The number of ids, and the first few of them."""
     listed = [int(one) for one in ids]
     shown = ", ".join(map(str, listed[:most]))
     return f"{len(listed)} ids ({shown}{', ...' if len(listed) > most else ''})"

@@ -1,10 +1,10 @@
-"""Replies to a callback, byte for byte, with what curl 7.88 and Go 1.26 make of each of them.
+"""Replies to a callback, byte for byte, with the verdicts of curl 7.88 and Go 1.26 on each.
 
-Run as a program, the module prints what curl, and each program that is named, makes of each reply:
+Run as a program, the module prints the verdict of curl and of each named program on each reply:
 
     python -m tests.support.replies [PROGRAM ...]
 
-A program is called with one URL, posts to it, and prints what it made of the reply.
+A program is called with one URL, posts to it, and prints its verdict on the reply.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ NOT_BY_CURL = {
     "1,000 long fields",
     "101",
 }
-"""Those that curl reports as a failure."""
+"""The replies that curl reports as a failure."""
 NOT_BY_GO = {
     "tab before the reason",
     "PHP warning in HTML",
@@ -182,13 +182,13 @@ NOT_BY_GO = {
     "HTTP/0.9",
     "nothing",
 }
-"""Those that Go's client reports as an error."""
+"""The replies that Go's client reports as an error."""
 
 
 class Replier:
     """A server that answers each connection with the same bytes, and closes it.
 
-    It answers a request that ends with `until`, without one as soon as anything came.
+    It answers once the request ends with `until`; an empty `until` means after the first bytes.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class Replier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Closing it does not wake who waits in `accept`; this does.
+        # Unlike `close`, this wakes the thread that waits in `accept`.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join()
@@ -220,7 +220,7 @@ class Replier:
                     if self._tls is None:
                         self._answer(connection)
                         continue
-                    # Unlike that of asyncio, it says why it ends a handshake.
+                    # Unlike the TLS of asyncio, this sends an alert when a handshake fails.
                     with self._tls.wrap_socket(connection, server_side=True) as secured:
                         self._answer(secured)
 
@@ -234,13 +234,13 @@ class Replier:
             request += received
         connection.sendall(self._reply)
         connection.shutdown(socket.SHUT_WR)
-        # What the client has not read would be lost by a close.
+        # Closing earlier would discard bytes that the client has not read.
         while connection.recv(65_536):
             pass
 
 
 def main() -> None:
-    """Print a line for each reply."""
+    """Print one line per reply."""
     curl = ["curl", "-s", "-S", "-o", "/dev/null", "-w", "%{http_code}", "-m", "5", "-d", "{}"]
     for name, reply in REPLIES.items():
         with Replier(reply) as replier:

@@ -1,4 +1,4 @@
-"""A running Verve for tests: real servers as real processes, on a free port of the loopback.
+"""A running Verve for tests: a real server in real processes, on a free port of the loopback.
 
     with Service(tmp_path, workers=4, window=2) as service:
         assert service.get("/api/verve/accept?id=7").text == "ok"
@@ -6,8 +6,8 @@
         service.stop()
         assert [minute.unique for minute in service.minutes()] == [1]
 
-Each has a state directory and a segment of its own, which outlive `stop` and `start` and go away
-with `close`. It logs in JSON to a file, read by `lines`, `events` and `minutes`.
+Each service has its own state directory and segment. They outlive `stop` and `start`; `close`
+removes the segment. It logs in JSON to a file, read by `lines`, `events` and `minutes`.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ if TYPE_CHECKING:
 ACCEPT = "/api/verve/accept"
 _MINUTE = re.compile(r"Unique requests in the last minute: ([0-9]+)\Z")
 _SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
-# Unused, but httpx would make one for each request, which takes longer than the request.
+# Unused. Without it, httpx creates one per request, which takes longer than the request.
 _TLS = ssl.create_default_context()
 _numbers = itertools.count()
 T = TypeVar("T")
 
 
 class Server(StrEnum):
-    """What serves the application."""
+    """The server that runs the application."""
 
     GRANIAN = "granian"
     GRANIAN_ASGI = "granian-asgi"
     UVICORN = "uvicorn"
     VERVE = "verve"
     PROGRAM = "program"
-    """A module of the test, named by `target`, that serves at the port in its first argument."""
+    """A module of the test, named by `target`, that serves on the port in its first argument."""
 
 
 class ServiceError(AssertionError):
-    """The service did not do what it was told; shows the end of its output."""
+    """The service failed; the message contains the end of its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,10 @@ class Service:
         stderr: int | None = None,
         token: str | None = None,
     ) -> None:
-        """`arguments` go to the server; `command` stands before it all, such as `taskset -c 0`.
+        """`arguments` go to the server; `command` is a prefix, such as `taskset -c 0`.
 
-        `stdout` and `stderr` are descriptors to be used in the place of the file; `token` is what
-        it requires of whoever looks, if a file tells it so.
+        `stdout` and `stderr` are descriptors that replace the file; `token` is the token for
+        metrics and history, if the service reads it from a file.
         """
         self.server = server
         self.worker_count = workers
@@ -120,7 +120,7 @@ class Service:
             "VERVE_MAX_IDS_PER_WINDOW": str(max_ids),
             "VERVE_FAST_PATH": "on" if fast_path else "off",
             "VERVE_LOG_FORMAT": "json",
-            # Nothing leaves the machine unless a test says so.
+            # No callback leaves the machine unless a test asks for it.
             "VERVE_CALLBACKS": "off",
             **(environment or {}),
         }
@@ -134,10 +134,10 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # Life
+    # Start and stop
 
     def start(self, *, ready: bool = True, timeout: float = 30) -> Self:
-        """Start it and wait until all of its workers are ready; `ready=False` does not wait."""
+        """Start the service and wait until all workers are ready; `ready=False` does not wait."""
         self._output = self.output_path.open("ab")
         stdout, stderr = self._descriptors
         self.process = subprocess.Popen(
@@ -146,7 +146,7 @@ class Service:
             stdin=subprocess.DEVNULL,
             stdout=self._output if stdout is None else stdout,
             stderr=self._output if stderr is None else stderr,
-            # A process group of its own: what is left of it can be found and ended.
+            # Its own process group, so that left-over processes can be found and ended.
             start_new_session=True,
         )
         atexit.register(self.kill)
@@ -155,7 +155,7 @@ class Service:
         return self
 
     def wait_ready(self, timeout: float = 30) -> None:
-        """Wait until `/readyz` is content and as many processes as workers are at the segment."""
+        """Wait until `/readyz` is OK and as many processes as workers are attached."""
 
         def ready() -> bool:
             if self.process is None or self.process.poll() is not None:
@@ -170,7 +170,7 @@ class Service:
         self.wait_until(ready, timeout, "ready")
 
     def stop(self, timeout: float = 20) -> int:
-        """End it as an operator would, with SIGTERM, and give its exit code."""
+        """Stop the service by SIGTERM, as an operator would, and return its exit code."""
         process = self._running()
         process.terminate()
         try:
@@ -181,14 +181,14 @@ class Service:
         return code
 
     def wait_end(self, timeout: float = 20) -> int:
-        """Wait for its own end, and give its exit code."""
+        """Wait until the service ends by itself, and return its exit code."""
         try:
             return self._running().wait(timeout)
         except subprocess.TimeoutExpired:
             raise self.error(f"the service goes on after {timeout} s") from None
 
     def kill(self) -> None:
-        """End all of its processes with SIGKILL, at once."""
+        """End all of its processes at once, by SIGKILL."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -199,7 +199,7 @@ class Service:
         atexit.unregister(self.kill)
 
     def close(self) -> None:
-        """End it and remove its segment."""
+        """Stop the service and remove its segment."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -225,15 +225,15 @@ class Service:
         return self._running().pid
 
     def processes(self) -> list[int]:
-        """All live processes of this service, orphans too."""
+        """All live processes of this service, including orphans."""
         return [pid for pid in _processes() if _group(pid) == self.pid and _alive(pid)]
 
     def workers(self) -> list[int]:
-        """The processes that count: those that have the segment mapped."""
+        """The processes that have the segment mapped."""
         return [pid for pid in self.processes() if _maps(pid, self.segment)]
 
     def leader(self) -> int:
-        """The worker that leads; 0 while none does."""
+        """The process id of the leader; 0 while there is none."""
         return int(self.metrics()["verve_leader_process"])
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -256,7 +256,7 @@ class Service:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def get(self, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
-        """GET over a new connection, which with many workers may reach any of them."""
+        """GET over a new connection, which may reach any worker."""
         return httpx.get(self.url(path), verify=_TLS, trust_env=False, **options)
 
     def post(self, path: str = ACCEPT, **options: Any) -> httpx.Response:  # noqa: ANN401
@@ -264,7 +264,7 @@ class Service:
         return httpx.post(self.url(path), verify=_TLS, trust_env=False, **options)
 
     def exchange(self, request: bytes, timeout: float = 10) -> bytes:
-        """Send raw bytes, and read until the server closes the connection."""
+        """Send raw bytes, and return what the server sends until it closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout) as connection:
             connection.sendall(request)
             received = bytearray()
@@ -288,14 +288,14 @@ class Service:
         return list(self.get(path, headers=self._token()).json()["windows"])
 
     def _token(self) -> dict[str, str]:
-        """What a service with a token requires of whoever looks."""
+        """The header that a service with a token requires."""
         token = self._given_token or self._environment.get("VERVE_ADMIN_TOKEN")
         return {} if token is None else {"authorization": f"Bearer {token}"}
 
     # Output
 
     def output(self) -> str:
-        """All that its processes wrote, over all of its starts."""
+        """The output of all of its processes, over all starts."""
         try:
             return self.output_path.read_text(errors="replace")
         except FileNotFoundError:
@@ -306,10 +306,10 @@ class Service:
         found = []
         for line in self.output().splitlines():
             if line.startswith("{"):
-                # A process that is killed while it writes leaves half a line.
+                # A process that is killed while it writes leaves part of a line.
                 with contextlib.suppress(ValueError):
                     found.append(json.loads(line))
-        # Each line of each test is looked at: a field has one type wherever it stands.
+        # Check every line of every test: a field has the same type in all events.
         if wrong := [(line, misfits) for line in found if (misfits := fields.misfits(line))]:
             raise ServiceError(f"fields that the table does not have so: {wrong[:3]}")
         return found
@@ -337,7 +337,7 @@ class Service:
         return self.wait_until(logged, timeout, f"logged window {window_start}")
 
     def wait_until(self, met: Callable[[], T | None], timeout: float, what: str) -> T:
-        """Ask until the answer is true, and give it."""
+        """Call `met` until its result is true, and return the result."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if found := met():
@@ -346,7 +346,7 @@ class Service:
         raise self.error(f"not {what} within {timeout} s")
 
     def error(self, problem: str) -> ServiceError:
-        """An error that shows the end of the output."""
+        """An error whose message contains the end of the output."""
         return ServiceError(f"{problem}; its output ends with:\n{self.output()[-4_000:]}")
 
     def _running(self) -> subprocess.Popen[bytes]:

@@ -1,7 +1,7 @@
-"""An observer of a service: a second program at its segment, which keeps the ids of each window.
+"""An observer of a service: a second process attached to its segment that reads the ids.
 
-A window's ids are gone soon after it was published, unless somebody held it while it was current.
-The observer holds each, reads its ids once they are final, and lets go of it.
+The ids of a window are freed soon after it was published, unless a process held it while it was
+current. The observer holds each window, reads its ids once they are final, and releases it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 _AFTER_BOUNDARY = 0.1
-"""Seconds: the service turns its windows by itself, long before the observer looks."""
+"""Seconds. The service rolls its windows over by itself, long before the observer reads them."""
 
 
 class Observer:
-    """Attached to the segment of `service` from `with` to the end of it, or to `finish`."""
+    """Holds the windows of `service` from the start of the block until `finish` or its end."""
 
     def __init__(self, service: Service) -> None:
         self.counter = Counter(
@@ -46,9 +46,9 @@ class Observer:
         self.counter.close()
 
     def finish(self, last: int, timeout: float = 10) -> dict[int, NDArray[np.int64]]:
-        """Wait for the window that starts at `last`, and give the sorted ids of each window.
+        """Wait for the window that starts at `last`, and return the sorted ids of each window.
 
-        A window that began and ended while the machine gave the observer no time is left out.
+        A window is missing if the observer's thread did not run while it was current.
         """
         end = time.monotonic() + timeout
         while self.counter.ring.newest() < last:
@@ -75,7 +75,7 @@ class Observer:
             self._trouble = error
 
     def _pause(self) -> float:
-        """Until shortly after the next boundary, at most a moment of the current window."""
+        """Seconds until shortly after the next boundary, at most 0.2."""
         until = self.counter.until_boundary() + _AFTER_BOUNDARY
         return min(until, 0.2)
 

@@ -1,7 +1,7 @@
-"""A small disk that a test can fill: a tmpfs in a mount namespace of its own.
+"""A small disk that a test can fill: a tmpfs in its own mount namespace.
 
-A holder process has the namespace; services enter it by `command`, and the test sees the disk
-through `/proc`. It is gone with the holder, whatever becomes of the test.
+A holder process keeps the namespace. Services enter it by `command`, and the test reads the disk
+through `/proc`. The disk disappears with the holder, however the test ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HOLD = 'mount -t tmpfs -o size="$1",mode=700 test "$0" && echo mounted && exec 
 
 
 class SmallDisk:
-    """A disk of `size` bytes, mounted at `path` for those who are started with `command`."""
+    """A disk of `size` bytes, mounted at `path` for the processes started with `command`."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class SmallDisk:
         namespaces = ["--mount"] if as_root else ["--mount", "--map-root-user"]
         self._holder = subprocess.Popen(
             ["unshare", *namespaces, "sh", "-c", _HOLD, path, str(size)],
-            # Never written to: it ends with the test, and the holder with it.
+            # Never written to: it closes when the test process ends, and so ends the holder.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -44,7 +44,7 @@ class SmallDisk:
         target = ["nsenter", "--target", str(self._holder.pid), "--mount"]
         self.command = target if as_root else [*target, "--user", "--preserve-credentials"]
         self.seen = Path(f"/proc/{self._holder.pid}/root{path}")
-        """Its path from outside."""
+        """The path of the disk outside the namespace."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,14 +58,14 @@ class SmallDisk:
         self._holder.communicate()
 
     def run(self, *command: str | Path) -> str:
-        """What a command prints that sees the disk at `path`."""
+        """The output of a command that runs in the namespace, with the disk at `path`."""
         return subprocess.run(
             [*self.command, *command], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
 
     @contextlib.contextmanager
     def filled(self) -> Iterator[None]:
-        """Leave no room on it."""
+        """Fill the disk for as long as the block lasts."""
         ballast = self.seen / "ballast"
         with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:

@@ -1,6 +1,6 @@
-"""Runs the storm: a load of accepts that name an endpoint, and the endpoint, in one program.
+"""Runs the storm, a program that sends accepts with an endpoint and is that endpoint itself.
 
-It checks each callback by itself; see `rust/callbacks/examples/storm.rs`.
+The program checks each callback; see `rust/callbacks/examples/storm.rs`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Report = dict[str, Any]
 
 
 class StormError(AssertionError):
-    """The storm did not run as told; shows what it said."""
+    """The storm failed; the message contains its output."""
 
 
 class Storm:
-    """One run of it, from its making to `wait`."""
+    """One run of the storm, from construction to `wait`."""
 
     def __init__(self, service: Service, rate: int, seconds: float, *arguments: str) -> None:
         command: list[str | Path] = [
@@ -39,7 +39,7 @@ class Storm:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def wait(self, timeout: float) -> Report:
-        """Wait until it has done what it was told, and give what it found."""
+        """Wait until the run is over, and return its report."""
         try:
             output, complaints = self._process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -51,14 +51,14 @@ class Storm:
         return dict(report)
 
     def close(self) -> None:
-        """End it at once, if it still runs."""
+        """Kill the storm if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
 
 
 def _binary() -> Path:
-    """The one that `VERVE_STORM` names, else what cargo makes of the sources."""
+    """The program that `VERVE_STORM` names, else the one that cargo builds."""
     if named := os.environ.get("VERVE_STORM"):
         return Path(named)
     what = ["--package", "verve-callbacks", "--example", "storm"]

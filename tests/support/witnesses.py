@@ -1,6 +1,6 @@
-"""What was published about the windows of a service, by each witness: log, ledger, history.
+"""The published windows of a service according to each witness: log, ledger, history.
 
-The load generator knows what the answers said; the witnesses must say the same.
+The load generator records the answers; each witness must agree with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the ledger. `logged_at`: when the log took it, None if that was not noted."""
+    """A row of the ledger. `logged_at` is the time of its delivery to the log, if noted."""
 
     window_start: int
     window_seconds: int
@@ -30,12 +30,12 @@ class Row:
 
 
 def ledger_path(service: Service) -> Path:
-    """The file of the ledger."""
+    """The path of the ledger."""
     return service.state_directory / "ledger.sqlite3"
 
 
 def ledger(path: Path) -> list[Row]:
-    """The ledger's rows by their start, read from the file itself; none while it is being made."""
+    """The rows of the ledger file by window start; none while the file is being created."""
     if not path.exists():
         return []
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
@@ -50,7 +50,7 @@ def ledger(path: Path) -> list[Row]:
 
 
 def in_log(service: Service, *, repeats: bool = False) -> dict[int, int]:
-    """Window starts and counts by the log. `repeats`: a line may come again, after a kill."""
+    """Window starts and counts according to the log. `repeats` allows repeated lines."""
     found: dict[int, int] = {}
     for minute in service.minutes():
         start = minute.window_start
@@ -61,22 +61,22 @@ def in_log(service: Service, *, repeats: bool = False) -> dict[int, int]:
 
 
 def in_ledger(service: Service) -> dict[int, int]:
-    """Window starts and counts by the ledger."""
+    """Window starts and counts according to the ledger."""
     return {row.window_start: row.unique for row in ledger(ledger_path(service))}
 
 
 def in_history(service: Service) -> dict[int, int]:
-    """Window starts and counts by `/api/verve/windows`."""
+    """Window starts and counts according to `/api/verve/windows`."""
     return {moment(window["window_start"]): window["unique"] for window in service.windows()}
 
 
 def moment(text: str) -> int:
-    """Seconds since the epoch of a time as it stands in the log and the history."""
+    """Seconds since the epoch of a time in the format of the log and the history."""
     return int(datetime.fromisoformat(text).timestamp())
 
 
 def delay(service: Service, window_start: int) -> float:
-    """Seconds from the end of a window to its line in the log, by the time on the line."""
+    """Seconds from the end of a window to the time of its line in the log."""
     line: Mapping[str, Any] = service.wait_minute(window_start).fields
     logged_at = datetime.fromisoformat(line["time"]).timestamp()
     return logged_at - (window_start + int(line["window_seconds"]))
@@ -89,9 +89,9 @@ def settled(
     repeats: bool = False,
     read_ledger: Callable[[Service], dict[int, int]] = in_ledger,
 ) -> dict[int, int]:
-    """Wait until the window that starts at `last` is published everywhere; the counts by window.
+    """Wait until all witnesses have the window that starts at `last`; return the counts by window.
 
-    Fails when log, ledger and history differ, or when one of them lacks a window.
+    Fails if log, ledger and history differ, or if one of them lacks a window.
     """
     service.wait_minute(last)
     service.wait_until(lambda: last in read_ledger(service), 10, f"{last} in the ledger")
@@ -104,14 +104,14 @@ def settled(
 
 
 def assert_unbroken(starts: Iterable[int], seconds: int) -> None:
-    """No window is missing between the first and the last."""
+    """Assert that no window is missing between the first and the last."""
     found = sorted(starts)
     missing = set(range(found[0], found[-1] + 1, seconds)) - set(found)
     assert not missing, f"windows are missing: {sorted(missing)}"
 
 
 def assert_exact(counts: Mapping[int, int], records: Records) -> None:
-    """Each window has as many ids as answers placed in it, and each id was new there once."""
+    """Assert that each count is that of the ids that answers placed there, each new once."""
     placed = {start: ids.size for start, ids in records.placed().items()}
     assert dict(counts) == {start: placed.get(start, 0) for start in counts}
     assert placed.keys() <= counts.keys()
@@ -120,7 +120,7 @@ def assert_exact(counts: Mapping[int, int], records: Records) -> None:
 
 
 def assert_new_once(records: Records) -> None:
-    """No id was answered `new` twice in one window."""
+    """Assert that no id was answered `new` twice in one window."""
     for start, ids in records.new().items():
         twice = ids[1:][ids[1:] == ids[:-1]]
         assert not twice.size, f"new more than once in {start}: {twice[:5]}"

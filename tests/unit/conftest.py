@@ -1,4 +1,4 @@
-"""What each unit test leaves behind for the next: nothing."""
+"""No unit test leaves anything behind for the next one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _all_events_logged() -> Iterator[None]:
-    """A thread logs events some time later: not into the log of the next test."""
+    """Wait for the thread that logs events, so that none appears in the log of the next test."""
     yield
     assert event_log.flush(60)

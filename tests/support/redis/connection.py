@@ -1,4 +1,4 @@
-"""Asks Redis for tests: a plain connection, and patience."""
+"""A plain connection to Redis for tests, and a function that waits."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAME = "test"
-"""What a connection of the test calls itself, and its user. Those of Verve are called `verve`."""
-# What takes Redis for long, and what removes what other programs keep there.
+"""The connection name and the user name of tests. The connections of Verve are named `verve`."""
+# Commands that block Redis for long, or that remove the data of other programs.
 FORBIDDEN = frozenset({"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "FLUSHALL", "FLUSHDB"})
 _PATIENCE = 20.0
 T = TypeVar("T")
 
 
 class RedisError(AssertionError):
-    """A Redis did not do what it was told."""
+    """A Redis server did not do what the test required."""
 
 
 class Connection:
-    """A plain connection that speaks RESP2: enough for tests, and never one of Verve's."""
+    """A plain connection with RESP2, used by tests only."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), 5)
         self._file = self._socket.makefile("rb")
         try:
-            # A sentinel has no such user, and needs none.
+            # A sentinel has no such user, and requires none.
             with contextlib.suppress(RedisError):
                 self.command("AUTH", NAME, "")
-            # By which a `Monitor` knows it.
+            # A `Monitor` recognises the connection by this name.
             self.command("CLIENT", "SETNAME", NAME)
         except OSError:
             self.close()
@@ -45,7 +45,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close it; who reads from it in another thread ends."""
+        """Close the connection. A read in another thread ends."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._file.close()
@@ -80,7 +80,7 @@ class Connection:
 
 
 def wait_until(met: Callable[[], T | None], what: str, timeout: float = _PATIENCE) -> T:
-    """Ask until the answer is true, and give it."""
+    """Call `met` until its result is true, and return the result."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Listens to all commands that Redis servers run, by MONITOR."""
+"""Records all commands that Redis servers run, by MONITOR."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN = 200
 
 
 class Watched(Protocol):
-    """What has servers: one alone, a cluster, or those of sentinels."""
+    """A single server, a cluster, or the servers of sentinels."""
 
     @property
     def servers(self) -> Sequence[RedisServer]:
@@ -35,18 +35,18 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command that a server ran. `name` in capitals; `arguments`: how they begin, quoted."""
+    """One command that a server ran. `name` is in capitals, `arguments` are cut off."""
 
     at: float
     port: int
     client: str
-    """The name of the connection, `lua` for a script's own, `?` for none."""
+    """The name of the connection; `lua` for a script, `?` for a connection without a name."""
     name: str
     arguments: str
 
 
 class Monitor:
-    """Collects what the servers run from here on; a server that comes back is listened to again."""
+    """Collects the commands of the servers from now on, also after a server was restarted."""
 
     def __init__(self, redis: Watched) -> None:
         self._listeners = [
@@ -66,7 +66,7 @@ class Monitor:
 
     @property
     def seen(self) -> list[Command]:
-        """All until now, but those of the test itself."""
+        """All commands until now, except those of the test itself."""
         for listener in self._listeners:
             listener.catch_up()
         found = [command for listener in self._listeners for command in listener.commands.copy()]
@@ -74,13 +74,13 @@ class Monitor:
 
     @property
     def commands(self) -> Counter[str]:
-        """How often each was run until now, by all but the test itself."""
+        """The number of runs per command until now, without those of the test itself."""
         return Counter(command.name for command in self.seen)
 
     def assert_no_forbidden(self) -> None:
-        """No client but the test itself, and no script, ran any of `FORBIDDEN`.
+        """Assert that only the test itself ran any of `FORBIDDEN`, and that Verve ran some command.
 
-        A client that has not told its name counts as Verve, so that none can hide. Verve was seen.
+        A client without a name counts as Verve, so that no client can hide.
         """
         seen = self.seen
         assert any(command.client == "verve" for command in seen), f"it saw too little: {seen[:9]}"
@@ -95,7 +95,7 @@ class _Listener:
         self.commands: list[Command] = []
         self.listens = threading.Event()
         self._server = server
-        # A replica is sent commands by its master, where they have been seen already.
+        # A master forwards its commands to its replica; they were already recorded at the master.
         self._masters = {f"127.0.0.1:{port}" for port in ports}
         self._names: dict[str, str] = {}
         self._echoes: set[str] = set()
@@ -110,7 +110,7 @@ class _Listener:
         self._thread.join(10)
 
     def catch_up(self, timeout: float = 10) -> None:
-        """Wait until all that the server ran by now has been read, if it answers."""
+        """Wait until every command that the server has run so far is recorded, if it answers."""
         end = time.monotonic() + timeout
         while self._thread.is_alive() and self._server.runs and time.monotonic() < end:
             word = uuid.uuid4().hex
@@ -124,7 +124,7 @@ class _Listener:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            # Made anew whenever the server has been away.
+            # Connects again whenever the server was away.
             with contextlib.suppress(OSError, RedisError):
                 self._listen()
             self._over.wait(0.05)
@@ -150,7 +150,7 @@ class _Listener:
                         self._take(line)
 
     def _named(self) -> dict[str, str]:
-        """The names of the connections that are there already, by address."""
+        """The names of the existing connections, by address."""
         with Connection(self._server.port) as connection:
             lines = bytes(connection.command("CLIENT", "LIST")).decode().splitlines()
         found = [dict(part.partition("=")[::2] for part in line.split()) for line in lines]

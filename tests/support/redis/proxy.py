@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 class FaultProxy:
     """Forwards connections to a port of the loopback, in threads.
 
-    `delay`: seconds added to each reply. `lose`: the probability that a reply is dropped and its
-    connection closed; the server did then what its client never hears of. A reply is what the
-    server sends at once, which with a pipeline is that to all of it or to a part.
+    `delay` is added to each reply, in seconds. `lose` is the probability that a reply is dropped
+    and its connection closed: the server ran the command, and its client does not learn of it. A
+    reply is the data of one read, with a pipeline the replies to all or some of its commands.
     """
 
     def __init__(self, port: int) -> None:
         self.delay = 0.0
         self.lose = 0.0
         self.lost = 0
-        """Replies dropped until now."""
+        """The number of dropped replies."""
         self._upstream = port
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._cuts = threading.Event()
@@ -36,7 +36,7 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """For clients."""
+        """The URL for clients."""
         return f"redis://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class FaultProxy:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        # Closing it alone does not wake who waits for a connection.
+        # Unlike `close`, this wakes the thread that waits in `accept`.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -53,14 +53,14 @@ class FaultProxy:
             pair.join()
 
     def cut_replies(self, seconds: float = 0.05) -> None:
-        """For a moment requests go through, and their replies are dropped with the connections."""
+        """Drop all replies and close their connections for some time; requests still go through."""
         self._cuts.set()
         time.sleep(seconds)
         self._close()
         self._cuts.clear()
 
     def loses(self) -> bool:
-        """Whether the reply at hand is to be lost, which is counted."""
+        """Whether to drop this reply; counts the dropped replies."""
         with self._lock:
             lost = self._cuts.is_set() or random.random() < self.lose
             self.lost += lost
@@ -95,7 +95,7 @@ class FaultProxy:
 
 
 class _Pair:
-    """A connection of a client, and the one to the server that belongs to it."""
+    """A connection of a client, and the matching connection to the server."""
 
     def __init__(self, proxy: FaultProxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy = proxy
@@ -109,16 +109,16 @@ class _Pair:
         ]
 
     def start(self) -> None:
-        """Begin to forward."""
+        """Start to forward."""
         for thread in self._threads:
             thread.start()
 
     def is_alive(self) -> bool:
-        """Whether it may forward yet."""
+        """Whether the pair may still forward data."""
         return self._open > 0
 
     def join(self) -> None:
-        """Wait until it has ended."""
+        """Wait until both threads have ended."""
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(5)
@@ -146,7 +146,7 @@ class _Pair:
     def _replies(self) -> None:
         while data := self._server.recv(1 << 16):
             came = time.monotonic()
-            # In short steps, so that it ends with the test.
+            # Short steps, so that the thread ends with the test.
             delay = self._proxy.delay
             while (left := came + delay - time.monotonic()) > 0 and self._client.fileno() >= 0:
                 time.sleep(min(left, 0.1))

@@ -1,12 +1,12 @@
-"""Real Redis for tests: a server, a cluster of three masters, what sentinels watch, and faults.
+"""Real Redis for tests: a server, a cluster of three masters, sentinels, and faults.
 
     with RedisServer(tmp_path / "redis") as redis:
         service = serve(environment={"VERVE_REDIS_URL": redis.url, "VERVE_CLUSTER": "test"})
         redis.kill()
         redis.start()
 
-All of it listens on free ports of the loopback, keeps nothing on a disk, and ends with the test.
-Whoever is no test may not run what is `FORBIDDEN`, and who tried is found at the end.
+All servers listen on free ports of the loopback, store nothing on a disk, and end with the test.
+Only tests may run the commands in `FORBIDDEN`; attempts of other clients are reported at the end.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 
 MISSING = "redis-server is missing; hint: on Debian and Ubuntu: sudo apt-get install redis-server"
 PATIENT_MS = 60_000
-"""For servers that tests share: a machine that stands still must not make them fail over."""
+"""For servers that tests share: they must not fail over because the machine was stalled."""
 _SLOTS = 16_384
 _EPHEMERAL = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
 _ALL = ("on", "nopass", "~*", "&*", "+@all")
@@ -56,12 +56,12 @@ _USERS = (
 
 
 class RedisServer:
-    """One server. Killed, it comes back empty, on the same port."""
+    """One server. After a kill it starts again without data, on the same port."""
 
     def __init__(
         self, directory: Path, *config: str, port: int | None = None, sentinel: bool = False
     ) -> None:
-        """`config`: further arguments, or the file of a sentinel."""
+        """`config` are further arguments, or the configuration file of a sentinel."""
         self.port = free_port(BUS) if port is None else port
         self.directory = directory
         self._config = config
@@ -71,12 +71,12 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where Verve finds it."""
+        """The URL for Verve."""
         return f"redis://127.0.0.1:{self.port}"
 
     @property
     def servers(self) -> Sequence[RedisServer]:
-        """All servers that keep data: this one."""
+        """All servers with data: this one."""
         return [self]
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class RedisServer:
         self.stop()
 
     def start(self) -> Self:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         if shutil.which("redis-server") is None:
             raise RedisError(MISSING)
         port = ("--port", str(self.port), "--bind", "127.0.0.1")
@@ -114,11 +114,11 @@ class RedisServer:
 
     @property
     def runs(self) -> bool:
-        """Whether its process is there, stopped or not."""
+        """Whether its process exists, stopped by a signal or not."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End it as an operator would, and see that nobody tried what is forbidden."""
+        """End the server by SIGTERM, and raise an error if Verve tried a forbidden command."""
         tried = self._denied() if self.runs else set()
         if self._process is not None:
             self._process.terminate()
@@ -135,7 +135,7 @@ class RedisServer:
         return {bytes(one[b"object"]).decode().upper() for one in found} & FORBIDDEN
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """End the server by SIGKILL."""
         atexit.unregister(self.kill)
         if self._process is not None:
             self._process.kill()
@@ -143,11 +143,11 @@ class RedisServer:
             self._process = None
 
     def pause(self) -> None:
-        """Stop it in its tracks: connections are made, and nothing is answered."""
+        """Stop the process by SIGSTOP: it accepts connections, and answers nothing."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let the process continue."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -156,46 +156,46 @@ class RedisServer:
         self._process.send_signal(number)
 
     def command(self, *words: str | int | bytes) -> Any:  # noqa: ANN401 - what Redis answers
-        """Run a command over a connection of the test's own; an error is raised."""
+        """Run a command over a connection of the test; raise an error reply."""
         with Connection(self.port) as connection:
             return connection.command(*words)
 
     def ask(self) -> redis.Redis:
-        """A client of the test's own."""
+        """A client for the test."""
         never = Retry(NoBackoff(), 0)
         return redis.Redis(
             port=self.port, username=NAME, password="", socket_timeout=5, protocol=2, retry=never
         )
 
     def info(self, name: str) -> str:
-        """One line of INFO."""
+        """The value of one line of INFO."""
         lines = bytes(self.command("INFO")).decode().splitlines()
         return next(line.partition(":")[2] for line in lines if line.startswith(f"{name}:"))
 
 
 class _Replicated:
-    """A master and its replica, that takes its place."""
+    """A master, and the replica that replaces it."""
 
     master: RedisServer
     replica: RedisServer
 
     def hold_replica(self) -> None:
-        """From here on the replica hears of nothing that the master acknowledges."""
+        """From now on, keep from the replica what the master acknowledges."""
         self.replica.pause()
-        # What is on its way to it already it would still read.
+        # The replica would still read what the master has already sent.
         self.master.command("CLIENT", "KILL", "TYPE", "replica")
 
     def release_replica(self) -> None:
-        """Let it go on with what it knows."""
+        """Let the replica continue with the data that it has."""
         self.replica.resume()
 
     def kill_master(self) -> None:
-        """Kill it; the others notice after their patience."""
+        """Kill the master; the other servers notice after their timeout."""
         self.master.kill()
 
 
 class RedisCluster(_Replicated):
-    """Three masters that share the slots; with `replicas`, each has one.
+    """Three masters that share the slots; with `replicas`, each has a replica.
 
     `master` and `replica` are the first of each.
     """
@@ -203,7 +203,7 @@ class RedisCluster(_Replicated):
     def __init__(
         self, directory: Path, *config: str, replicas: bool = False, patience_ms: int = 1_500
     ) -> None:
-        """`patience_ms`: so long a node may be silent before it is given up."""
+        """A node that is silent for `patience_ms` milliseconds counts as failed."""
         arguments = (
             *("--cluster-enabled", "yes", "--cluster-node-timeout", str(patience_ms)),
             *("--repl-diskless-sync-delay", "0", "--cluster-config-file", "nodes.conf", *config),
@@ -216,12 +216,12 @@ class RedisCluster(_Replicated):
 
     @property
     def servers(self) -> Sequence[RedisServer]:
-        """All of its nodes."""
+        """All nodes."""
         return self.nodes
 
     @property
     def url(self) -> str:
-        """Where Verve finds it."""
+        """The URL for Verve."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
 
     def __enter__(self) -> Self:
@@ -240,12 +240,12 @@ class RedisCluster(_Replicated):
                 all_.callback(node.stop)
 
     def command(self, *words: str | int | bytes) -> None:
-        """Run a command on every master."""
+        """Run a command on each master."""
         for node in self.nodes[:3]:
             node.command(*words)
 
     def wait_failover(self) -> None:
-        """Wait until the replica has taken the place of the first master, and all know."""
+        """Wait until the replica has replaced the first master, and all nodes know it."""
 
         def done() -> bool:
             known = [bytes(node.command("CLUSTER", "INFO")) for node in self.nodes if node.runs]
@@ -261,7 +261,7 @@ class RedisCluster(_Replicated):
             master.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             first, last = bounds[number], bounds[number + 1] - 1
             master.command("CLUSTER", "ADDSLOTSRANGE", first, last)
-        # Each with each: to hear of one another takes them seconds.
+        # Every pair: to learn of one another through others would take seconds.
         for node, other in itertools.combinations(self.nodes, 2):
             node.command("CLUSTER", "MEET", "127.0.0.1", other.port)
         self._await_formed()
@@ -290,7 +290,7 @@ class Sentinels(_Replicated):
     SERVICE = "verve"
 
     def __init__(self, directory: Path, *, patience_ms: int = 1_000) -> None:
-        """`patience_ms`: so long a master may be silent before it is given up."""
+        """A master that is silent for `patience_ms` milliseconds counts as failed."""
         quick = ("--repl-diskless-sync-delay", "0")
         self.master = RedisServer(directory / "master", *quick)
         self.replica = RedisServer(
@@ -311,12 +311,12 @@ class Sentinels(_Replicated):
 
     @property
     def servers(self) -> Sequence[RedisServer]:
-        """Those that keep data."""
+        """The servers with data."""
         return [self.master, self.replica]
 
     @property
     def url(self) -> str:
-        """Where Verve finds it."""
+        """The URL for Verve."""
         places = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
         return f"redis+sentinel://{places}/{self.SERVICE}"
 
@@ -339,11 +339,11 @@ class Sentinels(_Replicated):
                 all_.callback(one.stop)
 
     def fail_over(self) -> None:
-        """Make the replica the master while both are well; the sentinels demote the other."""
+        """Promote the replica while both servers run; the sentinels demote the master."""
         one = self.sentinels[0]
 
         def begun() -> bool:
-            # Refused while it has not heard lately that the replica is well.
+            # A sentinel refuses while it has no recent sign of the replica.
             with contextlib.suppress(RedisError):
                 return bool(one.command("SENTINEL", "FAILOVER", self.SERVICE) == b"OK")
             return False
@@ -352,7 +352,7 @@ class Sentinels(_Replicated):
         self.wait_failover()
 
     def wait_failover(self) -> None:
-        """Wait until the replica is the master, and all sentinels say so."""
+        """Wait until the replica is the master, and all sentinels report it."""
         port = b"%d" % self.replica.port
 
         def told() -> bool:
