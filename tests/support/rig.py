@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from verve import Counter, ManualClock, config
+from verve.ledger.ledger import Receipt
 from verve.windows.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from verve.config import Settings
+    from verve.ledger.ledger import Ledger
+    from verve.windows.window import Key
 
 MINUTE = 1_800_000_000 - 1_800_000_000 % 60
 """The start of a window of 60 seconds."""
@@ -47,3 +51,8 @@ def window(number: int = 0, unique: int = 1, **figures: int | bool) -> Window:
         unique=unique,
         **figures,  # type: ignore[arg-type]
     )
+
+
+def mark_taken(opened: Ledger, sink: str, keys: Iterable[Key], taken_at: float) -> None:
+    """Note that `sink` took the newest revision of these windows."""
+    opened.record([], taken={(sink, key): Receipt(taken_at, 2**62) for key in keys})

@@ -245,22 +245,6 @@ class Ledger:
             )
             return _windows(found)
 
-    def mark(
-        self,
-        sink: str,
-        keys: Iterable[Key],
-        taken_at: float,
-        *,
-        fence: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """Note that `sink` took these windows at `taken_at` (seconds since the epoch)."""
-        with self._transaction(fence) as connection:
-            connection.executemany(
-                "UPDATE deliveries SET taken_at = ? WHERE taken_at IS NULL "
-                "AND (sink, window_start, window_seconds) = (?, ?, ?)",
-                [(taken_at, sink, *key) for key in keys],
-            )
-
     def mark_taken(
         self, sink: str, window: Window, taken_at: float, *, fence: Callable[[], bool]
     ) -> None:

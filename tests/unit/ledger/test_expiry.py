@@ -46,7 +46,7 @@ def _at(number: int) -> int:
 def test_old_windows_are_dropped(path: Path) -> None:
     with closing(Ledger(path, 120, ["log"])) as opened:
         opened.record([rig.window(n) for n in range(5)], sinks=["log"])
-        opened.mark("log", [rig.window(n).key for n in range(5)], 1.0)
+        rig.mark_taken(opened, "log", [rig.window(n).key for n in range(5)], 1.0)
         assert opened.expire(_at(4)) == []
     assert _minutes(path) == [2, 3, 4]
     with closing(sqlite3.connect(path)) as connection:
@@ -65,12 +65,12 @@ def test_a_row_far_in_the_future_expires_nothing(path: Path) -> None:
 def test_what_a_sink_has_not_taken_stays(path: Path) -> None:
     with closing(Ledger(path, 120, ["log", "kafka"])) as opened:
         opened.record([rig.window(n) for n in range(20)], sinks=["log", "kafka"])
-        opened.mark("log", [rig.window(n).key for n in range(20)], 1.0)
-        opened.mark("kafka", [rig.window(n).key for n in range(3)], 1.0)
+        rig.mark_taken(opened, "log", [rig.window(n).key for n in range(20)], 1.0)
+        rig.mark_taken(opened, "kafka", [rig.window(n).key for n in range(3)], 1.0)
         assert opened.expire(_at(20)) == []
         assert len(opened.undelivered("kafka")) == 17
         assert _minutes(path) == list(range(3, 20))
-        opened.mark("kafka", [rig.window(n).key for n in range(3, 20)], 2.0)
+        rig.mark_taken(opened, "kafka", [rig.window(n).key for n in range(3, 20)], 2.0)
         assert opened.expire(_at(20)) == []
     assert _minutes(path) == [18, 19]
     assert ledger.dropped(path) == {}
@@ -86,7 +86,7 @@ def test_a_sink_that_is_switched_off_keeps_nothing(path: Path) -> None:
 def test_an_undelivered_window_beyond_the_bound_is_dropped_and_counted(path: Path) -> None:
     with closing(Ledger(path, 120, ["log", "kafka"])) as opened:
         opened.record([rig.window(n) for n in range(5)], sinks=["log", "kafka"])
-        opened.mark("log", [rig.window(n).key for n in range(4)], 1.0)
+        rig.mark_taken(opened, "log", [rig.window(n).key for n in range(4)], 1.0)
         assert opened.expire(_at(2) + LONGEST) == [("kafka", 2, _at(0))]
         assert _minutes(path) == [2, 3, 4]
         assert opened.expire(_at(9) + LONGEST) == [("log", 1, _at(4)), ("kafka", 3, _at(2))]
@@ -137,7 +137,7 @@ def office(tmp_path: Path, wall: Odd) -> Office:
 
 def _deliver(office: Office, *windows: Window) -> None:
     with closing(ledger.open_ledger(office.settings)) as opened:
-        opened.mark("kafka", [window.key for window in windows], 1.0)
+        rig.mark_taken(opened, "kafka", [window.key for window in windows], 1.0)
 
 
 def _turn(office: Office) -> list[int]:

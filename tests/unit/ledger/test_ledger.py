@@ -99,7 +99,7 @@ def test_windows_come_back_newest_first(opened: Ledger) -> None:
 
 def test_recording_again_changes_nothing(opened: Ledger) -> None:
     opened.record([rig.window(0, 5)], sinks=["log"])
-    opened.mark("log", [rig.window(0).key], 7.0)
+    rig.mark_taken(opened, "log", [rig.window(0).key], 7.0)
     opened.record([rig.window(0, 9)], sinks=["log"])
     assert ledger.rows(opened.path) == [rig.window(0, 5)]
     assert opened.undelivered("log") == []
@@ -107,7 +107,7 @@ def test_recording_again_changes_nothing(opened: Ledger) -> None:
 
 def test_a_higher_revision_replaces_and_is_delivered_again(opened: Ledger) -> None:
     opened.record([rig.window(0, 5)], sinks=["log"])
-    opened.mark("log", [rig.window(0).key], 7.0)
+    rig.mark_taken(opened, "log", [rig.window(0).key], 7.0)
     opened.record([rig.window(0, 9, revision=2)], sinks=["log"])
     assert opened.undelivered("log") == [rig.window(0, 9, revision=2)]
     opened.record([rig.window(0, 5)], sinks=["log"])
@@ -131,7 +131,7 @@ def test_deliveries(opened: Ledger) -> None:
     )
     assert [w.key for w in opened.undelivered("log")] == [keys[0], keys[2]]
     assert [w.key for w in opened.undelivered("kafka")] == keys[1:]
-    opened.mark("log", keys, 12.5)
+    rig.mark_taken(opened, "log", keys, 12.5)
     assert opened.undelivered("log") == []
     assert [opened.taken_at("log", key) for key in keys] == [12.5, 11.5, 12.5]
     assert opened.taken_at("kafka", keys[0]) is None
@@ -314,7 +314,9 @@ def test_it_behaves_like_a_dictionary(
     with closing(Ledger(path, YEAR)) as opened:
         for step in steps:
             if isinstance(step, Mark):
-                opened.mark("log", [rig.window(number).key for number in step.numbers], 1.0)
+                rig.mark_taken(
+                    opened, "log", [rig.window(number).key for number in step.numbers], 1.0
+                )
                 waiting -= set(step.numbers)
                 continue
             opened.record(

@@ -198,7 +198,7 @@ def test_a_minute_of_a_host_alone_gives_way_to_that_of_its_cluster(tmp_path: Pat
     settings = rig.settings(tmp_path)
     with closing(ledger.open_ledger(settings)) as opened:
         opened.record([rig.window(0, 3)], sinks=["log"])
-        opened.mark("log", [rig.window(0).key], 7.0)
+        rig.mark_taken(opened, "log", [rig.window(0).key], 7.0)
         of_cluster = rig.window(0, 30, host_unique=0)
         opened.record([of_cluster], sinks=lambda _window: ["log", "kafka"])
         assert opened.undelivered("kafka") == opened.undelivered("log") == [of_cluster]
