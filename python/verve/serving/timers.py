@@ -12,7 +12,6 @@ import click
 from click.core import ParameterSource
 
 from verve._verve import SettingError
-from verve.cluster.replication import sender
 from verve.config.choices import Callbacks
 from verve.publishing import leader
 from verve.service import callbacks
@@ -30,6 +29,9 @@ def closing_seconds(settings: Settings) -> int:
     if settings.callbacks is not Callbacks.OFF:
         seconds += settings.callback_drain + callbacks.STOP_SECONDS
     if settings.redis_url is not None:
+        # Imported here, since most hosts count by themselves.
+        from verve.cluster.replication import sender  # noqa: PLC0415
+
         seconds += 2 * sender.STOP_SECONDS
     return math.ceil(seconds)
 

@@ -22,8 +22,6 @@ from verve.ledger import ledger
 from verve.log import events
 from verve.status.status_file import write_told
 
-from .migration import continue_window, retire
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -58,6 +56,8 @@ def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
         counter = _open(settings, clock_offset)
         _note_identity(counter, settings, is_successor=True)
         if open_window is not None:
+            from .migration import continue_window  # noqa: PLC0415 - as in `_migrate`
+
             continue_window(counter, settings, open_window)
         return counter
 
@@ -70,6 +70,9 @@ def _migrate(settings: Settings, obstacle: SegmentError) -> OpenWindow | None:
     if obstacle.alive:
         raise obstacle
     if obstacle.reason == "mismatch" and _is_of_this_service(settings):
+        # Imported here, since most starts migrate nothing.
+        from .migration import retire  # noqa: PLC0415
+
         return retire(settings)
     if obstacle.reason == "format":
         _set_aside(settings.segment)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from verve import config, sinks, stores
+from verve import config, sinks
+from verve.config.choices import Ack
 from verve.log import event_log, events
 from verve.service import callbacks
 
@@ -27,7 +28,11 @@ class Configuration:
 def check(settings: Settings) -> Configuration:
     """Check that a worker can start with these settings. Raises `SettingError`."""
     sinks.check(settings)
-    stores.check(settings)
+    if settings.redis_url is not None or settings.ack is Ack.STORE:
+        # Imported here, since most hosts count by themselves.
+        from verve import stores  # noqa: PLC0415
+
+        stores.check(settings)
     return Configuration(settings, callbacks.checked(settings))
 
 

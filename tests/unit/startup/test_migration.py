@@ -133,12 +133,14 @@ def test_the_open_minute_ended_in_between(
     with rig.counter_of(rig.settings(tmp_path, **KAFKA), clock) as counter:
         counter.add_many(range(5))
 
+    retire = migration.retire
+
     def slowly(settings: Settings) -> object:
-        left = migration.retire(settings)
+        left = retire(settings)
         clock.advance(60)
         return left
 
-    monkeypatch.setattr(attachment, "retire", slowly)
+    monkeypatch.setattr(migration, "retire", slowly)
     after = rig.settings(tmp_path, cluster="c", **KAFKA)
     with attachment.attach(after) as counter:
         assert counter.count() == 0
