@@ -1,4 +1,4 @@
-"""Callbacks tell what all hosts counted; a host that joins a cluster goes on with its minute."""
+"""Callbacks send the count of all hosts; a host that joins a cluster continues its minute."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_callback_tells_what_all_hosts_counted(redis: RedisServer, tmp_path: P
         redis.kill()
         assert accept(second, 8, receiver.url()) in placed
         receiver.wait_for(3)
-        # What was known before Redis went still holds.
+        # The count from before the outage still holds.
         assert receiver.posts[2].count == 8
 
 
@@ -100,7 +100,7 @@ def test_a_host_that_joins_goes_on_with_its_minute(redis: RedisServer, tmp_path:
             assert {final(host, window)[window].unique for host in (joined, other)} == {5}
             (retired,) = joined.events("segment.retired")
             assert retired["cluster"] == ""
-            # It was one minute all along, so it is told once, with the count of all.
+            # It was one minute all along, so it is published once, with the count of all hosts.
             told = [m for m in joined.minutes() if m.window_start == window]
             assert (told[-1].unique, told[-1].fields["host_unique"]) == (5, 4)
             revisions = [m.fields["revision"] for m in told]
@@ -108,7 +108,7 @@ def test_a_host_that_joins_goes_on_with_its_minute(redis: RedisServer, tmp_path:
             assert revisions == sorted(set(revisions))
             joined.stop()
 
-        # And away again, with Redis gone: nothing stands in the way.
+        # It leaves the cluster again while Redis is away.
         redis.kill()
         other.kill()
         with successor(one, alone, {}) as left:

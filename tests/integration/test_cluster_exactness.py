@@ -38,7 +38,7 @@ def test_three_hosts_count_as_one(
     scale: Callable[[int], int],
 ) -> None:
     with kind(tmp_path / "redis") as redis, Monitor(redis) as monitor:
-        # A host that stands still for a moment is waited for: each window is published once.
+        # A host that stops for a moment is waited for: each window is published once.
         patient = {"VERVE_CLUSTER_GRACE": "20s"}
         with Cluster(tmp_path, redis.url, environment=patient) as cluster:
             loads = [

@@ -32,13 +32,13 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def part(host: Service) -> dict[str, Any]:
-    """What `/readyz?verbose` says of Redis."""
+    """The part of `/readyz?verbose` on Redis."""
     found: dict[str, Any] = host.get("/readyz?verbose").json()["parts"]["redis"]
     return found
 
 
 def check(host: Service, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    """`verve check --cluster --json`: exit status, what it found, what it warned of."""
+    """`verve check --cluster --json`: exit status, output, warnings."""
     done = host.command("check", "--cluster", "--json", *arguments)
     return done.returncode, json.loads(done.stdout), done.stderr
 

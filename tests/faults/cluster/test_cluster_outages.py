@@ -29,7 +29,7 @@ STREAMS = ("uniform:10000", "uniform:15000")
 
 
 class Under(Protocol):
-    """Runs load on two hosts while something happens, and judges what they published."""
+    """Runs load on two hosts during a fault, and checks the records that they published."""
 
     def __call__(self, url: str, happens: Callable[[], None], settle: float = 60) -> None:
         """`happens` begins within a window, with ids in it; `settle`: seconds to agree after."""
@@ -95,7 +95,7 @@ def test_replies_that_do_not_come(fault: str, tmp_path: Path, under: Under) -> N
 def test_redis_emptied(
     when: str, tmp_path: Path, under: Under, scale: Callable[[int], int]
 ) -> None:
-    """`at-the-end`: between closing and publishing, as near as a moment at random comes to it."""
+    """`at-the-end`: at a random moment near completion and commit."""
     with RedisServer(tmp_path / "redis") as redis:
 
         def happens() -> None:
@@ -116,7 +116,7 @@ def test_a_shard_is_evicted(tmp_path: Path, under: Under, scale: Callable[[int],
                 time.sleep(random.uniform(0.1, 0.5))
                 start = int(time.time()) // 2 * 2
                 shard = random.randrange(16)
-                # What an eviction does: the whole key is gone.
+                # An eviction removes the whole key.
                 redis.command("UNLINK", f"verve:{{test:2:{start}:{shard}}}:ids")
 
         under(redis.url, happens)
@@ -133,7 +133,7 @@ def test_a_failover_that_loses_writes(kind: str, tmp_path: Path, under: Under) -
     ):
 
         def happens() -> None:
-            # The replica hears nothing of what is acknowledged from here on.
+            # From here on the replica receives no acknowledged write.
             servers.hold_replica()
             time.sleep(0.7)
             servers.kill_master()

@@ -1,4 +1,4 @@
-"""What others, or a fault, may have put into Redis: it is skipped, and harms nothing else."""
+"""Damaged and foreign entries in Redis are skipped, and harm no other entry."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_broken_lines_of_hosts_stop_no_heartbeat(
         start = peers[0].add(range(100))
         record = peers[0].complete_record(start)
         assert record.unique >= 100
-        time.sleep(1.2)  # some heartbeats: each line is told of once
+        time.sleep(1.2)  # some heartbeats: each line is reported once
         for peer in peers:
             peer.close()
     told = {name for peer in peers for name in peer.told.names()}
@@ -155,7 +155,7 @@ def test_a_damaged_field_of_a_window_is_skipped_and_healed(
 
     with caplog.at_level("INFO", logger="verve"):
         with_states(server, cluster, steps)
-    # What is written anew in any case, or is nobody's, is not told of.
+    # Fields that are written anew in any case, or belong to no host, are not reported.
     unnoticed = {"complete", "delivery", "token_until", b"\xff"}
     assert bool(_skipped(caplog, "the state `verve:")) == (field not in unnoticed)
 

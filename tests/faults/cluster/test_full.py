@@ -1,4 +1,4 @@
-"""No room for windows that wait for Redis: what was acknowledged stays, accepts are refused."""
+"""No room for windows that wait for Redis: acknowledged ids stay, accepts are rejected."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def revised(windows: Iterable[Any]) -> list[Any]:
-    """Those that the hosts agreed on. A host that waits for long tells its own count before."""
+    """The revisions of the cluster. A host that waits for long publishes its own count first."""
     return [window for window in windows if window.revision > 0]
 
 
@@ -111,7 +111,7 @@ def test_a_host_counts_on_while_redis_is_away_and_its_ids_come_from_disk(
             windows.append(window)
         wait_until(lambda: len(a.counter.retention.kept()) <= 8, of=a)
         assert {"redis.away", "spill.written"} <= set(a.told.names())
-        # Its own count, as nobody's but this host's.
+        # Its own count, as that of this host only.
         provisional = wait_until(lambda: a.records(windows[0]), of=a)
         assert [(w.unique, w.revision, w.degraded) for w in provisional] == [(1, 0, True)]
         own_server.start()
@@ -138,7 +138,7 @@ def test_spilled_ids_of_an_earlier_segment_are_counted(
         identity = a.identity
     finally:
         a.close()
-    # As after a restart of the machine: what is in memory is gone, what is on disk is not.
+    # As after a restart of the machine: memory is lost, files are not.
     a.settings.segment.unlink()
     own_server.start()
     again = LocalHost(tmp_path / "a", own_server.port, cluster).start().wait_until_joined()

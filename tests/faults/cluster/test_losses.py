@@ -1,4 +1,4 @@
-"""Redis loses something between two steps of closing and publishing, at every place there is.
+"""Redis loses something between two steps of a completion and commit, at each place in turn.
 
 Two hosts with clocks that stand still close one window. Before some call to Redis, something is
 lost there. In the end there must be a complete record with the exact count, and both have seen it.

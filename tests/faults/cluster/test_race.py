@@ -1,4 +1,4 @@
-"""Leaders race for the record of a window: one record a revision, whoever wins."""
+"""Leaders race for the record of a window: one record per revision, whichever wins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Leader:
-    """One host's leader, as far as publishing goes."""
+    """The part of one host's leader that commits records."""
 
     def __init__(self, server: RedisServer, cluster: str, name: str) -> None:
         self.told = EventRecorder()
@@ -51,7 +51,7 @@ class Leader:
         await self.states.complete(window, self.cluster.own_id, trust.marker, trust.epochs)
 
     async def publish(self, window: int) -> Record:
-        """Look and publish until there is a record that holds all changes."""
+        """Try to commit until there is a record that holds all changes."""
         while True:
             state = await self.states.read(window)
             if state.record is not None and not state.asks_for_revision:

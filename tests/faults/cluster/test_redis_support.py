@@ -1,4 +1,4 @@
-"""What the tests of several hosts rely on: that faults of Redis happen, and are seen."""
+"""The helpers of the cluster tests: faults of Redis happen, and are noticed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_monitor_hears_all_nodes_of_a_cluster(tmp_path: Path) -> None:
             for number in range(30):
                 one.set(f"key-{number}", number)
         cluster.command("FLUSHALL")
-        # Each once, though the replicas are told of it too.
+        # Each once, though the replicas execute it too.
         assert monitor.commands["SET"] == 30
         monitor.assert_no_forbidden()
         assert len({command.port for command in monitor.seen if command.name == "SET"}) == 3

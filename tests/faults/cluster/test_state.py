@@ -84,7 +84,7 @@ def test_completion_is_news_once_and_needs_a_registration(
         assert (step.outcome, step.state.changes) == (Outcome.KNOWN, 1)
         step = await states.complete(W, A, MARKER, "e 2")
         assert (step.outcome, step.state.changes) == (Outcome.COMPLETE, 2)
-        # A later leader takes part again: what is complete stays, unless ids are to come.
+        # A later leader registers again: a complete host stays so, unless ids may come.
         assert (await states.register(W, A, {})).state.hosts[A].complete
         assert not (await states.register(W, A, {}, is_open=True)).state.hosts[A].complete
 
@@ -205,7 +205,7 @@ def test_a_record_that_moved_is_not_replaced(server: RedisServer, cluster: str) 
         assert step.outcome is Outcome.MOVED
         assert step.state.record is not None
         assert step.state.record.revision == 3
-        # It is still asked for: nobody has looked.
+        # A revision is still asked for: none was made.
         assert step.state.asks_for_revision
 
     with_states(server, cluster, steps)

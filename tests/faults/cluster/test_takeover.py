@@ -1,4 +1,4 @@
-"""Leaders that end in the middle, records that are lost, deliveries that nobody makes."""
+"""Leaders that end in the middle of a step, lost records, deliveries that no host makes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def taken(still: SteppedHost, start: int) -> bool:
 
 
 def noted(still: SteppedHost, start: int) -> bool:
-    """Whether it is noted that somebody delivered the window."""
-    life = still.work.windows.own().get(start)
-    return life is None or (life.record is not None and life.record.deliverer is None)
+    """Whether the delivery of the window is noted as done."""
+    task = still.work.windows.own().get(start)
+    return task is None or (task.record is not None and task.record.deliverer is None)
 
 
 def a_window() -> int:
@@ -58,7 +58,7 @@ async def to_the_end(*stills: SteppedHost, ids: int = 200) -> None:
         still.clock.advance(SECONDS)
 
 
-# Without ids nothing keeps a window here: it is let go before it is closed.
+# A window without ids is released before the host is complete.
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("ids", [200, 0])
 def test_a_leader_that_dies_anywhere_is_followed_by_the_next(
@@ -115,7 +115,7 @@ def test_a_record_that_redis_lost_is_put_back(
             await to_the_end(a, b)
             await a.turn_until(lambda: a.records(start) and b.records(start), b)
             keys = Keys(cluster, SECONDS)
-            # All but the hosts: what was lost is noticed by the state of an open window.
+            # All but the hosts: the loss is noticed by the state of an open window.
             with server.ask() as connection:
                 connection.delete(keys.state(start), keys.changed)
                 for shard in range(16):
@@ -197,20 +197,20 @@ def test_a_window_that_is_a_day_old_is_let_go(
         a = SteppedHost(tmp_path / "a", server, cluster, start)
         async with closing(a):
             await to_the_end(a)
-            # Nobody ever completes it: a host registered that is no more.
+            # It never becomes complete: a host that registered is gone.
             await a.work.cluster.windows.register(start, "d" * 16, {})
             await a.turn_until(lambda: a.counter.ring.newest() >= start)
             assert a.counter.retention.settled() < start
-            for life in list(a.work.windows.own().values()):
-                assert not life.expire(life.window_start + SECONDS + 86_399)
-                assert life.expire(life.window_start + SECONDS + 86_400)
+            for task in a.work.windows.own().values():
+                assert not task.expire(task.window_start + SECONDS + 86_399)
+                assert task.expire(task.window_start + SECONDS + 86_400)
             await a.turn_until(lambda: a.counter.retention.settled() >= start)
             assert ("window.expired", {"window_start": start, "ids": 200}) in a.told.events
 
     run(main())
 
 
-def test_a_window_is_let_go_once_its_record_stood_for_a_window(
+def test_a_window_is_released_one_window_after_its_record(
     server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Several hosts of one cluster on this machine, and what they published together.
+"""Several hosts of one cluster on this machine, and the records that they published.
 
     with Cluster(tmp_path, redis.url, hosts=3, window=2) as cluster:
         loads = [start_load(host, ...) for host in cluster.hosts]
@@ -54,7 +54,7 @@ class Cluster:
         environment: Mapping[str, str] | None = None,
         each: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        """`each` has what differs from host to host."""
+        """`each`: the environment of each host, beside that of all."""
         self.window = window
         self.hosts = [
             Service(
@@ -132,7 +132,7 @@ def final(host: Service, last: int) -> dict[int, Published]:
 def agreed(finals: Sequence[Mapping[int, Published]], last: int) -> bool:
     """Whether all have the window at `last`, and the same complete record of each window.
 
-    Before its first window that it took part in, a host has none.
+    A host has no record from before its first window.
     """
     for found in finals:
         if last not in found or any(one.degraded for one in found.values()):

@@ -39,7 +39,7 @@ class MemoryRedis:
         return int(self._wall() * 1_000)
 
     async def call(self, name: str) -> None:
-        """What every call begins with."""
+        """Begin a call: note it, and fail if the server is away."""
         self.calls.append((round(self._wall(), 6), name))
         await asyncio.sleep(_TRIP_SECONDS)
         if self.is_away:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class HookedClient(RedisClient):
-    """The client, with `before` awaited before each call, and told what kind of call it is."""
+    """The client. `before` is awaited before each call, with the kind of the call."""
 
     def __init__(self, port: int, before: Callable[[str], Awaitable[None]] | None = None) -> None:
         super().__init__(Address.parse(f"redis://127.0.0.1:{port}"))
@@ -89,7 +89,7 @@ def run(main: Awaitable[Any], timeout: float = 20) -> Any:  # noqa: ANN401
 
 
 class Feed:
-    """Takes windows, and says that Kafka has them, unless it is told not to."""
+    """Takes windows, and reports them as delivered to Kafka while `kafka_takes`."""
 
     def __init__(self) -> None:
         self.windows: list[Any] = []
@@ -118,7 +118,7 @@ class Feed:
 
 
 class HeldLease:
-    """A lease that holds until it is told not to."""
+    """A lease that holds until `lost` is set."""
 
     def __init__(self, term: int = 1) -> None:
         self.term = term
@@ -130,7 +130,7 @@ class HeldLease:
 
 
 class EventRecorder(Notices):
-    """Takes the place of `Notices`, and remembers what was told."""
+    """Records events in the place of `Notices`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class LocalHost:
     before the window is closed.
     """
 
-    def __init__(  # noqa: PLR0913 - what may differ
+    def __init__(  # noqa: PLR0913 - the settings of a host
         self,
         directory: Path,
         port: int,
@@ -240,7 +240,7 @@ class LocalHost:
         self._threads.clear()
 
     def close(self) -> None:
-        """End it all."""
+        """End the threads, and close the counter."""
         self.stop()
         self.counter.close()
 
@@ -257,7 +257,7 @@ class LocalHost:
                 return windows.pop()
 
     def records(self, window_start: int) -> list[Any]:
-        """What was handed on of a window."""
+        """The published revisions of a window."""
         return [w for w in self.feed.windows if w.window_start == window_start]
 
     def complete_record(self, window_start: int) -> Any:  # noqa: ANN401
@@ -287,7 +287,7 @@ class LocalHost:
 def wait_until(
     condition: Callable[[], Any], timeout: float = 20, of: LocalHost | None = None
 ) -> Any:  # noqa: ANN401
-    """Wait for a condition, and give what it gave."""
+    """Wait for a condition, and return its value."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         if found := condition():

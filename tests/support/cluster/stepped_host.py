@@ -1,4 +1,4 @@
-"""A host whose clock stands still until the test moves it, and whose leader takes single steps."""
+"""A host whose clock the test moves, and whose leader takes single steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GRACE = 600
 class SteppedHost:
     """A host whose clock is moved by the test; `turn` takes one step of each of its tasks."""
 
-    def __init__(  # noqa: PLR0913 - what may differ
+    def __init__(  # noqa: PLR0913 - the settings of a host
         self,
         directory: Path,
         server: RedisServer,
@@ -106,7 +106,7 @@ class SteppedHost:
             self.counter.replication.acknowledge(window, sum(map(len, its.values())))
 
     def records(self, start: int) -> list[Any]:
-        """What was handed on of the window."""
+        """The published revisions of the window."""
         return [w for w in self.feed.windows if w.window_start == start and w.revision]
 
     async def end(self) -> None:

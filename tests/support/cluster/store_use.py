@@ -43,12 +43,12 @@ class Redis(NamedTuple):
         return stores.connect(rig.settings(directory, **named, **flags))
 
     def use(self, directory: Path, cluster: str, **flags: str) -> Use:
-        """What runs a test with them."""
+        """A runner of tests with them."""
         return Use(lambda: self.connect(directory, cluster, **flags))
 
 
 class Use:
-    """Runs what a test does with a store, on a loop of its own, and closes the store."""
+    """Runs tests with a store, on an event loop of its own, and closes the store."""
 
     def __init__(self, connect: Callable[[], tuple[Any, Store]]) -> None:
         self._connect = connect
@@ -58,7 +58,7 @@ class Use:
         self.with_client(lambda _client, store: test(store))
 
     def with_client(self, test: Callable[[Any, Store], Awaitable[None]]) -> None:
-        """The same, for a test that wants the client too."""
+        """Run a test that also uses the client."""
 
         async def run() -> None:
             client, store = self._connect()

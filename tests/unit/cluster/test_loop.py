@@ -27,7 +27,7 @@ def test_what_runs_in_a_thread_comes_to_its_end() -> None:
 
     def work() -> None:
         begun.set()
-        # What is slow, but ends.
+        # Slow, but it ends.
         threading.Event().wait(0.1)
         ended.append(True)
 

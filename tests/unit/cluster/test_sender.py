@@ -29,7 +29,7 @@ Ids = frozenset[tuple[int, int, bytes]]
 
 
 class FakeStore:
-    """Keeps ids in memory. Each call does what is planned first in `plan`, then all succeed."""
+    """Keeps ids in memory. Calls follow `plan` one by one, then all succeed."""
 
     name = "fake"
 
@@ -194,7 +194,7 @@ def test_a_window_that_failed_behind_one_that_did_not(at: Rig) -> None:
     at.store.plan = [0.0, StoreError("gone", FailureKind.UNREACHABLE)]
     at.start()
     at.settle(2)
-    # Both again: what succeeded is not acknowledged before the batch is.
+    # Both windows again: a part that succeeded is acknowledged only with its batch.
     assert len(at.store.calls) == 4
     at.sender.stop()
     assert at.counter.replication.acknowledged(rig.MINUTE) == 1
@@ -255,7 +255,7 @@ def test_who_waits_is_not_what_makes_a_store_that_fails_be_asked(at: Rig) -> Non
     while time.monotonic() < end:
         at.sender.confirm([(rig.MINUTE, 0, _member(1))])
         time.sleep(0.001)
-    # After 0.1, 0.2, 0.4, 0.8 s and so on, each shortened by half at the most.
+    # After 0.1, 0.2, 0.4, 0.8 s and so on, each shortened by at most half.
     assert 2 <= len(at.store.calls) <= 6
 
 
@@ -321,7 +321,7 @@ def test_what_finds_no_room_is_left_out(at: Rig, monkeypatch: pytest.MonkeyPatch
     at.settle(state.waiting)
     at.sender.stop()
     assert at.acknowledged() == state.waiting
-    # Whether closing has to add them is what the two figures tell.
+    # The two figures show whether the completion has to add them.
     assert at.counter.count() - at.acknowledged() == at.sender.state().left_out == state.left_out
 
 

@@ -1,4 +1,4 @@
-"""Spills: round trip, damage at every place, bound, full disk, what is left from before."""
+"""Spills: round trip, damage at every place, bound, full disk, files of earlier leaders."""
 
 from __future__ import annotations
 

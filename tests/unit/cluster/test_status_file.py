@@ -1,4 +1,4 @@
-"""`redis.json`: what the leader says of the cluster, for every process of the host."""
+"""`redis.json`: the leader's status of the cluster, for every process of the host."""
 
 from __future__ import annotations
 

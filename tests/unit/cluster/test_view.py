@@ -1,4 +1,4 @@
-"""`verve check --cluster`: the hosts, the last windows, what is wrong with them."""
+"""`verve check --cluster`: the hosts, the last windows, and warnings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MARK = f"complete 76{'aa' * 8} e1"
 
 
 class Redis:
-    """Answers the scripts that read, from what a test says stands there."""
+    """Answers the reading scripts from the content that a test sets."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, str] = {}
@@ -60,7 +60,7 @@ class Redis:
     # The client.
 
     async def run(self, _script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401
-        """What the scripts of hosts and states say, by their keys."""
+        """The answers of the scripts of hosts and states, by their keys."""
         if self.away:
             raise StoreError("no answer: `redis://here`")
         (key,) = keys

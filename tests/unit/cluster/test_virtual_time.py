@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from tests.support.cluster.in_memory import MemoryClient, MemoryRedis, MemoryStore
 from tests.support.cluster.in_process import EventRecorder, Feed, HeldLease
 from tests.support.cluster.virtual_time import EPOCH, VirtualLoop, machine
+from tests.support.paths import ROOT
 from tests.support.rig import counter_of, settings
 from verve import ManualClock
 from verve.cluster.coordinator.coordinator import Coordinator
@@ -53,7 +55,7 @@ class VirtualHost:
         self.sender.queue()
 
     async def lead(self) -> None:
-        """What the leader's thread does besides."""
+        """The other work of the leader's thread."""
         while True:
             self.counter.lease.acquire()
             self.counter.maintenance.run()
@@ -144,3 +146,10 @@ def test_two_runs_make_the_same_calls(tmp_path: Path) -> None:
     calls = [simulated(tmp_path / name, away)[2].calls for name in ("first", "second")]
     assert len(calls[0]) > 1_000
     assert calls[0] == calls[1]
+
+
+def test_the_cluster_code_has_no_other_clock_chance_or_threads() -> None:
+    own = re.compile(r"\btime\.(time|monotonic)|\brandom\.|urandom|gethostname|to_thread|getpid")
+    files = (ROOT / "python/verve/cluster").rglob("*.py")
+    found = {path.name for path in files if own.search(path.read_text())}
+    assert found == {"machine.py"}

@@ -1,4 +1,4 @@
-"""Who is waited for, what lines and markers say, and what counts as a loss."""
+"""Which hosts are waited for, the content of lines and markers, and what counts as a loss."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class PlannedStore:
 
 
 class EventRecorder(Notices):
-    """Remembers what was told."""
+    """Records events."""
 
     def __init__(self) -> None:
         super().__init__()
