@@ -196,6 +196,7 @@ def test_the_running_count_is_that_of_all_hosts(join: Join) -> None:
         wait_until(lambda: b.counter.replication.cluster_count(window) == 200)
 
 
+@pytest.mark.alone(reason="judges how long a stop takes")
 def test_a_redis_that_hangs_holds_up_neither_accepts_nor_the_end(
     own_server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def headers_are_whole(path: Path) -> None:
         assert known["window"] == 60
 
 
+@pytest.mark.alone(reason="its processes get no time beside other work")
 @pytest.mark.timeout(300)
 def test_fifty_processes_make_and_attach_at_once(
     segment: Path, tmp_path: Path, start: Start, scale: Callable[[int], int]
@@ -109,6 +110,7 @@ class Case(NamedTuple):
 
 # The first to come makes the segment, which takes about a millisecond; fifty have
 # attached after some ten of them.
+@pytest.mark.alone(reason="its processes get no time beside other work")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "case", [Case(8, 5, 0.002, 100), Case(AT_ONCE, 25, 0.01, 20)], ids=["few", "many"]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.faults.conftest import Start
 
+pytestmark = pytest.mark.alone(reason="its processes get little time beside other work")
+
 PROCESSES = 4
 MAX_IDS = 1_000_000
 

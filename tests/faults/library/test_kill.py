@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.alone(reason="its processes get little time beside other work")
+
 
 WINDOW = 1
 MAX_IDS = 20_000_000

@@ -95,6 +95,7 @@ def _is_stopped(process: int) -> bool:
     return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
 
 
+@pytest.mark.alone(reason="judges how long a stop takes")
 def test_a_stop_does_not_wait_for_the_rest_of_a_reload(serve: Serve) -> None:
     service = serve(Server.VERVE, workers=3, arguments=["--respawn-interval", "2"])
     service.signal(signal.SIGHUP)
