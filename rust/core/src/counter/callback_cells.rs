@@ -1,6 +1,6 @@
-//! What the sender of callbacks needs of a segment: the cells, and who owns them.
+//! The callback cells of a segment, and the processes that own them.
 //!
-//! How a cell changes hands stands in the crate that sends them, `verve-callbacks`.
+//! The crate `verve-callbacks` says how a cell passes from one owner to another.
 
 use crate::counter::handle::Counter;
 use crate::counter::reading::Unsealed;
@@ -9,7 +9,7 @@ use crate::platform;
 use crate::segment::layout::{CALLBACK_CELL, CALLBACK_CELLS, CallbackCell, CallbackFront, FRONT};
 use crate::sync::Ordering;
 
-/// One attachment of one process, told from those that had its writer slot before and after.
+/// One attachment of one process. Others that had the same writer slot have another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Index of the writer slot.
@@ -36,7 +36,7 @@ impl Counter {
 }
 
 impl<'a> CallbackCells<'a> {
-    /// This process as an owner of cells; a forked child is another one than its parent.
+    /// This process as an owner of cells. A forked child is another owner than its parent.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
@@ -45,11 +45,12 @@ impl<'a> CallbackCells<'a> {
         Ok(Owner { slot: seat.slot, generation: (seat.generation % GENERATIONS) as u32 })
     }
 
-    /// Whether an owner lives. One that has left is dead as well.
+    /// Whether an owner lives. An owner that has left the segment is dead.
     #[must_use]
     pub fn is_alive(self, owner: Owner) -> bool {
         let Some(slot) = self.counter.front().participants.get(owner.slot) else { return false };
-        // Relaxed: whoever counted it up had the lock of the slot, so the owner before is dead.
+        // Relaxed: the process that counted it up had the lock of the slot, so the owner before is
+        // dead.
         slot.generation.load(Ordering::Relaxed) % GENERATIONS == u64::from(owner.generation)
             && self.counter.seat().is_ok_and(|seat| seat.is_alive(owner.slot))
     }
@@ -70,7 +71,7 @@ impl<'a> CallbackCells<'a> {
         self.counter.segment().mapping.callback_cells(reserved as usize)
     }
 
-    /// Puts storage behind the first `count` cells.
+    /// Reserves storage for the first `count` cells.
     ///
     /// # Errors
     /// [`Error::Space`], when there is no room.
@@ -102,8 +103,8 @@ impl<'a> CallbackCells<'a> {
         self.counter.distinct(window_start, unsealed)
     }
 
-    /// A secret of the segment, which is told to nobody: whoever knew it could choose what is hashed
-    /// with it.
+    /// A secret of the segment, which must not be shown: a caller that knew it could choose what
+    /// hashes to the same value.
     #[must_use]
     pub fn secret(self) -> u64 {
         let key = &self.counter.front().header.key;

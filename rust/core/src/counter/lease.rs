@@ -9,7 +9,7 @@ use crate::counter::handle::Counter;
 use crate::error::Error;
 use crate::sync::Ordering;
 
-/// How long a live holder may be silent.
+/// Time without a heartbeat after which a live holder loses the lease.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What a process knows of the lease.
@@ -17,20 +17,20 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub(crate) struct View {
     /// The term for which this process holds the lease; 0: it does not.
     term: u32,
-    /// Lease and heartbeat when last they changed, and when that was.
+    /// The last values of lease and heartbeat, and when they changed.
     seen: Option<(u64, u64, Instant)>,
 }
 
 /// The process that holds the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leader {
-    /// Counted up with every change of leader.
+    /// The number of the term; each change of leader adds one.
     pub term: u32,
     /// The leader's writer slot.
     pub slot: usize,
     /// Its process id.
     pub process: u32,
-    /// Whether it lives; it may be stopped all the same.
+    /// Whether the process lives; one that is stopped lives.
     pub alive: bool,
 }
 
@@ -81,7 +81,7 @@ impl Lease<'_> {
                 now
             }
         };
-        // A lease that names this slot with a term not ours is that of a dead owner before us.
+        // A lease that names this slot with another term is that of a dead owner of the slot.
         let holder = (lease & 0xffff_ffff) as usize;
         let free = holder == 0 || holder - 1 == seat.slot || !seat.is_alive(holder - 1);
         if !free && now - since < SILENCE {
@@ -109,7 +109,7 @@ impl Lease<'_> {
             let header = &self.counter.front().header;
             let ours = pack(view.term, seat.slot);
             let none = u64::from(view.term) << 32;
-            // A failure means that the lease has passed on already.
+            // A failure means that another process has the lease by now.
             let _ =
                 header.lease.0.compare_exchange(ours, none, Ordering::AcqRel, Ordering::Relaxed);
             view.term = 0;

@@ -1,9 +1,9 @@
-//! Ids on their way to a store: those that this process found to be new, until it takes them.
+//! The outbound queue: ids that this process found to be new and that are not yet in Redis.
 //!
-//! The queue belongs to the seat, so to one process: a forked child begins with none, and an id
-//! that was new is in one queue of one process, once. What is left out of a full queue, or dies
-//! with its process, stands in the arena all the same: it is missing in the sum of the
-//! acknowledged, which tells the closing of the window to send the arena again.
+//! The queue belongs to one process: a forked child begins with an empty one, and an id that was
+//! new is in one queue, once. Ids that a full queue leaves out, or that die with their process, are
+//! still in the arena. The sum of the acknowledged ids lacks them, so that the arena is sent again
+//! when the window ends.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::platform;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Ids of a piece of the queue at the most: pieces are taken whole, and no larger memory moves.
+/// Maximum ids per piece. Pieces are taken whole, and no larger block of memory is moved.
 const PIECE: usize = 4_096;
 
 /// Ids of one window, in the order in which they came.
@@ -32,10 +32,10 @@ struct Queue {
 /// The new ids of one process that wait to be taken.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// Ids that may wait; 0: nobody takes them, none are kept.
+    /// Maximum ids in the queue; 0: no ids are queued.
     limit: AtomicU64,
     queue: Mutex<Queue>,
-    /// Forks that had led to the process whose queue this is.
+    /// Forks between the first process and the one that owns this queue.
     forks: u64,
 }
 
@@ -58,7 +58,7 @@ impl Outgoing {
         }
     }
 
-    /// Queues ids that were new in `window`; those past the limit are left out.
+    /// Queues ids that were new in `window`. Ids beyond the limit are left out.
     #[inline(never)]
     pub(crate) fn extend(&self, window: u64, ids: &[i64]) {
         let mut queue = self.lock();
@@ -87,7 +87,7 @@ impl Outgoing {
         }
     }
 
-    /// Ids that may wait from now on; 0: nobody takes them, none are kept.
+    /// Sets the maximum of ids in the queue; 0: no ids are queued.
     pub(crate) fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -97,12 +97,12 @@ impl Outgoing {
         self.lock().waiting as u64
     }
 
-    /// Ids that were left out, since more than the limit would have waited.
+    /// Ids that were left out because the queue was full.
     pub(crate) fn left_out(&self) -> u64 {
         self.lock().left_out
     }
 
-    /// Takes the oldest piece, `most` ids of it at the most; `None` when nothing waits.
+    /// Takes at most `most` ids of the oldest piece; `None` when the queue is empty.
     pub(crate) fn take(&self, most: usize) -> Option<Piece> {
         let mut queue = self.lock();
         let mut piece = queue.pieces.pop_front()?;
@@ -115,7 +115,7 @@ impl Outgoing {
     }
 
     fn limit(&self) -> u64 {
-        // Relaxed: whoever sees a change a little later has queued, or left out, some ids more.
+        // Relaxed: a thread that sees a change later has queued, or left out, some ids more.
         self.limit.load(Ordering::Relaxed)
     }
 
@@ -128,8 +128,8 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         if self.forks != platform::forks() {
-            // A copy in a forked child: a thread of the parent may have been in the middle of changing
-            // it, and its memory is not to be touched.
+            // A copy in a forked child: a thread of the parent may have been changing the queue
+            // when the child was forked, so its memory must not be touched.
             let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
             mem::forget(mem::take(queue));
         }

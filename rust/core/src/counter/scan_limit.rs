@@ -1,16 +1,17 @@
 //! The running count of a window in which a process died: how often its table is counted.
 //!
-//! A process that dies between an insert and its figures leaves the sums behind the table. Counting the
-//! table takes tens of milliseconds for ten million ids, so it is done for a hundredth of the time at the
-//! most, and in between the sums are given, with what they were behind when last that was certain.
+//! If a process dies between an insert and the update of its figures, the sums lack the id.
+//! Counting the table takes tens of milliseconds for ten million ids. So at most a hundredth of the
+//! time is spent on it, and in between the sums are returned, plus the number of ids that they
+//! lacked at the last scan.
 
 use std::time::{Duration, Instant};
 
 use crate::window::word::CurrentWord;
 
-/// A table is not counted again for so many times as long as it took...
+/// Pause after a scan, in multiples of its duration...
 const REST: u32 = 99;
-/// ... and for so long at the least.
+/// ... and at least this long.
 const LEAST_REST: Duration = Duration::from_millis(100);
 
 /// What this process knows of the running count of one window.
@@ -19,9 +20,9 @@ pub(crate) struct Scans {
     word: Option<CurrentWord>,
     /// No scan before this time; `None` while one is under way.
     next: Option<Instant>,
-    /// The sums lack so many ids, at the least.
+    /// Ids that the sums lack, at least.
     lacking: u64,
-    /// The largest count that was given, or found: never more than the ids that are there.
+    /// The largest count that was returned or found: never more than the ids of the table.
     given: u64,
     /// Scans that were begun, of this window and of those before.
     begun: u64,
@@ -42,7 +43,7 @@ impl Scans {
         begins
     }
 
-    /// Notes that `found` ids were counted, which took `elapsed`, and what the sums were if nobody
+    /// Notes that `found` ids were counted, which took `elapsed`, and the sums if no thread
     /// inserted meanwhile.
     pub(crate) fn end(
         &mut self,
@@ -54,13 +55,13 @@ impl Scans {
         if self.word == Some(word) {
             self.next = Some(Instant::now() + (elapsed * REST).max(LEAST_REST));
             self.given = self.given.max(found);
-            // What the dead have left out stays out: it only grows.
+            // The ids that dead processes did not count stay uncounted: their number only grows.
             let lacking = at_rest.map_or(0, |sum| found.saturating_sub(sum));
             self.lacking = self.lacking.max(lacking);
         }
     }
 
-    /// The count to give where the sums come to `sum`: never less than before.
+    /// The count to return where the sums come to `sum`: never less than before.
     pub(crate) fn give(&mut self, word: CurrentWord, sum: u64) -> u64 {
         if self.word != Some(word) {
             return sum;

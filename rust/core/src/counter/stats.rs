@@ -1,4 +1,4 @@
-//! What an operator wants to see of a segment.
+//! The figures of a segment, for operators.
 
 use crate::counter::handle::Counter;
 use crate::counter::worker_figures::{self, WorkerFigures};
@@ -8,17 +8,17 @@ use crate::window::word::{ARENAS, ArenaState};
 /// The state of a segment and all that was counted in it, over all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
-    /// Accepted ids, duplicates included. Never falls, as the next two.
+    /// Accepted ids, duplicates included. Never falls, nor do the next two.
     pub requests: u64,
     /// New ids.
     pub new: u64,
-    /// Ids that met the freeze of the window before.
+    /// Late ids: those whose window was frozen before they were inserted.
     pub late: u64,
     /// Batches, counted in pieces of 4,096 ids.
     pub batches: u64,
     /// Free, open and sealed arenas.
     pub arenas: [usize; 3],
-    /// Bytes of the arenas that have storage behind them.
+    /// Bytes of storage that the arenas have.
     pub arena_bytes: u64,
     /// Slots of the current table's extents in use.
     pub slots: u64,
@@ -30,18 +30,18 @@ pub struct Stats {
     pub clock_offset: i64,
     /// Nanoseconds that the wall clock was ahead of the segment's when last looked at.
     pub skew: i64,
-    /// The wall clock is not believed.
+    /// The wall clock is not trusted.
     pub distrusted: bool,
-    /// Ids that a window is meant to hold at the most.
+    /// Ids per window that the segment was made for.
     pub max_ids: u64,
     /// The segment's random identity.
     pub identity: u64,
-    /// What the workers of the service told, by [`crate::WorkerFigure`].
+    /// The figures that workers of the service report, by [`crate::WorkerFigure`].
     pub workers: WorkerFigures,
 }
 
 impl Counter {
-    /// Looks at everything; takes some tens of microseconds.
+    /// All figures of the segment; reading them takes some tens of microseconds.
     ///
     /// # Errors
     /// [`crate::Error::Segment`], when a forked child finds no slot of its own.
@@ -90,7 +90,7 @@ impl Counter {
         // Counts on their way from an arena to the totals of before are in neither for a moment.
         let sums = [&mut stats.requests, &mut stats.new, &mut stats.late];
         for (sum, total) in sums.into_iter().zip(&header.totals) {
-            // Relaxed: a figure; the largest wins, whoever writes it.
+            // Relaxed: a figure; the largest wins, whichever process writes it.
             *sum = (*sum).max(total.fetch_max(*sum, Ordering::Relaxed));
         }
         debug_assert_eq!(stats.arenas.iter().sum::<usize>(), ARENAS);

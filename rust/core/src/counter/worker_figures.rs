@@ -1,5 +1,5 @@
-//! What workers of the service tell of themselves in the segment, so that any of them answers for
-//! the host.
+//! Figures that each worker of the service reports in the segment, so that every worker can answer
+//! for the host.
 
 use crate::counter::handle::Counter;
 use crate::segment::layout::{ParticipantSlot, WORKER_FIGURES};
@@ -11,9 +11,9 @@ use crate::sync::Ordering;
 pub enum WorkerFigure {
     /// Ids that the store has acknowledged.
     Sent,
-    /// Ids that were left to the closing of their window.
+    /// Ids that were left out, so that the end of their window sends them.
     LeftOut,
-    /// Batches that the store did not acknowledge at once.
+    /// Batches that the store did not acknowledge at the first attempt.
     FailedBatches,
     /// Requests answered 500.
     Errors,
@@ -21,7 +21,7 @@ pub enum WorkerFigure {
     Waiting,
     /// 1 while accepts are answered without the event loop.
     FastPath,
-    /// 1 while the worker is on its way out.
+    /// 1 while the worker drains.
     Draining,
 }
 
@@ -51,7 +51,8 @@ impl WorkerFigure {
         }
     }
 
-    /// Whether it only rises, over all owners of a slot; the others end with their owner.
+    /// Whether it is a total, which only rises over all owners of a slot. The others end with their
+    /// owner.
     #[must_use]
     pub const fn is_total(self) -> bool {
         (self as usize) <= Self::Errors as usize
@@ -61,7 +62,8 @@ impl WorkerFigure {
 /// The figures of all workers of a host, by their place in [`WorkerFigure::ALL`].
 pub type WorkerFigures = [u64; WorkerFigure::ALL.len()];
 
-/// Adds what the owners of `slot` told to `sums`: totals of all of them, the rest of one that lives.
+/// Adds what the owners of `slot` told to `sums`: totals of all of them, the rest of one that
+/// lives.
 pub(crate) fn add_up(slot: &ParticipantSlot, alive: bool, sums: &mut WorkerFigures) {
     const { assert!(WorkerFigure::ALL.len() <= WORKER_FIGURES) };
     for (figure, sum) in WorkerFigure::ALL.into_iter().zip(sums) {
@@ -87,7 +89,8 @@ pub struct OwnFigures<'a> {
 }
 
 impl Counter {
-    /// The figures that this process reports of itself, for all processes to read in [`Counter::stats`].
+    /// The figures that this process reports of itself, for all processes to read in
+    /// [`Counter::stats`].
     #[must_use]
     pub fn worker_figures(&self) -> OwnFigures<'_> {
         OwnFigures { counter: self }

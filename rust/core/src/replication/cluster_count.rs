@@ -1,7 +1,7 @@
-//! What the whole cluster counted in the last windows, for those who report a count.
+//! The counts of the whole cluster in the newest windows.
 //!
-//! Each word is changed as a whole: from its top a part of the window's number, whether the count
-//! is final, and the count plus one. A word of 0 was never written.
+//! Each word is changed as a whole. It holds, from the top, a part of the window's number, whether
+//! the count is final, and the count plus one. A word of 0 was never written.
 
 use crate::replication::handle::Replication;
 use crate::segment::layout::CLUSTER_COUNTS;
@@ -20,9 +20,9 @@ const LAP_MASK: u64 = u64::MAX >> LAP_AT;
 /// Whether a noted count may still change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
-    /// The window goes on, or is not published: the count only rises.
+    /// The window has no committed record: the count only rises.
     SoFar,
-    /// The cluster published it. A later final count takes its place if it is larger.
+    /// The cluster committed the record. A later final count replaces this one if it is larger.
     Final,
 }
 
@@ -58,8 +58,8 @@ impl<'a> Replication<'a> {
     }
 
     /// Notes that the cluster counted `count` distinct ids in the window that starts at
-    /// `window_start`. The newest 16 windows are kept; a window that is older than the one in its place
-    /// is passed over.
+    /// `window_start`. The newest 16 windows are kept; a window that is older than the one in its
+    /// place is passed over.
     pub fn note_cluster_count(self, window_start: u64, count: u64, how: Noted) {
         let (window, word) = self.cluster_word(window_start);
         // Relaxed throughout: the word is all there is, no other memory hangs on it.

@@ -1,13 +1,13 @@
-//! Taking the ids that this process found to be new, to send them to a store.
+//! Takes ids from the outbound queue of this process, to send them to a store.
 
 use crate::error::Error;
 use crate::replication::handle::Replication;
 use crate::shard::{Group, IdsByShard};
 
 impl Replication<'_> {
-    /// Keeps the ids that this process finds new from now on, `limit` at the most, for
-    /// [`Replication::take`]; 0 ends that, and what waits can still be taken. Ids past the limit are
-    /// left out.
+    /// Queues the ids that this process finds new from now on for [`Replication::take`], at most
+    /// `limit`. With 0 no more are queued, and those in the queue can still be taken. Ids beyond
+    /// the limit are left out.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
@@ -16,8 +16,8 @@ impl Replication<'_> {
         Ok(())
     }
 
-    /// Takes the ids that have waited longest, `most` at the most, grouped by window and shard.
-    /// Nobody else gets them.
+    /// Takes the oldest ids of the queue, at most `most`, grouped by window and shard. Each is
+    /// taken once.
     ///
     /// # Errors
     /// As for [`Replication::queue`].
@@ -41,7 +41,7 @@ impl Replication<'_> {
         Ok(windows.into_iter().flat_map(IdsByShard::groups).collect())
     }
 
-    /// Ids that wait to be taken.
+    /// Ids in the queue.
     ///
     /// # Errors
     /// As for [`Replication::queue`].
@@ -49,7 +49,7 @@ impl Replication<'_> {
         Ok(self.counter.seat()?.outgoing.waiting())
     }
 
-    /// Ids that were left out, since more than the limit would have waited.
+    /// Ids that were left out because the queue was full.
     ///
     /// # Errors
     /// As for [`Replication::queue`].
