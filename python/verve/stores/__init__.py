@@ -14,7 +14,7 @@ from verve._verve import SettingError
 from verve.config.choices import Ack, RedisStrategy
 
 from .address import Address
-from .base import SHARDS, FailureKind, Store, StoreCount, StoreError
+from .base import FailureKind, Store, StoreCount, StoreError
 from .client import RedisClient
 from .connection import EXTRA, check_tls, tls_files
 from .redis_keys import RedisKeys
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
 __all__ = [
-    "SHARDS",
     "FailureKind",
     "RedisClient",
     "RedisKeys",

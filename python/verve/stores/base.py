@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 100
-SHARDS = 16
-"""Parts of a window, which spread it over the nodes of a Redis Cluster."""
 MARKER_BYTES = 9
 """Length of a marker. An id has 8 bytes."""
 RETENTION_SECONDS = 86_400

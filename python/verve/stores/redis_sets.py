@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from verve._verve import SHARDS
+
 from .address import Topology
-from .base import MARKER_BYTES, RETENTION_SECONDS, SHARDS, StoreCount, StoreError, parse_reply
+from .base import MARKER_BYTES, RETENTION_SECONDS, StoreCount, StoreError, parse_reply
 from .client import packed
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from tests.support.certificates import certificate
 from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
 from tests.support.ports import free_port
 from tests.support.redis.server import FaultProxy, RedisCluster, RedisServer, Sentinels, wait_until
-from verve.stores import SHARDS, FailureKind, StoreError, client
+from verve._verve import SHARDS
+from verve.stores import FailureKind, StoreError, client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.certificates import certificate
 from tests.support.redis.server import Connection, FaultProxy, RedisCluster, RedisServer, Sentinels
+from verve._verve import SHARDS
 from verve.stores import (
     FailureKind,
     RedisClient,
@@ -24,7 +25,7 @@ from verve.stores import (
     StoreError,
 )
 from verve.stores.address import Address
-from verve.stores.base import MARKER_BYTES, RETENTION_SECONDS, SHARDS
+from verve.stores.base import MARKER_BYTES, RETENTION_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping

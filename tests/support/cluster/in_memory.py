@@ -6,8 +6,9 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from verve._verve import SHARDS
 from verve.cluster.redis_state import changes, hosts, scripts
-from verve.stores.base import SHARDS, StoreCount, StoreError
+from verve.stores.base import StoreCount, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -17,8 +17,7 @@ import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
 
-from verve._verve import VerveError
-from verve.stores.base import SHARDS
+from verve._verve import SHARDS, VerveError
 
 from .arena_ids import PIECE, GoneError
 
