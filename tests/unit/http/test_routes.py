@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,16 +63,13 @@ class Figures:
 
     def __init__(self, *, free: int = 15, leads: bool = True, distrusted: int = 0) -> None:
         self._free = free
-        self._leads = leads
+        leader = SimpleNamespace(term=1, slot=0, process=4711, alive=leads)
+        self.lease = SimpleNamespace(holder=lambda: leader)
         self._distrusted = distrusted
 
     def stats(self) -> dict[str, Any]:
         """What readiness looks at."""
         return {"arenas": {"free": self._free}, "clock_distrusted": self._distrusted}
-
-    def leader(self) -> tuple[int, int, int, bool]:
-        """The leader, alive or dead."""
-        return (1, 0, 4711, self._leads)
 
 
 class Publishing:
