@@ -33,14 +33,14 @@ class LockedSet:
         self._seen: set[int] = set()
 
     def add(self, id: int) -> bool:
-        """Whether `id` was new."""
+        """Add `id` and return whether it was new."""
         with self._lock:
             before = len(self._seen)
             self._seen.add(id)
             return len(self._seen) != before
 
     def add_many(self, ids: Sequence[int]) -> int:
-        """How many of `ids` were new."""
+        """Add `ids` and return how many were new."""
         with self._lock:
             before = len(self._seen)
             self._seen.update(ids)
@@ -55,7 +55,7 @@ class LockedSet:
 
 
 def ids(operations: int, distinct: int) -> list[int]:
-    """So many ids, `distinct` of them different, evenly often and in random order."""
+    """Return ids, `distinct` of them different, evenly often and in random order."""
     numbers = np.arange(operations, dtype=np.uint64) % np.uint64(distinct)
     # The finalizer of SplitMix64: one to one, and it wraps.
     mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
@@ -68,7 +68,7 @@ def ids(operations: int, distinct: int) -> list[int]:
 
 
 def insert(table: LockedSet, all_ids: Sequence[int], threads: int, *, batch: bool) -> int:
-    """Hand over all ids, shared among threads, and give the number of new ones."""
+    """Add all ids, shared among threads, and return the number of new ones."""
     share = -(-len(all_ids) // threads)
     shares = [all_ids[start : start + share] for start in range(0, len(all_ids), share)]
     added = [0] * len(shares)
@@ -90,7 +90,7 @@ def insert(table: LockedSet, all_ids: Sequence[int], threads: int, *, batch: boo
 
 
 def measure(operation: str, threads: int, distinct: int) -> dict[str, Any]:
-    """The result of an operation."""
+    """Return the result of an operation."""
     all_ids = ids(2 * distinct, distinct)
     table = LockedSet()
     batch = operation in {"batch", "growing-batch"}
@@ -116,13 +116,13 @@ def measure(operation: str, threads: int, distinct: int) -> dict[str, Any]:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> int:
-    """Print the result; 1 when the count is wrong."""
+    """Print the result; return 1 when the count is wrong."""
     operation, threads, distinct = (*sys.argv[1:], *("", "1", "5000000")[len(sys.argv) - 1 :])
     if operation not in OPERATIONS:
         print(f"usage: python_set.py {'|'.join(OPERATIONS)} [THREADS [DISTINCT]]", file=sys.stderr)

@@ -1,4 +1,4 @@
-//! Time within a run: nanoseconds since its start, and where they lie among the window boundaries.
+//! Time within a run: nanoseconds since its start, and their place among the window boundaries.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -12,7 +12,7 @@ const FIXED_SET: u64 = 10_000;
 pub enum Stream {
     /// `distinct`: base, base + 1, base + 2, ...
     Distinct,
-    /// `duplicates[:N]`: N ids round and round.
+    /// `duplicates[:N]`: N ids, again and again.
     Duplicates { size: u64 },
     /// `mixed:D/N[:SIZE]`: D parts from a fixed set, N parts never sent before.
     Mixed { old: u64, new: u64, size: u64 },
@@ -66,7 +66,7 @@ fn zipf(size: &str, exponent: &str) -> Option<Stream> {
     Some(Stream::Zipf { size, exponent })
 }
 
-/// Where one connection stands in a `same` stream.
+/// The position of one connection in a `same` stream.
 #[derive(Default)]
 pub struct Cursor {
     block: u64,
@@ -153,7 +153,7 @@ impl Ids {
     }
 }
 
-/// A bit for each offset of a bounded stream that was drawn.
+/// One bit per offset of a bounded stream, set once it was drawn.
 #[derive(Default)]
 struct Drawn {
     bits: Vec<u64>,

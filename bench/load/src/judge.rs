@@ -1,4 +1,4 @@
-//! Says what an answer means: counted, refused, or wrong.
+//! Judges an answer: counted, rejected, or wrong.
 
 use serde_json::Value;
 
@@ -6,10 +6,10 @@ use crate::options::Options;
 use crate::response::{Head, Seen};
 use crate::wire::Fault;
 
-/// What became of the ids of one request.
+/// The outcome of one request.
 #[derive(Debug, PartialEq)]
 pub enum Judgement {
-    /// Answered as expected; `verdict` when the answer named it.
+    /// Answered as expected; `verdict` if the answer named it.
     Accepted { verdict: Option<(i64, Seen)> },
     /// A batch was accepted: (start, new ids) of each window that it went to.
     Batch { windows: Vec<(i64, u64)> },

@@ -1,8 +1,9 @@
 //! `verve-load`: load for counting services on this machine, with every answer checked.
 //!
 //! One thread drives all connections. A closed loop asks how much a server can do; an open loop
-//! asks how long an answer takes at a constant rate, timed from when a request was due and not from
-//! when it could be sent, so that a server that stalls cannot hide it.
+//! asks how long an answer takes at a constant rate. It times an answer from the moment at which
+//! its request was due, not from the moment at which it was sent, so a server that stalls cannot
+//! hide it.
 
 mod clock;
 mod histogram;

@@ -17,38 +17,38 @@ Sends ids to a counting service on this machine, checks every answer, and prints
 
 usage: verve-load TARGET [options]          TARGET: 127.0.0.1:8000, [::1]:8000
 
-how much (closed loop, unless --rate; until a signal, unless one of the first two is given)
+amount (closed loop, unless --rate; until a signal, unless one of the first two is given)
   --requests N            stop after N requests (batches, with --batch)
   --duration S            stop after S seconds
   --connections N         keep-alive connections [32]
   --depth N               requests in flight on each connection [1]
-  --rate R                open loop: R requests a second, timed from their intended start
+  --rate R                open loop: R requests per second, timed from their intended start
   --around-boundary MS    send only within MS milliseconds of each window boundary
   --boundaries N          ... at N boundaries [10]
-which ids
+ids
   --ids STREAM            distinct, duplicates[:N], mixed:90/10[:N] (90 of a fixed set of N, 10 new),
                           uniform:N, zipf:N:S, same:N (all connections alike) [distinct]
   --base ID               the first id [1]
-  --seed N                of the random streams [1]
-what is sent, and expected
-  --path P                [/api/verve/accept]
-  --query Q               {id} stands for the id [id={id}]
+  --seed N                seed of the random streams [1]
+requests and answers
+  --path P                path of the URL [/api/verve/accept]
+  --query Q               query; {id} stands for the id [id={id}]
   --verdict               ask for and check verve-seen and verve-window
   --endpoint URL          name a callback URL in each request
   --header 'NAME: VALUE'  add a header; may repeat
-  --expect BODY           of each answer [ok]
+  --expect BODY           body of each answer [ok]
   --batch KIND            POST batches instead: binary, json or text
   --batch-size K          ids in a batch [1000]
 time
   --window S              length of the service's window [60]
-  --near MS               what counts as near a boundary in the latencies [250]
-  --timeout S             for one answer [10]
-  --wait S                for the first connection [5]
-  --give-up S             without a connection, once started [30]
+  --near MS               distance that is near a boundary, in the latencies [250]
+  --timeout S             limit for one answer [10]
+  --wait S                limit for the first connection [5]
+  --give-up S             limit without a connection, once started [30]
 result
   --out FILE              write a record of every id (read it with tests/support/records.py)
   --histogram             add the latency buckets to the result
-  --fail-on-error         exit with 1 after any error, or any answer but a good one
+  --fail-on-error         exit with 1 after any error or unexpected answer
   --quiet                 no progress on stderr
 ";
 
@@ -57,9 +57,9 @@ result
 pub enum Pace {
     /// Each connection sends as soon as it has its answers.
     Closed,
-    /// So many requests a second, whatever the answers do.
+    /// Requests per second, independent of the answers.
     Rate(f64),
-    /// Closed loop, but only so near to each of so many window boundaries.
+    /// A closed loop, but only within `half` of each of `boundaries` window boundaries.
     Around { half: Duration, boundaries: u64 },
 }
 

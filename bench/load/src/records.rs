@@ -1,4 +1,4 @@
-//! The file of every id that was sent and what became of it, 32 bytes each, little-endian.
+//! The file of every id that was sent and its outcome, 32 bytes each, little-endian.
 //!
 //! `tests/support/records.py` reads it; the two change together.
 
@@ -12,15 +12,15 @@ use crate::response::Seen;
 const MAGIC: &[u8; 8] = b"VRVLOAD\x01";
 const SIZE: u32 = 32;
 
-/// What is known of an id.
+/// The outcome of an id.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Acknowledged, and the answer named the window.
     Placed = 1,
-    /// Acknowledged; the window is the sender's guess, by its own clock when it sent the id (for a
-    /// batch over several windows: the first that was named).
+    /// Acknowledged. The window is a guess by the sender's own clock when it sent the id; for a
+    /// batch over several windows it is the first that was named.
     Acknowledged = 2,
-    /// Sent, and no answer that counts came back: counted or not. The window as above.
+    /// Sent without a valid answer: counted or not. The window is as above.
     Sent = 3,
     /// Answered with an error status: not counted.
     Refused = 4,
@@ -90,7 +90,7 @@ impl Records {
         if let Some(file) = &mut self.file
             && let Err(error) = file.write_all(&record.bytes())
         {
-            // The first error is told at the end; the rest of the file would be worthless.
+            // The first error is reported at the end; the rest of the file would be worthless.
             self.error = Some(error);
             self.file = None;
         }

@@ -1,8 +1,8 @@
-//! Writes requests: everything but the ids is laid out once, before the first is sent.
+//! Writes requests: everything except the ids is written once, before the first is sent.
 
 use crate::options::Options;
 
-/// How the ids of a batch are written in its body.
+/// The encoding of the ids in the body of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Encoding {
     Binary,

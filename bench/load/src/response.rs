@@ -1,6 +1,6 @@
-//! Reads one HTTP/1.1 answer: just what a counting service may send, and an error for the rest.
+//! Reads one HTTP/1.1 answer: what a counting service may send, and an error for anything else.
 
-/// Whether an answer called its id new in the window.
+/// Whether the id was new in the window, according to the answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Seen {
     New,
@@ -11,7 +11,7 @@ pub enum Seen {
 #[derive(Debug, PartialEq)]
 pub struct Head {
     pub status: u16,
-    /// Bytes up to and with the empty line.
+    /// Bytes up to the empty line, included.
     pub body_start: usize,
     pub length: usize,
     /// The server closes the connection after this answer.
@@ -20,7 +20,7 @@ pub struct Head {
     pub window: Option<i64>,
 }
 
-/// Why bytes are no answer that can be checked.
+/// Why bytes cannot be checked as an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Malformed {
     /// Not HTTP/1.1, a header that cannot be read, or one that must not repeat.

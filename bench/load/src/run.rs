@@ -19,7 +19,7 @@ use crate::tally::Tally;
 use crate::wire::Wire;
 use crate::worker::Worker;
 
-/// What the connections of a run share. All of them live on one thread.
+/// The state that the connections of a run share, all on one thread.
 pub struct Run {
     pub options: Options,
     pub template: Template,
@@ -32,16 +32,16 @@ pub struct Run {
     pub gave_up: Cell<bool>,
 }
 
-/// The result of a run and whether nothing went wrong in it.
+/// The result of a run, and whether it is free of faults.
 pub struct Outcome {
     pub report: Value,
     pub clean: bool,
     pub gave_up: bool,
 }
 
-/// Does what `options` ask for; must be called within a `LocalSet`.
+/// Runs the load that `options` describe. Call it within a `LocalSet`.
 pub async fn drive(options: Options) -> Result<Outcome, String> {
-    // Connections are made before the clock starts: they are not what is measured.
+    // Connections are made before the clock starts: they are not measured.
     let wires = connect_all(&options).await?;
     let clock = Clock::start(options.window, options.near);
     let out = options.out.as_deref();

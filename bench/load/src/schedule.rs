@@ -1,4 +1,4 @@
-//! Who may send, and when.
+//! The schedule: which connection may send, and when.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -17,20 +17,20 @@ const FINEST: Duration = Duration::from_micros(50);
 /// Longest sleep before the stop flag is looked at again.
 const NAP: u64 = 100_000_000;
 
-/// Leave to send.
+/// A permission to send.
 pub struct Turn {
     pub requests: usize,
-    /// When an open loop wanted it sent, in nanoseconds since the start.
+    /// The time at which the open loop was due to send it, in nanoseconds since the start.
     pub intended: Option<u64>,
     /// Number of the boundary that it is sent near, from 0; 0 in other modes.
     pub block: u64,
 }
 
-/// Gives out turns to the connections.
+/// Gives permissions to send to the connections.
 pub struct Schedule {
     mode: Mode,
     depth: u64,
-    /// Requests to send in all.
+    /// The total number of requests.
     total: u64,
     taken: Cell<u64>,
     stop: Cell<bool>,
@@ -131,7 +131,7 @@ impl Schedule {
             }
             ticker.tick().await;
         }
-        // Everyone who waits may see that it is over.
+        // All waiting connections learn that the run is over.
         due.add_permits(workers as usize);
     }
 

@@ -1,4 +1,4 @@
-//! What a run adds up to.
+//! The sums of a run.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::histogram::Histogram;
 use crate::wire::Fault;
 
 pub struct Tally {
-    /// Requests that were sent, whatever came back.
+    /// Requests that were sent, whatever their answers.
     pub requests: u64,
     /// Requests answered as expected.
     pub ok: u64,
@@ -26,9 +26,9 @@ pub struct Tally {
     /// Latencies of requests that were due near a boundary, and of the others.
     pub near: Histogram,
     pub away: Histogram,
-    /// How late the generator itself was in giving out requests of the open loop.
+    /// How late the generator itself was with requests of the open loop.
     pub pacing: Histogram,
-    /// When the last answer came.
+    /// The time of the last answer.
     pub last: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Whom the load may hit: this machine, and nobody else.
+//! The target of the load: only this machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! Tests of whole runs against a server that misbehaves on purpose.
+//! Tests of whole runs against a server with deliberate faults.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::options::Options;
 use crate::run::{Outcome, drive};
 
-/// What the server does with the n-th request, counted over all connections from 0.
+/// The server's behaviour for the n-th request, counted from 0 over all connections.
 #[derive(Clone, Copy)]
 enum Act {
     Say(&'static str),

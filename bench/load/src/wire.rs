@@ -13,7 +13,7 @@ use crate::response::{self, Head, Malformed};
 /// An answer is small; one that outgrows this is broken.
 const LARGEST_ANSWER: usize = 4 << 20;
 
-/// Why a request has no answer, or none that counts.
+/// Why a request has no valid answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// No connection could be made.

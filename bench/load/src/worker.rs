@@ -1,4 +1,4 @@
-//! One connection's life: connect, wait for a turn, send, check the answers, note what happened.
+//! One connection: it connects, waits for its turn, sends, checks the answers and records them.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -110,7 +110,7 @@ impl Worker {
                 }
             }
         }
-        // A server that says more than it was asked has lost count of its answers.
+        // A server that sends more than one answer per request has lost count.
         if wire.has_rest() {
             run.tally.borrow_mut().fault(Fault::Syntax);
             return None;

@@ -1,4 +1,4 @@
-"""FastAPI, uvicorn and a dict: what a Python team writes first.
+"""FastAPI, uvicorn and a dict: the first version that a Python team would write.
 
     taskset -c 0 uvicorn --host 127.0.0.1 --port 8104 --loop uvloop --http httptools \
         --no-access-log --log-level warning app:app
@@ -60,6 +60,6 @@ NO_STORE = {"cache-control": "no-store"}
 
 @app.get("/api/verve/accept", response_class=PlainTextResponse)
 async def accept(id: int) -> Response:
-    """Count an id; pydantic refuses what is no integer."""
+    """Count an id; pydantic rejects anything but an integer."""
     seen[id] = None
     return PlainTextResponse("ok", headers=NO_STORE)

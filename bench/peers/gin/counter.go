@@ -10,13 +10,13 @@ import (
 
 // seen remembers the ids of one window.
 type seen interface {
-	// add says whether id was new.
+	// add returns whether id was new.
 	add(ctx context.Context, id int64) (bool, error)
 }
 
 // counter counts the distinct ids of the current window, as the service that Verve replaces does.
-// Unlike it, the count is exact: readers of the lock are the requests, so that the turn of the
-// window sees none half done.
+// Unlike it, the count is exact: readers of the lock are the requests, so a rollover
+// meets no request in progress.
 type counter struct {
 	turn   sync.RWMutex
 	seen   seen
@@ -26,7 +26,7 @@ type counter struct {
 	start  time.Time
 }
 
-// newCounter counts with what open gives for the window that starts at a time.
+// newCounter counts with the set that open returns for a window.
 func newCounter(window time.Duration, open func(time.Time) seen) *counter {
 	start := time.Now().Truncate(window)
 	return &counter{seen: open(start), open: open, window: window, start: start}
@@ -43,7 +43,7 @@ func (c *counter) add(ctx context.Context, id int64) error {
 	return err
 }
 
-// rotate starts the window at start, which has seen nothing, and logs the count of the one before.
+// rotate starts the window at start and logs the count of the window before.
 func (c *counter) rotate(start time.Time) {
 	c.turn.Lock()
 	count := c.unique.Swap(0)

@@ -68,7 +68,7 @@ func main() {
 	server := &http.Server{Addr: *listen, Handler: router}
 	go func() {
 		<-stopping.Done()
-		// What is in flight ends before the last count.
+		// Requests in flight end before the last count.
 		deadline, done := context.WithTimeout(context.Background(), 5*time.Second)
 		defer done()
 		_ = server.Shutdown(deadline)

@@ -13,7 +13,8 @@ import (
 type inMemory struct{ ids sync.Map }
 
 func (m *inMemory) add(_ context.Context, id int64) (bool, error) {
-	// A load first: most maps of this kind are read far more than written, and it allocates nothing.
+	// A load first: most maps of this kind are read far more than written, and a load allocates
+	// nothing.
 	if _, ok := m.ids.Load(id); ok {
 		return false, nil
 	}
@@ -21,7 +22,7 @@ func (m *inMemory) add(_ context.Context, id int64) (bool, error) {
 	return !loaded, nil
 }
 
-// inRedis is a key an id and window, for many processes: SET NX EX, one a request.
+// inRedis is one key per id and window, for many processes: one SET NX EX per request.
 type inRedis struct {
 	client *redis.Client
 	prefix string

@@ -1,4 +1,4 @@
-"""A static RSGI app: Granian without us. It answers `ok` with the headers of Verve's answer.
+"""A static RSGI app: Granian without Verve. It answers `ok` with the headers of Verve's answer.
 
 Start it with the very flags that Verve is started with, so that the fast path alone differs:
 

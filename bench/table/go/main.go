@@ -1,7 +1,7 @@
 // Go's sync.Map, measured like the tables in Rust: verve-table-go OPERATION [THREADS [DISTINCT]].
 //
-// Operations are single, growing and memory; it has no way to take many ids at once. What they mean
-// stands in ../src/main.rs, and so does the form of the result.
+// Operations are single, growing and memory; it cannot take many ids at once. ../src/main.rs
+// describes the operations and the form of the result.
 package main
 
 import (
@@ -36,7 +36,7 @@ func scramble(number uint64) int64 {
 	return int64(mixed ^ (mixed >> 31))
 }
 
-// insert hands over all ids, shared among threads, and gives the number of new ones.
+// insert adds all ids, shared among threads, and returns the number of new ones.
 func insert(table *sync.Map, all []int64, threads int) int64 {
 	var group sync.WaitGroup
 	var unique atomic.Int64
@@ -108,7 +108,7 @@ func residentBytes() int {
 	return pages * os.Getpagesize()
 }
 
-// number is an argument, or what stands for it when it is left out.
+// number is an argument, or its default when it is left out.
 func number(index, otherwise int) int {
 	if len(os.Args) <= index {
 		return otherwise
@@ -135,7 +135,7 @@ func main() {
 	var result map[string]any
 	switch operation {
 	case "single":
-		// The collector keeps the memory of what is thrown away, so it has been used before.
+		// The collector keeps the memory of discarded maps, so it has been used before.
 		insert(table, all, 1)
 		table.Clear()
 		runtime.GC()

@@ -5,7 +5,7 @@
 //!   TABLE       verve dashset papaya scc mutex
 //!   OPERATION   single batch              into a table whose memory was used before
 //!               growing growing-batch     into an empty table, page faults included
-//!               memory                    bytes an id
+//!               memory                    bytes per id
 //!               seal                      milliseconds to close a window (verve)
 //!               processes                 batch, by THREADS processes on one segment (verve)
 //! ```

@@ -1,5 +1,5 @@
-//! Two processes on one segment: this program starts itself as workers and tells them what to do,
-//! a line each, over their standard input.
+//! Two processes on one segment: this program starts itself as workers and sends them commands, one
+//! per line, over their standard input.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -12,9 +12,9 @@ use verve_core::{Clock, Counter};
 use crate::tables::{identity, keep_up};
 use crate::work::{Handing, hand_over, ids};
 
-/// Times that all workers fill a window before the one that is measured.
+/// Windows that all workers fill before the measured one.
 const ROUNDS: usize = 3;
-/// From the word to the moment at which all start.
+/// Time from the command to the common start.
 const AHEAD: Duration = Duration::from_millis(20);
 
 struct Worker {
@@ -95,8 +95,8 @@ fn in_turn(workers: &mut [Worker], order: &str) {
     }
 }
 
-/// What a worker does until its orders end: arguments are the path, its number, how many there
-/// are, the operations and the distinct ids.
+/// Runs a worker until its commands end. Its arguments are the path, its number, the number of
+/// workers, the operations and the distinct ids.
 pub fn work(arguments: &[String]) {
     let counter = Counter::open(Path::new(&arguments[0]), &identity(), Clock::System)
         .expect("the segment of the parent");

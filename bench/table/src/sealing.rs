@@ -1,4 +1,4 @@
-//! How long it takes to close a window, with all that its caller waits for.
+//! The whole time that the caller waits for a seal.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The tables that are measured, each as its users would tune it.
 //!
-//! All but ours get foldhash, a fast hasher; ours mixes ids with a key of its own. Where a table
-//! has a cheaper way for many ids at once (one lock, one guard), `add_many` takes it.
+//! All tables except Verve's use foldhash, a fast hasher; Verve's mixes ids with a key of its own.
+//! Where a table has a cheaper way for many ids at once (one lock, one guard), `add_many` takes it.
 
 use std::sync::Mutex;
 
@@ -11,18 +11,18 @@ use verve_core::{Clock, Counter, SegmentConfig};
 
 /// A concurrent set of ids.
 pub trait Table: Sync {
-    /// Times that it has to be filled and emptied until all memory that it uses was used before.
+    /// The number of times to fill and empty it until all of its memory was used before.
     const FILLS: usize = 1;
 
-    /// An empty one, with room for `capacity` ids if that is known.
+    /// Makes an empty table, with room for `capacity` ids if that is known.
     fn make(capacity: Option<usize>) -> Self;
-    /// Whether `id` was new.
+    /// Adds `id` and returns whether it was new.
     fn add(&self, id: i64) -> bool;
-    /// How many of `ids` were new.
+    /// Adds `ids` and returns how many were new.
     fn add_many(&self, ids: &[i64]) -> u64 {
         ids.iter().map(|&id| u64::from(self.add(id))).sum()
     }
-    /// Distinct ids.
+    /// The number of distinct ids.
     fn count(&self) -> u64;
     /// Forgets all ids and keeps the memory, as far as the table can.
     fn empty(&mut self);
@@ -149,14 +149,14 @@ impl Table for Counter {
         Counter::count(self).expect("a current window")
     }
 
-    /// Goes on to the next window, with the upkeep that the service does all the time.
+    /// Rolls over to the next window, with the maintenance that the service does all the time.
     fn empty(&mut self) {
         self.seal().expect("an arena for the next window");
         keep_up(self);
     }
 }
 
-/// The upkeep of some seconds of the service: frees arenas, reserves and faults in ahead.
+/// The maintenance of some seconds of the service: frees arenas, reserves and faults in ahead.
 pub fn keep_up(counter: &Counter) {
     counter.maintenance().run().expect("upkeep");
     for _ in 0..64 {

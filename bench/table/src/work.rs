@@ -1,4 +1,4 @@
-//! What is measured: the ids, the timing, the memory.
+//! The measurements: the ids, the timing, the memory.
 
 use std::time::Instant;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::tables::Table;
 
-/// Ids that a batch hands over at once.
+/// Ids per batch.
 const BATCH: usize = 10_000;
 
-/// How ids are handed over.
+/// How ids are added: one by one, or in batches.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Handing {
     Single,
@@ -34,7 +34,7 @@ fn scramble(number: u64) -> i64 {
     (mixed ^ (mixed >> 31)).cast_signed()
 }
 
-/// Hands over `ids` and says how many were new.
+/// Adds `ids` and returns how many were new.
 pub fn hand_over<T: Table>(table: &T, handing: Handing, ids: &[i64]) -> u64 {
     match handing {
         Handing::Single => ids.iter().map(|&id| u64::from(table.add(id))).sum(),
@@ -42,7 +42,7 @@ pub fn hand_over<T: Table>(table: &T, handing: Handing, ids: &[i64]) -> u64 {
     }
 }
 
-/// A table that holds nothing and whose memory has been used before.
+/// Makes an empty table whose memory has been used before.
 pub fn resident<T: Table>(ids: &[i64], distinct: usize) -> T {
     let mut table = T::make(Some(distinct));
     for _ in 0..T::FILLS {
@@ -52,7 +52,7 @@ pub fn resident<T: Table>(ids: &[i64], distinct: usize) -> T {
     table
 }
 
-/// Time for all of `ids`, shared among `threads`, and whether the count was right.
+/// Returns the time for all `ids`, shared among `threads`, and whether the count was right.
 pub fn insert<T: Table>(
     table: &T,
     handing: Handing,
@@ -80,7 +80,7 @@ pub fn insert<T: Table>(
     })
 }
 
-/// What `work` gives, and the CPU seconds that this thread spent on it.
+/// Returns the result of `work` and the CPU seconds that this thread spent on it.
 fn timed<R>(work: impl FnOnce() -> R) -> (R, f64) {
     let before = cpu_seconds();
     let result = work();
@@ -94,7 +94,7 @@ fn cpu_seconds() -> f64 {
     first.expect("nanoseconds on a CPU") / 1e9
 }
 
-/// Bytes of memory that a table takes for an id when it grew from empty.
+/// Returns the bytes per id of a table that grew from empty.
 pub fn memory<T: Table>(ids: &[i64], distinct: usize) -> Value {
     let before = resident_bytes();
     let table = T::make(None);

@@ -1,6 +1,6 @@
 //! Bare hyper on one thread: answers `ok` to anything, with the headers of Verve's answer.
 //!
-//! It counts nothing. It shows what HTTP alone costs, so it is a limit and no rival.
+//! It counts nothing. It shows what HTTP alone costs, so it is a limit, not a rival.
 //!
 //! ```text
 //! cargo build --release && taskset -c 0 target/release/peer-hyper 127.0.0.1:8103
@@ -35,7 +35,7 @@ async fn serve(address: SocketAddr) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let connection = server.serve_connection(TokioIo::new(stream), service_fn(answer));
         tokio::task::spawn(async move {
-            // A client that goes away is no news.
+            // A client may close its connection at any time.
             let _ = connection.await;
         });
     }
