@@ -279,6 +279,89 @@ class FastPath:
     def schedule(self, watcher: object, /) -> None: ...
     def step_aside(self) -> None: ...
 
+@final
+class Exchange:
+    """A request that the application answers, once."""
+
+    @property
+    def number(self) -> int:
+        """By which parts of the body name it."""
+
+    @property
+    def method(self) -> str:
+        """As it was sent."""
+
+    @property
+    def path(self) -> str:
+        """As it was sent, still encoded, without the query."""
+
+    @property
+    def query(self) -> str:
+        """Still encoded; empty without one."""
+
+    @property
+    def authority(self) -> str | None:
+        """Of an absolute target."""
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end, without port."""
+
+    def header(self, name: str, /) -> list[str]:
+        """All values of a header, by its name in lower case; only those of visible ASCII."""
+
+    def pull(self) -> None:
+        """Asks for the next part of the body, which `NativeListener.take` gives."""
+
+    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes, /) -> None:
+        """Answers; length and date are added. Raises `ValueError` for what is no HTTP."""
+
+@final
+class NativeListener:
+    """Serves a listening socket, which it takes over, from a thread without Python.
+
+    Accepts are answered from the counter, or from `callbacks` if given; all other requests wait in
+    `take`. With `accepts=False` the application answers accepts too. `head` is in bytes, times are
+    in seconds. To be made in the process that serves, after any fork. Raises `OSError`.
+    """
+
+    def __new__(
+        cls,
+        descriptor: int,
+        counter: Counter,
+        callbacks: Callbacks | None,
+        *,
+        accepts: bool,
+        connections: int,
+        head: int,
+        fields: int,
+        head_timeout: float,
+        idle_timeout: float,
+        stall_timeout: float,
+    ) -> NativeListener: ...
+    @property
+    def descriptor(self) -> int:
+        """A descriptor that is readable while `take` has something."""
+
+    def take(self) -> list[Exchange | tuple[int, bytes | bool | None]]:
+        """What has come since the last call: requests, and parts of bodies that were pulled.
+
+        A part is (number of the exchange, bytes); None stands for the end of the body, False for
+        one that is broken.
+        """
+
+    def retire(self) -> None:
+        """Ends each connection with its next answer, while new ones are still taken."""
+
+    def stop(self, patience: float) -> bool:
+        """Takes the connections in the queue and no more, answers what is under way, and ends.
+
+        False if that takes longer than `patience` seconds. Releases the GIL.
+        """
+
+    def figures(self) -> tuple[int, int, int, int]:
+        """Open connections; accepts in the accept lane and under hyper; other requests."""
+
 @type_check_only
 class CallbackReport(TypedDict):
     """What came of one attempt at a callback."""
@@ -367,6 +450,7 @@ __all__ = [
     "CapacityError",
     "ClosedError",
     "Counter",
+    "Exchange",
     "FastPath",
     "Http",
     "IdError",
@@ -375,6 +459,7 @@ __all__ = [
     "Lease",
     "Maintenance",
     "ManualClock",
+    "NativeListener",
     "ReferenceClock",
     "Replication",
     "Retention",

@@ -5,10 +5,12 @@ It answers the same under every server. Only the fast path differs, and only in 
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .http import asgi, routes, rsgi
+from .config.choices import Listener
+from .http import asgi, native, routes, rsgi
 from .request.exchange import ended
 from .service import fast_path
 from .service.batch_scheduling import schedule_in_batches
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from .request.exchange import Request, Response
+    from .service.running import RunningService
 
 
 class App:
@@ -26,6 +29,7 @@ class App:
 
     def __init__(self) -> None:
         self.worker = Worker()
+        self._servers: list[native.NativeServer] = []
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         """Start, before the server listens. A worker that cannot start ends its process."""
@@ -33,26 +37,45 @@ class App:
         if service is None:
             sys.exit(1)
         loop.call_soon(service.termination.repeat)
-        fast_path.install(self.__rsgi__, service)
+        self._serve(service, loop)
+        if service.settings.listener is Listener.GRANIAN:
+            fast_path.install(self.__rsgi__, service)
         schedule_in_batches()
 
     async def __rsgi__(self, scope: rsgi.Scope, protocol: Any) -> None:  # noqa: ANN401 - two classes
         """Answer one request of Granian's RSGI mode."""
         await rsgi.serve(scope, protocol, self._answer)
 
-    def __rsgi_del__(self, _loop: object) -> None:
+    def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
         """Stop, after the last request was answered."""
-        self.worker.stop()
+        loop.run_until_complete(self._stop())
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer one request of an ASGI server, or follow its start and its end."""
         if scope["type"] == "lifespan":
-            await asgi.live(receive, send, self.worker.start, self.worker.stop)
+            await asgi.live(receive, send, self._start, self._stop)
             return
         if self.worker.service is None and not self.worker.refused:
             # A server without lifespan, such as Granian's `asginl`, does not announce its start.
-            self.worker.start()
+            self._start()
         await asgi.serve(scope, receive, send, self._answer)
+
+    def _start(self) -> RunningService | None:
+        service = self.worker.start()
+        if service is not None:
+            self._serve(service, asyncio.get_running_loop())
+        return service
+
+    def _serve(self, service: RunningService, loop: AbstractEventLoop) -> None:
+        """Serve the sockets of this worker. Where workers are threads, the first one does."""
+        sockets, self.worker.sockets = self.worker.sockets, {}
+        self._servers += native.start(service, sockets, loop, self._answer)
+
+    async def _stop(self) -> None:
+        """Stop the listeners, then the service that they count in."""
+        await asyncio.gather(*(server.stop() for server in self._servers))
+        self._servers.clear()
+        self.worker.stop()
 
     async def _answer(self, request: Request) -> Response:
         response = await routes.answer(self.worker.service, request)

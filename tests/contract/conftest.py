@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[Server, dict[str, Any]]] = {
     "ASGI, Granian": (Server.GRANIAN_ASGI, {}),
     "ASGI, uvicorn": (Server.UVICORN, {}),
     "verve serve": (Server.VERVE, {}),
+    "native": (Server.NATIVE, {}),
 }
 MAX_BODY = 65_536
 

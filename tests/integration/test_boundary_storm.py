@@ -24,11 +24,12 @@ FAR = "1000000000"
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("server", [Server.VERVE, Server.NATIVE])
 def test_each_id_is_in_the_windows_that_its_answers_name(
-    serve: Serve, start_load: StartLoad, scale: Callable[[int], int]
+    server: Server, serve: Serve, start_load: StartLoad, scale: Callable[[int], int]
 ) -> None:
     boundaries = scale(100)
-    service = serve(Server.VERVE, workers=4, window=1)
+    service = serve(server, workers=4, window=1)
     around = ("--around-boundary", "50", "--boundaries", str(boundaries))
     with Observer(service) as observer:
         loads = [

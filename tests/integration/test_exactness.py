@@ -24,7 +24,7 @@ WINDOWS = 10
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("server", [Server.VERVE, Server.GRANIAN])
+@pytest.mark.parametrize("server", [Server.VERVE, Server.GRANIAN, Server.NATIVE])
 def test_four_workers_count_what_their_answers_say(
     server: Server, serve: Serve, start_load: StartLoad, scale: Callable[[int], int]
 ) -> None:

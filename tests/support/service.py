@@ -54,6 +54,8 @@ class Server(StrEnum):
     GRANIAN_ASGI = "granian-asgi"
     UVICORN = "uvicorn"
     VERVE = "verve"
+    NATIVE = "native"
+    """`verve serve` with the native listener."""
     PROGRAM = "program"
     """A module of the test, named by `target`, that serves on the port in its first argument."""
 
@@ -120,6 +122,7 @@ class Service:
             "VERVE_MAX_IDS_PER_WINDOW": str(max_ids),
             "VERVE_FAST_PATH": "on" if fast_path else "off",
             "VERVE_LOG_FORMAT": "json",
+            "VERVE_LISTENER": "native" if server is Server.NATIVE else "granian",
             # No callback leaves the machine unless a test asks for it.
             "VERVE_CALLBACKS": "off",
             **(environment or {}),
@@ -276,7 +279,7 @@ class Service:
     def metrics(self) -> dict[str, float]:
         """The samples of `/metrics`; one with a label is `name{label="value"}`."""
         found: dict[str, float] = {}
-        for line in self.get("/metrics", headers=self._token()).text.splitlines():
+        for line in self.look("/metrics").text.splitlines():
             if sample := _SAMPLE.fullmatch(line):
                 name = sample[1] if sample[2] is None else f"{sample[1]}{{{sample[2]}}}"
                 found[name] = float(sample[3])
@@ -285,7 +288,13 @@ class Service:
     def windows(self, limit: int = 1_440) -> list[dict[str, Any]]:
         """The closed windows by `/api/verve/windows`, newest first."""
         path = f"/api/verve/windows?limit={limit}"
-        return list(self.get(path, headers=self._token()).json()["windows"])
+        return list(self.look(path).json()["windows"])
+
+    def look(self, path: str) -> httpx.Response:
+        """GET of a guarded page, at the admin address if there is one."""
+        admin = self._environment.get("VERVE_ADMIN_LISTEN")
+        url = self.url(path) if admin is None else f"http://{admin}{path}"
+        return httpx.get(url, verify=_TLS, trust_env=False, headers=self._token())
 
     def _token(self) -> dict[str, str]:
         """The header that a service with a token requires."""
@@ -366,7 +375,7 @@ class Service:
                 return ["uvicorn", *address, *workers, self._target]
             case Server.PROGRAM:
                 return [self._target, str(self.port)]
-            case Server.VERVE:
+            case Server.VERVE | Server.NATIVE:
                 return ["verve", "serve", *address, *workers]
 
 

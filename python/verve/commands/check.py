@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from verve._verve import VerveError, segment_identity
 from verve.ledger import ledger
 from verve.publishing import sink_status
+from verve.service.sockets import split
 from verve.sinks import KAFKA, LOG
 from verve.status import cluster_status
 from verve.windows.window import LATE_WINDOWS
@@ -47,7 +48,7 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
     """
     service = (url or _local(settings)).rstrip("/")
     yield _service(service, timeout)
-    yield from _access(service, settings.admin_token, timeout)
+    yield from _access(_guarded(service, settings), settings.admin_token, timeout)
     identity = _identity(service, settings.admin_token, timeout)
     settings = _with_identity(settings, identity)
     yield _state(settings)
@@ -109,6 +110,15 @@ def _get(address: str, timeout: float, **headers: str) -> httpx.Response:
 def _local(settings: Settings) -> str:
     host = _ANYWHERE.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _guarded(url: str, settings: Settings) -> str:
+    """The address of metrics and history of the service at `url`."""
+    if settings.admin_listen is None or url != _local(settings):
+        return url
+    host, port = split(settings.admin_listen)
+    host = _ANYWHERE.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _service(url: str, timeout: float) -> Finding:

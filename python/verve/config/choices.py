@@ -37,6 +37,13 @@ class KafkaSasl(StrEnum):
     SCRAM_SHA_512 = "scram-sha-512"
 
 
+class Listener(StrEnum):
+    """What serves the public address."""
+
+    GRANIAN = "granian"
+    NATIVE = "native"
+
+
 class LogFormat(StrEnum):
     """How a log line looks."""
 

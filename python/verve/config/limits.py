@@ -22,6 +22,11 @@ _LARGEST_TABLE = 2**31
 # A cgroup of version 1 writes "no limit" as a huge number instead of a word.
 _UNLIMITED = 2**60
 
+RESERVED_FILES = 256
+"""Open files of a worker that are not connections."""
+_MOST_FILES = 1_048_576
+_MOST_CONNECTIONS = 16_384
+
 
 def _read(path: Path) -> str | None:
     try:
@@ -113,10 +118,17 @@ def processors(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup"))
     return max(1, usable)
 
 
+def max_connections() -> int:
+    """Connections that a worker may have, each of which takes an open file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
+    return max(64, min(_MOST_CONNECTIONS, files - RESERVED_FILES))
+
+
 def raise_open_files() -> int:
     """Raise the limit of open files as far as this process may, and tell how far that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1_048_576 if hard == resource.RLIM_INFINITY else hard
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

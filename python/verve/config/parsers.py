@@ -87,6 +87,15 @@ def host(value: str) -> str:
     return inner
 
 
+def address(value: str) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    found, _, port = value.strip().rpartition(":")
+    if not found or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65_536:  # noqa: PLR2004 - ports
+        raise BadValue("is no address", "use `host:port`, such as `127.0.0.1:9000` or `[::1]:9000`")
+    inner = host(found)
+    return f"[{inner}]:{int(port)}" if ":" in inner else f"{inner}:{int(port)}"
+
+
 def token(value: str) -> str:
     """A secret that fits into an HTTP header: visible ASCII, no spaces."""
     if not re.fullmatch(r"[!-~]+", value):

@@ -17,6 +17,7 @@ from .choices import (
     CallbackLog,
     Callbacks,
     KafkaSasl,
+    Listener,
     LogFormat,
     LogLevel,
     RedisStrategy,
@@ -51,6 +52,18 @@ class Settings:
         Derived("one per processor, at most 4", lambda _values, _env: min(4, limits.processors())),
         "Worker processes of `verve serve`.",
     )
+    listener: Listener = setting(
+        "server",
+        parsers.choice(Listener),
+        "granian",
+        "Server of the public address under `verve serve`: `granian`, or the faster `native`.",
+    )
+    admin_listen: str | None = setting(
+        "server",
+        parsers.address,
+        None,
+        "Separate address (`host:port`) of metrics and history: 404 at the public one then.",
+    )
     fast_path: bool = setting(
         "server", parsers.switch, "on", "Answer accepts without the event loop (RSGI only)."
     )
@@ -59,6 +72,33 @@ class Settings:
         parsers.duration(1, 3_600),
         "75",
         "Time limit of `verve serve` for an idle connection, and for the head of a request.",
+    )
+    head_timeout: int = setting(
+        "server",
+        parsers.duration(1, 3_600),
+        "30",
+        "Time limit for the head of a request, from its first byte (native listener).",
+    )
+    write_timeout: int = setting(
+        "server",
+        parsers.duration(1, 3_600),
+        "30",
+        "Time limit for a client that reads no answers (native listener).",
+    )
+    max_head: int = setting(
+        "server",
+        parsers.size(8192, 2**20),
+        "64KiB",
+        "Maximum size of a request's head (native listener).",
+    )
+    max_connections: int = setting(
+        "server",
+        parsers.integer(1, 1_000_000),
+        Derived(
+            "as many as the limit of open files allows, at most 16384",
+            lambda _values, _env: limits.max_connections(),
+        ),
+        "Maximum number of connections per worker.",
     )
     max_body: int = setting(
         "server", parsers.size(1024, 2**31 - 1), "8MiB", "Maximum size of the body of a batch."

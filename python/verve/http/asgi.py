@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from verve.request.exchange import BodyBrokenError, declared_length, gather
+from verve.request.exchange import BodyBrokenError, Entry, declared_length, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 class ASGIRequest:
     """A request as an ASGI server gives it."""
+
+    entry = Entry.PUBLIC
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
@@ -111,7 +113,7 @@ async def live(
     receive: Receive,
     send: Send,
     start: Callable[[], object | None],
-    stop: Callable[[], None],
+    stop: Callable[[], Awaitable[None]],
 ) -> None:
     """Follow the server's life: start, wait for its end, stop.
 
@@ -125,6 +127,6 @@ async def live(
                 return
             await send({"type": "lifespan.startup.complete"})
         else:
-            stop()
+            await stop()
             await send({"type": "lifespan.shutdown.complete"})
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from verve._verve import VerveError
 from verve.log.event_log import logger
 from verve.request.access import Access
-from verve.request.exchange import json_error
+from verve.request.exchange import Entry, json_error
 
 from . import accept, api, health, metrics
 
@@ -89,9 +89,15 @@ def _failed(service: RunningService | None, status: int, reason: str) -> Respons
     return accept.failed(status, reason)
 
 
+def _is_elsewhere(service: RunningService | None, request: Request, route: Route) -> bool:
+    """Whether the page is at the admin address only."""
+    has_admin = service is not None and service.settings.admin_listen is not None
+    return route.guarded and has_admin and request.entry is Entry.PUBLIC
+
+
 async def _answer(service: RunningService | None, request: Request, path: str) -> Response:
     route = ROUTES.get(path)
-    if route is None:
+    if route is None or _is_elsewhere(service, request, route):
         return json_error(404, "there is no such page", f"ids are accepted at `{ACCEPT}`")
     handler = route.methods.get(request.method)
     if handler is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from verve.request.exchange import BodyBrokenError, declared_length, gather
+from verve.request.exchange import BodyBrokenError, Entry, declared_length, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -46,6 +46,8 @@ class HTTPProtocol(Protocol):
 
 class RSGIRequest:
     """A request as Granian gives it."""
+
+    entry = Entry.PUBLIC
 
     def __init__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         self._scope = scope

@@ -47,6 +47,8 @@ SERVICE_STARTING = Event(
         "state_dir",
         "sinks",
         "admin",
+        "admin_address",
+        "listener",
         "open_files",
     ),
 )

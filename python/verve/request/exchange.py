@@ -9,6 +9,7 @@ import asyncio
 import json
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -26,8 +27,20 @@ SHARED: Headers = [("cache-control", "no-store"), ("x-content-type-options", "no
 """What every answer carries: no cache may keep it, and no browser take it for another type."""
 
 
+class Entry(Enum):
+    """The address by which a request came."""
+
+    PUBLIC = "public"
+    ADMIN = "admin"
+
+
 class Request(Protocol):
     """What a route may ask of a request."""
+
+    @property
+    def entry(self) -> Entry:
+        """The address by which it came."""
+        ...
 
     @property
     def method(self) -> str:

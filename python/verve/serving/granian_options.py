@@ -8,12 +8,14 @@ overrides, or that nothing reads, is a warning.
 from __future__ import annotations
 
 import os
+import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from click.core import ParameterSource
 
 from verve._verve import SettingError
+from verve.config.choices import Listener
 
 from .application import TARGET
 
@@ -68,7 +70,7 @@ def read(
         auto_envvar_prefix=_PREFIX.rstrip("_"),
         default_map=dict(defaults),
     )
-    _check(context, bound)
+    _check(context, bound, settings)
     names = [parameter.name for parameter in cli.params if parameter.name]
     warnings = [*_overridden(bound, environ), *_unknown(names, environ)]
     if context.params["uds"] is not None:
@@ -79,7 +81,7 @@ def read(
     return GranianOptions(context, warnings)
 
 
-def _check(context: click.Context, bound: Mapping[str, Any]) -> None:
+def _check(context: click.Context, bound: Mapping[str, Any], settings: Settings) -> None:
     """Raise `SettingError` for an option that contradicts a setting or would have no effect."""
     params = context.params
     for name, value in bound.items():
@@ -101,6 +103,8 @@ def _check(context: click.Context, bound: Mapping[str, Any]) -> None:
         why = "Granian knows no prefix under RSGI"
         hint = "use `--interface asgi`, or have the proxy remove the prefix"
         raise _without_effect(context, "url_path_prefix", why, hint)
+    if settings.listener is Listener.NATIVE:
+        _check_native(context)
     pair = {"ssl_certificate", "ssl_keyfile"}
     if len(missing := {name for name in pair if params[name] is None}) == 1:
         (given,) = pair - missing
@@ -108,13 +112,47 @@ def _check(context: click.Context, bound: Mapping[str, Any]) -> None:
         raise _without_effect(context, given, why, "give both, or none for plain HTTP")
 
 
+def _check_native(context: click.Context) -> None:
+    """Granian serves nothing under the native listener."""
+    params = context.params
+    alternatives = {
+        "ssl_certificate": ("it speaks no TLS", "have a proxy speak it"),
+        "ssl_keyfile": ("it speaks no TLS", "have a proxy speak it"),
+        "log_access_enabled": ("it writes no access log", "have a proxy write it"),
+        "uds": ("it serves no Unix socket", "leave it out"),
+    }
+    for name, (why, hint) in alternatives.items():
+        if params.get(name):
+            raise _not_native(context, name, why, hint)
+    if params["http"].value != "1":
+        raise _not_native(context, "http", "it speaks HTTP/1 only", "leave it out")
+    if params["interface"].value != "rsgi":
+        raise _not_native(context, "interface", "it needs `rsgi`", "leave it out")
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise SettingError(
+            "the native listener needs worker processes, and this Python has worker threads; "
+            "hint: `VERVE_LISTENER=granian`, or a Python with the GIL"
+        )
+
+
+def _not_native(context: click.Context, name: str, why: str, hint: str) -> SettingError:
+    error = f"the native listener cannot be used, {why}: `{_named(context, name)}`"
+    return SettingError(f"{error}; hint: {hint}, or set `VERVE_LISTENER=granian`")
+
+
 def _without_effect(context: click.Context, name: str, why: str, hint: str) -> SettingError:
-    named = _flag(name)
-    if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
-        named = _PREFIX + name.upper()
+    named = _named(context, name)
     return SettingError(
         f"an option of Granian would have no effect, {why}: `{named}`; hint: {hint}"
     )
+
+
+def _named(context: click.Context, name: str) -> str:
+    """The option as the user has given it: a flag or a variable."""
+    if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
+        return _PREFIX + name.upper()
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    return flags[name]
 
 
 def _overridden(bound: Mapping[str, Any], environ: Mapping[str, str]) -> Iterable[str]:

@@ -18,16 +18,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import verve
-from verve._verve import Keeper, SegmentError, VerveError
+from verve._verve import Keeper, SegmentError, SettingError, VerveError
 from verve.config import limits
+from verve.config.choices import Listener
 from verve.ledger import ledger
 from verve.log import event_log, events, stream_writer
+from verve.request.exchange import Entry
+from verve.service.fast_path import TESTED_GRANIAN
+from verve.service.sockets import BACKLOG, split
 from verve.startup.configuration import check
 from verve.startup.startup import open_counter
 
 from . import granian_options, timers
 from .application import installed
 from .listening import place_of, wait_until_free
+from .native_sockets import NativeSockets, can_hand_over, native
 from .supervisor import can_supervise, supervised
 
 if TYPE_CHECKING:
@@ -36,9 +41,6 @@ if TYPE_CHECKING:
     from verve.config import Settings
 
     from .listening import Place
-
-_MOST_CONNECTIONS = 16_384
-_RESERVED_FILES = 256
 
 
 class ServeError(VerveError):
@@ -53,8 +55,8 @@ def granian_defaults(settings: Settings, files: int) -> dict[str, Any]:
     return {
         "respawn_failed_workers": True,
         "workers_kill_timeout": timers.kill_timeout(settings),
-        "backlog": 4096,
-        "backpressure": max(64, min(_MOST_CONNECTIONS, files - _RESERVED_FILES)),
+        "backlog": BACKLOG,
+        "backpressure": max(1, min(settings.max_connections, files - limits.RESERVED_FILES)),
         "http": "1",
         "websockets": False,
         "loop": "uvloop" if importlib.util.find_spec("uvloop") else "auto",
@@ -76,8 +78,10 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
         events.SETTING_ODD.emit(warning=warning)
     configuration = check(settings)
     place = place_of(settings.host, settings.port, context.params["uds"])
+    native_places = _native_places(settings, place)
     with _service_lock(settings):
-        wait_until_free(place)
+        for one in {place, *native_places.values()}:
+            wait_until_free(one)
         # Here, so that an error is reported once, and not by each worker.
         _check_ledger(settings)
         keeper = _keep_segment(settings)
@@ -85,6 +89,8 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
         server: type[Any] = installed(vars(granian)["Server"], configuration)
         if can_supervise(server):
             server = supervised(server, settings, event_log.for_granian(settings))
+        if native_places:
+            server = _with_sockets(server, settings, native_places, context.params["backlog"])
         # The command builds the server from this name; there is no other way to give it one.
         granian.__dict__["Server"] = server
         # Granian takes numeric addresses only.
@@ -94,6 +100,29 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     events.SERVICE_STOPPED.emit()
     if status:
         raise SystemExit(status)
+
+
+def _native_places(settings: Settings, public: Place) -> dict[Entry, Place]:
+    """The addresses that the workers serve beside Granian, or in its place."""
+    places = {}
+    if settings.listener is Listener.NATIVE:
+        places[Entry.PUBLIC] = public
+    if settings.admin_listen is not None:
+        places[Entry.ADMIN] = place_of(*split(settings.admin_listen), None)
+    return places
+
+
+def _with_sockets(
+    server: type[Any], settings: Settings, places: Mapping[Entry, Place], backlog: int
+) -> type[Any]:
+    """Granian's server class, whose workers serve `places`. Raises `SettingError`."""
+    if not can_hand_over(server):
+        raise SettingError(
+            "this Granian gives its workers no sockets; hint: leave `VERVE_LISTENER` and "
+            f"`VERVE_ADMIN_LISTEN` out, or install Granian {max(TESTED_GRANIAN)}"
+        )
+    sockets = NativeSockets(places, backlog)
+    return native(server, sockets, granian_listens=settings.listener is Listener.GRANIAN)
 
 
 def _run(command: click.Command, context: click.Context) -> int:
@@ -167,6 +196,8 @@ def _log_start(settings: Settings, files: int, place: Place, options: Mapping[st
         state_dir=settings.state_dir,
         sinks=settings.sinks,
         admin=settings.admin.value,
+        admin_address=settings.admin_listen,
+        listener=settings.listener.value,
         open_files=files,
     )
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from verve import config, sinks
-from verve.config.choices import Ack
+from verve._verve import SettingError
+from verve.config.choices import Ack, Listener
 from verve.log import event_log, events
 from verve.service import callbacks
 
@@ -45,4 +46,9 @@ def read() -> Configuration:
     event_log.configure(settings)
     for warning in settings.warnings:
         events.SETTING_ODD.emit(warning=warning)
+    if settings.listener is Listener.NATIVE:
+        raise SettingError(
+            "the native listener is served by `verve serve`: `VERVE_LISTENER=native`; hint: start "
+            "the service by `verve serve`, or leave it out"
+        )
     return check(settings)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
 from verve.log import event_log, events
+from verve.request.exchange import Entry
+from verve.service import sockets
 from verve.service.termination import Termination
 
 from .startup import start
 
 if TYPE_CHECKING:
+    import socket
+
     from verve.service.running import RunningService
 
     from .configuration import Configuration
@@ -37,6 +41,8 @@ class Worker:
         self.refused = False
         """Whether the last start failed."""
         self.termination = Termination()
+        self.sockets: dict[Entry, socket.socket] = {}
+        """What the workers serve by themselves: given by `verve serve`, else bound at the start."""
         self._users = 0
         self._lock = threading.Lock()
 
@@ -48,15 +54,28 @@ class Worker:
                 self.termination.listen()
                 try:
                     self.service = start(self.configuration, self.termination)
+                    self._bind_admin(self.service)
                 except (VerveError, OSError, RuntimeError) as error:
                     if type(error) is RuntimeError and str(error) != NO_THREAD:
                         raise
+                    self._close()
                     self.refused = True
                     events.WORKER_REFUSED.emit(error="; ".join(str(error).splitlines()))
                     event_log.flush(_FLUSH_SECONDS)
                     return None
             self._users += 1
             return self.service
+
+    def _close(self) -> None:
+        if self.service is not None:
+            self.service.close()
+            self.service = None
+
+    def _bind_admin(self, service: RunningService) -> None:
+        """Listen at the admin address, unless `verve serve` has bound it."""
+        address = service.settings.admin_listen
+        if address is not None and Entry.ADMIN not in self.sockets:
+            self.sockets[Entry.ADMIN] = sockets.bind(*sockets.split(address))
 
     def stop(self) -> None:
         """Give up the lease and the segment. All that was acknowledged is in the segment."""
@@ -66,7 +85,5 @@ class Worker:
                 return
             self._users = 0
             self.termination.drain()
-            if self.service is not None:
-                self.service.close()
-                self.service = None
+            self._close()
             event_log.flush(_FLUSH_SECONDS)

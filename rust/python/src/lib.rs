@@ -11,6 +11,7 @@ mod fast_path;
 mod http;
 mod ids;
 mod lease;
+mod listener;
 mod maintenance;
 mod record;
 mod reference_clock;
@@ -39,6 +40,8 @@ mod _verve {
     use crate::http::{Http, names_single};
     #[pymodule_export]
     use crate::lease::{Leader, Lease, Ring};
+    #[pymodule_export]
+    use crate::listener::{Exchange, NativeListener};
     #[pymodule_export]
     use crate::maintenance::Maintenance;
     #[pymodule_export]

@@ -51,8 +51,10 @@ def _by_systemd(service: Service) -> None:
         (Server.VERVE, _by_a_terminal, ["--loop", "asyncio"]),
         (Server.VERVE, _by_systemd, ["--interface", "asgi"]),
         (Server.GRANIAN, _by_a_terminal, []),
+        (Server.NATIVE, _by_the_supervisor, []),
+        (Server.NATIVE, _by_systemd, ["--loop", "asyncio"]),
     ],
-    ids=["supervisor", "terminal", "systemd", "plain-granian"],
+    ids=["supervisor", "terminal", "systemd", "plain-granian", "native", "native-systemd"],
 )
 def test_a_batch_whose_second_half_comes_after_the_signal(
     server: Server, tell: Callable[[Service], None], arguments: list[str], serve: Serve

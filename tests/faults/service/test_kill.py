@@ -35,10 +35,11 @@ LOAD = ("--connections", "64", "--ids", "uniform:100000", "--timeout", "5")
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("server", [Server.VERVE, Server.NATIVE])
 def test_workers_killed_at_random(
-    serve: Serve, start_load: StartLoad, scale: Callable[[int], int]
+    server: Server, serve: Serve, start_load: StartLoad, scale: Callable[[int], int]
 ) -> None:
-    service = serve(Server.VERVE, workers=WORKERS, window=2)
+    service = serve(server, workers=WORKERS, window=2)
     kills = scale(40)
     with Observer(service) as observer:
         load = start_load(service, *LOAD)
@@ -118,7 +119,8 @@ def test_windows_that_end_while_all_is_down_are_published(
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    "server", [Server.VERVE, Server.GRANIAN, Server.GRANIAN_ASGI, Server.UVICORN]
+    "server",
+    [Server.VERVE, Server.GRANIAN, Server.GRANIAN_ASGI, Server.UVICORN, Server.NATIVE],
 )
 def test_no_worker_goes_on_without_its_parent(
     server: Server, serve: Serve, start_load: StartLoad

@@ -42,11 +42,17 @@ listen verve
 """
 
 
+@pytest.mark.parametrize("server", [Server.VERVE, Server.NATIVE])
 @pytest.mark.parametrize("option", ["http-keep-alive", "http-server-close"])
-def test_a_reload_behind_a_proxy(
-    option: str, serve: Serve, start_load: StartLoad, tmp_path: Path, proxies: ExitStack
+def test_a_reload_behind_a_proxy(  # noqa: PLR0913, PLR0917 - fixtures
+    option: str,
+    server: Server,
+    serve: Serve,
+    start_load: StartLoad,
+    tmp_path: Path,
+    proxies: ExitStack,
 ) -> None:
-    service = serve(Server.VERVE, workers=2, window=60, arguments=["--respawn-interval", OVERLAP])
+    service = serve(server, workers=2, window=60, arguments=["--respawn-interval", OVERLAP])
     port = _proxy(proxies, tmp_path, option, service)
     load = start_load(service, "--connections", "64", "--rate", "2000", port=port)
     before = service.workers()
@@ -60,10 +66,11 @@ def test_a_reload_behind_a_proxy(
     assert "refused to gracefully stop" not in service.output()
 
 
+@pytest.mark.parametrize("server", [Server.VERVE, Server.NATIVE])
 def test_a_stop_of_one_of_two_services_behind_a_proxy(
-    serve: Serve, start_load: StartLoad, tmp_path: Path, proxies: ExitStack
+    server: Server, serve: Serve, start_load: StartLoad, tmp_path: Path, proxies: ExitStack
 ) -> None:
-    stays, goes = (serve(Server.VERVE, workers=1, window=60) for _ in range(2))
+    stays, goes = (serve(server, workers=1, window=60) for _ in range(2))
     port = _proxy(proxies, tmp_path, "http-keep-alive", stays, goes)
     load = start_load(stays, "--connections", "32", "--rate", "2000", port=port)
     goes.wait_until(lambda: goes.metrics()["verve_requests_total"] > 500, 10, "in use")
@@ -72,8 +79,11 @@ def test_a_stop_of_one_of_two_services_behind_a_proxy(
     assert load.stop().faults == {}
 
 
-def test_a_successor_takes_the_queue_of_a_worker_that_takes_none(serve: Serve) -> None:
-    service = serve(Server.VERVE, workers=1, window=60, arguments=["--respawn-interval", OVERLAP])
+@pytest.mark.parametrize("server", [Server.VERVE, Server.NATIVE])
+def test_a_successor_takes_the_queue_of_a_worker_that_takes_none(
+    server: Server, serve: Serve
+) -> None:
+    service = serve(server, workers=1, window=60, arguments=["--respawn-interval", OVERLAP])
     (old,) = service.workers()
     os.kill(old, signal.SIGSTOP)
     # A thread that has not heard of it yet would take a connection, and keep it.
@@ -106,11 +116,14 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_reload(serve: Serve) -> None:
     assert "Respawning worker-2" not in service.output()
 
 
-@pytest.mark.parametrize("interface", ["rsgi", "asgi"])
+@pytest.mark.parametrize(
+    ("server", "interface"),
+    [(Server.VERVE, "rsgi"), (Server.VERVE, "asgi"), (Server.NATIVE, "rsgi")],
+)
 def test_a_worker_that_retires_ends_each_connection_with_its_answer(
-    interface: str, serve: Serve
+    server: Server, interface: str, serve: Serve
 ) -> None:
-    service = serve(Server.VERVE, workers=1, arguments=["--interface", interface])
+    service = serve(server, workers=1, arguments=["--interface", interface])
     (worker,) = service.workers()
     with raw.connect(service) as kept:
         assert b"connection" not in _ask(kept, f"{ACCEPT}?id=1").lower()

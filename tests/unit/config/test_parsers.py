@@ -133,3 +133,22 @@ def test_as_text_is_the_inverse(number: int, fact: bool, fruit: Fruit) -> None:
     assert parsers.switch(parsers.as_text(fact)) is fact
     assert parsers.choice(Fruit)(parsers.as_text(fruit)) is fruit
     assert parsers.names(("log", "kafka"))(parsers.as_text(("kafka", "log"))) == ("kafka", "log")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+        (" localhost:09000 ", "localhost:9000"),
+        ("[::1]:9000", "[::1]:9000"),
+        ("::1:9000", "[::1]:9000"),
+    ],
+)
+def test_addresses(text: str, address: str) -> None:
+    assert parsers.address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "9000", ":9000", "x:", "x:0", "x:65536", "x:9a", "a b:1"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(parsers.BadValue):
+        parsers.address(text)

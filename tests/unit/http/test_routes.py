@@ -19,6 +19,7 @@ from verve import Counter
 from verve.http import health, routes
 from verve.http.health import State
 from verve.publishing.leader import LeaderState
+from verve.request.exchange import Entry
 from verve.service import host_facts
 from verve.service.host_facts import Facts
 
@@ -39,6 +40,7 @@ class Asked:
     query: str | None = "id=7"
     content: bytes = b"7"
     peer: str = "127.0.0.1"
+    entry: Entry = Entry.PUBLIC
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/plain"})
 
     def header(self, name: str) -> list[str]:

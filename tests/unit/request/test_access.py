@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from verve.request.access import Access, Rule
+from verve.request.exchange import Entry
 
 if TYPE_CHECKING:
     from verve.request.body_budget import Held
@@ -28,6 +29,11 @@ class Asked:
     def header(self, name: str) -> list[str]:
         """All values."""
         return self.headers.get(name, [])
+
+    @property
+    def entry(self) -> Entry:
+        """The address that callers use."""
+        return Entry.PUBLIC
 
     def hosts(self) -> list[str]:
         """Host headers."""

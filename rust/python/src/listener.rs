@@ -1,0 +1,211 @@
+//! The native listener for Python: a thread that serves a socket, and the requests it hands out.
+
+use std::net::TcpListener;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use verve_core::Answer;
+use verve_listener::{Accept, BodyPart, Event, Limits, Listener};
+
+use crate::callbacks::Callbacks;
+use crate::counter::Counter;
+
+/// What takes the accepts: the sender of callbacks, or the counter alone.
+enum Accepter {
+    Callbacks(Arc<verve_callbacks::Callbacks>),
+    Counter(Arc<verve_core::Counter>),
+}
+
+impl Accept for Accepter {
+    fn accept(&self, query: &[u8]) -> Answer {
+        match self {
+            Self::Callbacks(callbacks) => callbacks.accept(query),
+            Self::Counter(counter) => counter.http().accept(query),
+        }
+    }
+}
+
+/// Serves `descriptor`, a listening socket that it takes over, from a thread without Python.
+///
+/// Accepts are answered from the counter, or from `callbacks` if given; all other requests wait in
+/// `take`. With `accepts=False` the application answers accepts too. Times are in seconds.
+///
+/// To be made in the process that serves, after any fork. Raises `OSError`.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct NativeListener {
+    inner: Listener,
+}
+
+#[pymethods]
+impl NativeListener {
+    #[new]
+    #[pyo3(signature = (descriptor, counter, callbacks, *, accepts, connections, head, fields, head_timeout, idle_timeout, stall_timeout))]
+    #[expect(clippy::too_many_arguments, reason = "each is a setting, given by its name")]
+    fn new(
+        py: Python<'_>,
+        descriptor: RawFd,
+        counter: &Bound<'_, Counter>,
+        callbacks: Option<&Bound<'_, Callbacks>>,
+        accepts: bool,
+        connections: usize,
+        head: usize,
+        fields: usize,
+        head_timeout: f64,
+        idle_timeout: f64,
+        stall_timeout: f64,
+    ) -> PyResult<Self> {
+        if descriptor < 0 {
+            return Err(PyValueError::new_err(format!("no descriptor: `{descriptor}`")));
+        }
+        #[expect(unsafe_code, reason = "a descriptor from Python has no owner that Rust can see")]
+        // SAFETY: the caller gives the descriptor away (`socket.detach()`), so that nothing else
+        // closes it; one that is none makes the first call on it fail.
+        let socket = TcpListener::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        let seconds = |value: f64| {
+            Duration::try_from_secs_f64(value)
+                .map_err(|error| PyValueError::new_err(format!("{error}: `{value}`")))
+        };
+        let limits = Limits {
+            connections,
+            head,
+            fields,
+            head_timeout: seconds(head_timeout)?,
+            idle_timeout: seconds(idle_timeout)?,
+            stall_timeout: seconds(stall_timeout)?,
+        };
+        let accepter: Option<Box<dyn Accept>> = if accepts {
+            let callbacks = callbacks.and_then(|callbacks| callbacks.get().get());
+            Some(Box::new(match callbacks {
+                Some(callbacks) => Accepter::Callbacks(callbacks),
+                None => Accepter::Counter(counter.get().get(py)?),
+            }))
+        } else {
+            None
+        };
+        let inner = Listener::start(socket, accepter, limits)?;
+        Ok(Self { inner })
+    }
+
+    /// A descriptor that is readable while `take` has something.
+    #[getter]
+    fn descriptor(&self) -> RawFd {
+        self.inner.inbox().descriptor()
+    }
+
+    /// What has come since the last call: requests, and parts of bodies that were pulled, each as
+    /// (number of the exchange, part): bytes, None at the end, False if the body is broken.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let converted = |event| match event {
+            Event::Request(exchange) => {
+                Exchange { inner: *exchange }.into_pyobject(py).map(Bound::into_any)
+            }
+            Event::Body { exchange, part } => {
+                let part = match part {
+                    BodyPart::Data(data) => PyBytes::new(py, &data).into_any(),
+                    BodyPart::End => py.None().into_bound(py),
+                    BodyPart::Broken => false.into_pyobject(py)?.to_owned().into_any(),
+                };
+                (exchange, part).into_pyobject(py).map(Bound::into_any)
+            }
+        };
+        self.inner.inbox().take().into_iter().map(converted).collect()
+    }
+
+    /// Ends each connection with its next answer, while new ones are still taken.
+    fn retire(&self) {
+        self.inner.retire();
+    }
+
+    /// Takes the connections in the queue and no more, answers what is under way, and ends the
+    /// thread; False if that takes longer than `patience` seconds. The application goes on to answer
+    /// meanwhile, from another thread. Releases the GIL.
+    fn stop(&self, py: Python<'_>, patience: f64) -> bool {
+        let patience = Duration::try_from_secs_f64(patience).unwrap_or_default();
+        py.detach(|| self.inner.stop(patience))
+    }
+
+    /// Open connections; accepts in the accept lane and under hyper; other requests.
+    fn figures(&self) -> (u64, u64, u64, u64) {
+        let figures = self.inner.figures();
+        (figures.connections(), figures.accept_lane(), figures.hyper_lane(), figures.other())
+    }
+}
+
+/// A request that the application answers, once.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct Exchange {
+    inner: verve_listener::Exchange,
+}
+
+#[pymethods]
+impl Exchange {
+    /// By which parts of the body name it.
+    #[getter]
+    fn number(&self) -> u64 {
+        self.inner.number
+    }
+
+    /// As it was sent.
+    #[getter]
+    fn method(&self) -> &str {
+        self.inner.head.method.as_str()
+    }
+
+    /// As it was sent, still encoded, without the query.
+    #[getter]
+    fn path(&self) -> &str {
+        self.inner.head.uri.path()
+    }
+
+    /// Still encoded; empty without one.
+    #[getter]
+    fn query(&self) -> &str {
+        self.inner.head.uri.query().unwrap_or_default()
+    }
+
+    /// Of an absolute target.
+    #[getter]
+    fn authority(&self) -> Option<&str> {
+        self.inner.head.uri.authority().map(http::uri::Authority::as_str)
+    }
+
+    /// The address of the other end, without port.
+    #[getter]
+    fn peer(&self) -> String {
+        self.inner.peer.ip().to_string()
+    }
+
+    /// All values of a header, by its name in lower case; one that is not visible ASCII is left out.
+    #[pyo3(signature = (name, /))]
+    fn header(&self, name: &str) -> Vec<&str> {
+        let values = self.inner.head.headers.get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok()).collect()
+    }
+
+    /// Asks for the next part of the body, which `NativeListener.take` gives.
+    fn pull(&self) {
+        self.inner.pull();
+    }
+
+    /// Answers; length and date are added.
+    #[pyo3(signature = (status, headers, body, /))]
+    fn respond(&self, status: u16, headers: Vec<(String, String)>, body: &[u8]) -> PyResult<()> {
+        let wrong = |what: &str| PyValueError::new_err(format!("no such {what}"));
+        let mut response = Response::new(Bytes::copy_from_slice(body));
+        *response.status_mut() = StatusCode::from_u16(status).map_err(|_| wrong("status"))?;
+        for (name, value) in headers {
+            let name = HeaderName::try_from(name).map_err(|_| wrong("header"))?;
+            let value = HeaderValue::try_from(value).map_err(|_| wrong("value of a header"))?;
+            response.headers_mut().append(name, value);
+        }
+        self.inner.respond(response);
+        Ok(())
+    }
+}
