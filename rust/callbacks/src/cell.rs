@@ -1,37 +1,38 @@
-//! The word of a cell: what it holds and whose it is, changed only as a whole.
+//! The state of a cell and its owner, in one word that changes only as a whole.
 //!
 //! ```text
 //! Empty --reserve--> Writing --commit--> Ready --begin--> Sending --finish--> Empty
 //!                       |                  ^                 |
 //!                       +--give up--> Empty +-----wait-------+
 //! ```
-//! Of a dead owner, `Writing` becomes `Empty`: its request was never answered. `Ready` and `Sending`
-//! become the heir's `Ready`: the request may have been answered, the attempt may have failed.
+//! If the owner dies, `Writing` becomes `Empty`: its request was never answered. `Ready` and `Sending`
+//! become `Ready` of the process that takes over: the request may have been answered, and the attempt
+//! may have failed.
 
 use verve_core::Owner;
 
-/// What a cell holds.
+/// The state of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CellState {
-    /// Nothing.
+    /// The cell holds no callback.
     Empty,
-    /// A callback that is being written, of a request that is not answered yet.
+    /// A callback is being written; its request is not answered yet.
     Writing,
-    /// A callback that waits for its first or next attempt.
+    /// A callback waits for its first or next attempt.
     Ready,
-    /// A callback that is being sent.
+    /// A callback is being sent.
     Sending,
 }
 
-/// The word of a cell.
+/// The state word of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cell {
-    /// What the cell holds.
+    /// The state.
     pub state: CellState,
-    /// Whose it is; of an empty cell, whose it was.
+    /// The owner; of an empty cell, the last one.
     pub owner: Owner,
-    /// How often the cell was used, modulo 2^32: with it, no use is taken for another, and a
-    /// callback keeps it for life.
+    /// How often the cell was used, modulo 2^32. It tells one use from another, and stays the same
+    /// for all attempts of a callback.
     pub sequence: u32,
 }
 
@@ -40,7 +41,7 @@ const GENERATION_AT: u32 = 12;
 const SEQUENCE_AT: u32 = 32;
 
 impl Cell {
-    /// As it stands in the segment. Zero is an empty cell.
+    /// The word in the segment. Zero is an empty cell.
     #[must_use]
     pub fn pack(self) -> u64 {
         self.state as u64
@@ -49,7 +50,7 @@ impl Cell {
             | u64::from(self.sequence) << SEQUENCE_AT
     }
 
-    /// What `bits` stand for; any do.
+    /// Reads a word of the segment; every value is valid.
     #[must_use]
     pub fn unpack(bits: u64) -> Self {
         let part = |from: u32, to: u32| bits >> from & ((1 << (to - from)) - 1);
@@ -68,7 +69,7 @@ impl Cell {
         }
     }
 
-    /// An empty cell, taken by `owner` for a new callback.
+    /// The cell after `owner` has reserved it for a new callback.
     #[must_use]
     pub fn reserved(self, owner: Owner) -> Self {
         Self { state: CellState::Writing, owner, sequence: self.sequence.wrapping_add(1) }
@@ -80,7 +81,7 @@ impl Cell {
         Self { state, ..self }
     }
 
-    /// What becomes of the cell of a dead owner in the hands of `heir`.
+    /// The cell of a dead owner after `heir` has taken it over.
     #[must_use]
     pub fn inherited(self, heir: Owner) -> Self {
         match self.state {

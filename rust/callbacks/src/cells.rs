@@ -1,8 +1,8 @@
-//! The slab: callbacks wait in cells of the segment, so that they outlive the process that took them.
+//! Callbacks wait in cells of the segment, so that they outlive the process that accepted them.
 //!
-//! A destination may use one cell of each eight, picked by a keyed hash of both: at most an eighth of
+//! A destination may use one cell of each group of eight, chosen by a keyed hash: at most an eighth of
 //! all cells, without a count that a dead process could leave wrong. Two destinations share an eighth
-//! of their cells on average; where one is full, the other finds room in the rest.
+//! of their cells on average; if one is full, the other finds room in the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,12 +12,12 @@ use verve_core::{Counter, Error, Owner, Rejection};
 
 use crate::cell::{Cell, CellState};
 
-/// Cells of which a destination may use one.
+/// Cells of a group; a destination may use one of them.
 const GROUP: usize = 8;
-/// Cells that get storage at once.
+/// Number of cells that get storage at a time.
 const STEP: usize = 2_048;
 
-/// The cells of a segment in the hands of one process.
+/// The cells of a segment, as one process uses them.
 #[derive(Debug)]
 pub struct Cells {
     counter: Arc<Counter>,
@@ -26,24 +26,24 @@ pub struct Cells {
     cursor: AtomicUsize,
 }
 
-/// What a cell holds.
+/// The content of a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// When it was accepted, nanoseconds since the epoch by the segment's clock.
+    /// When the request was accepted: nanoseconds since the epoch by the segment's clock.
     pub accepted: u64,
     /// Start of its window.
     pub window_start: u64,
-    /// The count that it reports; `None` before the first attempt.
+    /// The reported count; `None` before the first attempt.
     pub count: Option<u64>,
-    /// Attempts that were begun.
+    /// Number of attempts so far.
     pub attempts: u64,
-    /// Where it goes.
+    /// The endpoint.
     pub url: String,
-    /// Which use of the cell it is.
+    /// The number of this use of the cell.
     pub sequence: u32,
 }
 
-/// A cell that is being written; dropped, it is empty again.
+/// A cell that is being written. If it is dropped, the cell becomes empty again.
 #[derive(Debug)]
 pub struct Reservation<'a> {
     cells: &'a Cells,
@@ -52,15 +52,15 @@ pub struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
-    /// The id was counted in the window that starts at `window_start`: the callback is ready, and its
-    /// request may be answered. Gives the cell's index.
+    /// Makes the callback ready: its id was counted in the window that starts at `window_start`, and
+    /// its request may be answered. Returns the index of the cell.
     #[must_use]
     pub fn commit(self, window_start: u64) -> u32 {
         let cell = self.cells.cell(self.index);
         // Relaxed: the swap below orders it.
         cell.window_start.store(window_start, Ordering::Relaxed);
-        // Read after the id was counted: a count taken later has the id in it, but for one that a
-        // batch has added and not yet counted (it is behind by some tens of ids at the most).
+        // Read after the id was counted: any later count includes the id, except for ids that a batch
+        // has inserted and not counted yet (some tens at most).
         cell.accepted.store(self.cells.counter.now(), Ordering::Relaxed);
         self.cells.swap(self.index, self.word, self.word.with(CellState::Ready));
         let index = self.index as u32;
@@ -82,18 +82,24 @@ impl Cells {
         Ok(Self { counter, owner, cursor: AtomicUsize::new(0) })
     }
 
-    /// Whether this is the process that the slab was made in, and not a forked child of it.
+    /// The counter whose segment holds the cells.
+    #[must_use]
+    pub fn counter(&self) -> &Arc<Counter> {
+        &self.counter
+    }
+
+    /// Whether this process created it, and not a parent before a fork.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.counter.callback_cells().owner().is_ok_and(|owner| owner == self.owner)
     }
 
-    /// A cell for a callback to `url`, a destination of the hash `destination`.
+    /// Reserves a cell for a callback to `url`, whose destination has the hash `destination`.
     pub fn reserve(&self, destination: u64, url: &str) -> Result<Reservation<'_>, Rejection> {
         let mut searched = 0;
         loop {
             let groups = self.counter.callback_cells().reserved().len() / GROUP;
-            // Relaxed: where to look first is a hint.
+            // Relaxed: the first group of a search is only a hint.
             let first = self.cursor.fetch_add(1, Ordering::Relaxed);
             let found = (0..groups - searched)
                 .map(|step| searched + (first + step) % (groups - searched))
@@ -105,7 +111,7 @@ impl Cells {
             if groups * GROUP >= CALLBACK_CELLS {
                 return Err(Rejection::CallbacksFull);
             }
-            // What was searched in vain is left out in the next round.
+            // The next round skips the groups that this one searched.
             searched = groups;
             self.counter
                 .callback_cells()
@@ -121,7 +127,7 @@ impl Cells {
             return None;
         }
         let ours = empty.reserved(self.owner);
-        // Acquire: pairs with the Release in `swap` that emptied it; its reader is done.
+        // Acquire: pairs with the Release in `swap` that emptied the cell; its reader is done.
         word.compare_exchange(empty.pack(), ours.pack(), Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
             .then_some((index, ours))
@@ -140,11 +146,11 @@ impl Cells {
         cell.attempts.store(0, Ordering::Relaxed);
     }
 
-    /// What the cell of a callback of ours holds.
+    /// The content of a cell that this process owns.
     #[must_use]
     pub fn read(&self, index: u32) -> Content {
         let cell = self.cell(index as usize);
-        // Relaxed throughout: written by this process, or before its word was taken over.
+        // Relaxed throughout: written by this process, or before it took the cell over.
         let length = (cell.length.load(Ordering::Relaxed) as usize).min(cell.url.len() * 8);
         let mut bytes: Vec<u8> = cell.url[..length.div_ceil(8)]
             .iter()
@@ -161,7 +167,7 @@ impl Cells {
         }
     }
 
-    /// Notes that an attempt begins, which reports `count`.
+    /// Notes that an attempt begins, with the count that it reports.
     pub fn begin(&self, index: u32, count: u64) {
         let cell = self.cell(index as usize);
         cell.count.store(count.saturating_add(1), Ordering::Relaxed);
@@ -169,12 +175,12 @@ impl Cells {
         self.change(index, CellState::Sending);
     }
 
-    /// Notes that the attempt failed and another is to come.
+    /// Notes that the attempt failed and a retry follows.
     pub fn wait(&self, index: u32) {
         self.change(index, CellState::Ready);
     }
 
-    /// Gives the cell back.
+    /// Empties the cell.
     pub fn finish(&self, index: u32) {
         self.change(index, CellState::Empty);
     }
@@ -185,17 +191,17 @@ impl Cells {
     }
 
     fn word(&self, index: u32) -> Cell {
-        // Relaxed: a cell of ours, which nobody else changes.
+        // Relaxed: no other process changes a cell of this one.
         Cell::unpack(
             self.counter.callback_cells().front().words[index as usize].load(Ordering::Relaxed),
         )
     }
 
-    /// Changes the word of a cell of ours.
+    /// Changes the state of a cell that this process owns.
     fn swap(&self, index: usize, from: Cell, to: Cell) {
         debug_assert_eq!(from.owner, self.owner);
-        // Release: pairs with the Acquire of whoever reserves the cell or takes it over. A failure
-        // means that it is not ours any more, which happens to the dead only.
+        // Release: pairs with the Acquire of `try_reserve` and of `take_over`. It fails only if
+        // another process took the cell over, which happens to dead owners only.
         let _ = self.counter.callback_cells().front().words[index].compare_exchange(
             from.pack(),
             to.pack(),
@@ -204,12 +210,21 @@ impl Cells {
         );
     }
 
-    /// Takes over the cells of dead owners, and with `own` those that this process has left from
-    /// before (to be asked once, before it takes anything new): the callbacks that are now to be sent
-    /// from here.
+    /// Takes over the cells of dead owners. Returns the callbacks to send.
     #[must_use]
-    pub fn take_over(&self, own: bool) -> Vec<u32> {
-        let mut judged: Vec<(Owner, bool)> = vec![(self.owner, !own)];
+    pub fn take_over(&self) -> Vec<u32> {
+        self.take_over_unless(vec![(self.owner, true)])
+    }
+
+    /// As [`Cells::take_over`], including cells that an earlier sender of this process left. To be
+    /// called once, before this process reserves a cell.
+    #[must_use]
+    pub fn take_over_at_start(&self) -> Vec<u32> {
+        self.take_over_unless(vec![(self.owner, false)])
+    }
+
+    /// `judged`: owners that are known to be alive, or not.
+    fn take_over_unless(&self, mut judged: Vec<(Owner, bool)>) -> Vec<u32> {
         let mut is_alive = |owner| {
             let known = judged.iter().find(|(one, _)| *one == owner).map(|&(_, alive)| alive);
             known.unwrap_or_else(|| {
@@ -226,25 +241,32 @@ impl Cells {
             if found.state == CellState::Empty || is_alive(found.owner) {
                 continue;
             }
-            let heired = found.inherited(self.owner);
-            // AcqRel: pairs with the Release in `swap`, whose writes the heir reads, and with the
-            // Acquire of who reserves the cell next.
+            let inherited = found.inherited(self.owner);
+            // AcqRel: pairs with the Release in `swap`, whose writes this process reads, and with the
+            // Acquire of the next `try_reserve`.
             let swapped = word.compare_exchange(
                 found.pack(),
-                heired.pack(),
+                inherited.pack(),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );
-            if swapped.is_ok() && heired.state == CellState::Ready {
+            if swapped.is_ok() && inherited.state == CellState::Ready {
                 taken.push(index as u32);
             }
         }
         taken
     }
 
-    /// Cells that are not empty, over all processes.
+    /// The header `webhook-id`: one use of a cell of a segment, whichever process sends it.
     #[must_use]
-    pub fn taken(counter: &Counter) -> usize {
+    pub fn webhook_id(counter: &Counter, index: u32, content: &Content) -> String {
+        let identity = counter.callback_cells().identity();
+        format!("msg_{identity:016x}{index:04x}{:08x}", content.sequence)
+    }
+
+    /// The number of cells that are not empty, over all processes.
+    #[must_use]
+    pub fn used(counter: &Counter) -> usize {
         let words = &counter.callback_cells().front().words;
         // Relaxed: a figure.
         let state = |bits| Cell::unpack(bits).state;
@@ -256,9 +278,9 @@ impl Cells {
     }
 }
 
-/// Which cell of a group a destination may use.
+/// The cell of a group that a destination may use.
 fn place(destination: u64, group: usize) -> usize {
-    // The finalizer of SplitMix64 (Steele, Lea, Flood 2014): each group is another draw.
+    // The finalizer of SplitMix64 (Steele, Lea, Flood 2014): an independent choice per group.
     let mut mixed = destination ^ (group as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,4 +1,4 @@
-//! A destination: scheme, host and port, with all that waits for it.
+//! A destination: scheme, host and port of endpoints, with its waiting callbacks.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,62 +7,93 @@ use std::time::Instant;
 
 use url::Host;
 
-use crate::circuit_breaker::Pace;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::concurrency::ConcurrencyLimit;
 
-/// What waits for a destination, and how it does.
+/// A callback in its cell, with the hash of its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Queued {
+    /// The index of the cell.
+    pub index: u32,
+    /// The hash of the destination.
+    pub destination: u64,
+}
+
+/// Whether the connections to a destination are kept open between posts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// They are kept.
+    Kept,
+    /// Each post has its own.
+    Closed,
+}
+
+/// Whether a destination is subject to the rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// It is: a public destination.
+    Limited,
+    /// It is not: the allow list names it.
+    Unlimited,
+}
+
+/// The callbacks and the state of one destination.
 #[derive(Debug)]
 pub struct Destination {
     /// Cells to be sent, in order.
     pub waiting: VecDeque<u32>,
-    /// Posts under way.
+    /// Posts in flight.
     pub in_flight: usize,
-    /// Cells that wait for their time.
-    pub later: usize,
-    /// How many may be under way.
-    pub pace: Pace,
-    /// The receiver asked to be left alone until then.
+    /// Cells that wait for a timer.
+    pub delayed: usize,
+    /// Limits the posts in flight.
+    pub concurrency: ConcurrencyLimit,
+    /// Stops new callbacks while the destination fails.
+    pub breaker: CircuitBreaker,
+    /// End of a pause that the receiver asked for.
     pub paused_until: Option<Instant>,
-    /// Whether it has its turn coming, or a timer that gives it one.
-    pub scheduled: bool,
-    /// Whether its connections may be kept.
-    pub keep: bool,
-    /// Whether it is limited to the rate of public destinations.
-    pub limited: bool,
-    /// When something was last sent.
-    pub used: Instant,
+    /// Whether it is in the queue of turns, or has a timer that puts it there.
+    pub is_scheduled: bool,
+    /// Whether its connections are kept.
+    pub connections: Connections,
+    /// Whether the rate limit applies.
+    pub rate: Rate,
+    /// Time of the last post.
+    pub last_used: Instant,
 }
 
 impl Destination {
-    /// One that nothing is known of.
+    /// A new destination without callbacks.
     #[must_use]
-    pub fn new(keep: bool, limited: bool) -> Self {
+    pub fn new(connections: Connections, rate: Rate) -> Self {
         Self {
             waiting: VecDeque::new(),
             in_flight: 0,
-            later: 0,
-            pace: Pace::default(),
+            delayed: 0,
+            concurrency: ConcurrencyLimit::default(),
+            breaker: CircuitBreaker::default(),
             paused_until: None,
-            scheduled: false,
-            keep,
-            limited,
-            used: Instant::now(),
+            is_scheduled: false,
+            connections,
+            rate,
+            last_used: Instant::now(),
         }
     }
 
-    /// Whether a post may begin, as far as the destination itself goes.
+    /// Whether a callback waits and the concurrency limit permits a post.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.waiting.is_empty() && self.in_flight < self.pace.window()
+        !self.waiting.is_empty() && self.in_flight < self.concurrency.posts()
     }
 
-    /// Whether nothing waits for it in any way.
+    /// Whether no callback waits, is delayed or is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight == 0 && self.later == 0 && !self.scheduled
+        self.waiting.is_empty() && self.in_flight == 0 && self.delayed == 0 && !self.is_scheduled
     }
 }
 
-/// Scheme, host and port of an endpoint in its normal form, which has a path.
+/// Scheme, host and port of an endpoint in its normal form, which always has a path.
 #[must_use]
 pub fn origin(url: &str) -> &str {
     let authority = url.find("://").map_or(0, |at| at + 3);
@@ -81,9 +112,9 @@ pub fn host(origin: &str) -> Host<&str> {
     name.parse::<Ipv4Addr>().map_or(Host::Domain(name), Host::Ipv4)
 }
 
-/// The number of an origin, which nobody can choose: `key` is a secret of the segment.
+/// The hash of an origin. `key` is a secret of the segment, so that no caller can choose a hash.
 #[must_use]
-pub fn number(key: u64, origin: &str) -> u64 {
+pub fn hash_of(key: u64, origin: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (key, origin).hash(&mut hasher);
     hasher.finish()
@@ -96,7 +127,7 @@ mod tests {
     use url::Host;
 
     #[test]
-    fn an_origin_is_what_stands_before_the_path() {
+    fn an_origin_ends_before_the_path() {
         for (url, expected, its_host) in [
             ("http://x.example/", "http://x.example", Host::Domain("x.example")),
             ("https://x.example:8443/a?b#c", "https://x.example:8443", Host::Domain("x.example")),

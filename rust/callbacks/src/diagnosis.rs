@@ -1,7 +1,6 @@
-//! One callback by hand: what the guard thinks of its host, and what its receiver answers.
+//! The diagnosis of one callback that is sent by hand: addresses, egress policy, answer.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use url::Host;
@@ -9,54 +8,45 @@ use verve_core::platform::boot_nanoseconds;
 use verve_core::request::endpoint;
 use verve_core::{Error, Rejection};
 
-use crate::destination::{host, origin};
-use crate::egress_policy::EgressPolicy;
+use crate::destination::{Connections, host, origin};
 use crate::service::Settings;
-use crate::transport::{AttemptResult, Post, Transport};
+use crate::transport::{AttemptResult, Post};
 
-/// How long a post may take until its status has come.
+/// Maximum time of a post until the status of the answer is read.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What was found.
+/// The findings.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
-    /// The endpoint in the form that it is sent to, or why it is refused.
+    /// The endpoint in its normal form, or the rejection.
     pub endpoint: Result<String, Rejection>,
-    /// Its addresses, and whether the guard permits them; or why there are none.
+    /// Its addresses, and whether the egress policy permits each; or why there are none.
     pub addresses: Result<Vec<(IpAddr, bool)>, String>,
-    /// Authorities that are trusted for https.
+    /// Number of authorities that are trusted for https.
     pub authorities: usize,
-    /// What came of the post.
-    pub end: Option<AttemptResult>,
-    /// How long it took.
-    pub took: Duration,
+    /// The result of the post.
+    pub result: Option<AttemptResult>,
+    /// How long the post took.
+    pub elapsed: Duration,
 }
 
-/// Sends one callback to `url` that reports `count`, past all limits.
-pub fn diagnose(url: &str, count: u64, settings: Settings) -> Result<Diagnosis, Error> {
-    let setting = |message| Error::Setting { message };
-    let policy = Arc::new(EgressPolicy {
-        proxied: settings.wire.proxy.is_some(),
-        mode: settings.mode,
-        allow_list: settings.allow_list,
-    });
-    let transport =
-        Transport::new(policy.clone(), settings.lookup, settings.signer, &settings.wire)
-            .map_err(setting)?;
+/// Sends one callback that reports `count` to `url`, without limits.
+pub fn diagnose(url: &str, count: u64, settings: &Settings) -> Result<Diagnosis, Error> {
+    let (policy, transport) = settings.open()?;
     let checked = endpoint::normal_form_with(url, |host| policy.opens(host))
         .and_then(|url| policy.admit(&host(origin(&url))).map(|()| url));
     let mut found = Diagnosis {
         endpoint: checked.clone(),
         addresses: Ok(Vec::new()),
         authorities: transport.authorities,
-        end: None,
-        took: Duration::ZERO,
+        result: None,
+        elapsed: Duration::ZERO,
     };
     let Ok(url) = checked else { return Ok(found) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| setting(error.to_string()))?;
+        .map_err(|error| Error::Setting { message: error.to_string() })?;
     runtime.block_on(async {
         let host = host(origin(&url));
         let addresses = match host {
@@ -77,9 +67,15 @@ pub fn diagnose(url: &str, count: u64, settings: Settings) -> Result<Diagnosis, 
         let began = Instant::now();
         let id = format!("msg_test{:016x}", boot_nanoseconds());
         let body = format!("{{\"unique_request_count\": {count}}}");
-        let post = Post { url: url.clone(), id, body, deadline: DEADLINE, keep: false };
-        found.end = Some(transport.send(&post).await);
-        found.took = began.elapsed();
+        let post = Post {
+            url: url.clone(),
+            id,
+            body,
+            deadline: DEADLINE,
+            connections: Connections::Closed,
+        };
+        found.result = Some(transport.send(&post).await);
+        found.elapsed = began.elapsed();
     });
     runtime.shutdown_background();
     Ok(found)

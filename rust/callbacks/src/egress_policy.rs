@@ -1,10 +1,10 @@
-//! The guard: which hosts and addresses a callback may go to.
+//! The egress policy: the hosts and addresses that callbacks may be sent to.
 //!
-//! Two rules and one list. A host of the inside is refused, an address of the inside is refused, and
-//! the list opens what it names: networks, hosts, and the hosts below a suffix. A host's entry opens
-//! private and loopback addresses, never link-local ones, metadata services and the like: those take
-//! an entry of their network. The guard is asked when a request is accepted, with what its URL says,
-//! and for every address before it is connected to.
+//! Internal hosts and internal addresses are refused, except for those that the allow list names:
+//! networks, hosts, and the hosts below a suffix. The entry of a host permits private and loopback
+//! addresses, but never link-local addresses or metadata services: those need an entry of their
+//! network. The policy judges the URL when a request is accepted, and every address before a
+//! connection is made.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,23 +13,23 @@ use url::Host;
 use verve_core::Rejection;
 use verve_core::request::address::is_forbidden;
 
-/// Where callbacks may go.
+/// The destinations that are permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// To public addresses, and to what is listed.
+    /// Public addresses and listed destinations.
     Public,
-    /// To what is listed.
+    /// Listed destinations only.
     Listed,
-    /// Nowhere.
+    /// None.
     Off,
 }
 
-/// What the list opens.
+/// The allow list.
 #[derive(Clone, Debug, Default)]
 pub struct AllowList {
     networks: Vec<Network>,
     hosts: HashSet<String>,
-    /// With the dot before them.
+    /// Each with a leading dot.
     suffixes: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Network {
         };
         let address: IpAddr = match address.trim_matches(['[', ']']).parse() {
             Ok(address) => address,
-            Err(_) if prefix.is_some() => return Some(Err("is no network".into())),
+            Err(_) if prefix.is_some() => return Some(Err("is not a network".into())),
             Err(_) => return None,
         };
         let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -78,7 +78,7 @@ impl Network {
             IpAddr::V6(address) => address.to_bits().checked_shl(prefix).unwrap_or(0),
         };
         if host_bits != 0 {
-            return Some(Err("has bits behind its prefix".into()));
+            return Some(Err("has bits after its prefix".into()));
         }
         Some(Ok(Self { address, prefix }))
     }
@@ -91,17 +91,18 @@ impl AllowList {
         for entry in entries {
             let wrong = |what: &str| {
                 format!(
-                    "an entry of the list {what}: `{entry}`; hint: list networks (`10.0.0.0/8`), \
-                     hosts (`hooks.internal`) and suffixes (`*.internal`), without scheme and port"
+                    "an entry of the allow list {what}: `{entry}`; hint: list networks \
+                     (`10.0.0.0/8`), hosts (`hooks.internal`) and suffixes (`*.internal`), without \
+                     scheme and port"
                 )
             };
             if let Some(network) = Network::parse(entry) {
                 allow_list.networks.push(network.map_err(|what| wrong(&what))?);
             } else if let Some(suffix) = entry.strip_prefix("*.") {
-                let name = host_name(suffix).ok_or_else(|| wrong("is no suffix of hosts"))?;
+                let name = host_name(suffix).ok_or_else(|| wrong("is not a suffix of hosts"))?;
                 allow_list.suffixes.push(format!(".{name}"));
             } else {
-                allow_list.hosts.insert(host_name(entry).ok_or_else(|| wrong("is no host"))?);
+                allow_list.hosts.insert(host_name(entry).ok_or_else(|| wrong("is not a host"))?);
             }
         }
         Ok(allow_list)
@@ -120,7 +121,7 @@ impl AllowList {
     }
 }
 
-/// A name in the form that endpoints are kept in.
+/// A name in the normal form of endpoints.
 fn host_name(text: &str) -> Option<String> {
     match Host::parse(text) {
         Ok(Host::Domain(name)) if !name.ends_with('.') && !name.contains('*') => Some(name),
@@ -128,19 +129,19 @@ fn host_name(text: &str) -> Option<String> {
     }
 }
 
-/// Judges hosts and addresses.
+/// Judges hosts and addresses of callbacks.
 #[derive(Clone, Debug)]
 pub struct EgressPolicy {
-    /// Where callbacks may go.
+    /// The destinations that are permitted.
     pub mode: Mode,
-    /// What the list opens.
+    /// The allow list.
     pub allow_list: AllowList,
-    /// An egress proxy resolves the names: only the list can say where they lead.
+    /// Whether an egress proxy resolves the names, so that only their entries can be judged.
     pub proxied: bool,
 }
 
 impl EgressPolicy {
-    /// Whether the list opens a host of the inside: a refused address or a name of the loopback.
+    /// Whether the allow list names an internal host: a refused address or a name of the loopback.
     #[must_use]
     pub fn opens(&self, host: &Host<&str>) -> bool {
         match *host {
@@ -150,12 +151,12 @@ impl EgressPolicy {
         }
     }
 
-    /// Whether a callback may be taken for a host, whose form was checked before.
+    /// Whether a callback to this host may be accepted. The form of the host was checked before.
     pub fn admit(&self, host: &Host<&str>) -> Result<(), Rejection> {
         match (self.mode, host) {
             (Mode::Off, _) => Err(Rejection::CallbacksUnavailable),
             (Mode::Public, _) => Ok(()),
-            // The name may have an address in a listed network: that shows when it is resolved.
+            // The name may have an address in a listed network, which its resolution will show.
             (Mode::Listed, Host::Domain(_))
                 if !self.proxied && !self.allow_list.networks.is_empty() =>
             {
@@ -166,7 +167,7 @@ impl EgressPolicy {
         }
     }
 
-    /// Whether a connection may be made to `address`, for the host that it was asked for.
+    /// Whether a connection to `address` may be made, for a URL with this host.
     #[must_use]
     pub fn permits(&self, host: &Host<&str>, address: IpAddr) -> bool {
         if self.mode == Mode::Off {
@@ -184,8 +185,8 @@ impl EgressPolicy {
     }
 }
 
-/// Refused addresses that the entry of a host opens: loopback, private, carrier-grade NAT, unique
-/// local. Not metadata services that live among them.
+/// Refused addresses that the entry of a host permits: loopback, private, carrier-grade NAT and unique
+/// local ones, except for metadata services among them.
 fn is_openable_by_name(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_list_public_addresses_only() {
+    fn without_an_allow_list_only_public_addresses() {
         let policy = policy(Mode::Public, &[]);
         assert!(permits(&policy, "x.example", "8.8.8.8"));
         assert!(permits(&policy, "8.8.8.8", "8.8.8.8"));
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_opens_exactly_what_it_names() {
+    fn the_allow_list_permits_exactly_its_entries() {
         let entries =
             ["10.1.0.0/16", "192.168.7.9", "hooks.internal", "*.svc.example", "fd12::/16"];
         let policy = policy(Mode::Public, &entries);
@@ -286,17 +287,17 @@ mod tests {
     }
 
     #[test]
-    fn listed_means_that_public_addresses_take_an_entry_too() {
+    fn in_listed_mode_public_addresses_need_an_entry() {
         let policy = policy(Mode::Listed, &["x.example", "9.9.9.0/24"]);
         assert!(permits(&policy, "x.example", "8.8.8.8"));
         assert!(permits(&policy, "y.example", "9.9.9.9"));
         assert!(!permits(&policy, "y.example", "8.8.8.8"));
-        let none = guard_of_nothing();
+        let none = policy_of_one_host();
         assert!(none.admit(&Host::Domain("y.example")).is_err());
     }
 
     #[test]
-    fn a_name_behind_a_proxy_takes_an_entry_of_its_own() {
+    fn a_name_behind_a_proxy_needs_its_own_entry() {
         let mut policy = policy(Mode::Listed, &["x.example", "9.9.9.0/24"]);
         assert!(policy.admit(&Host::Domain("y.example")).is_ok());
         policy.proxied = true;
@@ -305,12 +306,12 @@ mod tests {
         assert!(policy.admit(&Host::Ipv4([9, 9, 9, 9].into())).is_ok());
     }
 
-    fn guard_of_nothing() -> EgressPolicy {
+    fn policy_of_one_host() -> EgressPolicy {
         policy(Mode::Listed, &["x.example"])
     }
 
     #[test]
-    fn entries_that_are_none_are_refused() {
+    fn invalid_entries_are_refused() {
         for entry in [
             "10.0.0.1/8",
             "10.0.0.0/33",

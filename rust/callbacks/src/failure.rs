@@ -1,4 +1,4 @@
-//! Why an attempt got no answer: one closed list, read from the chain of errors beneath it.
+//! Failures of attempts: a closed list, derived from the chain of errors of the HTTP client.
 
 use std::error::Error;
 use std::io;
@@ -7,30 +7,30 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::resolver::{Crowded, NotPermitted, NotResolved};
 
-/// What failures have in common: the label of a metric.
+/// The cause of a failure: the label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Cause {
-    /// An address that callbacks must not reach.
+    /// The egress policy refused the address.
     Address,
-    /// A name without an address.
+    /// The name was not resolved.
     Name,
-    /// No connection was made.
+    /// No connection was established.
     Connection,
-    /// A connection, but no TLS.
+    /// TLS was not established.
     Tls,
-    /// The egress proxy.
+    /// The egress proxy failed or refused.
     Proxy,
-    /// Too slow.
+    /// A deadline passed.
     Deadline,
-    /// The connection ended before an answer, or what came was none.
+    /// The connection ended before an answer, or the answer was not HTTP.
     Broken,
-    /// An answer that is no success.
+    /// The status of the answer was not 2xx.
     Status,
 }
 
 impl Cause {
-    /// All of them, in order.
+    /// Every cause, in order.
     pub const ALL: [Self; 8] = [
         Self::Address,
         Self::Name,
@@ -58,17 +58,17 @@ impl Cause {
     }
 }
 
-/// Writes the enum, the words of each failure and its cause from one table.
+/// Defines the enum, the description of each failure and its cause in one table.
 macro_rules! failures {
     ($($(#[$doc:meta])+ $variant:ident = $cause:ident $name:literal,)+) => {
-        /// Why an attempt got no answer.
+        /// The failure of an attempt that got no answer.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Failure {
             $($(#[$doc])+ $variant,)+
         }
 
         impl Failure {
-            /// In a few words.
+            /// A short description.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -76,7 +76,7 @@ macro_rules! failures {
                 }
             }
 
-            /// What it has in common with others.
+            /// The cause.
             #[must_use]
             pub fn cause(self) -> Cause {
                 match self {
@@ -88,21 +88,21 @@ macro_rules! failures {
 }
 
 failures! {
-    /// The guard refused the address or the host.
+    /// The egress policy refused the address or the host.
     Refused = Address "address refused",
     /// The name could not be resolved.
     Resolve = Name "name not resolved",
-    /// The name did not come to its turn to be resolved.
+    /// The look-up of the name got no turn in time.
     Crowded = Name "too many look-ups",
-    /// Nobody listens there.
+    /// No process listens on the port.
     ConnectionRefused = Connection "connection refused",
-    /// No way leads there.
+    /// There is no route to the host.
     Unreachable = Connection "host unreachable",
-    /// No connection could be made, for another reason.
+    /// No connection, for another reason.
     Connect = Connection "no connection",
     /// The receiver's certificate has expired.
     Expired = Tls "TLS: the certificate has expired",
-    /// The receiver's certificate is of the future.
+    /// The receiver's certificate is not valid yet.
     NotYetValid = Tls "TLS: the certificate is not valid yet",
     /// The receiver's certificate is for another name.
     WrongName = Tls "TLS: the certificate is for another name",
@@ -112,13 +112,13 @@ failures! {
     Revoked = Tls "TLS: the certificate was revoked",
     /// Something else is wrong with the receiver's certificate.
     Certificate = Tls "TLS: the certificate cannot be used",
-    /// The receiver speaks other versions of TLS, or other ciphers.
+    /// The receiver has no version of TLS or no cipher in common.
     Version = Tls "TLS: no common version or cipher",
-    /// The receiver asks for a certificate, and refuses ours or that there is none.
+    /// The receiver asks for a client certificate, and refuses it or its absence.
     ClientCertificate = Tls "TLS: the receiver refuses our certificate",
     /// The receiver does not speak TLS.
     Plain = Tls "TLS: the receiver does not speak it",
-    /// The connection ended before the handshake had.
+    /// The connection ended during the handshake.
     Cut = Tls "TLS: the receiver ended the handshake",
     /// The handshake failed for another reason.
     Handshake = Tls "TLS: the handshake failed",
@@ -134,19 +134,19 @@ failures! {
     Deadline = Deadline "deadline passed",
     /// The connection was reset.
     Reset = Broken "connection reset",
-    /// What came was no HTTP.
+    /// The answer was not HTTP.
     Malformed = Broken "answer is no HTTP",
     /// The connection ended before the answer.
     Broken = Broken "connection broken",
 }
 
 impl Failure {
-    /// What is beneath an error. `proxied`: connections are made to the proxy, not to the receiver.
+    /// The failure beneath an error. `proxied`: connections lead to the proxy, not to the receiver.
     #[must_use]
     pub fn of(error: &reqwest::Error, proxied: bool) -> Self {
         let found = causes(error).find_map(Self::known);
         match found {
-            // `CONNECT` was answered: it is the receiver's, as the proxy tells.
+            // The proxy answered `CONNECT`.
             Some(failure @ (Self::ProxyAuthentication | Self::ProxyRefused)) => failure,
             _ if error.is_connect() && error.is_timeout() && proxied => Self::ProxyAway,
             _ if error.is_connect() && error.is_timeout() => Self::ConnectDeadline,
@@ -157,7 +157,7 @@ impl Failure {
             {
                 Self::ProxyAway
             }
-            // Where a connection is being made, one that ends has begun: the rest is TLS.
+            // A connection that ends while it is being established has reached TLS.
             Some(Self::Broken | Self::Reset) if error.is_connect() => Self::Cut,
             Some(failure) => failure,
             None if error.is_timeout() => Self::Deadline,
@@ -240,7 +240,7 @@ impl Failure {
     }
 }
 
-/// The error and all beneath it. An I/O error holds another one without naming it its source.
+/// The error and those beneath it. An I/O error may hold another one that is not its source.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

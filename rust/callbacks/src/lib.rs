@@ -1,25 +1,27 @@
-//! Callbacks of Verve: each accepted request that names an endpoint causes a POST there of
-//! `{"unique_request_count": n}`, n being the distinct ids of the request's window.
+//! Callbacks of Verve: for each accepted request that names an endpoint, a POST to that endpoint of
+//! `{"unique_request_count": n}`, where n is the number of distinct ids of the request's window.
 //!
-//! * [`cells`]: callbacks wait in cells of the segment, so an answered request leads to at least one
-//!   attempt, whichever process dies. [`cell`] says how a cell changes hands.
-//! * [`egress_policy`]: where they may go; [`resolver`]: asked by the connections themselves.
-//! * [`rate_limit`], [`circuit_breaker`]: no destination is flooded, and none harms another.
+//! * [`cells`]: callbacks wait in cells of the segment, so that an answered request leads to at least
+//!   one attempt, whichever process dies. [`cell`]: the states of a cell.
+//! * [`egress_policy`]: the permitted addresses; [`resolver`]: looks names up for the connections.
+//! * [`rate_limit`], [`concurrency`], [`circuit_breaker`]: no destination is flooded or delays others.
 //! * [`transport`]: one attempt; [`retry`]: whether there is another; [`signature`]: Standard Webhooks.
-//! * [`sender`]: the task that does it; [`Callbacks`]: all of it for one process.
+//! * [`sender`]: the task that sends callbacks; [`counts`]: the counts that it sends.
+//! * [`Callbacks`]: the service of one process.
 //!
 //! # Consistency
-//! At least once: a process that dies between an answer and its note has the callback sent twice, with
-//! the same `webhook-id`. The body is the same for all attempts of a callback.
+//! At least once: if a process dies between an answer and its note, another process sends the callback
+//! again, with the same `webhook-id`. All attempts of a callback have the same body.
 
 pub mod cell;
 pub mod cells;
 pub mod circuit_breaker;
+pub mod concurrency;
+pub mod counts;
 pub mod destination;
 mod diagnosis;
 pub mod egress_policy;
 pub mod failure;
-pub mod means;
 pub mod rate_limit;
 pub mod report;
 pub mod resolver;

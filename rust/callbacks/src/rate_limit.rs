@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// A rate that all processes share, in one word: the generic cell rate algorithm (ATM Forum, 1996).
 ///
-/// The word is the time at which the next post is due if posts come evenly. A process that dies
-/// leaves it right.
+/// The word is the time at which the next post is due if posts are spaced evenly. It stays right when a
+/// process dies.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
     interval: u64,
@@ -14,21 +14,21 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// So many posts a second.
+    /// At most `per_second` posts per second.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
         let interval = 1_000_000_000 / u64::from(per_second.max(1));
-        // Timers are exact to a millisecond or two.
+        // A burst of 20 ms, since timers are exact to a millisecond or two.
         Self { interval, burst: interval.max(20_000_000) }
     }
 
-    /// Takes leave for one post at `now` (nanoseconds), or says how long to wait.
+    /// Takes one post at `now` (nanoseconds), or returns how long to wait.
     pub fn take(self, word: &AtomicU64, now: u64) -> Result<(), Duration> {
         // Relaxed: the word stands for itself.
         let mut due = word.load(Ordering::Relaxed);
         loop {
             let ahead = match due.saturating_sub(now) {
-                // Left from before a boot: no post is due that far ahead.
+                // A value from before a reboot: no post is due that far ahead.
                 ahead if ahead > self.burst + self.interval => 0,
                 ahead => ahead,
             };
@@ -51,7 +51,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_rate_lets_through_what_it_says_however_it_is_asked() {
+    fn a_rate_holds_for_any_spacing_of_requests() {
         for step in [1_000, 70_000, 900_000, 3_000_000] {
             let (rate, word) = (RateLimit::new(1_000), AtomicU64::new(0));
             let begin = 5_000_000_000_000;
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_says_how_long_to_wait_and_gets_over_a_boot() {
+    fn a_rate_returns_how_long_to_wait_and_survives_a_reboot() {
         let (rate, word) = (RateLimit::new(10), AtomicU64::new(0));
         let now = 1_000_000_000_000;
         assert_eq!(rate.take(&word, now), Ok(()));

@@ -1,40 +1,42 @@
-//! What is told of callbacks: figures for all processes, and what came of each attempt, within
-//! limits.
+//! Reports of callbacks: figures in the segment, over all processes, and a limited number of reports
+//! of single attempts.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use verve_core::Counter;
 use verve_core::segment::layout::CALLBACK_FIGURES;
 
+use crate::cells::{Cells, Content};
 use crate::failure::Cause;
+use crate::transport::AttemptResult;
 
-/// What is counted. The first are the ways in which a callback ends.
+/// The outcome of a callback or of an attempt. The first [`Outcome::ENDS`] end a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Outcome {
     /// Answered with 2xx.
     Delivered,
-    /// The guard refused its address.
+    /// The egress policy refused its address.
     Refused,
-    /// Answered with 3xx or with a 4xx that another attempt would not change.
+    /// Answered with 3xx, or with a 4xx that a retry would not change.
     Rejected,
     /// Answered with 410.
     Gone,
     /// Every attempt failed.
     Exhausted,
-    /// Too old when its owner's heir found it.
+    /// Too old, or its window is no longer known.
     Expired,
-    /// Not an end: an attempt failed and another is to come.
+    /// Not an end: an attempt failed, and a retry follows.
     Retried,
-    /// Not an end: taken over from a process that is gone.
+    /// Not an end: taken over from a dead process.
     TakenOver,
 }
 
 impl Outcome {
-    /// All of them, in order.
+    /// Every outcome, in order.
     pub const ALL: [Self; 8] = [
         Self::Delivered,
         Self::Refused,
@@ -45,10 +47,10 @@ impl Outcome {
         Self::Retried,
         Self::TakenOver,
     ];
-    /// How many of them are ends.
+    /// Number of outcomes that end a callback.
     pub const ENDS: usize = 6;
 
-    /// Whether it is the end of a callback.
+    /// Whether it ends a callback.
     #[must_use]
     pub fn is_end(self) -> bool {
         (self as usize) < Self::ENDS
@@ -69,14 +71,14 @@ impl Outcome {
         }
     }
 
-    /// Counts it.
+    /// Adds to its figure.
     pub fn count(self, counter: &Counter, times: usize) {
         // Relaxed: a figure.
         counter.callback_cells().front().figures[self as usize]
             .fetch_add(times as u64, Ordering::Relaxed);
     }
 
-    /// All figures, since the segment was made, of all processes.
+    /// The figures of every outcome since the segment was created, over all processes.
     #[must_use]
     pub fn all(counter: &Counter) -> [u64; Self::ALL.len()] {
         const { assert!(Outcome::ALL.len() + Cause::ALL.len() <= CALLBACK_FIGURES) };
@@ -85,132 +87,168 @@ impl Outcome {
     }
 }
 
-/// Counts an attempt that failed. The causes follow on the figures.
-pub fn count_cause(cause: Cause, counter: &Counter) {
+/// Adds a failed attempt. The figures of the causes follow those of the outcomes.
+fn count_cause(cause: Cause, counter: &Counter) {
     let index = Outcome::ALL.len() + cause as usize;
     // Relaxed: a figure.
     counter.callback_cells().front().figures[index].fetch_add(1, Ordering::Relaxed);
 }
 
-/// Attempts that failed since the segment was made, of all processes, by cause.
+/// Failed attempts by cause since the segment was created, over all processes.
 #[must_use]
 pub fn causes(counter: &Counter) -> [u64; Cause::ALL.len()] {
     let figures = &counter.callback_cells().front().figures[Outcome::ALL.len()..];
     std::array::from_fn(|index| figures[index].load(Ordering::Relaxed))
 }
 
-/// What came of one attempt.
+/// The end of an attempt, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// Its result.
+    pub result: AttemptResult,
+    /// From its begin to its result.
+    pub elapsed: Duration,
+}
+
+/// The report of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// Scheme, host, port and path: the rest of a URL may hold secrets.
     pub endpoint: String,
-    /// What became of the callback.
+    /// The outcome.
     pub outcome: Outcome,
     /// The status of the answer, if there was one.
     pub status: Option<u16>,
-    /// What was wrong, in words.
+    /// The reason of a failure; empty after a success.
     pub reason: &'static str,
-    /// Which attempt it was.
+    /// The number of the attempt.
     pub attempt: u64,
-    /// How long it took.
-    pub took: Duration,
-    /// The window that it reports on.
+    /// How long the attempt took.
+    pub elapsed: Duration,
+    /// Start of the callback's window.
     pub window_start: u64,
-    /// The count that it reports.
+    /// The reported count.
     pub count: Option<u64>,
     /// The header `webhook-id`.
     pub id: String,
-    /// Whether it is one of those to be logged.
+    /// Whether the log has a line for it.
     pub logged: bool,
 }
 
-/// Which attempts are reported one by one.
+/// The attempts that are reported one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogMode {
-    /// All of them.
+    /// All.
     All,
-    /// Those that failed.
+    /// Failed ones.
     Failures,
     /// None.
     Summary,
 }
 
-/// Reports that nobody has fetched; a fetcher that is late loses some of them, not memory.
+/// Reports that wait to be fetched; if the fetcher is late, further reports are lost.
 const KEPT: usize = 1_000;
 
 #[derive(Debug)]
-struct Waiting {
+struct Pending {
     reports: VecDeque<Report>,
     second: Instant,
-    /// Lines that may be logged this second.
+    /// Log lines that are left for this second.
     lines: u32,
-    /// Callbacks that ended without success and may be noted this second, logged or not.
+    /// Failed callbacks that may be kept this second, logged or not.
     failures: u32,
-    left_out: [u64; Outcome::ALL.len()],
+    omitted: [u64; Outcome::ALL.len()],
 }
 
-/// Collects reports: so many a second one by one, of the rest the number.
+/// Counts the outcomes of a process, and collects a limited number of reports per second.
 #[derive(Debug)]
 pub struct Reports {
-    lines: LogMode,
+    counter: Arc<Counter>,
+    mode: LogMode,
     per_second: u32,
-    waiting: Mutex<Waiting>,
+    pending: Mutex<Pending>,
 }
 
 impl Reports {
-    /// At most `per_second` reports a second.
+    /// At most `per_second` reports per second.
     #[must_use]
-    pub fn new(lines: LogMode, per_second: u32) -> Self {
-        let waiting = Waiting {
+    pub fn new(counter: Arc<Counter>, mode: LogMode, per_second: u32) -> Self {
+        let pending = Pending {
             reports: VecDeque::new(),
             second: Instant::now(),
             lines: per_second,
             failures: per_second,
-            left_out: Default::default(),
+            omitted: Default::default(),
         };
-        Self { lines, per_second, waiting: Mutex::new(waiting) }
+        Self { counter, mode, per_second, pending: Mutex::new(pending) }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a report, which is made only if it is told; `report` hears whether it is to be logged.
-    pub fn put(&self, outcome: Outcome, report: impl FnOnce(bool) -> Report) {
-        let mut waiting = self.waiting();
-        let now = Instant::now();
-        if now - waiting.second >= Duration::from_secs(1) {
-            waiting.second = now;
-            waiting.lines = self.per_second;
-            waiting.failures = self.per_second;
+    /// Counts and reports the outcome of a callback, or of one attempt at it.
+    pub fn record(
+        &self,
+        index: u32,
+        content: &Content,
+        outcome: Outcome,
+        attempt: Option<Attempt>,
+        reason: &'static str,
+    ) {
+        outcome.count(&self.counter, 1);
+        if let Some(cause) = attempt.and_then(|attempt| attempt.result.cause()) {
+            count_cause(cause, &self.counter);
         }
-        let wanted = match self.lines {
+        self.put(outcome, |logged| Report {
+            endpoint: redacted(&content.url).to_owned(),
+            outcome,
+            status: attempt.and_then(|attempt| attempt.result.status()),
+            reason,
+            attempt: content.attempts,
+            elapsed: attempt.map_or(Duration::ZERO, |attempt| attempt.elapsed),
+            window_start: content.window_start,
+            count: content.count,
+            id: Cells::webhook_id(&self.counter, index, content),
+            logged,
+        });
+    }
+
+    /// Keeps a report if the limits permit; `report` learns whether it is to be logged.
+    fn put(&self, outcome: Outcome, report: impl FnOnce(bool) -> Report) {
+        let mut pending = self.pending();
+        let now = Instant::now();
+        if now - pending.second >= Duration::from_secs(1) {
+            pending.second = now;
+            pending.lines = self.per_second;
+            pending.failures = self.per_second;
+        }
+        let wanted = match self.mode {
             LogMode::All => true,
             LogMode::Failures => outcome != Outcome::Delivered,
             LogMode::Summary => false,
         };
         let has_failed = outcome.is_end() && outcome != Outcome::Delivered;
-        let is_kept = waiting.reports.len() < KEPT;
-        let logged = is_kept && wanted && waiting.lines > 0;
-        let noted = is_kept && has_failed && waiting.failures > 0;
-        waiting.lines -= u32::from(logged);
-        waiting.failures -= u32::from(noted);
-        waiting.left_out[outcome as usize] += u64::from(!logged);
+        let has_room = pending.reports.len() < KEPT;
+        let logged = has_room && wanted && pending.lines > 0;
+        let noted = has_room && has_failed && pending.failures > 0;
+        pending.lines -= u32::from(logged);
+        pending.failures -= u32::from(noted);
+        pending.omitted[outcome as usize] += u64::from(!logged);
         if logged || noted {
-            waiting.reports.push_back(report(logged));
+            pending.reports.push_back(report(logged));
         }
     }
 
-    /// The reports since the last call, and how many are not to be logged, by figure.
+    /// Takes the reports since the last call, and the number of unlogged attempts by outcome.
     #[must_use]
     pub fn drain(&self) -> (Vec<Report>, [u64; Outcome::ALL.len()]) {
-        let mut waiting = self.waiting();
-        (waiting.reports.drain(..).collect(), std::mem::take(&mut waiting.left_out))
+        let mut pending = self.pending();
+        (pending.reports.drain(..).collect(), std::mem::take(&mut pending.omitted))
     }
 }
 
-/// What of a URL may be told: no query, no fragment.
-#[must_use]
-pub fn redacted(url: &str) -> &str {
+/// A URL without query and fragment.
+fn redacted(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }

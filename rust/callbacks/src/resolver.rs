@@ -1,5 +1,5 @@
-//! The resolver that connections use: it gives them the addresses that the guard permits, and no
-//! others. What was judged is what is connected to; a name that changes in between gains nothing.
+//! The resolver of the connections: returns only addresses that the egress policy permits. A
+//! connection uses exactly the judged addresses, so a name that changes in between gains nothing.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -16,22 +16,22 @@ use url::Host;
 
 use crate::egress_policy::EgressPolicy;
 
-/// Look-ups that may be under way at once: each holds a thread until the system answers.
+/// Maximum number of look-ups at once: each holds a thread until the system answers.
 const LOOKUPS: usize = 48;
-/// Look-ups of names of one domain, whose name servers may be slow on purpose.
-const OF_ONE_DOMAIN: usize = 6;
-/// Places for the domains, found by a hash; two in one place share it.
+/// Maximum number of look-ups per domain, whose name servers may be slow on purpose.
+const PER_DOMAIN: usize = 6;
+/// Number of semaphores for domains, chosen by a hash; domains with the same one share it.
 const DOMAINS: usize = 512;
-/// How long a look-up waits for its turn; less than a connection may take in all.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a look-up waits for its turn; less than the time limit of a connection.
+const TURN_WAIT: Duration = Duration::from_secs(2);
 
-/// Where the addresses of a name come from.
+/// A source of addresses.
 pub trait Lookup: fmt::Debug + Send + Sync + 'static {
-    /// The addresses of `name`; may block.
+    /// Looks `name` up. May block.
     fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// The resolver of the system, with its hosts file and all else that it is set up with.
+/// The resolver of the system, with its hosts file and its configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct System;
 
@@ -41,7 +41,7 @@ impl Lookup for System {
     }
 }
 
-/// The guard permits none of the addresses.
+/// The egress policy permits none of the addresses.
 #[derive(Clone, Debug)]
 pub struct NotPermitted(pub String);
 
@@ -65,7 +65,7 @@ impl fmt::Display for NotResolved {
 
 impl Error for NotResolved {}
 
-/// Too many other look-ups were under way.
+/// Too many other look-ups were in progress.
 #[derive(Clone, Copy, Debug)]
 pub struct Crowded;
 
@@ -77,12 +77,12 @@ impl fmt::Display for Crowded {
 
 impl Error for Crowded {}
 
-/// Why a look-up gave no addresses.
+/// The reason why a look-up returned no addresses.
 #[derive(Clone, Debug)]
 pub enum Unanswered {
-    /// The name has none, or nobody answered for it.
+    /// The name has no address, or its look-up failed.
     NotResolved(NotResolved),
-    /// It did not come to its turn.
+    /// The look-up got no turn in time.
     Crowded(Crowded),
 }
 
@@ -105,62 +105,63 @@ impl fmt::Display for Unanswered {
 }
 
 type Answer = Result<Vec<IpAddr>, Unanswered>;
-type Cell = Arc<OnceCell<Answer>>;
+type SharedAnswer = Arc<OnceCell<Answer>>;
 
-/// Resolves and judges.
+/// Looks names up and judges their addresses.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     policy: Arc<EgressPolicy>,
     lookup: Arc<dyn Lookup>,
-    /// The host of the egress proxy, which goes where its operator put it.
+    /// The host of the egress proxy, which is not judged.
     proxy: Option<Arc<str>>,
     threads: Arc<Semaphore>,
     domains: Arc<[Arc<Semaphore>]>,
     place: RandomState,
-    /// Look-ups under way: who asks for the same name meanwhile gets the same answer.
-    in_flight: Arc<Mutex<HashMap<String, Cell>>>,
+    /// Look-ups in progress: requests for the same name share one answer.
+    in_flight: Arc<Mutex<HashMap<String, SharedAnswer>>>,
 }
 
-/// One who waits for a look-up. The last to go, with an answer or without, takes it off the list.
+/// A request that waits for a look-up. The last one to end removes the look-up from the map.
 struct Waiter<'a> {
     resolver: &'a Resolver,
     name: &'a str,
-    cell: Cell,
+    answer: SharedAnswer,
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut in_flight = self.resolver.in_flight();
-        // One count is the list's, one ours; new ones come only with the list locked.
-        let last = self.cell.initialized() || Arc::strong_count(&self.cell) <= 2;
-        if last && in_flight.get(self.name).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell)) {
+        // One reference is the map's, one is this; others are added only while the map is locked.
+        let last = self.answer.initialized() || Arc::strong_count(&self.answer) <= 2;
+        if last && in_flight.get(self.name).is_some_and(|answer| Arc::ptr_eq(answer, &self.answer))
+        {
             in_flight.remove(self.name);
         }
     }
 }
 
 impl Resolver {
-    /// A resolver that asks `lookup`; `proxy` is the one host that is not judged.
+    /// A resolver that uses `lookup`; `proxy` is the only host that is not judged.
     pub fn new(
         policy: Arc<EgressPolicy>,
         lookup: Arc<dyn Lookup>,
         proxy: Option<Arc<str>>,
     ) -> Self {
         let threads = Arc::new(Semaphore::new(LOOKUPS));
-        let domains = (0..DOMAINS).map(|_| Arc::new(Semaphore::new(OF_ONE_DOMAIN))).collect();
+        let domains = (0..DOMAINS).map(|_| Arc::new(Semaphore::new(PER_DOMAIN))).collect();
         let place = RandomState::new();
         Self { policy, lookup, proxy, threads, domains, place, in_flight: Arc::default() }
     }
 
-    /// All addresses of a name.
+    /// All addresses of a name, permitted or not.
     pub async fn addresses(&self, name: &str) -> Answer {
-        let cell = self.in_flight().entry(name.to_owned()).or_default().clone();
-        let waiter = Waiter { resolver: self, name, cell };
-        // Whoever waits goes on with the look-up if the one who began it gives up.
-        waiter.cell.get_or_init(|| self.look_up(name)).await.clone()
+        let answer = self.in_flight().entry(name.to_owned()).or_default().clone();
+        let waiter = Waiter { resolver: self, name, answer };
+        // If the request that began the look-up gives up, another waiting one continues it.
+        waiter.answer.get_or_init(|| self.look_up(name)).await.clone()
     }
 
-    fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Answer>>>> {
+    fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<String, SharedAnswer>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,11 +173,12 @@ impl Resolver {
             let domain = self.domains[domain].clone().acquire_owned().await;
             (domain, self.threads.clone().acquire_owned().await)
         };
-        let turn =
-            tokio::time::timeout(PATIENCE, turn).await.map_err(|_| Unanswered::Crowded(Crowded))?;
+        let turn = tokio::time::timeout(TURN_WAIT, turn)
+            .await
+            .map_err(|_| Unanswered::Crowded(Crowded))?;
         let (lookup, name) = (self.lookup.clone(), name.to_owned());
         tokio::task::spawn_blocking(move || {
-            // Held by the thread: a caller that gives up does not make it any freer.
+            // Held by the thread, which stays busy even if the caller gives up.
             let _turn = turn;
             lookup.addresses(&name)
         })
@@ -205,7 +207,7 @@ impl Resolver {
     }
 }
 
-/// The part of a name that one owner most likely has: its last two labels.
+/// The last two labels of a name, which most likely have one owner.
 fn domain_of(name: &str) -> &str {
     name.rmatch_indices('.').nth(1).map_or(name, |(dot, _)| &name[dot + 1..])
 }
@@ -245,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_has_the_last_two_labels() {
+    fn a_domain_is_the_last_two_labels() {
         assert_eq!(domain_of("a.b.slow.example"), "slow.example");
         assert_eq!(domain_of("slow.example"), "slow.example");
         assert_eq!(domain_of("localhost"), "localhost");
     }
 
     #[tokio::test]
-    async fn slow_names_hold_up_no_others_and_leave_nothing_behind() {
+    async fn slow_names_delay_no_others_and_leave_nothing_behind() {
         let resolver = resolver(Duration::from_secs(5));
         let begin = Instant::now();
         let patience = Duration::from_millis(100);
@@ -270,12 +272,12 @@ mod tests {
         for waiter in given_up {
             assert!(waiter.await.unwrap());
         }
-        assert!(begin.elapsed() < Duration::from_secs(4), "nobody waited for a slow one");
+        assert!(begin.elapsed() < Duration::from_secs(4), "a fast name waited for a slow one");
         assert!(resolver.in_flight().is_empty());
     }
 
     #[tokio::test]
-    async fn who_waits_too_long_for_a_turn_is_told() {
+    async fn a_look_up_without_a_turn_fails_as_crowded() {
         let resolver = resolver(Duration::from_secs(4));
         let names: Vec<_> = (0..7).map(|number| format!("{number}.slow.example")).collect();
         let waiters: Vec<_> = names

@@ -1,4 +1,4 @@
-//! Whether there is another attempt, and when.
+//! Retries: whether another attempt follows a failed one, and when.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::report::Outcome;
 use crate::transport::AttemptResult;
 
-/// Pauses before the second attempt, the third, and so on: about three quarters of a minute in all.
+/// Pauses before the second attempt, the third, and so on: about 48 seconds in all.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
@@ -15,50 +15,50 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(14),
     Duration::from_secs(25),
 ];
-/// No attempt begins later than this after the request was accepted, but for the first.
+/// No retry begins later than this after the request was accepted.
 pub const RETRY_PERIOD: Duration = Duration::from_secs(60);
 
-/// What an attempt means for its callback.
+/// The consequence of an attempt for its callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It has ended so.
+    /// The callback has ended with this outcome.
     Ended(Outcome),
-    /// Another attempt, after at least the pause that the receiver asked for.
-    Again(Option<Duration>),
+    /// Retry, after at least the pause that the receiver asked for.
+    Retry(Option<Duration>),
 }
 
-/// Judges the end of an attempt.
+/// Judges the result of an attempt.
 #[must_use]
-pub fn judge(end: AttemptResult) -> Verdict {
-    match end {
+pub fn judge(result: AttemptResult) -> Verdict {
+    match result {
         AttemptResult::Answered { status: 200..=299, .. } => Verdict::Ended(Outcome::Delivered),
         AttemptResult::Answered { status: 410, .. } => Verdict::Ended(Outcome::Gone),
-        AttemptResult::Answered { status: 408 | 429 | 500..=599, pause } => Verdict::Again(pause),
+        AttemptResult::Answered { status: 408 | 429 | 500..=599, pause } => Verdict::Retry(pause),
         AttemptResult::Answered { .. } => Verdict::Ended(Outcome::Rejected),
         AttemptResult::Failed(Failure::Refused) => Verdict::Ended(Outcome::Refused),
-        AttemptResult::Failed(_) | AttemptResult::Untunneled { .. } => Verdict::Again(None),
+        AttemptResult::Failed(_) | AttemptResult::Untunneled { .. } => Verdict::Retry(None),
     }
 }
 
-/// Whether the destination itself is in trouble.
+/// Whether the attempt counts as a failure of the destination, for its circuit breaker.
 #[must_use]
-pub fn is_destination_failure(end: AttemptResult) -> bool {
-    match end {
+pub fn is_destination_failure(result: AttemptResult) -> bool {
+    match result {
         AttemptResult::Answered { status, .. } => status >= 500,
         AttemptResult::Failed(failure) => !matches!(failure, Failure::Refused | Failure::Crowded),
         AttemptResult::Untunneled { .. } => true,
     }
 }
 
-/// The pause after `attempts` attempts; `None` if they were all.
+/// The pause after `attempts` attempts; `None` after the last one.
 #[must_use]
 pub fn pause(attempts: u64) -> Option<Duration> {
     let pause = *PAUSES.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
-    // A quarter more or less, so that callbacks that failed together do not come back together.
+    // Jitter of a quarter, so that callbacks that failed together are not retried together.
     Some(pause.mul_f64(0.75 + random() / 2.0))
 }
 
-/// From 0 to 1.
+/// A random number from 0 to 1.
 fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
@@ -80,11 +80,11 @@ mod tests {
             (301, Verdict::Ended(Outcome::Rejected)),
             (400, Verdict::Ended(Outcome::Rejected)),
             (404, Verdict::Ended(Outcome::Rejected)),
-            (408, Verdict::Again(None)),
+            (408, Verdict::Retry(None)),
             (410, Verdict::Ended(Outcome::Gone)),
-            (429, Verdict::Again(None)),
-            (500, Verdict::Again(None)),
-            (503, Verdict::Again(None)),
+            (429, Verdict::Retry(None)),
+            (500, Verdict::Retry(None)),
+            (503, Verdict::Retry(None)),
         ] {
             assert_eq!(answered(status), expected, "{status}");
         }
@@ -92,7 +92,7 @@ mod tests {
             judge(AttemptResult::Failed(Failure::Refused)),
             Verdict::Ended(Outcome::Refused)
         );
-        assert_eq!(judge(AttemptResult::Failed(Failure::Deadline)), Verdict::Again(None));
+        assert_eq!(judge(AttemptResult::Failed(Failure::Deadline)), Verdict::Retry(None));
     }
 
     #[test]

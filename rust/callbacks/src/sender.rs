@@ -1,7 +1,4 @@
-//! The sender: one task that owns all that waits, and one task a post.
-//!
-//! Destinations take turns, so that none keeps another waiting: each has a bound of what it has under
-//! way, and all together have one.
+//! The sender: one task that owns the queues of all destinations, which take turns, and one per post.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -10,361 +7,391 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use verve_core::Unsealed;
+use verve_core::Counter;
 use verve_core::platform::boot_nanoseconds;
 use verve_core::segment::layout::CALLBACK_RATES;
 
-use crate::cells::Content;
-use crate::destination::{Destination, host, number, origin};
-use crate::means::{Means, reason};
-use crate::report::Outcome;
+use crate::cells::{Cells, Content};
+use crate::circuit_breaker::CircuitBreakers;
+use crate::concurrency::Load;
+use crate::counts::Counts;
+use crate::destination::{Connections, Destination, Queued, Rate, hash_of, host, origin};
+use crate::egress_policy::EgressPolicy;
+use crate::rate_limit::RateLimit;
+use crate::report::{Attempt, Outcome, Reports};
 use crate::retry::{RETRY_PERIOD, Verdict, is_destination_failure, judge, pause};
-use crate::transport::{AttemptResult, Post};
+use crate::transport::{AttemptResult, Post, Transport};
 
-/// How long a post may take until its status has come.
+/// Maximum time of a post until the status of the answer is read.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The same at a destination that fails, so that what waits for it is through in minutes.
+/// The same for a destination that fails, so that its waiting callbacks are done within minutes.
 const SHORT_DEADLINE: Duration = Duration::from_secs(2);
-/// How often cells of the dead are looked for.
+/// Interval at which the sender takes over the cells of dead processes.
 const TAKE_OVER_EVERY: Duration = Duration::from_millis(100);
-/// A destination that was not used for so long is forgotten, and any idle one beyond so many.
-const FORGOTTEN: (Duration, usize) = (Duration::from_secs(30), 8_192);
-/// Destinations whose connections are kept.
+/// The sender forgets destinations that were idle for longer than this.
+const REMEMBERED: Duration = Duration::from_secs(30);
+/// Above this number of destinations, the sender forgets any that is idle.
+const MOST_REMEMBERED: usize = 8_192;
+/// Maximum number of destinations whose connections are kept.
 const KEPT: usize = 256;
-/// A count is good for so long, nanoseconds, for callbacks accepted before it was taken.
-const FRESH: u64 = 1_000_000;
-/// How long to wait for a window that is being sealed, and when to see to it here, nanoseconds.
-const SEALING: (Duration, u64) = (Duration::from_millis(5), 500_000_000);
-
-/// A window that is neither open nor sealed so long after the request is not kept any more,
-/// nanoseconds.
+/// Pause before the next look at a window that is being sealed.
+const SEALING_PAUSE: Duration = Duration::from_millis(5);
+/// Nanoseconds after which a window that is neither open nor sealed counts as forgotten.
 const UNKNOWN: u64 = 10_000_000_000;
 
-/// What the sender is told.
+/// The limits of a sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The rate of posts to each public destination.
+    pub rate: RateLimit,
+    /// Maximum number of posts in flight, to all destinations.
+    pub in_flight: usize,
+    /// Maximum age of a callback that is sent.
+    pub age: Duration,
+}
+
+/// A command to the sender.
 #[derive(Clone, Copy, Debug)]
 pub enum Command {
-    /// Send the callback of a cell to a destination.
-    Send(u32, u64),
-    /// End when nothing is left to send, or at that time.
+    /// Send a callback.
+    Send(Queued),
+    /// Stop when no callback is left, or at this time.
     Stop(Instant),
 }
 
-/// A post that came to its end.
+/// A finished attempt.
 struct FinishedAttempt {
-    index: u32,
-    destination: u64,
+    callback: Queued,
     began: Instant,
-    end: AttemptResult,
+    result: AttemptResult,
 }
 
+/// What is due when a timer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    Cell(u32, u64),
+    Callback(Queued),
     Destination(u64),
 }
 
-/// Owns all that waits.
+/// Sends the callbacks of one process.
 pub struct Sender {
-    means: Arc<Means>,
+    counter: Arc<Counter>,
+    cells: Arc<Cells>,
+    transport: Arc<Transport>,
+    policy: Arc<EgressPolicy>,
+    breakers: Arc<CircuitBreakers>,
+    reports: Arc<Reports>,
+    limits: Limits,
     destinations: HashMap<u64, Destination>,
-    /// Destinations that have something to send, in the order of their turns.
+    /// Destinations that have a callback to send, in the order of their turns.
     turns: VecDeque<u64>,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     waiting: usize,
     in_flight: usize,
     kept: usize,
-    done: UnboundedSender<FinishedAttempt>,
-    /// The last count: window, when it was taken, count.
-    count: (u64, u64, u64),
+    finished: UnboundedSender<FinishedAttempt>,
+    results: UnboundedReceiver<FinishedAttempt>,
+    counts: Counts,
 }
 
 impl Sender {
-    /// Sends until it is told to stop; `left` are the cells of before.
-    pub async fn run(means: Arc<Means>, mut orders: UnboundedReceiver<Command>, left: Vec<u32>) {
-        let (done, mut ends) = unbounded_channel();
-        let mut sender = Self {
-            means,
+    /// A sender without callbacks.
+    #[must_use]
+    pub fn new(
+        cells: Arc<Cells>,
+        transport: Transport,
+        policy: Arc<EgressPolicy>,
+        breakers: Arc<CircuitBreakers>,
+        reports: Arc<Reports>,
+        limits: Limits,
+    ) -> Self {
+        let (finished, results) = unbounded_channel();
+        Self {
+            counter: cells.counter().clone(),
+            counts: Counts::new(cells.counter().clone()),
+            cells,
+            transport: Arc::new(transport),
+            policy,
+            breakers,
+            reports,
+            limits,
             destinations: HashMap::new(),
             turns: VecDeque::new(),
             timers: BinaryHeap::new(),
             waiting: 0,
             in_flight: 0,
             kept: 0,
-            done,
-            count: (0, 0, 0),
-        };
-        sender.inherit(left);
-        let mut upkeep = interval(TAKE_OVER_EVERY);
-        upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            finished,
+            results,
+        }
+    }
+
+    /// Sends callbacks until a command stops it; `left` are the cells of an earlier sender.
+    pub async fn run(mut self, mut commands: UnboundedReceiver<Command>, left: Vec<u32>) {
+        self.take_over(left);
+        let mut maintenance = interval(TAKE_OVER_EVERY);
+        maintenance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop: Option<Instant> = None;
-        let mut ordered = Vec::new();
+        let mut received = Vec::new();
         loop {
-            sender.pump();
+            self.begin_posts();
             if stop.is_some_and(|at| {
-                sender.waiting + sender.in_flight == 0 && orders.is_empty() || Instant::now() >= at
+                self.waiting + self.in_flight == 0 && commands.is_empty() || Instant::now() >= at
             }) {
                 return;
             }
-            let wake = sender.timers.peek().map(|Reverse((at, _))| *at);
-            let next = [wake, stop].into_iter().flatten().min();
+            let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+            let next = [timer, stop].into_iter().flatten().min();
             tokio::select! {
-                Some(end) = ends.recv() => {
-                    sender.ended(&end);
-                    while let Ok(end) = ends.try_recv() {
-                        sender.ended(&end);
+                Some(finished) = self.results.recv() => {
+                    self.finish_attempt(&finished);
+                    while let Ok(finished) = self.results.try_recv() {
+                        self.finish_attempt(&finished);
                     }
                 }
-                received = orders.recv_many(&mut ordered, 256) => {
-                    if received == 0 {
-                        // The process forgot to say so.
+                number = commands.recv_many(&mut received, 256) => {
+                    if number == 0 {
+                        // The process dropped the channel without a `Stop`.
                         stop.get_or_insert_with(Instant::now);
                     }
-                    for order in ordered.drain(..) {
-                        match order {
-                            Command::Send(index, destination) => sender.enqueue(index, destination),
+                    for command in received.drain(..) {
+                        match command {
+                            Command::Send(callback) => self.enqueue(callback),
                             Command::Stop(at) => stop = Some(at),
                         }
                     }
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {
-                    sender.wake();
+                    self.run_timers();
                 }
-                _ = upkeep.tick() => {
+                _ = maintenance.tick() => {
                     if stop.is_none() {
-                        let taken = sender.means.cells.take_over(false);
-                        sender.inherit(taken);
+                        let taken = self.cells.take_over();
+                        self.take_over(taken);
                     }
-                    sender.forget();
+                    self.forget_idle();
                 }
             }
         }
     }
 
-    /// Sends what was taken over.
-    fn inherit(&mut self, taken: Vec<u32>) {
+    /// Enqueues the callbacks of cells that this process took over.
+    fn take_over(&mut self, taken: Vec<u32>) {
         if taken.is_empty() {
             return;
         }
-        Outcome::TakenOver.count(&self.means.counter, taken.len());
+        Outcome::TakenOver.count(&self.counter, taken.len());
         for index in taken {
-            let url = self.means.cells.read(index).url;
-            self.enqueue(index, number(self.means.counter.callback_cells().secret(), origin(&url)));
+            let url = self.cells.read(index).url;
+            let destination = hash_of(self.counter.callback_cells().secret(), origin(&url));
+            self.enqueue(Queued { index, destination });
         }
     }
 
-    /// Puts a cell behind those that wait for its destination.
-    fn enqueue(&mut self, index: u32, number: u64) {
-        if !self.destinations.contains_key(&number) {
-            let url = self.means.cells.read(index).url;
-            let keep = self.kept < KEPT;
-            self.kept += usize::from(keep);
-            let limited = !self.means.policy.opens(&host(origin(&url)));
-            self.destinations.insert(number, Destination::new(keep, limited));
+    /// Appends a callback to the queue of its destination.
+    fn enqueue(&mut self, Queued { index, destination: hash }: Queued) {
+        if !self.destinations.contains_key(&hash) {
+            let url = self.cells.read(index).url;
+            let connections =
+                if self.kept < KEPT { Connections::Kept } else { Connections::Closed };
+            self.kept += usize::from(connections == Connections::Kept);
+            let is_listed = self.policy.opens(&host(origin(&url)));
+            let rate = if is_listed { Rate::Unlimited } else { Rate::Limited };
+            self.destinations.insert(hash, Destination::new(connections, rate));
         }
-        if let Some(destination) = self.destinations.get_mut(&number) {
+        if let Some(destination) = self.destinations.get_mut(&hash) {
             destination.waiting.push_back(index);
         }
         self.waiting += 1;
-        self.give_turn(number);
+        self.give_turn(hash);
     }
 
-    fn give_turn(&mut self, number: u64) {
-        if let Some(destination) = self.destinations.get_mut(&number)
-            && !destination.scheduled
+    fn give_turn(&mut self, hash: u64) {
+        if let Some(destination) = self.destinations.get_mut(&hash)
+            && !destination.is_scheduled
             && destination.has_room()
         {
-            destination.scheduled = true;
-            self.turns.push_back(number);
+            destination.is_scheduled = true;
+            self.turns.push_back(hash);
         }
     }
 
-    /// Does what is due.
-    fn wake(&mut self) {
+    /// Runs the timers that are due.
+    fn run_timers(&mut self) {
         let now = Instant::now();
-        while let Some(&Reverse((at, wake))) = self.timers.peek() {
+        while let Some(&Reverse((at, timer))) = self.timers.peek() {
             if at > now {
                 return;
             }
             self.timers.pop();
-            match wake {
-                Timer::Cell(index, number) => {
-                    if let Some(destination) = self.destinations.get_mut(&number) {
-                        destination.later -= 1;
+            match timer {
+                Timer::Callback(callback) => {
+                    if let Some(destination) = self.destinations.get_mut(&callback.destination) {
+                        destination.delayed -= 1;
                     }
-                    self.enqueue(index, number);
+                    self.enqueue(callback);
                 }
-                Timer::Destination(number) => {
-                    if let Some(destination) = self.destinations.get_mut(&number) {
-                        destination.scheduled = false;
+                Timer::Destination(hash) => {
+                    if let Some(destination) = self.destinations.get_mut(&hash) {
+                        destination.is_scheduled = false;
                     }
-                    self.give_turn(number);
+                    self.give_turn(hash);
                 }
             }
         }
     }
 
-    /// Begins all posts that may begin.
-    fn pump(&mut self) {
-        while self.in_flight < self.means.most
-            && let Some(number) = self.turns.pop_front()
+    /// Begins all posts that the limits permit.
+    fn begin_posts(&mut self) {
+        while self.in_flight < self.limits.in_flight
+            && let Some(hash) = self.turns.pop_front()
         {
-            let Some(destination) = self.destinations.get_mut(&number) else { continue };
-            destination.scheduled = false;
+            let Some(destination) = self.destinations.get_mut(&hash) else { continue };
+            destination.is_scheduled = false;
             if !destination.has_room() {
                 continue;
             }
             let now = Instant::now();
             let paused = destination.paused_until.filter(|&until| until > now);
-            let limit = if destination.limited && paused.is_none() {
-                let words = &self.means.counter.callback_cells().front().rates;
-                let word = &words[number as usize % CALLBACK_RATES];
-                self.means.rate.take(word, boot_nanoseconds()).err().map(|wait| now + wait)
+            let limit = if destination.rate == Rate::Limited && paused.is_none() {
+                let words = &self.counter.callback_cells().front().rates;
+                let word = &words[hash as usize % CALLBACK_RATES];
+                self.limits.rate.take(word, boot_nanoseconds()).err().map(|wait| now + wait)
             } else {
                 None
             };
             if let Some(until) = paused.or(limit) {
-                destination.scheduled = true;
-                self.timers.push(Reverse((until, Timer::Destination(number))));
+                destination.is_scheduled = true;
+                self.timers.push(Reverse((until, Timer::Destination(hash))));
                 continue;
             }
             if let Some(index) = destination.waiting.pop_front() {
                 self.waiting -= 1;
-                self.begin(index, number);
+                self.begin_post(Queued { index, destination: hash });
             }
-            self.give_turn(number);
+            self.give_turn(hash);
         }
     }
 
-    /// Begins a post.
-    fn begin(&mut self, index: u32, number: u64) {
-        let content = self.means.cells.read(index);
-        let now = self.means.counter.now();
-        if Duration::from_nanos(now.saturating_sub(content.accepted)) > self.means.oldest {
+    /// Begins the post of a callback, unless it is too old, or delays it while its window is sealed.
+    fn begin_post(&mut self, callback: Queued) {
+        let index = callback.index;
+        let content = self.cells.read(index);
+        let now = self.counter.now();
+        if Duration::from_nanos(now.saturating_sub(content.accepted)) > self.limits.age {
             self.end(index, &content, Outcome::Expired, None, "too old");
             return;
         }
-        let Some(count) = content.count.or_else(|| self.count(&content, now)) else {
+        let Some(count) = content.count.or_else(|| self.counts.of(&content, now)) else {
             if now.saturating_sub(content.accepted) > UNKNOWN {
                 self.end(index, &content, Outcome::Expired, None, "window forgotten");
                 return;
             }
-            self.later(index, number, Instant::now() + SEALING.0);
+            self.delay(callback, Instant::now() + SEALING_PAUSE);
             return;
         };
-        self.means.cells.begin(index, count);
-        let id = self.means.id(index, &content);
-        let Some(destination) = self.destinations.get_mut(&number) else { return };
+        self.cells.begin(index, count);
+        let id = Cells::webhook_id(&self.counter, index, &content);
+        let Some(destination) = self.destinations.get_mut(&callback.destination) else { return };
         let began = Instant::now();
         destination.in_flight += 1;
-        destination.used = began;
+        destination.last_used = began;
         self.in_flight += 1;
-        let is_open = destination.pace.open_until().is_some();
+        let is_open = destination.breaker.open_until().is_some();
         let post = Post {
             id,
             url: content.url,
             body: format!("{{\"unique_request_count\": {count}}}"),
             deadline: if is_open { SHORT_DEADLINE } else { DEADLINE },
-            keep: destination.keep,
+            connections: destination.connections,
         };
-        let (means, done) = (self.means.clone(), self.done.clone());
+        let (transport, finished) = (self.transport.clone(), self.finished.clone());
         tokio::spawn(async move {
-            let end = means.transport.send(&post).await;
-            // Fails only when nobody is interested any more.
-            let _ = done.send(FinishedAttempt { index, destination: number, began, end });
+            let result = transport.send(&post).await;
+            // Fails only after the sender has stopped.
+            let _ = finished.send(FinishedAttempt { callback, began, result });
         });
     }
 
-    /// Distinct ids of the callback's window; `None` while it is being sealed.
-    fn count(&mut self, content: &Content, now: u64) -> Option<u64> {
-        let (window, taken, count) = self.count;
-        if window == content.window_start && taken > content.accepted && now - taken < FRESH {
-            return Some(count);
+    fn delay(&mut self, callback: Queued, at: Instant) {
+        if let Some(destination) = self.destinations.get_mut(&callback.destination) {
+            destination.delayed += 1;
         }
-        let waited = now.saturating_sub(content.accepted);
-        let unsealed = if waited > SEALING.1 { Unsealed::Seal } else { Unsealed::Skip };
-        let cells = self.means.counter.callback_cells();
-        let count = cells.distinct(content.window_start, unsealed).ok()??;
-        self.count = (content.window_start, now, count);
-        Some(count)
+        self.timers.push(Reverse((at, Timer::Callback(callback))));
     }
 
-    fn later(&mut self, index: u32, number: u64, at: Instant) {
-        if let Some(destination) = self.destinations.get_mut(&number) {
-            destination.later += 1;
-        }
-        self.timers.push(Reverse((at, Timer::Cell(index, number))));
-    }
-
-    /// Takes the end of a post.
-    fn ended(&mut self, done: &FinishedAttempt) {
-        let FinishedAttempt { index, destination: number, began, end } = *done;
-        let means = self.means.clone();
-        let content = means.cells.read(index);
+    /// Ends or retries the callback of a finished attempt.
+    fn finish_attempt(&mut self, finished: &FinishedAttempt) {
+        let FinishedAttempt { callback, began, result } = *finished;
+        let Queued { index, destination: hash } = callback;
+        let content = self.cells.read(index);
         let now = Instant::now();
         self.in_flight -= 1;
         let mut open_until = None;
-        if let Some(destination) = self.destinations.get_mut(&number) {
-            let limited = !destination.waiting.is_empty()
-                && destination.in_flight >= destination.pace.window();
+        if let Some(destination) = self.destinations.get_mut(&hash) {
+            let is_at_limit = !destination.waiting.is_empty()
+                && destination.in_flight >= destination.concurrency.posts();
             destination.in_flight -= 1;
-            if is_destination_failure(end) {
-                destination.pace.failed(number, &means.circuits, now);
+            if is_destination_failure(result) {
+                destination.concurrency.failed();
+                destination.breaker.failed(hash, &self.breakers, now);
             } else {
-                destination.pace.answered(number, &means.circuits, limited);
+                let load = if is_at_limit { Load::AtLimit } else { Load::BelowLimit };
+                destination.concurrency.answered(load);
+                destination.breaker.answered(hash, &self.breakers);
             }
-            open_until = destination.pace.open_until();
-            if let AttemptResult::Answered { status: 429 | 503, pause: Some(pause) } = end {
+            open_until = destination.breaker.open_until();
+            if let AttemptResult::Answered { status: 429 | 503, pause: Some(pause) } = result {
                 destination.paused_until = Some(now + pause.min(RETRY_PERIOD));
             }
         }
-        let reason = reason(end);
-        let tell = Some((end, now - began));
-        match judge(end) {
-            Verdict::Ended(outcome) => self.end(index, &content, outcome, tell, reason),
-            Verdict::Again(asked) => {
-                let age =
-                    Duration::from_nanos(means.counter.now().saturating_sub(content.accepted));
+        let reason = result.reason();
+        let attempt = Some(Attempt { result, elapsed: now - began });
+        match judge(result) {
+            Verdict::Ended(outcome) => self.end(index, &content, outcome, attempt, reason),
+            Verdict::Retry(asked) => {
+                let age = Duration::from_nanos(self.counter.now().saturating_sub(content.accepted));
                 let due = pause(content.attempts)
                     .map(|pause| now + pause.max(asked.unwrap_or_default()))
                     .map(|at| open_until.map_or(at, |until| at.max(until)))
                     .filter(|&at| age + (at - now) <= RETRY_PERIOD);
                 match due {
-                    None => self.end(index, &content, Outcome::Exhausted, tell, reason),
+                    None => self.end(index, &content, Outcome::Exhausted, attempt, reason),
                     Some(at) => {
-                        means.cells.wait(index);
-                        self.means.tell(index, &content, Outcome::Retried, tell, reason);
-                        self.later(index, number, at);
+                        self.cells.wait(index);
+                        self.reports.record(index, &content, Outcome::Retried, attempt, reason);
+                        self.delay(callback, at);
                     }
                 }
             }
         }
-        self.give_turn(number);
+        self.give_turn(hash);
     }
 
-    /// The callback has come to its end.
+    /// Reports the outcome of a callback and empties its cell.
     fn end(
         &mut self,
         index: u32,
         content: &Content,
         outcome: Outcome,
-        attempt: Option<(AttemptResult, Duration)>,
+        attempt: Option<Attempt>,
         reason: &'static str,
     ) {
-        self.means.tell(index, content, outcome, attempt, reason);
-        self.means.cells.finish(index);
+        self.reports.record(index, content, outcome, attempt, reason);
+        self.cells.finish(index);
     }
 
-    /// Forgets destinations that were not used for a while.
-    fn forget(&mut self) {
+    /// Forgets destinations that have been idle for a while.
+    fn forget_idle(&mut self) {
         let now = Instant::now();
-        let remembered =
-            if self.destinations.len() > FORGOTTEN.1 { Duration::ZERO } else { FORGOTTEN.0 };
-        let (circuits, kept) = (&self.means.circuits, &mut self.kept);
-        self.destinations.retain(|&number, destination| {
-            let stays = !destination.is_idle() || now - destination.used < remembered;
+        let is_full = self.destinations.len() > MOST_REMEMBERED;
+        let remembered = if is_full { Duration::ZERO } else { REMEMBERED };
+        let (breakers, kept) = (&self.breakers, &mut self.kept);
+        self.destinations.retain(|&hash, destination| {
+            let stays = !destination.is_idle() || now - destination.last_used < remembered;
             if !stays {
-                destination.pace.forget(number, circuits);
-                *kept -= usize::from(destination.keep);
+                destination.breaker.forget(hash, breakers);
+                *kept -= usize::from(destination.connections == Connections::Kept);
             }
             stays
         });

@@ -1,4 +1,4 @@
-//! Callbacks as a whole: what takes them, and the thread that sends them.
+//! The callbacks of a process: accepts them, and owns the thread that sends them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,41 +13,40 @@ use verve_core::{Answer, Counter, Error, Placed, Placement, Rejection};
 
 use crate::cells::Cells;
 use crate::circuit_breaker::CircuitBreakers;
-use crate::destination::{host, number, origin};
+use crate::destination::{Queued, hash_of, host, origin};
 use crate::egress_policy::{AllowList, EgressPolicy, Mode};
-use crate::means::Means;
 use crate::rate_limit::RateLimit;
 use crate::report::{LogMode, Outcome, Report, Reports};
 use crate::resolver::{Lookup, System};
-use crate::sender::{Command, Sender};
+use crate::sender::{Command, Limits, Sender};
 use crate::signature::Signer;
 use crate::transport::{Transport, TransportSettings};
 
-/// Threads for look-ups of names.
+/// Maximum number of threads that look names up.
 const THREADS: usize = 64;
 
-/// How callbacks are sent.
+/// The settings of callbacks.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where they may go.
+    /// The destinations that they may be sent to.
     pub mode: Mode,
-    /// What the list opens.
+    /// The networks and hosts that are permitted explicitly.
     pub allow_list: AllowList,
-    /// Posts a second to each public destination.
+    /// Maximum posts per second to each public destination.
     pub rate: u32,
-    /// What signs them.
+    /// Signs callbacks.
     pub signer: Signer,
-    /// How the wire is set up.
-    pub wire: TransportSettings,
-    /// Older callbacks are not sent.
-    pub oldest: Duration,
-    /// Posts under way at once.
-    pub most: usize,
-    /// Which attempts are reported.
-    pub lines: LogMode,
-    /// Reports a second.
-    pub per_second: u32,
-    /// Where addresses come from.
+    /// TLS and the egress proxy.
+    pub transport: TransportSettings,
+    /// Maximum age of a callback that is sent.
+    pub max_age: Duration,
+    /// Maximum number of posts in flight.
+    pub max_in_flight: usize,
+    /// The attempts that are reported one by one.
+    pub log: LogMode,
+    /// Maximum reports per second.
+    pub reports_per_second: u32,
+    /// Resolves names.
     pub lookup: Arc<dyn Lookup>,
 }
 
@@ -58,37 +57,44 @@ impl Default for Settings {
             allow_list: AllowList::default(),
             rate: 1_000,
             signer: Signer::default(),
-            wire: TransportSettings::default(),
-            oldest: Duration::from_secs(3_600),
-            most: 1_024,
-            lines: LogMode::All,
-            per_second: 100,
+            transport: TransportSettings::default(),
+            max_age: Duration::from_secs(3_600),
+            max_in_flight: 1_024,
+            log: LogMode::All,
+            reports_per_second: 100,
             lookup: Arc::new(System),
         }
     }
 }
 
-/// Whether callbacks could be sent with these settings, and how many authorities they would trust.
-pub fn check(settings: &Settings) -> Result<usize, Error> {
-    let policy = Arc::new(EgressPolicy {
-        proxied: settings.wire.proxy.is_some(),
-        mode: settings.mode,
-        allow_list: settings.allow_list.clone(),
-    });
-    let (lookup, signer) = (settings.lookup.clone(), settings.signer.clone());
-    Transport::new(policy, lookup, signer, &settings.wire)
-        .map(|transport| transport.authorities)
-        .map_err(|message| Error::Setting { message })
+impl Settings {
+    /// The egress policy and the transport of these settings.
+    pub(crate) fn open(&self) -> Result<(Arc<EgressPolicy>, Transport), Error> {
+        let policy = Arc::new(EgressPolicy {
+            proxied: self.transport.proxy.is_some(),
+            mode: self.mode,
+            allow_list: self.allow_list.clone(),
+        });
+        let (lookup, signer) = (self.lookup.clone(), self.signer.clone());
+        let transport = Transport::new(policy.clone(), lookup, signer, &self.transport)
+            .map_err(|message| Error::Setting { message })?;
+        Ok((policy, transport))
+    }
 }
 
-/// Takes callbacks and sends them, from one process, through the cells of its counter's segment.
+/// Checks the settings. Returns the number of authorities that they trust.
+pub fn check(settings: &Settings) -> Result<usize, Error> {
+    settings.open().map(|(_, transport)| transport.authorities)
+}
+
+/// Accepts and sends callbacks, in one process, through the cells of its counter's segment.
 pub struct Callbacks {
     counter: Arc<Counter>,
     cells: Arc<Cells>,
     policy: Arc<EgressPolicy>,
-    circuits: Arc<CircuitBreakers>,
+    breakers: Arc<CircuitBreakers>,
     reports: Arc<Reports>,
-    orders: UnboundedSender<Command>,
+    commands: UnboundedSender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -99,34 +105,28 @@ impl fmt::Debug for Callbacks {
 }
 
 impl Callbacks {
-    /// Starts the thread. To be called in the process that is to send, after any fork.
-    pub fn start(counter: Arc<Counter>, settings: Settings) -> Result<Self, Error> {
-        let setting = |message| Error::Setting { message };
-        let policy = Arc::new(EgressPolicy {
-            proxied: settings.wire.proxy.is_some(),
-            mode: settings.mode,
-            allow_list: settings.allow_list,
-        });
-        let transport =
-            Transport::new(policy.clone(), settings.lookup, settings.signer, &settings.wire)
-                .map_err(setting)?;
+    /// Starts the sending thread. To be called after any fork.
+    pub fn start(counter: Arc<Counter>, settings: &Settings) -> Result<Self, Error> {
+        let (policy, transport) = settings.open()?;
         let cells = Arc::new(Cells::new(counter.clone())?);
-        // Before anything new is taken: what is left of this process can then be told from it.
-        let left = cells.take_over(true);
-        let circuits = Arc::new(CircuitBreakers::default());
-        let reports = Arc::new(Reports::new(settings.lines, settings.per_second));
-        let (orders, received) = unbounded_channel();
-        let means = Arc::new(Means {
-            counter: counter.clone(),
-            cells: cells.clone(),
+        // Before this process reserves a cell: the cells of an earlier sender can be told apart.
+        let left = cells.take_over_at_start();
+        let breakers = Arc::new(CircuitBreakers::default());
+        let reports =
+            Arc::new(Reports::new(counter.clone(), settings.log, settings.reports_per_second));
+        let sender = Sender::new(
+            cells.clone(),
             transport,
-            policy: policy.clone(),
-            circuits: circuits.clone(),
-            reports: reports.clone(),
-            rate: RateLimit::new(settings.rate),
-            most: settings.most.max(1),
-            oldest: settings.oldest,
-        });
+            policy.clone(),
+            breakers.clone(),
+            reports.clone(),
+            Limits {
+                rate: RateLimit::new(settings.rate),
+                in_flight: settings.max_in_flight.max(1),
+                age: settings.max_age,
+            },
+        );
+        let (commands, received) = unbounded_channel();
         let failed = |error: std::io::Error| Error::Setting {
             message: format!("the thread that sends callbacks cannot be started: {error}"),
         };
@@ -137,8 +137,8 @@ impl Callbacks {
             .build()
             .map_err(failed)?;
         let body = move || {
-            runtime.block_on(Sender::run(means, received, left));
-            // A look-up that hangs holds nobody up.
+            runtime.block_on(sender.run(received, left));
+            // Does not wait for look-ups that hang.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new()
@@ -146,7 +146,7 @@ impl Callbacks {
             .spawn(body)
             .map_err(failed)?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { counter, cells, policy, circuits, reports, orders, thread })
+        Ok(Self { counter, cells, policy, breakers, reports, commands, thread })
     }
 
     /// Answers the query of a `GET /api/verve/accept`, as [`Http::accept`] does, and queues the
@@ -156,7 +156,7 @@ impl Callbacks {
         self.accept_placed(query).0
     }
 
-    /// As [`Callbacks::accept`], with the id and its window unless it was refused.
+    /// As [`Callbacks::accept`], with the id and its window unless it was rejected.
     #[inline]
     #[must_use]
     pub fn accept_placed(&self, query: &[u8]) -> (Answer, Option<Placed>) {
@@ -173,39 +173,39 @@ impl Callbacks {
         Ok((accept, placement))
     }
 
-    /// A cell is taken before the id is counted, and made ready after: what is answered `ok` is
-    /// counted and will be sent, what fails is neither.
+    /// Reserves a cell before the id is counted and makes it ready afterwards: a request answered `ok` is
+    /// counted and its callback will be sent; a rejected one is neither.
     fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<Placement, Rejection> {
         let origin = origin(endpoint);
         self.policy.admit(&host(origin))?;
-        if self.orders.is_closed() || !self.cells.is_ours() {
+        if self.commands.is_closed() || !self.cells.is_ours() {
             return Err(Rejection::CallbacksUnavailable);
         }
-        let destination = number(self.counter.callback_cells().secret(), origin);
-        if !self.circuits.admits(destination) {
+        let destination = hash_of(self.counter.callback_cells().secret(), origin);
+        if !self.breakers.admits(destination) {
             return Err(Rejection::DestinationFailing);
         }
         let reservation = self.cells.reserve(destination, endpoint)?;
         let placement = self.counter.add(id).map_err(|error| Rejection::from(&error))?;
         let index = reservation.commit(placement.window_start);
-        // If nobody listens any more, the cell is another process's, or waits for the next start.
-        let _ = self.orders.send(Command::Send(index, destination));
+        // Fails if the sender has stopped: another process, or the next start, takes the cell over.
+        let _ = self.commands.send(Command::Send(Queued { index, destination }));
         Ok(placement)
     }
 
-    /// The reports since the last call, and how many were left out, by figure.
+    /// The reports since the last call, and the number of unlogged attempts by outcome.
     #[must_use]
     pub fn drain(&self) -> (Vec<Report>, [u64; Outcome::ALL.len()]) {
         self.reports.drain()
     }
 
-    /// Sends what is due, for at most `patience`, and ends the thread. What is left waits in the
-    /// segment. Whether the thread has ended.
+    /// Sends callbacks that are due, for at most `patience`, and ends the thread. The rest wait in the
+    /// segment.
     pub fn stop(&self, patience: Duration) {
-        let _ = self.orders.send(Command::Stop(Instant::now() + patience));
+        let _ = self.commands.send(Command::Stop(Instant::now() + patience));
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
-            // A panic there was printed there.
+            // A panic of the thread has been printed already.
             let _ = thread.join();
         }
     }

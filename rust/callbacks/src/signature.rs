@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
-/// Secrets that sign at once: the new one, and the old one while receivers change over.
+/// Maximum number of secrets: the new one, and during a rotation the old one.
 const MOST: usize = 2;
-/// Bytes of a secret.
+/// Permitted lengths of a secret, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Signs with each of its secrets.
+/// Signs callbacks, with each of its secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Signer {
     keys: Vec<hmac::Key>,
@@ -36,7 +36,7 @@ impl Signer {
     }
 }
 
-/// The secret itself stays out of the message.
+/// Reads a secret. The error message does not contain it.
 fn key(secret: &str) -> Result<hmac::Key, String> {
     let hint = "hint: `whsec_` and the base64 of 24 to 64 random bytes, such as \
                 `echo whsec_$(head -c 32 /dev/urandom | base64)`";
@@ -57,7 +57,7 @@ mod tests {
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     #[test]
-    fn the_example_of_the_standard_is_signed_as_there() {
+    fn the_example_of_the_standard_has_its_signature() {
         let signer = Signer::parse([SECRET]).unwrap();
         let signature =
             signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "{\"test\": 2432232314}");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_and_not_shown() {
+    fn an_invalid_secret_is_refused_and_not_shown() {
         for secret in ["", "secret", "whsec_", "whsec_****", "whsec_QUJD"] {
             let error = Signer::parse([secret]).unwrap_err();
             assert!(error.contains("hint: "), "{error}");

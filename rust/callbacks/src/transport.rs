@@ -1,4 +1,4 @@
-//! One attempt on the wire: a POST with its deadline, and what came of it.
+//! The HTTP client of callbacks: sends one POST with a deadline.
 
 use std::error::Error;
 use std::fmt;
@@ -14,36 +14,37 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
-use crate::circuit_breaker::WINDOW;
+use crate::concurrency::LARGEST;
+use crate::destination::Connections;
 use crate::egress_policy::EgressPolicy;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::resolver::{Lookup, Resolver};
 use crate::signature::Signer;
 use crate::tunnel;
 
-/// How long a connection may take to be made.
+/// Maximum time for establishing a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an unused connection is kept.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(15);
-/// Unused connections to a host: as many as may be used at once, since one that is closed for the
-/// moment costs several posts' time to make again.
-const IDLE_CONNECTIONS: usize = WINDOW.1;
-/// Fields that an answer may have. hyper writes a place for each into every answer that it reads: these
-/// cost 1 to 2 us, sixteen times as many 250 us.
+/// Idle connections per host: as many as may be in use at once, since a new connection costs as much
+/// as several posts.
+const IDLE_CONNECTIONS: usize = LARGEST;
+/// Maximum number of fields of an answer. hyper prepares a place for each in every answer that it
+/// reads: 1,024 cost 1 to 2 us, sixteen times as many 250 us.
 const FIELDS: usize = 1_024;
-/// Bytes of an answer that are read, so that its connection can be used again.
+/// Maximum bytes of a body that are read so that its connection can be used again.
 const ANSWER: usize = 64 << 10;
-/// How long these may take; what counts is the status, which has come before.
+/// Maximum time for reading a body; the result is known from the status by then.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
-/// The longest pause that a receiver may ask for; a longer one is as good as this.
+/// The longest pause that a receiver can ask for; a longer one is shortened to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
-/// A PEM file that was read: a process that starts later gets what it held, not the file.
+/// A PEM file that was read once: a process that starts later gets the content, not the file.
 #[derive(Clone)]
 pub struct Pem {
-    /// Where it was, for messages.
+    /// Its path, for messages.
     pub path: PathBuf,
-    /// What it held.
+    /// Its content.
     pub content: Vec<u8>,
 }
 
@@ -54,56 +55,89 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// How the wire is set up.
+/// TLS and the egress proxy of the connections.
 #[derive(Clone, Debug, Default)]
 pub struct TransportSettings {
-    /// Authorities to trust beside those of the host.
+    /// Authorities to trust in addition to those of the host.
     pub authorities: Option<Pem>,
-    /// The own certificate.
+    /// The client certificate.
     pub certificate: Option<Pem>,
-    /// Its key, if it is not with the certificate.
+    /// Its private key, if it is not in the file of the certificate.
     pub key: Option<Pem>,
     /// URL of the egress proxy.
     pub proxy: Option<String>,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptResult {
-    /// An answer, and the pause that it asks for.
+    /// The receiver answered.
     Answered {
-        /// Its status.
+        /// The status of the answer.
         status: u16,
-        /// How long to wait before the next attempt.
+        /// The pause that `Retry-After` asks for.
         pause: Option<Duration>,
     },
-    /// None.
+    /// There was no answer.
     Failed(Failure),
-    /// None, since the proxy made no tunnel.
+    /// The proxy made no tunnel.
     Untunneled {
-        /// Why.
+        /// The failure.
         failure: Failure,
-        /// The status with which it refused.
+        /// The status of the refusal.
         status: Option<u16>,
     },
 }
 
-/// What is sent.
+impl AttemptResult {
+    /// The status of the answer, of the receiver or of the proxy.
+    #[must_use]
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Answered { status, .. } => Some(status),
+            Self::Untunneled { status, .. } => status,
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// The cause of a failure; `None` after a success.
+    #[must_use]
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Answered { status: 200..=299, .. } => None,
+            Self::Answered { .. } => Some(Cause::Status),
+            Self::Failed(failure) | Self::Untunneled { failure, .. } => Some(failure.cause()),
+        }
+    }
+
+    /// The reason of a failure in words; empty after a success.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Answered { status: 200..=299, .. } => "",
+            Self::Answered { status: 300..=399, .. } => "redirects are not followed",
+            Self::Answered { .. } => "refused by the receiver",
+            Self::Failed(failure) | Self::Untunneled { failure, .. } => failure.name(),
+        }
+    }
+}
+
+/// One callback to be sent.
 #[derive(Clone, Debug)]
 pub struct Post {
-    /// Where to, in its normal form.
+    /// The endpoint, in its normal form.
     pub url: String,
-    /// The same for all attempts of a callback.
+    /// The header `webhook-id`, the same for all attempts.
     pub id: String,
     /// The body.
     pub body: String,
-    /// How long it may take until the status has come.
+    /// Maximum time until the status of the answer is read.
     pub deadline: Duration,
-    /// Whether the connection may be kept.
-    pub keep: bool,
+    /// Whether the connection is kept.
+    pub connections: Connections,
 }
 
-/// The client and what it signs with.
+/// The HTTP client, with the egress policy and the signer.
 #[derive(Debug)]
 pub struct Transport {
     client: Client,
@@ -112,12 +146,12 @@ pub struct Transport {
     proxy: Option<Url>,
     /// The resolver that the client uses.
     pub resolver: Resolver,
-    /// Authorities that are trusted: those of the host and of the settings.
+    /// Number of trusted authorities, of the host and of the settings.
     pub authorities: usize,
 }
 
 impl Transport {
-    /// Reads the files and makes the client.
+    /// Reads the PEM files and creates the client.
     pub fn new(
         policy: Arc<EgressPolicy>,
         lookup: Arc<dyn Lookup>,
@@ -135,7 +169,7 @@ impl Transport {
             .retry(retry::never())
             .referer(false)
             .http1_only()
-            // Of an answer its status counts: what else its head holds is not judged.
+            // Only the status matters, so odd fields in the head are tolerated.
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
@@ -153,7 +187,7 @@ impl Transport {
         Ok(Self { client, policy, signer, proxy: proxy_url, resolver, authorities })
     }
 
-    /// One attempt.
+    /// Makes one attempt.
     pub async fn send(&self, post: &Post) -> AttemptResult {
         let Ok(url) = Url::parse(&post.url) else { return AttemptResult::Failed(Failure::Refused) };
         if !self.permits(&url) {
@@ -167,8 +201,8 @@ impl Transport {
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
                 let pause = pause(response.headers());
-                if post.keep {
-                    let _ = tokio::time::timeout(ANSWER_TIME, read_away(response)).await;
+                if post.connections == Connections::Kept {
+                    let _ = tokio::time::timeout(ANSWER_TIME, read_to_end(response)).await;
                 }
                 AttemptResult::Answered { status, pause }
             }
@@ -185,8 +219,7 @@ impl Transport {
         AttemptResult::Untunneled { failure, status }
     }
 
-    /// What the resolver is not asked: addresses in the URL itself, and the host where a proxy
-    /// resolves it.
+    /// Judges what the resolver never sees: an address in the URL, and the host if a proxy resolves it.
     fn permits(&self, url: &Url) -> bool {
         let Some(host) = url.host() else { return false };
         let literal: Option<IpAddr> = match host {
@@ -209,21 +242,21 @@ impl Transport {
             ("webhook-signature", signature),
         ];
         for (name, value) in pairs {
-            // Ids, numbers and base64 are always a value.
+            // Ids, numbers and base64 are always valid values.
             if let Some(value) = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok())
             {
                 headers.insert(name, value);
             }
         }
-        if !post.keep {
+        if post.connections == Connections::Closed {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         headers
     }
 }
 
-/// Reads a short body to its end; the connection of a longer one is closed.
-async fn read_away(mut response: Response) {
+/// Reads a short body to its end, so that the connection can be used again. A longer one ends it.
+async fn read_to_end(mut response: Response) {
     let mut read = 0;
     while let Ok(Some(chunk)) = response.chunk().await {
         read += chunk.len();
@@ -255,7 +288,7 @@ fn chain(error: &dyn Error) -> String {
 
 fn proxy_of(text: &str) -> Result<(Proxy, Url), String> {
     let wrong = || "the proxy is no http URL; hint: `http://user:password@proxy.example:3128`";
-    // The URL may hold a password: it is not shown.
+    // Not shown: the URL may hold a password.
     let url = Url::parse(text).map_err(|_| wrong())?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(wrong().into());
@@ -264,10 +297,10 @@ fn proxy_of(text: &str) -> Result<(Proxy, Url), String> {
     Ok((proxy, url))
 }
 
-/// The TLS of connections, and how many authorities it trusts.
+/// The TLS configuration, and the number of authorities that it trusts.
 fn tls(wire: &TransportSettings) -> Result<(ClientConfig, usize), String> {
     let mut roots = RootCertStore::empty();
-    // Some of a host's certificates may be odd; the others do.
+    // Certificates of the host that cannot be parsed are left out.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(pem) = &wire.authorities {
         for certificate in certificates(pem)? {

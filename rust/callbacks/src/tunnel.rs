@@ -1,5 +1,5 @@
-//! What a proxy answers to `CONNECT`. The client does not hand on the status of a tunnel that it did
-//! not get, so the proxy is asked once more.
+//! The answer of a proxy to `CONNECT`. The HTTP client does not return the status of a refused tunnel,
+//! so this asks the proxy once more.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
-/// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes that hold a status.
+/// Time limit of the request.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of an answer that contain the status.
 const HEAD: usize = 16;
 
-/// The status with which `proxy` refuses a tunnel to `target`; `None` if it does not say, or speaks
-/// TLS itself.
+/// The status with which `proxy` refuses a tunnel to `target`; `None` if it does not answer, or if it
+/// uses TLS itself.
 pub async fn refusal(proxy: &Url, target: &Url) -> Option<u16> {
     if proxy.scheme() != "http" {
         return None;
     }
-    timeout(PATIENCE, ask(proxy, target)).await.ok()?.filter(|status| *status != 200)
+    timeout(TIMEOUT, ask(proxy, target)).await.ok()?.filter(|status| *status != 200)
 }
 
 async fn ask(proxy: &Url, target: &Url) -> Option<u16> {

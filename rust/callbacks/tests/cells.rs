@@ -1,4 +1,4 @@
-//! The slab: shares, content, and what becomes of the cells of the dead.
+//! Cells of callbacks: shares, content, and the cells of dead owners.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -83,9 +83,9 @@ fn a_reservation_that_is_dropped_leaves_an_empty_cell() {
     let counter = in_memory();
     let cells = Cells::new(counter.clone()).unwrap();
     drop(cells.reserve(7, URL).unwrap());
-    assert_eq!(Cells::taken(&counter), 0);
+    assert_eq!(Cells::used(&counter), 0);
     let _index = cells.reserve(7, URL).unwrap().commit(60);
-    assert_eq!(Cells::taken(&counter), 1);
+    assert_eq!(Cells::used(&counter), 1);
 }
 
 #[test]
@@ -101,18 +101,18 @@ fn the_cells_of_those_who_left_are_taken_over_once() {
 
     let (first, second) = (segment.open(), segment.open());
     let heirs = [Cells::new(first.clone()).unwrap(), Cells::new(second).unwrap()];
-    assert!(heirs.iter().all(|heir| heir.take_over(false).is_empty()));
-    assert_eq!(Cells::taken(&first), 3);
+    assert!(heirs.iter().all(|heir| heir.take_over().is_empty()));
+    assert_eq!(Cells::used(&first), 3);
     drop(cells);
     drop(left);
 
-    let mut taken = heirs[0].take_over(false);
+    let mut taken = heirs[0].take_over();
     taken.sort_unstable();
     let mut expected = vec![ready, sending];
     expected.sort_unstable();
     assert_eq!(taken, expected);
-    assert!(heirs[1].take_over(false).is_empty());
-    assert_eq!(Cells::taken(&first), 2);
+    assert!(heirs[1].take_over().is_empty());
+    assert_eq!(Cells::used(&first), 2);
     let content = heirs[0].read(sending);
     assert_eq!((content.count, content.attempts), (Some(41), 1));
     assert_eq!(content.sequence, sequence);
@@ -120,7 +120,7 @@ fn the_cells_of_those_who_left_are_taken_over_once() {
         heirs[0].begin(index, 41);
         heirs[0].finish(index);
     }
-    assert_eq!(Cells::taken(&first), 0);
+    assert_eq!(Cells::used(&first), 0);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn whoever_has_the_slot_of_the_dead_is_another_owner() {
     assert_eq!(heir.callback_cells().owner().unwrap().slot, owner.slot);
     assert!(!keeper.callback_cells().is_alive(owner));
     assert!(keeper.callback_cells().is_alive(heir.callback_cells().owner().unwrap()));
-    assert_eq!(Cells::new(heir).unwrap().take_over(false), [index]);
+    assert_eq!(Cells::new(heir).unwrap().take_over(), [index]);
 }
 
 #[test]
@@ -145,6 +145,6 @@ fn what_a_sender_before_has_left_is_taken_at_the_start() {
     let counter = in_memory();
     let index = Cells::new(counter.clone()).unwrap().reserve(1, URL).unwrap().commit(60);
     let cells = Cells::new(counter).unwrap();
-    assert!(cells.take_over(false).is_empty());
-    assert_eq!(cells.take_over(true), [index]);
+    assert!(cells.take_over().is_empty());
+    assert_eq!(cells.take_over_at_start(), [index]);
 }

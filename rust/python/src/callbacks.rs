@@ -68,7 +68,7 @@ impl Callbacks {
         let counter = counter.get().get(py)?;
         let shared = counter.clone();
         let inner = py
-            .detach(|| verve_callbacks::Callbacks::start(shared, settings))
+            .detach(|| verve_callbacks::Callbacks::start(shared, &settings))
             .map_err(|error| errors::to_python(py, &error))?;
         Ok(Self {
             inner: ArcSwapOption::from_pointee(inner),
@@ -140,7 +140,7 @@ pub fn callback_figures<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let counter = counter.get().get(py)?;
     let dict = PyDict::new(py);
-    dict.set_item("pending", Cells::taken(&counter))?;
+    dict.set_item("pending", Cells::used(&counter))?;
     let ends = PyDict::new(py);
     for (outcome, count) in Outcome::ALL.into_iter().zip(Outcome::all(&counter)) {
         let target = if outcome.is_end() { &ends } else { &dict };
@@ -181,7 +181,7 @@ pub fn diagnose_callback<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let settings = settings(py, options)?;
     let found = py
-        .detach(|| diagnose(url, count, settings))
+        .detach(|| diagnose(url, count, &settings))
         .map_err(|error| errors::to_python(py, &error))?;
     let dict = PyDict::new(py);
     dict.set_item("endpoint", found.endpoint.as_deref().ok())?;
@@ -192,7 +192,7 @@ pub fn diagnose_callback<'py>(
         addresses.iter().map(|(address, permitted)| (address.to_string(), *permitted)).collect();
     dict.set_item("addresses", shown)?;
     dict.set_item("authorities", found.authorities)?;
-    let (status, failure, proxy_status) = match found.end {
+    let (status, failure, proxy_status) = match found.result {
         None => (None, None, None),
         Some(AttemptResult::Answered { status, .. }) => (Some(status), None, None),
         Some(AttemptResult::Failed(failure)) => (None, Some(failure.name()), None),
@@ -201,7 +201,7 @@ pub fn diagnose_callback<'py>(
     dict.set_item("proxy_status", proxy_status)?;
     dict.set_item("status", status)?;
     dict.set_item("failure", failure)?;
-    dict.set_item("seconds", found.took.as_secs_f64())?;
+    dict.set_item("seconds", found.elapsed.as_secs_f64())?;
     Ok(dict)
 }
 
@@ -212,7 +212,7 @@ fn report<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>>
     dict.set_item("status", report.status)?;
     dict.set_item("reason", report.reason)?;
     dict.set_item("attempt", report.attempt)?;
-    dict.set_item("seconds", report.took.as_secs_f64())?;
+    dict.set_item("seconds", report.elapsed.as_secs_f64())?;
     dict.set_item("window_start", report.window_start)?;
     dict.set_item("unique", report.count)?;
     dict.set_item("id", &report.id)?;
@@ -240,13 +240,13 @@ fn settings(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Set
             }
             "rate" => settings.rate = value.extract()?,
             "oldest" => {
-                settings.oldest = Duration::from_secs(value.extract()?);
+                settings.max_age = Duration::from_secs(value.extract()?);
             }
-            "most" => settings.most = value.extract()?,
-            "log" => settings.lines = lines(&value.extract::<String>()?)?,
-            "lines" => settings.per_second = value.extract()?,
+            "most" => settings.max_in_flight = value.extract()?,
+            "log" => settings.log = lines(&value.extract::<String>()?)?,
+            "lines" => settings.reports_per_second = value.extract()?,
             "authorities" | "certificate" | "key" | "proxy" => {
-                wire(&mut settings.wire, &name, &value)?;
+                wire(&mut settings.transport, &name, &value)?;
             }
             _ => return Err(PyValueError::new_err(format!("no such option: `{name}`"))),
         }

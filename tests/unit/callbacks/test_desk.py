@@ -143,8 +143,8 @@ def test_a_long_file_of_failures_becomes_the_one_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flag", "value", "problem"),
     [
-        ("callback_allow", "10.0.0.1/8", "has bits behind its prefix"),
-        ("callback_allow", "x.example:80", "is no host"),
+        ("callback_allow", "10.0.0.1/8", "has bits after its prefix"),
+        ("callback_allow", "x.example:80", "is not a host"),
         ("callback_ca", "/nowhere.pem", "cannot be used"),
         ("callback_certificate", "/nowhere.pem", "cannot be used"),
     ],
