@@ -24,7 +24,7 @@ from verve.publishing import sink_status
 from verve.service import callbacks
 from verve.service.callbacks import _append
 from verve.status import cluster_status
-from verve.status.status_file import read_told, remove_left, write_told
+from verve.status.status_file import read_status, remove_leftovers, write_status
 from verve.windows import ring
 
 if TYPE_CHECKING:
@@ -117,16 +117,18 @@ def test_what_is_no_file_is_not_waited_for(
     os.mkfifo(pipe)
     directory.mkdir()
     with caplog.at_level("INFO", logger="verve"):
-        assert read_told(pipe) == read_told(directory) == read_told(tmp_path / "none.json") == {}
+        assert (
+            read_status(pipe) == read_status(directory) == read_status(tmp_path / "none.json") == {}
+        )
     assert [one["entry"] for one in _events(caplog)] == ["'pipe.json'", "'directory.json'"]
 
 
 def test_a_full_disk_leaves_no_file_behind(tmp_path: Path) -> None:
     path = tmp_path / "kafka.json"
-    write_told(path, {"attempts": 1})
+    write_status(path, {"attempts": 1})
     program = (
-        "import sys; from pathlib import Path; from verve.status.status_file import write_told\n"
-        "try: write_told(Path(sys.argv[1]), {'attempts': 2})\n"
+        "import sys; from pathlib import Path; from verve.status.status_file import write_status\n"
+        "try: write_status(Path(sys.argv[1]), {'attempts': 2})\n"
         "except OSError as error: print(error.strerror)"
     )
     # No file may be longer than nothing: what a full disk comes to, without one.
@@ -134,7 +136,7 @@ def test_a_full_disk_leaves_no_file_behind(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "File too large\n"
     assert list(tmp_path.iterdir()) == [path]
-    assert read_told(path) == {"attempts": 1}
+    assert read_status(path) == {"attempts": 1}
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).write_text("{}")
     for name in set(names) - {"kafka.json.13.345"}:
         os.utime(tmp_path / name, (1, 1))
-    remove_left(path)
+    remove_leftovers(path)
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted(names[1:])
 
 

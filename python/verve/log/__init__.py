@@ -1,4 +1,4 @@
-"""The log: what an event is, the table of events, and output that no thread waits for.
+"""The log: the table of events, the line formats, and output that never blocks the caller.
 
 `event_log` holds the logger, the line formats and the handler, `events` every event, `background`
 where other parts put theirs; `stream_writer` and `deferred` write without blocking the caller;

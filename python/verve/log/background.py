@@ -1,4 +1,4 @@
-"""Where parts of the service put the events that they log."""
+"""The port through which parts of the service log events."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Notices:
-    """Has events logged; tests have one that remembers them."""
+    """Logs events in the background. Tests replace it by one that records them."""
 
     def put(self, event: Event, **values: Any) -> None:  # noqa: ANN401 - see Event.emit
-        """Have an event logged soon."""
+        """Log an event soon."""
         event.emit(**values)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all are written, at most `timeout` seconds; whether they are."""
+        """Wait at most `timeout` seconds until all events are written. Returns whether they are."""
         return event_log.flush(timeout)

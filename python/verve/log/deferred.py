@@ -1,7 +1,6 @@
-"""Work that nobody waits for: a thread of its own takes it, in its order, and may block.
+"""Deferred work: a thread takes the items in order, and may block without delaying their producers.
 
-Whoever supervises, leads or stops goes on all the same. When too many items wait, the oldest is
-dropped and counted.
+When too many items wait, the oldest is dropped and counted.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _all: weakref.WeakSet[Deferred[Any]] = weakref.WeakSet()
 
 
 class Deferred(Generic[T]):
-    """Items that wait for `take`, at most `most` of them. `take` gets all that wait at once.
+    """A queue of at most `most` items for `take`, which gets all waiting items at once.
 
-    `take_here` stands in for it where no thread can be had, and at the end of the process: it must
+    `take_here` replaces `take` if no thread can be started, and at the end of the process: it must
     not block for long.
     """
 
@@ -46,14 +45,14 @@ class Deferred(Generic[T]):
 
     def _begin(self) -> None:
         self._waiting: deque[T] = deque()
-        # Reentrant: a signal handler may interrupt `put` and put something itself.
+        # Reentrant: a signal handler may interrupt `put` and call `put` itself.
         self._changed = threading.Condition(threading.RLock())
         self._busy = 0
         self._moved = time.monotonic()
         self._thread: threading.Thread | None = None
 
     def put(self, item: T) -> None:
-        """Have an item taken soon."""
+        """Enqueue an item."""
         if self._closed:
             self._take_here([item])
             return
@@ -69,14 +68,14 @@ class Deferred(Generic[T]):
             self._take_all(self._take_here)
 
     def start(self) -> None:
-        """Start the thread before it is needed, as long as one can be had."""
+        """Start the thread before it is needed, while threads can still be started."""
         self._is_running()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all is taken; whether it is.
+        """Wait until all items are taken. Returns whether they are.
 
-        Gives up once nothing has moved for `timeout` seconds, so a thread that has been stuck for
-        longer than that costs no wait at all.
+        Gives up after `timeout` seconds without progress, so that a thread that has been stuck for
+        longer than that costs no wait.
         """
         if self._closed:
             return True
@@ -90,25 +89,25 @@ class Deferred(Generic[T]):
             return True
 
     def close(self, timeout: float) -> None:
-        """Flush, and take later items in the thread that puts them: the process ends.
+        """Flush, since the process ends; later items are taken by the thread that puts them.
 
-        From then on no lock is touched: the interpreter ends the thread wherever it is, also where
-        it holds one.
+        From then on no lock is used: the interpreter ends the thread anywhere, even while it holds
+        one.
         """
         self.flush(timeout)
         self._closed = True
 
     def queued(self) -> int:
-        """How many items wait to be taken."""
+        """The number of items that wait to be taken."""
         return len(self._waiting)
 
     def waiting(self) -> int:
-        """How many items are not done: those that wait, and those that are being taken."""
+        """The number of unfinished items: those that wait and those that are being taken."""
         with self._changed:
             return len(self._waiting) + self._busy
 
     def dropped(self) -> int:
-        """How many were dropped since this was last asked."""
+        """The number of items dropped since the last call."""
         with self._changed:
             found, self._dropped = self._dropped, 0
             return found
@@ -119,7 +118,7 @@ class Deferred(Generic[T]):
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 try:
                     thread.start()
-                except RuntimeError:  # no thread can be had, or the interpreter ends
+                except RuntimeError:  # no thread can be started, or the interpreter ends
                     return False
                 self._thread = thread
             return True
@@ -148,7 +147,7 @@ class Deferred(Generic[T]):
 
 
 def _begin_in_child() -> None:
-    """A fork has no threads of its parent, and what waited is its parent's to take."""
+    """A forked process lacks its parent's threads, and the parent takes the waiting items."""
     for deferred in list(_all):
         deferred._begin()  # noqa: SLF001 - of this module
 

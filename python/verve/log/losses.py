@@ -1,7 +1,7 @@
-"""How many lines this host could not write, over all of its processes and starts.
+"""The number of lines that this host could not write, over all processes and starts.
 
-The figure lies in a small file of the state directory, which each process adds to. That it cannot
-be written holds up nothing: the number is added the next time.
+The figure is in a small file of the state directory, which each process adds to. If the file cannot
+be written, the number is added the next time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATIENCE = 0.2
 
 
 def read(directory: Path) -> Mapping[str, int]:
-    """The lines that were lost, by output; none where nothing tells of any."""
+    """The number of lost lines by output; 0 if there is no file."""
     try:
         with (directory / FILE_NAME).open("rb") as file:
             return _numbers(file.read(_BYTES))
@@ -36,7 +36,7 @@ def read(directory: Path) -> Mapping[str, int]:
 
 
 def add(directory: Path, output: str, number: int) -> None:
-    """Add to them. Raises `OSError`."""
+    """Add `number` lost lines of `output`. Raises `OSError`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with _only_one(directory):
         descriptor = os.open(directory / FILE_NAME, flags, 0o600)
@@ -49,14 +49,14 @@ def add(directory: Path, output: str, number: int) -> None:
 def _add(descriptor: int, output: str, number: int) -> None:
     numbers = dict(_numbers(os.pread(descriptor, _BYTES, 0)))
     numbers[output] += number
-    # Of one length for ever, so that a reader never meets half of an old and a new one.
+    # The length is constant, so that a reader never sees half of an old and a new text.
     text = " ".join(f"{name} {numbers[name]:020}" for name in OUTPUTS)
     os.pwrite(descriptor, f"{text}\n".encode(), 0)
 
 
 @contextlib.contextmanager
 def _only_one(directory: Path) -> Iterator[None]:
-    """One thread of one process. The lock of the file is of a kind that no fork inherits."""
+    """Exclude other threads and processes. No fork inherits this kind of file lock."""
     path = directory / f"{FILE_NAME}.lock"
     with _threads.lock:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -80,14 +80,14 @@ def _is_locked(descriptor: int) -> bool:
 
 
 class _Threads:
-    """The lock among the threads of a process; a forked one begins with its own."""
+    """The lock among the threads of a process; a forked process gets a new one."""
 
     def __init__(self) -> None:
         self.begin()
         os.register_at_fork(after_in_child=self.begin)
 
     def begin(self) -> None:
-        """Begin anew."""
+        """Create the lock."""
         self.lock = threading.Lock()
 
 

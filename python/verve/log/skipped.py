@@ -1,7 +1,7 @@
-"""Entries from outside that cannot be read: each is skipped, and told of once.
+"""Entries from outside that cannot be read: each is skipped, and reported once.
 
-What lies in Redis, in the state directory or in the ledger may be damaged, or of somebody else. One
-such entry must not keep the others from being read.
+Data in Redis, in the state directory or in the ledger may be damaged, or written by another
+program. One such entry must not prevent reading the others.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections import OrderedDict
 from . import events
 
 OF_A_PLACE = 20
-"""So many entries of a place are told of; whoever finds these need not hear of the others."""
+"""Maximum number of entries per place that are reported."""
 _PLACES = 200
 _SHOWN = 100
-_told: OrderedDict[str, set[str]] = OrderedDict()
+_reported: OrderedDict[str, set[str]] = OrderedDict()
 _lock = threading.Lock()
 
 
 def tell(place: str, entry: object, content: object = None) -> None:
-    """Say that `entry` of `place` is skipped, unless that was said already. `content`: of it."""
+    """Report that `entry` of `place`, with this content, is skipped, unless it was reported."""
     shown = _shown(entry)
     with _lock:
-        known = _told.setdefault(place, set())
-        _told.move_to_end(place)
-        if len(_told) > _PLACES:
-            _told.popitem(last=False)
+        known = _reported.setdefault(place, set())
+        _reported.move_to_end(place)
+        if len(_reported) > _PLACES:
+            _reported.popitem(last=False)
         if shown in known or len(known) >= OF_A_PLACE:
             return
         known.add(shown)
@@ -34,6 +34,6 @@ def tell(place: str, entry: object, content: object = None) -> None:
 
 
 def _shown(value: object) -> str:
-    """Short and harmless, since nobody knows what it is."""
+    """The value in ASCII, shortened."""
     text = ascii(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from verve._verve import VerveError
 from verve.ledger import ledger
 from verve.sinks import FailureKind
-from verve.status.status_file import read_told, remove_left, write_told
+from verve.status.status_file import read_status, remove_leftovers, write_status
 from verve.windows.window import LATE_WINDOWS
 
 from .clock import CLOCK, Clock
@@ -58,7 +58,7 @@ class SinkStatus:
 
 def of(settings: Settings, sink: str) -> SinkStatus:
     """Return the status of `sink` from the leader's last report and from the ledger."""
-    report = read_told(_path(settings, sink))
+    report = read_status(_path(settings, sink))
     attempts, error = report.get("attempts"), report.get("error")
     failure, since = report.get("trouble"), report.get("since")
     waiting = lag = None
@@ -81,7 +81,7 @@ class SinkStatusFile:
     def __init__(self, settings: Settings, sink: str, clock: Clock = CLOCK) -> None:
         self._path = _path(settings, sink)
         self._clock = clock
-        remove_left(self._path)
+        remove_leftovers(self._path)
         self._since: float | None = None
 
     def __call__(self, state: DeliveryState) -> None:
@@ -97,7 +97,7 @@ class SinkStatusFile:
             "since": self._since,
         }
         with contextlib.suppress(OSError):
-            write_told(self._path, report)
+            write_status(self._path, report)
 
 
 def _path(settings: Settings, sink: str) -> Path:

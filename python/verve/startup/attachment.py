@@ -20,7 +20,7 @@ from verve._verve import Counter, SegmentError, segment_identity
 from verve.config import machine
 from verve.ledger import ledger
 from verve.log import events
-from verve.status.status_file import write_told
+from verve.status.status_file import write_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +135,7 @@ def _note_identity(counter: Counter, settings: Settings, *, is_successor: bool =
     if before and before.get("boot") == now["boot"] and not is_successor:
         events.SEGMENT_LOST.emit(path=settings.segment)
     with contextlib.suppress(OSError):
-        write_told(path, now)
+        write_status(path, now)
 
 
 def _read(path: Path) -> dict[str, str]:

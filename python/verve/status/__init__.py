@@ -1,1 +1,1 @@
-"""What the leader tells the other workers of a host through small files: the cluster's state."""
+"""Status files, by which the leader reports the state of the cluster to the other workers."""

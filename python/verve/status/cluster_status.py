@@ -1,7 +1,7 @@
-"""How a host does in its cluster, in a small file that every process of the host may read.
+"""The state of a host in its cluster: a status file that every process of the host may read.
 
-Only the leader knows, and any worker is asked for readiness, metrics and the current count. The
-file lies in the state directory; that it cannot be written holds up nothing.
+Only the leader knows the state, and any worker answers requests for readiness, metrics and the
+current count. The file is in the state directory; a failure to write it is ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from verve._verve import boot_nanoseconds
 from verve.windows.window import LATE_WINDOWS
 
-from .status_file import read_told, remove_left, write_told
+from .status_file import read_status, remove_leftovers, write_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "redis.json"
 EVERY_SECONDS = 1.0
-"""How often it is written when nothing changes."""
+"""Interval of writes without a change."""
 STALE_SECONDS = 5.0
-"""What is older tells of a leader that is gone, or hangs."""
+"""Age above which the file shows that the leader is gone, or hangs."""
 
 _WORD = re.compile(r"[a-z-]{1,30}")
 _TOTALS = ("revisions", "degraded_windows", "resent_ids", "disturbances")
@@ -75,22 +75,22 @@ class Membership:
 
     @property
     def is_stale(self) -> bool:
-        """Whether nobody writes it."""
+        """Whether no leader writes the file."""
         age = seconds_since(self.written)
         return age is None or age > STALE_SECONDS
 
     @property
     def is_up(self) -> bool:
-        """Whether the host counts along, and Redis answers its leader."""
+        """Whether the host counts in its cluster and Redis answers its leader."""
         return self.joined and self.error is None and self.refusal is None and not self.is_stale
 
     @property
     def is_late(self) -> bool:
-        """Whether more windows wait for Redis than a moment's worth."""
+        """Whether too many windows wait for Redis."""
         return self.unsent_windows > LATE_WINDOWS
 
     def figures(self, window_seconds: int) -> dict[str, str | int | float | None]:
-        """What may be shown to everyone: no error in full, which may name hosts and users."""
+        """The public figures; an error in full is not one, since it may name hosts and users."""
         return {
             "lag_seconds": self.unsent_windows * window_seconds,
             "unsent_windows": self.unsent_windows,
@@ -103,12 +103,12 @@ class Membership:
 
 
 def of(settings: Settings) -> Membership:
-    """How the host does, by its leader's last word; what makes no sense is left out."""
-    told = read_told(_path(settings))
+    """The state of the host as its leader last wrote it; invalid values are left out."""
+    values = read_status(_path(settings))
     found = {
-        field.name: told[field.name]
+        field.name: values[field.name]
         for field in fields(Membership)
-        if isinstance(told.get(field.name), _KINDS[str(field.type)])
+        if isinstance(values.get(field.name), _KINDS[str(field.type)])
     }
     if _WORD.fullmatch(found.get("trouble") or "") is None:
         found.pop("trouble", None)
@@ -116,7 +116,7 @@ def of(settings: Settings) -> Membership:
 
 
 def seconds_since(moment: int | None) -> float | None:
-    """Seconds since a moment in nanoseconds since the boot; None if it was before the boot."""
+    """Seconds since `moment` (nanoseconds since boot); None if it is from before a reboot."""
     if moment is None:
         return None
     age = (boot_nanoseconds() - moment) / 1e9
@@ -128,7 +128,7 @@ class Report:
 
     def __init__(self, settings: Settings) -> None:
         self._path = _path(settings)
-        remove_left(self._path)
+        remove_leftovers(self._path)
         before = of(settings)
         self._totals = {name: getattr(before, name) for name in _TOTALS}
         self._since: float | None = None
@@ -149,11 +149,11 @@ class Report:
 
     def _write(self, now: Membership) -> None:
         """Replace the file if it says something else, or is about to get stale."""
-        # The count is read twice a second: that alone is not worth a file.
+        # The count is read twice per second: a change of that time alone is not written.
         same = replace(now, counted=None) == self._said
         if same and time.monotonic() - self._said_at < EVERY_SECONDS:
             return
-        write_told(self._path, asdict(now) | {"written": boot_nanoseconds()})
+        write_status(self._path, asdict(now) | {"written": boot_nanoseconds()})
         self._said, self._said_at = replace(now, counted=None), time.monotonic()
 
 

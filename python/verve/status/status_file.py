@@ -1,4 +1,4 @@
-"""Small files in the state directory by which one process tells the others how something does."""
+"""Status files: small JSON files in the state directory, from one process to the others."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LARGEST = 2**63
 _LEFT_SECONDS = 60
 
 
-def write_told(path: Path, told: Mapping[str, object]) -> None:
-    """Replace the file as a whole: a reader meets the old or the new one. Raises `OSError`."""
+def write_status(path: Path, values: Mapping[str, object]) -> None:
+    """Replace the file atomically: a reader sees the old or the new one. Raises `OSError`."""
     new = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(told, file)
+            json.dump(values, file)
         new.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -37,8 +37,8 @@ def write_told(path: Path, told: Mapping[str, object]) -> None:
         raise
 
 
-def remove_left(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote the file."""
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote."""
     form = re.compile(rf"{re.escape(path.name)}\.[0-9]+\.[0-9]+")
     with contextlib.suppress(OSError):
         for one in path.parent.iterdir():
@@ -46,30 +46,30 @@ def remove_left(path: Path) -> None:
                 one.unlink()
 
 
-def read_told(path: Path) -> dict[str, Any]:
-    """What the file tells; nothing where there is none, or where it cannot be read.
+def read_status(path: Path) -> dict[str, Any]:
+    """The values of the file; empty if it is missing or cannot be read.
 
-    Numbers that are no numbers, or out of all bounds, are left out.
+    Numbers that are not finite, or that are out of range, are left out.
     """
     try:
-        # Whatever may stand in its place must not be waited for.
+        # Non-blocking: another kind of file, such as a pipe, may be in its place.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return {}
     try:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        told = json.loads(os.read(descriptor, _MOST_BYTES)) if is_file else None
+        values = json.loads(os.read(descriptor, _MOST_BYTES)) if is_file else None
     except (OSError, ValueError, RecursionError):
-        told = None
+        values = None
     finally:
         os.close(descriptor)
-    if not isinstance(told, dict):
-        skipped.tell("the state directory", path.name, told)
+    if not isinstance(values, dict):
+        skipped.tell("the state directory", path.name, values)
         return {}
-    for name, value in told.items():
+    for name, value in values.items():
         if not _is_sound(value):
             skipped.tell(f"`{path.name}`", name, value)
-    return {name: value for name, value in told.items() if _is_sound(value)}
+    return {name: value for name, value in values.items() if _is_sound(value)}
 
 
 def _is_sound(value: object) -> bool:
