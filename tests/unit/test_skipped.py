@@ -283,7 +283,9 @@ def test_a_damaged_record_of_the_ring_is_skipped() -> None:
         SimpleNamespace(window_start=rig.MINUTE + 120, **fields),
     ]
     counter = SimpleNamespace(
-        published=lambda: rig.MINUTE + 180, closed=lambda _most: records, window=60
+        ring=SimpleNamespace(newest=lambda: rig.MINUTE + 180),
+        closed=lambda _most: records,
+        window=60,
     )
     found = ring.windows_after(cast("Counter", counter), 0)
     assert [window.window_start for window in found] == [rig.MINUTE, rig.MINUTE + 120]
