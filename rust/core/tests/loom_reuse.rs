@@ -110,13 +110,11 @@ fn published(state: ArenaState) -> Arc<Segment> {
 
 /// Lists the ids of window 1, if they are there.
 fn read(segment: &Segment) -> bool {
-    let own = &segment.writers[1];
-    let entered = segment.rollover().enter_in(own, 0, SEALED);
-    if entered {
+    let pinned = segment.rollover().enter_in(&segment.writers[1], 0, SEALED);
+    if pinned.is_some() {
         assert_eq!(words(&segment.table(0)), [5, 6]);
-        own.leave(0);
     }
-    entered
+    pinned.is_some()
 }
 
 /// A reader lists the ids of the sealed window while its arena is cleared: all of them or none.
@@ -136,7 +134,7 @@ fn a_reader_and_the_clearing(first: usize) {
 /// Who holds a window can always list its ids, however often somebody tries to clear it.
 fn a_holder_and_the_clearing(first: usize) {
     let segment = published(SEALED);
-    assert!(segment.rollover().enter_in(&segment.writers[1], 0, SEALED), "held");
+    segment.rollover().enter_in(&segment.writers[1], 0, SEALED).expect("sealed").hold();
     let threads: Threads<()> = vec![
         with(&segment, |it| assert!(read(it), "held, so there")),
         with(&segment, |it| it.clear(2, 0, 1)),

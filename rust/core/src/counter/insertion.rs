@@ -5,6 +5,7 @@ use crate::counter::participant::Seat;
 use crate::error::Error;
 use crate::sync::Ordering;
 use crate::table::{Insert, Shortage};
+use crate::window::rollover::Entered;
 use crate::window::word::CurrentWord;
 
 /// Ids that a batch records between announcing itself and leaving again.
@@ -117,8 +118,8 @@ impl Counter {
             if looked && seat.due.load(Ordering::Relaxed) && !self.tend_on::<UPKEEP>(seat) {
                 return Ok(None);
             }
-            let Some(word) = self.enter_if::<UPKEEP>(seat, window)? else { return Ok(None) };
-            let inside = slot.pins.inside(word.arena());
+            let Some(entered) = self.enter_if::<UPKEEP>(seat, window)? else { return Ok(None) };
+            let word = entered.word;
             let counts = &slot.counts[word.arena()];
             // Relaxed throughout: figures. Counted before the insert, so that requests are never
             // fewer than ids.
@@ -138,7 +139,7 @@ impl Counter {
                     counts.requests.fetch_sub(1, Ordering::Relaxed);
                 }
             }
-            drop(inside);
+            drop(entered);
             match inserted? {
                 Insert::Frozen => late = true,
                 insert => {
@@ -173,8 +174,8 @@ impl Counter {
             if looked && seat.due.load(Ordering::Relaxed) {
                 self.tend_on::<true>(seat);
             }
-            let word = match self.enter(seat, window) {
-                Ok(word) => word,
+            let entered = match self.enter(seat, window) {
+                Ok(entered) => entered,
                 Err(error) => {
                     batch.stopped = Some(error);
                     break;
@@ -183,7 +184,8 @@ impl Counter {
             let chunk = &rest[..rest.len().min(CHUNK)];
             // A plain buffer, and one loop: with a second one nobody's inserts are inlined any more.
             let mut found = vec![0; if seat.outgoing.is_on() { chunk.len() } else { 0 }];
-            let stretch = self.add_stretch(seat, word, chunk, late, &mut found);
+            let word = entered.word;
+            let stretch = self.add_stretch(seat, entered, chunk, late, &mut found);
             if !found.is_empty() && stretch.new > 0 {
                 seat.outgoing.extend(word.window(), &found[..stretch.new as usize]);
             }
@@ -202,19 +204,19 @@ impl Counter {
         Ok(batch)
     }
 
-    /// Inserts `ids` into the arena that the caller has entered, and leaves it. `late`: the first of
+    /// Inserts `ids` into the arena that the caller has entered, and leaves the arena. `late`: the first of
     /// them met the freeze of the window before. Those that are new are put into `found`, as far as it
     /// has room.
     fn add_stretch(
         &self,
         seat: &Seat,
-        word: CurrentWord,
+        entered: Entered<'_>,
         ids: &[i64],
         late: bool,
         found: &mut [i64],
     ) -> Stretch {
         let slot = &self.front().participants[seat.slot];
-        let _inside = slot.pins.inside(word.arena());
+        let Entered { word, pinned: _pinned } = entered;
         let counts = &slot.counts[word.arena()];
         let table = self.table(word.arena(), word.size_step());
         // Relaxed throughout: figures.
@@ -264,10 +266,10 @@ impl Counter {
 
     /// Enters the current arena, whose window is `window` or a later one.
     #[inline]
-    pub(crate) fn enter(&self, seat: &Seat, window: u64) -> Result<CurrentWord, Error> {
+    pub(crate) fn enter(&self, seat: &Seat, window: u64) -> Result<Entered<'_>, Error> {
         loop {
-            if let Some(word) = self.enter_if::<true>(seat, window)? {
-                return Ok(word);
+            if let Some(entered) = self.enter_if::<true>(seat, window)? {
+                return Ok(entered);
             }
         }
     }
@@ -278,7 +280,7 @@ impl Counter {
         &self,
         seat: &Seat,
         window: u64,
-    ) -> Result<Option<CurrentWord>, Error> {
+    ) -> Result<Option<Entered<'_>>, Error> {
         let rollover = self.rollover();
         let pins = &self.front().participants[seat.slot].pins;
         let mut word = rollover.current();
@@ -291,7 +293,7 @@ impl Counter {
                 word = rollover.current();
             }
             match rollover.enter(pins, word) {
-                Ok(()) => return Ok(Some(word)),
+                Ok(entered) => return Ok(Some(entered)),
                 Err(now) => word = now,
             }
         }

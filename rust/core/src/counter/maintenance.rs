@@ -195,8 +195,7 @@ impl Counter {
         let rollover = self.rollover();
         let word = rollover.current();
         let pins = &self.front().participants[seat.slot].pins;
-        if rollover.enter(pins, word).is_ok() {
-            let _inside = pins.inside(word.arena());
+        if let Ok(_entered) = rollover.enter(pins, word) {
             let table = self.table(word.arena(), word.size_step());
             if let Some(extent) = table.stalled_extent() {
                 let mut growth = seat.growth.lock().expect("no panic while ids move");
@@ -216,8 +215,7 @@ impl Counter {
         let rollover = self.rollover();
         let word = rollover.current();
         let pins = &self.front().participants[seat.slot].pins;
-        if rollover.enter(pins, word).is_ok() {
-            let _inside = pins.inside(word.arena());
+        if let Ok(_entered) = rollover.enter(pins, word) {
             let table = self.table(word.arena(), word.size_step());
             // Beyond what a table is made for, and before it grows.
             if self.counted(word.arena()).new * 16 > self.slots(word.arena(), word.size_step()) * 9
@@ -229,9 +227,8 @@ impl Counter {
         }
         if !self.is_short(word)
             && let Some(arena) = rollover.next_free()
-            && rollover.enter_in(pins, arena, ArenaState::Free)
+            && let Some(_pinned) = rollover.enter_in(pins, arena, ArenaState::Free)
         {
-            let _inside = pins.inside(arena);
             let start = buckets_of_step(self.next_step(word));
             let bytes = (most * size_of::<Bucket>()) as u64;
             // Of what does not fit there is less, and the window's start is made smaller.

@@ -9,6 +9,7 @@ use crate::segment::layout::PARTICIPANTS;
 use crate::sync::Ordering;
 use crate::table::UNCERTAIN;
 use crate::window::ring;
+use crate::window::rollover::Entered;
 use crate::window::word::{ArenaState, CurrentWord};
 
 /// A window's record.
@@ -64,11 +65,11 @@ impl Counter {
     /// As for [`Counter::add`], when the window has to be turned.
     pub fn current(&self) -> Result<Record, Error> {
         let seat = self.seat()?;
-        let word = self.enter(seat, self.now_window())?;
-        let inside = self.front().participants[seat.slot].pins.inside(word.arena());
+        let entered = self.enter(seat, self.now_window())?;
+        let word = entered.word;
         let counted = self.counted(word.arena());
         let unique = self.unique(seat, word, &counted);
-        drop(inside);
+        drop(entered);
         let figures = ring::RecordFields {
             unique,
             requests: counted.requests.max(unique),
@@ -107,11 +108,11 @@ impl Counter {
         let seat = self.seat()?;
         let word = self.rollover().current();
         let pins = &self.front().participants[seat.slot].pins;
-        if self.start_of(word.window()) == window_start && self.rollover().enter(pins, word).is_ok()
+        if self.start_of(word.window()) == window_start
+            && let Ok(entered) = self.rollover().enter(pins, word)
         {
-            let inside = pins.inside(word.arena());
             let unique = self.unique(seat, word, &self.counted(word.arena()));
-            drop(inside);
+            drop(entered);
             return Ok(Some(self.of_cluster(window_start, unique)));
         }
         if unsealed == Unsealed::Seal {
@@ -151,35 +152,30 @@ impl Counter {
     /// memory for them.
     pub fn ids(&self, window_start: Option<u64>) -> Result<Vec<i64>, Error> {
         let seat = self.seat()?;
-        let pins = &self.front().participants[seat.slot].pins;
-        let (arena, size_step) = match window_start {
-            None => {
-                let word = self.enter(seat, self.now_window())?;
-                (word.arena(), word.size_step())
-            }
-            Some(window_start) => {
-                self.enter_kept(seat, window_start).ok_or(Error::Window { start: window_start })?
-            }
+        let entered = match window_start {
+            None => self.enter(seat, self.now_window())?,
+            Some(start) => self.enter_kept(seat, start).ok_or(Error::Window { start })?,
         };
-        let inside = pins.inside(arena);
-        let words = self.table(arena, size_step).words();
-        drop(inside);
+        let words = self.table(entered.word.arena(), entered.word.size_step()).words();
+        drop(entered);
         let words = words.map_err(|_| Error::Memory)?;
         Ok(words.into_iter().map(|word| self.mix().backward(word)).collect())
     }
 
     /// Enters the arena of a window whose ids are there still.
-    pub(crate) fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<(usize, u8)> {
+    pub(crate) fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<Entered<'_>> {
         let rollover = self.rollover();
         let pins = &self.front().participants[seat.slot].pins;
         // Again when the window was turned, sealed or cleared between the look and the entering.
         loop {
             let word = rollover.current();
-            if self.start_of(word.window()) == window_start && rollover.enter(pins, word).is_ok() {
-                return Some((word.arena(), word.size_step()));
+            if self.start_of(word.window()) == window_start
+                && let Ok(entered) = rollover.enter(pins, word)
+            {
+                return Some(entered);
             }
             let published = self.published();
-            let (arena, state, size_step) = rollover.states().find_map(|(arena, state)| {
+            let (word, state) = rollover.states().find_map(|(arena, state)| {
                 let (window, size_step) = match state {
                     // One that is published and not sealed is a claim that lost: no window was there.
                     ArenaState::Confirmed { window, size_step } if window > published => {
@@ -188,10 +184,11 @@ impl Counter {
                     ArenaState::Sealed { window, size_step } => (window, size_step),
                     _ => return None,
                 };
-                (self.start_of(window) == window_start).then_some((arena, state, size_step))
+                (self.start_of(window) == window_start)
+                    .then(|| (CurrentWord::new(window, size_step, arena), state))
             })?;
-            if rollover.enter_in(pins, arena, state) {
-                return Some((arena, size_step));
+            if let Some(pinned) = rollover.enter_in(pins, word.arena(), state) {
+                return Some(Entered { word, pinned });
             }
         }
     }
@@ -202,8 +199,9 @@ impl Counter {
     /// As for [`Counter::add`], when the window has to be turned.
     pub fn hold(&self) -> Result<u64, Error> {
         let seat = self.seat()?;
-        let word = self.enter(seat, self.now_window())?;
+        let Entered { word, pinned } = self.enter(seat, self.now_window())?;
         let start = self.start_of(word.window());
+        pinned.hold();
         seat.held.lock().expect("no panic while windows are held").push((start, word.arena()));
         Ok(start)
     }
@@ -220,7 +218,7 @@ impl Counter {
             .position(|&(start, _)| start == window_start)
             .ok_or(Error::Window { start: window_start })?;
         let (_, arena) = held.swap_remove(at);
-        self.front().participants[seat.slot].pins.leave(arena);
+        self.front().participants[seat.slot].pins.unpin(arena);
         Ok(())
     }
 

@@ -19,12 +19,11 @@ impl Replication<'_> {
         let seat = self.counter.seat()?;
         let slot = &self.counter.front().participants[seat.slot];
         // Inside, so that the arena is not given to another window meanwhile.
-        let Some((arena, _)) = self.counter.enter_kept(seat, window_start) else {
+        let Some(entered) = self.counter.enter_kept(seat, window_start) else {
             return Ok(false);
         };
-        let _inside = slot.pins.inside(arena);
         // Release: pairs with the Acquire in `acknowledged`; the ids were counted before.
-        slot.counts[arena].acknowledged.fetch_add(count, Ordering::Release);
+        slot.counts[entered.word.arena()].acknowledged.fetch_add(count, Ordering::Release);
         Ok(true)
     }
 
@@ -36,9 +35,9 @@ impl Replication<'_> {
     /// As for [`Replication::acknowledge`].
     pub fn acknowledged(self, window_start: u64) -> Result<Option<u64>, Error> {
         let seat = self.counter.seat()?;
-        let Some((arena, _)) = self.counter.enter_kept(seat, window_start) else { return Ok(None) };
+        let Some(entered) = self.counter.enter_kept(seat, window_start) else { return Ok(None) };
         let slots = &self.counter.front().participants;
-        let _inside = slots[seat.slot].pins.inside(arena);
+        let arena = entered.word.arena();
         // Acquire: pairs with the Release in `acknowledge`. A count of ids that is read after this
         // is no smaller.
         let sum =

@@ -125,13 +125,13 @@ impl Retention<'_> {
     /// [`Error::Window`], when the ids of that window are not kept.
     pub fn read_ids(self, window_start: u64, position: u64, most: usize) -> Result<Piece, Error> {
         let seat = self.counter.seat()?;
-        let (arena, start) = self
+        let entered = self
             .counter
             .enter_kept(seat, window_start)
             .ok_or(Error::Window { start: window_start })?;
-        let _inside = self.counter.front().participants[seat.slot].pins.inside(arena);
+        let (arena, size_step) = (entered.word.arena(), entered.word.size_step());
         let mut sorted = IdsByShard::new(window_start);
-        let next = self.counter.table(arena, start).visit_from(position, most, |word| {
+        let next = self.counter.table(arena, size_step).visit_from(position, most, |word| {
             sorted.push(self.counter.mix().backward(word));
         });
         Ok(Piece { groups: sorted.groups().collect(), next })

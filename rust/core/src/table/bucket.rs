@@ -3,7 +3,7 @@
 //! A slot is [`EMPTY`], holds the mixed word of one id, or is [`CLOSED`]. Closing puts [`CLOSED`]
 //! into the first empty slot: since a bucket is filled from the front, it cannot change after that.
 
-use crate::sync::{AtomicU64, Ordering, Site, ordering, strong};
+use crate::sync::{AtomicU64, Ordering, Site, ordering, replace};
 use crate::table::simd::Line;
 
 /// A slot that no id has taken.
@@ -81,7 +81,10 @@ impl Bucket {
                 Found::Others => return Answer::Full,
                 // The place for the word, as long as nobody else takes it.
                 Found::Room(slot) => {
-                    if claim(&self.slots[slot], word, Site::ClaimSlot).is_ok() {
+                    // Relaxed: a slot holds the whole id, no other memory depends on it, and all
+                    // threads see the changes to one slot in one order.
+                    let slot = &self.slots[slot];
+                    if replace(Site::ClaimSlot, slot, EMPTY, word, Ordering::Relaxed) {
                         return Answer::New;
                     }
                 }
@@ -123,8 +126,11 @@ impl Bucket {
             if self.is_closed(occupied) {
                 return occupied as u64 - 1;
             }
+            // Release: pairs with the fence in `Table::insert_from`. Behind it the table is being
+            // frozen, or the next extent is open.
+            let release = ordering(Site::MeetClosed, Ordering::Release);
             if occupied == SLOTS_PER_BUCKET
-                || claim(&self.slots[occupied], CLOSED, Site::CloseBucket).is_ok()
+                || replace(Site::CloseBucket, &self.slots[occupied], EMPTY, CLOSED, release)
             {
                 return occupied as u64;
             }
@@ -147,25 +153,5 @@ impl Bucket {
                 word => visit(word),
             }
         }
-    }
-}
-
-/// Puts `word` into an empty slot, or says what is there.
-#[inline]
-fn claim(slot: &AtomicU64, word: u64, site: Site) -> Result<(), u64> {
-    if strong(site) {
-        // An id: relaxed, since a slot holds the whole id, no other memory hangs on it, and the order
-        // of changes to one slot is the same for everyone. What closes a bucket: Release, pairs with
-        // the fence in `Table::insert_from`; behind it the table is being frozen, or the next extent
-        // is open.
-        let release = match site {
-            Site::CloseBucket => ordering(Site::MeetClosed, Ordering::Release),
-            _ => Ordering::Relaxed,
-        };
-        slot.compare_exchange(EMPTY, word, release, Ordering::Relaxed).map(drop)
-    } else {
-        // What the models must find to be wrong.
-        slot.store(word, Ordering::Relaxed);
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use crate::sync::{Ordering, Site, strong};
+use crate::sync::{Ordering, Site, choose, perform};
 use crate::table::bucket::Bucket;
 use crate::table::extent::{Extents, FROZEN_BIT};
 use crate::table::simd;
@@ -77,20 +77,18 @@ impl<S: Storage> Table<'_, S> {
                 return None;
             }
         }
-        if !strong(Site::FreezeExtents) {
+        #[cfg(loom)]
+        crate::sync::make_up_for(Site::FreezeExtents, || {
             self.header.extents.fetch_or(FROZEN_BIT, Ordering::AcqRel);
-        }
+        });
         Some(freezing.count)
     }
 
     fn begin_to_freeze(&self, freezing: &mut Freezing) -> Extents {
         // AcqRel: Acquire pairs with the Release in `open_behind`, so that every extent that was opened
         // before is passed over; after this no further one can be opened.
-        let extents = Extents::of(if strong(Site::FreezeExtents) {
-            self.header.extents.fetch_or(FROZEN_BIT, Ordering::AcqRel)
-        } else {
-            self.header.extents.load(Ordering::Acquire)
-        });
+        let bit = choose(Site::FreezeExtents, FROZEN_BIT, 0);
+        let extents = Extents::of(self.header.extents.fetch_or(bit, Ordering::AcqRel));
         let flags = self.header.flags.fetch_or(FROZEN_BIT, Ordering::Relaxed);
         *freezing = Freezing {
             extents: Some(extents),
@@ -104,9 +102,7 @@ impl<S: Storage> Table<'_, S> {
     /// Closes all buckets, since somebody has begun to: the sealed bit is set first, and until the last
     /// bucket is closed a mover may copy an id behind a reader.
     pub(crate) fn finish_freezing(&self) {
-        if strong(Site::FreezeBeforeRead) {
-            self.freeze();
-        }
+        perform(Site::FreezeBeforeRead, || self.freeze());
     }
 }
 

@@ -9,7 +9,7 @@
 //! are looked at, and counted, until upkeep copies all of them again, which changes nothing else. A
 //! sealer closes all buckets before it counts: what has not been copied by then never will be.
 
-use crate::sync::{Ordering, Site, ordering, strong};
+use crate::sync::{Ordering, Site, ordering, perform};
 use crate::table::bucket::{Bucket, Found, Insert};
 use crate::table::{Extents, Storage, Table};
 
@@ -98,9 +98,7 @@ impl<S: Storage> Table<'_, S> {
         let buckets = self.extent(index).buckets;
         let end = buckets.len().min((chunk + 1) * CHUNK);
         buckets[chunk * CHUNK..end].iter().all(|bucket| {
-            if strong(Site::CloseBeforeCopy) {
-                bucket.close();
-            }
+            perform(Site::CloseBeforeCopy, || bucket.close());
             let mut are_copied = true;
             bucket.for_each(|word| {
                 let copied = self.insert_from(index + 1, word);

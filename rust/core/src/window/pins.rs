@@ -1,13 +1,13 @@
-//! Who is inside which arena.
+//! The pins: which process is inside which arena.
 //!
-//! Entering is Dekker's pattern: a newcomer announces the arena, fences, and looks whether he may
-//! stay; who wants to clear an arena takes it out of use, fences, and reads all announcements. At
+//! Entering is Dekker's pattern. A newcomer pins the arena, fences, and looks whether it may stay. A
+//! process that wants to clear an arena takes the arena out of use, fences, and reads all pins. At
 //! least one of the two sees the other.
 
-use crate::sync::{AtomicU32, Ordering, Site, fence, strong};
+use crate::sync::{AtomicU32, Ordering, Site, check, fence_at};
 use crate::window::word::ARENAS;
 
-/// Who is inside which arena, of one process: a cache line of its own, one count an arena.
+/// The pins of one process: one count per arena, in a cache line of their pins.
 ///
 /// While a count of a live process is not zero, the arena is not zeroed or reused.
 #[repr(C, align(64))]
@@ -22,12 +22,34 @@ impl Default for Pins {
     }
 }
 
-impl Pins {
-    /// Announces `arena`; what is read after this decides whether one may stay.
+/// A thread is inside of an arena until this is dropped, on a panic too.
+#[derive(Debug)]
+#[must_use = "the arena is left when the guard is dropped"]
+pub struct Pinned<'a> {
+    pins: &'a Pins,
+    arena: usize,
+}
+
+impl Pinned<'_> {
+    /// Keeps the arena pinned beyond the guard, until [`Pins::unpin`].
+    pub fn hold(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Pinned<'_> {
     #[inline]
-    pub fn pin(&self, arena: usize) {
-        // SeqCst, the step or the fence: pairs with the fence in `alone`. Either the announcement is
-        // seen there, or what took the arena out of use is seen here.
+    fn drop(&mut self) {
+        self.pins.unpin(self.arena);
+    }
+}
+
+impl Pins {
+    /// Pins `arena`. Whether the caller may stay is decided by what it reads after this.
+    #[inline]
+    pub fn pin(&self, arena: usize) -> Pinned<'_> {
+        // SeqCst, the step or the fence: pairs with the fence in `is_alone`. Either the pin is seen
+        // there, or what took the arena out of use is seen here.
         #[cfg(all(target_arch = "x86_64", not(loom)))]
         {
             // A locked step is a full fence there already. `mfence` would be one more, 17 ns, and
@@ -38,75 +60,47 @@ impl Pins {
         #[cfg(any(not(target_arch = "x86_64"), loom))]
         {
             self.counts[arena].fetch_add(1, Ordering::Relaxed);
-            if strong(Site::EnterFence) {
-                fence(Ordering::SeqCst);
-            }
+            fence_at(Site::EnterFence);
         }
+        Pinned { pins: self, arena }
     }
 
-    /// Leaves `arena`.
+    /// Pins `arena` and stays there if `may_stay` still holds then.
     #[inline]
-    pub fn leave(&self, arena: usize) {
+    pub fn pin_if(&self, arena: usize, may_stay: impl FnOnce() -> bool) -> Option<Pinned<'_>> {
+        let pinned = self.pin(arena);
+        check(Site::EnterRecheck, may_stay).then_some(pinned)
+    }
+
+    /// Gives one pin of `arena` back: that of a guard, or one that [`Pinned::hold`] kept.
+    #[inline]
+    pub fn unpin(&self, arena: usize) {
         // Release: pairs with the Acquire in `count`; what was done inside is done before.
         self.counts[arena].fetch_sub(1, Ordering::Release);
     }
 
-    /// Announces `arena` and stays there if `may_stay` still holds then.
-    #[inline]
-    pub fn enter_if(&self, arena: usize, may_stay: impl FnOnce() -> bool) -> bool {
-        self.pin(arena);
-        let stays = !strong(Site::EnterRecheck) || may_stay();
-        if !stays {
-            self.leave(arena);
-        }
-        stays
-    }
-
-    /// For one who has entered `arena`: leaves it when the answer is dropped, on a panic too.
-    #[inline]
-    #[must_use]
-    pub fn inside(&self, arena: usize) -> Inside<'_> {
-        Inside { own: self, arena }
-    }
-
-    /// Threads of the process that announce `arena`.
+    /// The pins of `arena` by threads of the process.
     #[must_use]
     pub fn count(&self, arena: usize) -> u32 {
-        // Acquire: pairs with the Release in `leave`.
+        // Acquire: pairs with the Release in `unpin`.
         self.counts[arena].load(Ordering::Acquire)
     }
 
-    /// Whether the caller, who announces `arena` once here, is alone there: no other thread and no
-    /// other live process announces it. `others` says for the other processes whether one of them
-    /// does, dead ones left out.
-    pub fn alone(&self, arena: usize, others: impl FnOnce() -> bool) -> bool {
+    /// Whether the caller, which has pinned `arena` once, is alone there: no other thread of this
+    /// process and no other live process has pinned it. `others` says whether another process has,
+    /// dead ones left out.
+    pub fn is_alone(&self, arena: usize, others: impl FnOnce() -> bool) -> bool {
         // SeqCst: pairs with the fence in `pin`.
-        if strong(Site::ReuseFence) {
-            fence(Ordering::SeqCst);
-        }
+        fence_at(Site::ReuseFence);
         self.count(arena) == 1 && !others()
     }
 
-    /// Forgets all announcements of a process that is dead; only the holder of its lock may.
+    /// Removes all pins of a process that is dead. Only the holder of its lock may call this.
     pub fn reap(&self) {
         for count in &self.counts {
-            // Release: pairs with the Acquire in `count`, as a `leave` of the dead would.
+            // Release: pairs with the Acquire in `count`, as an `unpin` of the dead process would.
             count.store(0, Ordering::Release);
         }
-    }
-}
-
-/// One's being inside of an arena.
-#[derive(Debug)]
-pub struct Inside<'a> {
-    own: &'a Pins,
-    arena: usize,
-}
-
-impl Drop for Inside<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.own.leave(self.arena);
     }
 }
 
@@ -116,19 +110,18 @@ mod tests {
 
     #[test]
     fn an_arena_is_left_on_a_panic_too() {
-        let own = Pins::default();
+        let pins = Pins::default();
         for panics in [false, true] {
             let act = || {
-                own.pin(3);
-                let _inside = own.inside(3);
-                assert_eq!(own.count(3), 1);
+                let _pinned = pins.pin(3);
+                assert_eq!(pins.count(3), 1);
                 assert!(!panics, "a fault");
             };
             assert_eq!(
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err(),
                 panics
             );
-            assert_eq!(own.count(3), 0);
+            assert_eq!(pins.count(3), 0);
         }
     }
 }

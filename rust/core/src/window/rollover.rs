@@ -1,17 +1,17 @@
-//! The turn of the window: one central word, and the way of an arena from claim to reuse.
+//! The rollover of the window: one central word, and the way of an arena from claim to reuse.
 //!
-//! Whoever first has an id for a later window claims a free arena, confirms the old one, and moves
-//! the current word on by one compare-and-swap. Nothing is copied and no one waits.
+//! The first thread that has an id for a later window claims a free arena, confirms the old one, and
+//! moves the current word on by one compare-and-swap. Nothing is copied and no thread waits.
 //!
-//! Every step may be made by any number of threads and processes at once, and each may be killed
-//! or stopped anywhere: what is half done is taken up or taken back by whoever comes next.
+//! Any number of threads and processes may make each step at once, and each of them may be killed or
+//! stopped anywhere. The next one completes a step that is half done, or takes it back.
 
-use crate::sync::{AtomicU64, Ordering, Site, ordering, strong};
+use crate::sync::{AtomicU64, Ordering, Site, check, choose, ordering, perform};
 use crate::table::ArenaHeader;
-use crate::window::pins::Pins;
+use crate::window::pins::{Pinned, Pins};
 use crate::window::word::{ArenaState, CurrentWord};
 
-/// The current word and the arenas' states.
+/// The current word and the states of the arenas.
 #[derive(Clone, Copy, Debug)]
 pub struct Rollover<'a> {
     /// The current word.
@@ -20,16 +20,25 @@ pub struct Rollover<'a> {
     pub arenas: &'a [ArenaHeader],
 }
 
-/// What became of a window that was to be sealed.
+/// A thread is inside of the arena of a window until this is dropped.
+#[derive(Debug)]
+pub struct Entered<'p> {
+    /// Names the window, its arena and the size of its first extent.
+    pub word: CurrentWord,
+    /// Keeps the arena from being cleared.
+    pub pinned: Pinned<'p>,
+}
+
+/// Outcome of an attempt to seal a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealOutcome {
-    /// It is sealed, by the caller or by somebody else.
+    /// The window is sealed, by the caller or by another thread.
     Sealed,
-    /// Its state changed under the caller's hands: look again.
+    /// The arena changed its state meanwhile: the caller has to look again.
     StateChanged,
-    /// `seal` has not come to its end.
+    /// `seal` has not finished.
     Unfinished,
-    /// It has no arena: it never had one, or was sealed, published and cleared.
+    /// The window has no arena: it never had one, or its arena was cleared.
     NoArena,
 }
 
@@ -38,7 +47,7 @@ impl Rollover<'_> {
     #[inline]
     #[must_use]
     pub fn current(&self) -> CurrentWord {
-        // Acquire: pairs with the AcqRel in `advance`; behind it the arena is ready.
+        // Acquire: pairs with the AcqRel in `advance`, behind which the arena is ready.
         CurrentWord(self.current.load(Ordering::Acquire))
     }
 
@@ -49,37 +58,45 @@ impl Rollover<'_> {
         ArenaState::unpack(self.arenas[arena].state.load(Ordering::Acquire))
     }
 
-    /// All arenas with their states, each as it was when it was looked at.
+    /// All arenas with their states, each read once.
     pub fn states(&self) -> impl Iterator<Item = (usize, ArenaState)> {
         (0..self.arenas.len()).map(|arena| (arena, self.state(arena)))
     }
 
-    /// Enters the arena of `word` if that is still the current word, or returns what it is now.
+    /// Enters the arena of `word` if that is still the current word. Otherwise returns the word that
+    /// is.
     #[inline]
-    pub fn enter(&self, own: &Pins, word: CurrentWord) -> Result<(), CurrentWord> {
+    pub fn enter<'p>(&self, pins: &'p Pins, word: CurrentWord) -> Result<Entered<'p>, CurrentWord> {
         let mut now = word;
-        let entered = own.enter_if(word.arena(), || {
+        let pinned = pins.pin_if(word.arena(), || {
             now = self.current();
             now == word
         });
-        if entered { Ok(()) } else { Err(now) }
+        pinned.map(|pinned| Entered { word, pinned }).ok_or(now)
     }
 
     /// Enters `arena` if it is still in `state`.
     #[must_use]
-    pub fn enter_in(&self, own: &Pins, arena: usize, state: ArenaState) -> bool {
-        own.enter_if(arena, || self.state(arena) == state)
+    pub fn enter_in<'p>(
+        &self,
+        pins: &'p Pins,
+        arena: usize,
+        state: ArenaState,
+    ) -> Option<Pinned<'p>> {
+        pins.pin_if(arena, || self.state(arena) == state)
     }
 
-    /// Moves the current word to `window`, unless it is there or beyond; false when there is no
-    /// arena for it. `reserve` puts storage behind the first extent of a new table in the arena that
-    /// it is given, for the window after the word that it is given, and returns the extent's step.
+    /// Moves the current word to `window`, unless it is there or beyond. Returns false if no arena is
+    /// free.
+    ///
+    /// `reserve` puts storage behind the first extent of a new table in the arena that it is given, for
+    /// the window after the word that it is given. It returns the size step of the extent.
     ///
     /// # Errors
     /// Those of `reserve`.
     pub fn open<E>(
         &self,
-        own: &Pins,
+        pins: &Pins,
         window: u64,
         mut reserve: impl FnMut(usize, CurrentWord) -> Result<u8, E>,
     ) -> Result<bool, E> {
@@ -95,14 +112,13 @@ impl Rollover<'_> {
                 }
                 continue;
             };
-            // Announced, so that nobody clears the arena while storage is put behind it.
-            if !self.enter_in(own, arena, ArenaState::Claimed { window }) {
+            // Pinned, so that no process clears the arena while storage is put behind it.
+            let Some(pinned) = self.enter_in(pins, arena, ArenaState::Claimed { window }) else {
                 continue;
-            }
-            let inside = own.inside(arena);
+            };
             let moved = reserve(arena, word)
                 .map(|size_step| self.advance(word, CurrentWord::new(window, size_step, arena)));
-            drop(inside);
+            drop(pinned);
             if moved? {
                 return Ok(true);
             }
@@ -110,103 +126,122 @@ impl Rollover<'_> {
         }
     }
 
-    /// Runs `seal`, which freezes, writes the record and says whether it came to its end, in the arena of
-    /// `window`, a window that the current word has passed; unless that was done before. While the window
-    /// is not sealed, its arena is not cleared: `seal` may go on at the next call.
+    /// Runs `seal` in the arena of `window`, which the current word has passed, unless the window is
+    /// sealed. `seal` freezes the table, writes the record, and returns whether it has finished. Until
+    /// then the arena is not cleared, so that `seal` may go on at the next call.
     pub fn seal(
         &self,
-        own: &Pins,
+        pins: &Pins,
         window: u64,
         seal: impl FnOnce(usize, u8) -> bool,
     ) -> SealOutcome {
-        let found = self.states().find_map(|(arena, state)| match state {
-            ArenaState::Confirmed { window: its, size_step } if its == window => {
-                Some((arena, size_step, SealOutcome::StateChanged))
-            }
-            ArenaState::Sealed { window: its, size_step }
-            | ArenaState::Clearing { window: its, size_step }
-                if its == window =>
-            {
-                Some((arena, size_step, SealOutcome::Sealed))
-            }
-            _ => None,
-        });
-        match found {
-            None => SealOutcome::NoArena,
-            Some((_, _, SealOutcome::Sealed)) => SealOutcome::Sealed,
-            Some((arena, size_step, _)) => {
-                let closed = ArenaState::Confirmed { window, size_step };
-                if !self.enter_in(own, arena, closed) {
-                    return SealOutcome::StateChanged;
-                }
-                let _inside = own.inside(arena);
-                let is_done = seal(arena, size_step);
-                if is_done {
-                    self.step(arena, closed, ArenaState::Sealed { window, size_step });
-                }
-                if is_done { SealOutcome::Sealed } else { SealOutcome::Unfinished }
-            }
+        let is_its = |&(_, state): &(usize, ArenaState)| {
+            matches!(
+                state,
+                ArenaState::Confirmed { window: its, .. }
+                | ArenaState::Sealed { window: its, .. }
+                | ArenaState::Clearing { window: its, .. }
+                if its == window
+            )
+        };
+        let Some((arena, state)) = self.states().find(is_its) else { return SealOutcome::NoArena };
+        let ArenaState::Confirmed { size_step, .. } = state else { return SealOutcome::Sealed };
+        let Some(_pinned) = self.enter_in(pins, arena, state) else {
+            return SealOutcome::StateChanged;
+        };
+        if !seal(arena, size_step) {
+            return SealOutcome::Unfinished;
         }
+        self.step(arena, state, ArenaState::Sealed { window, size_step });
+        SealOutcome::Sealed
     }
 
-    /// Frees `arena`, if nobody is inside and its window is `clearable` or one before, all of which
-    /// are published: runs `zero`, which makes the table as new and says whether that went well.
-    /// `others` is as in [`Pins::alone`].
+    /// Frees `arena` if its window is `clearable` or an earlier one, all of which are sealed, and no
+    /// other thread is inside: `zero` makes the table as new and returns whether it has finished.
+    /// `others` is as in [`Pins::is_alone`].
     ///
-    /// Two things would be fatal: that somebody enters while the arena is zeroed, and that two zero
-    /// it, the second when it is in use again. The first is kept out by the step to `Clearing`
-    /// before the announcements are read; the second by the announcement of whoever zeroes, which
-    /// all others see, if they read it before they read the state.
+    /// Two faults would be fatal: that a thread enters while the arena is zeroed, and that two threads
+    /// zero it, the second when it is in use again. The step to `Clearing` before the pins are read
+    /// keeps out the first. The pin of the thread that zeroes keeps out the second: all others see it,
+    /// if they read it before they read the state.
     pub fn clear(
         &self,
-        own: &Pins,
+        pins: &Pins,
         arena: usize,
         clearable: u64,
         mut others: impl FnMut() -> bool,
         zero: impl FnOnce(u8) -> bool,
     ) {
-        self.take_back(arena);
-        if let closed @ ArenaState::Confirmed { window, size_step } = self.state(arena)
-            && window <= clearable
-        {
-            // A claim that lost, and that somebody with an old word in hand confirmed. The arena that
-            // the word named was cleared before, so its window is `clearable`.
-            self.step(arena, closed, ArenaState::Sealed { window, size_step });
-        }
-        let state = self.state(arena);
-        let (ArenaState::Sealed { window, size_step } | ArenaState::Clearing { window, size_step }) =
-            state
-        else {
-            return;
-        };
-        if window > clearable {
-            return;
-        }
-        let clearing = ArenaState::Clearing { window, size_step };
-        own.pin(arena);
-        let _inside = own.inside(arena);
-        // Also before the step: a reader who holds the window may go in and out as he likes.
-        let mut ours = own.alone(arena, &mut others);
-        if ours && state == clearing {
-            // Whoever stepped there is gone: dead, or done. The state tells which.
-            ours = !strong(Site::ReuseRecheck) || self.state(arena) == clearing;
-        } else if ours && strong(Site::ClearBeforeZero) {
-            ours = self.step(arena, state, clearing);
-            if ours && !own.alone(arena, &mut others) {
-                self.step(arena, clearing, state);
-                ours = false;
-            }
-        }
-        if ours && zero(size_step) {
-            let from = if strong(Site::ClearBeforeZero) { clearing } else { state };
-            self.step(arena, from, ArenaState::Free);
+        let Some(state) = self.retire(arena, clearable) else { return };
+        let _pinned = pins.pin(arena);
+        let shut = self.shut(arena, state, || pins.is_alone(arena, &mut others));
+        if let Some(shut) = shut {
+            self.free(arena, shut, zero);
         }
     }
 
-    /// Takes an arena from one state to the next; false if it was not in `from`.
+    /// First step of clearing: the state of `arena` if it is one from which an arena is cleared, and
+    /// its window is `clearable` or an earlier one. A claim that lost is taken back on the way.
+    fn retire(&self, arena: usize, clearable: u64) -> Option<ArenaState> {
+        self.take_back(arena);
+        let mut state = self.state(arena);
+        if let ArenaState::Confirmed { window, size_step } = state
+            && window <= clearable
+        {
+            // A claim that lost, and that a thread with an old word in hand confirmed. The arena that
+            // the word named was cleared before, so its window is `clearable`.
+            self.step(arena, state, ArenaState::Sealed { window, size_step });
+            state = self.state(arena);
+        }
+        let (ArenaState::Sealed { window, .. } | ArenaState::Clearing { window, .. }) = state
+        else {
+            return None;
+        };
+        (window <= clearable).then_some(state)
+    }
+
+    /// Second step of clearing, by a thread that has pinned `arena`: takes the arena, which was in
+    /// `state`, out of the reach of all others. Returns its state if no other thread is inside.
+    fn shut(
+        &self,
+        arena: usize,
+        state: ArenaState,
+        mut is_alone: impl FnMut() -> bool,
+    ) -> Option<ArenaState> {
+        // Also before the step: a reader that holds the window may go in and out meanwhile.
+        if !is_alone() {
+            return None;
+        }
+        let ArenaState::Sealed { window, size_step } = state else {
+            // The thread that stepped there is gone: dead, or done. The state says which.
+            let is_left = check(Site::ReuseRecheck, || self.state(arena) == state);
+            return is_left.then_some(state);
+        };
+        let clearing = ArenaState::Clearing { window, size_step };
+        let shut = choose(Site::ClearBeforeZero, clearing, state);
+        if !self.step(arena, state, shut) {
+            return None;
+        }
+        if !is_alone() {
+            self.step(arena, shut, state);
+            return None;
+        }
+        Some(shut)
+    }
+
+    /// Third step of clearing, by a thread that is alone in `arena`, which is in state `shut`.
+    fn free(&self, arena: usize, shut: ArenaState, zero: impl FnOnce(u8) -> bool) {
+        if let ArenaState::Sealed { size_step, .. } | ArenaState::Clearing { size_step, .. } = shut
+            && zero(size_step)
+        {
+            self.step(arena, shut, ArenaState::Free);
+        }
+    }
+
+    /// Takes an arena from one state to the next. Returns false if it was not in `from`.
     fn step(&self, arena: usize, from: ArenaState, to: ArenaState) -> bool {
-        // AcqRel: Release pairs with the Acquire in `state` and here; what was done to the arena
-        // before the step is seen by whoever acts on it.
+        // AcqRel: Release pairs with the Acquire in `state` and here. A thread that acts on the state
+        // sees what was done to the arena before the step.
         let release = match to {
             ArenaState::Free => ordering(Site::FreeArena, Ordering::AcqRel),
             _ => Ordering::AcqRel,
@@ -217,12 +252,12 @@ impl Rollover<'_> {
             .is_ok()
     }
 
-    /// An arena for `window`: one that somebody claimed for it already, or the free one with the
-    /// most storage behind it. `None` when there is none.
+    /// An arena for `window`: one that another thread has claimed for it, or the free one with the most
+    /// storage behind it. `None` if there is none.
     fn claim(&self, window: u64) -> Option<usize> {
         loop {
-            // Each state is read once: an arena that was free and is claimed for this window now
-            // must not be missed for being neither.
+            // Each state is read once: an arena that was free and is now claimed for this window must
+            // not be missed.
             let mut best = None;
             for (arena, state) in self.states() {
                 if state == (ArenaState::Claimed { window }) {
@@ -240,7 +275,7 @@ impl Rollover<'_> {
         }
     }
 
-    /// The free arena that the next window will most likely have.
+    /// The free arena that the next window will most likely use.
     #[must_use]
     pub fn next_free(&self) -> Option<usize> {
         let free =
@@ -249,12 +284,12 @@ impl Rollover<'_> {
     }
 
     fn reserved(&self, arena: usize) -> u64 {
-        // Relaxed: a preference, no more.
+        // Relaxed: only a preference.
         self.arenas[arena].reserved.load(Ordering::Relaxed)
     }
 
-    /// Takes back a claim that can no longer win: the word has reached its window and names
-    /// another arena. Any process may do so with any claim.
+    /// Takes back a claim that can no longer win: the word has reached its window and names another
+    /// arena. Any process may take back any claim.
     fn take_back(&self, arena: usize) {
         let state = self.state(arena);
         if let ArenaState::Claimed { window } = state {
@@ -265,23 +300,21 @@ impl Rollover<'_> {
         }
     }
 
-    /// Confirms the arena that `word` names. Must come before the word moves on: a claim that the
-    /// word passed unconfirmed would be taken back, and its ids with it.
+    /// Confirms the arena that `word` names. Must come before the word moves on: a claim that the word
+    /// has passed unconfirmed would be taken back, and its ids with it.
     fn confirm(&self, word: CurrentWord) {
-        if strong(Site::ConfirmBeforeMove) {
-            self.step(
-                word.arena(),
-                ArenaState::Claimed { window: word.window() },
-                ArenaState::Confirmed { window: word.window(), size_step: word.size_step() },
-            );
-        }
+        let (window, size_step) = (word.window(), word.size_step());
+        perform(Site::ConfirmBeforeMove, || {
+            let confirmed = ArenaState::Confirmed { window, size_step };
+            self.step(word.arena(), ArenaState::Claimed { window }, confirmed);
+        });
     }
 
-    /// Moves the word on; false if somebody else did.
+    /// Moves the word on. Returns false if another thread did.
     fn advance(&self, from: CurrentWord, to: CurrentWord) -> bool {
         debug_assert!(to.window() > from.window());
-        // AcqRel: Release pairs with the Acquire in `current`: the claimed arena's storage and
-        // zeroes are seen by whoever enters. Acquire pairs with the same, for the chain of moves.
+        // AcqRel: Release pairs with the Acquire in `current`: a thread that enters sees the storage and
+        // the zeroes of the claimed arena. Acquire pairs with the same, for the chain of moves.
         self.current.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }

@@ -214,12 +214,15 @@ impl Segment {
         let rollover = self.rollover();
         let mut current = rollover.current();
         loop {
-            if let Err(now) = rollover.enter(own, current) {
-                current = now;
-                continue;
-            }
+            let entered = match rollover.enter(own, current) {
+                Ok(entered) => entered,
+                Err(now) => {
+                    current = now;
+                    continue;
+                }
+            };
             let insert = self.table(current.arena()).insert(word).expect("room");
-            own.leave(current.arena());
+            drop(entered);
             if insert != Insert::Frozen {
                 return (insert, current.window());
             }
