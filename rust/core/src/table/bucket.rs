@@ -1,52 +1,53 @@
 //! A bucket: eight slots in one cache line, filled from the front.
 //!
 //! A slot is [`EMPTY`], holds the mixed word of one id, or is [`CLOSED`]. Closing puts [`CLOSED`]
-//! into the first empty slot: since a bucket is filled from the front, it cannot change after that.
+//! into the first empty slot. Since a bucket is filled from the front, it cannot change after that.
 
 use crate::sync::{AtomicU64, Ordering, Site, ordering, replace};
 use crate::table::simd::Line;
 
 /// A slot that no id has taken.
 pub const EMPTY: u64 = 0;
-/// The slot that closes a bucket: its table is being frozen, or its ids move to the next extent.
+/// A slot that closes its bucket: the table is being frozen, or the ids move to the next extent.
 pub const CLOSED: u64 = u64::MAX;
 /// Slots of a bucket: one cache line.
 pub const SLOTS_PER_BUCKET: usize = if cfg!(loom) { 2 } else { 8 };
 
-/// What a bucket says to an insert.
+/// Outcome of an insert into one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum BucketInsert {
     /// The id was not there, and is now.
     New,
     /// The id was there.
     Present,
-    /// There is no room, and will be none.
+    /// The bucket has no room, and will have none.
     Full,
-    /// There was room left when the bucket was closed.
+    /// The bucket was closed while it had room.
     Closed,
 }
 
-/// What is found in a bucket by one who looks for a word.
+/// Outcome of a look for a word in one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// The word.
-    Word,
-    /// Not the word, and room for it: the first empty slot.
+pub(crate) enum Lookup {
+    /// The word is there.
+    Present,
+    /// The word is not there. This is the first empty slot.
     Room(usize),
-    /// Other words only, and no room.
-    Others,
-    /// Not the word, which did not come here, or further in this extent, before the bucket was closed.
+    /// Other words fill the bucket.
+    Full,
+    /// The word is not there, and came neither here nor further in this extent before the bucket was
+    /// closed.
     Closed,
 }
 
-/// What became of an insert.
+/// Outcome of an insert into a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insert {
     /// The id was not there, and is now.
     New,
     /// The id was there.
     Present,
-    /// The table is being frozen and the id was not there: it belongs to the next window.
+    /// The table is being frozen and the id was not there. The id belongs to the next window.
     Frozen,
 }
 
@@ -54,7 +55,7 @@ pub enum Insert {
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Bucket {
-    /// Filled from the front; an occupied slot never changes inside a window.
+    /// Filled from the front. An occupied slot never changes within a window.
     slots: [AtomicU64; SLOTS_PER_BUCKET],
 }
 
@@ -65,27 +66,26 @@ impl Default for Bucket {
 }
 
 impl Bucket {
-    /// The slots, for those that look at all of them.
+    /// All slots.
     #[inline]
     pub(crate) fn slots(&self) -> &[AtomicU64; SLOTS_PER_BUCKET] {
         &self.slots
     }
 
-    /// Inserts `word`, if it is not there and there is room.
+    /// Inserts `word` if it is not there and the bucket has room.
     #[inline]
-    pub(crate) fn insert(&self, word: u64) -> Answer {
+    pub(crate) fn insert(&self, word: u64) -> BucketInsert {
         loop {
             match self.find(word) {
-                Found::Word => return Answer::Present,
-                Found::Closed => return Answer::Closed,
-                Found::Others => return Answer::Full,
-                // The place for the word, as long as nobody else takes it.
-                Found::Room(slot) => {
+                Lookup::Present => return BucketInsert::Present,
+                Lookup::Closed => return BucketInsert::Closed,
+                Lookup::Full => return BucketInsert::Full,
+                Lookup::Room(slot) => {
                     // Relaxed: a slot holds the whole id, no other memory depends on it, and all
                     // threads see the changes to one slot in one order.
                     let slot = &self.slots[slot];
                     if replace(Site::ClaimSlot, slot, EMPTY, word, Ordering::Relaxed) {
-                        return Answer::New;
+                        return BucketInsert::New;
                     }
                 }
             }
@@ -94,31 +94,31 @@ impl Bucket {
 
     /// Looks for `word`.
     #[inline]
-    pub(crate) fn find(&self, word: u64) -> Found {
+    pub(crate) fn find(&self, word: u64) -> Lookup {
         let line = Line::read(&self.slots);
         if line.contains(word) {
-            return Found::Word;
+            return Lookup::Present;
         }
-        // What is in front of the first empty slot never changes: the word is not there. What is behind
-        // says nothing: it may have been read later than that slot was filled.
+        // Slots before the first empty one never change: the word is not there. Slots behind it say
+        // nothing: they may have been read after that slot was filled.
         let occupied = line.occupied();
         if self.is_closed(occupied) {
-            Found::Closed
+            Lookup::Closed
         } else if occupied == SLOTS_PER_BUCKET {
-            Found::Others
+            Lookup::Full
         } else {
-            Found::Room(occupied)
+            Lookup::Room(occupied)
         }
     }
 
     /// Whether the last of `occupied` slots closes the bucket.
     #[inline]
     fn is_closed(&self, occupied: usize) -> bool {
-        // Relaxed: a slot holds all there is to know, no other memory hangs on it.
+        // Relaxed: no other memory depends on a slot.
         occupied > 0 && self.slots[occupied - 1].load(Ordering::Relaxed) == CLOSED
     }
 
-    /// Closes the bucket and returns how many ids are in it.
+    /// Closes the bucket. Returns the number of ids in it.
     #[inline]
     pub(crate) fn close(&self) -> u64 {
         loop {
@@ -137,7 +137,7 @@ impl Bucket {
         }
     }
 
-    /// Empties the bucket; what [`crate::segment::mapping::Mapping::zero`] does where there is a mapping.
+    /// Empties the bucket, as [`crate::segment::mapping::Mapping::zero`] does in a mapping.
     #[cfg(loom)]
     pub fn zero(&self) {
         for slot in &self.slots {
@@ -145,7 +145,7 @@ impl Bucket {
         }
     }
 
-    /// Passes over the words that are present.
+    /// Visits the words that are present.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u64)) {
         for slot in &self.slots {
             match slot.load(Ordering::Relaxed) {

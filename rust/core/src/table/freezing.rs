@@ -1,7 +1,8 @@
 //! Freezing a table: all buckets are closed, and the ids in them are counted.
 //!
-//! Any number of processes may freeze one table at once, while others insert: all of them get the same
-//! count, and no id comes in behind it. One may do so in pieces, since a bucket that is closed stays as it is.
+//! Any number of processes may freeze one table at once, while others insert. All of them get the same
+//! count, and no id is inserted after it. A process may freeze in pieces, since a closed bucket never
+//! changes.
 
 use core::ops::Range;
 
@@ -11,30 +12,30 @@ use crate::table::extent::{Extents, FROZEN_BIT};
 use crate::table::simd;
 use crate::table::{HAS_CLOSED, HAS_EMPTY, Storage, Table};
 
-/// Buckets between the one that is being closed and the one that is asked for.
+/// Buckets between the one that is being closed and the one that is prefetched.
 const CLOSE_AHEAD: usize = 32;
 
-/// How far a sealer has come with a table.
+/// How far one process has frozen a table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Freezing {
-    /// Those in use when the sealed bit was set; `None` before that.
+    /// The extents in use when the frozen bit was set; `None` before that.
     extents: Option<Extents>,
-    /// The extent that the sealer is at; the one behind the newest when he counts what did not move.
+    /// The extent to close next. One behind the newest while ids that did not move are counted.
     index: usize,
-    /// The bucket that he is at.
+    /// The bucket to close or count next.
     at: usize,
     count: u64,
 }
 
 impl Freezing {
-    /// Whether it has come further than another one with the same table.
+    /// Whether this has come further than `other` with the same table.
     #[must_use]
     pub fn is_beyond(&self, other: &Self) -> bool {
         let place = |it: &Self| (it.extents.is_some(), it.index, it.at);
         place(self) > place(other)
     }
 
-    /// The next buckets of `buckets`, at most `most`, which are counted down.
+    /// The next of `buckets`, at most `most`. Counts `most` down.
     fn next(&mut self, buckets: &[Bucket], most: &mut usize) -> Range<usize> {
         let from = self.at;
         self.at = buckets.len().min(from.saturating_add(*most));
@@ -44,7 +45,7 @@ impl Freezing {
 }
 
 impl<S: Storage> Table<'_, S> {
-    /// Freezes the table and counts its ids.
+    /// Freezes the table. Returns the number of its ids.
     pub fn freeze(&self) -> u64 {
         let mut freezing = Freezing::default();
         loop {
@@ -54,25 +55,27 @@ impl<S: Storage> Table<'_, S> {
         }
     }
 
-    /// Goes on with freezing the table for `most` buckets, which are counted down: the number of its ids
-    /// once all are closed. The table must not have been cleared since `freezing` was begun.
+    /// Goes on with freezing the table for at most `most` buckets, which are counted down. Returns the
+    /// number of its ids once all buckets are closed. The table must not have been cleared since
+    /// `freezing` began.
     pub fn freeze_some(&self, freezing: &mut Freezing, most: &mut usize) -> Option<u64> {
         let extents = freezing.extents.unwrap_or_else(|| self.begin_to_freeze(freezing));
-        let is_moving = self.is_moving(extents);
+        let census = self.census(extents);
         while freezing.index <= extents.newest() {
             let buckets = self.extent(freezing.index).buckets;
             let closed = close(buckets, freezing.next(buckets, most));
-            let moves = is_moving && freezing.index == extents.oldest();
-            freezing.count += if moves { 0 } else { closed };
+            if census.moving() != Some(freezing.index) {
+                freezing.count += closed;
+            }
             if freezing.at < buckets.len() {
                 return None;
             }
             (freezing.index, freezing.at) = (freezing.index + 1, 0);
         }
-        if is_moving {
-            // Behind the closing of all: what has not been copied by now never will be.
-            let buckets = self.extent(extents.oldest()).buckets;
-            freezing.count += self.count_left(extents, &buckets[freezing.next(buckets, most)]);
+        if let Some(moving) = census.moving() {
+            // After all buckets are closed: an id that has not been copied by now never will be.
+            let buckets = self.extent(moving).buckets;
+            freezing.count += census.count(moving, &buckets[freezing.next(buckets, most)]);
             if freezing.at < buckets.len() {
                 return None;
             }
@@ -86,7 +89,7 @@ impl<S: Storage> Table<'_, S> {
 
     fn begin_to_freeze(&self, freezing: &mut Freezing) -> Extents {
         // AcqRel: Acquire pairs with the Release in `open_behind`, so that every extent that was opened
-        // before is passed over; after this no further one can be opened.
+        // before is closed. After this none can be opened.
         let bit = choose(Site::FreezeExtents, FROZEN_BIT, 0);
         let extents = Extents::of(self.header.extents.fetch_or(bit, Ordering::AcqRel));
         let flags = self.header.flags.fetch_or(FROZEN_BIT, Ordering::Relaxed);
@@ -99,18 +102,18 @@ impl<S: Storage> Table<'_, S> {
         extents
     }
 
-    /// Closes all buckets, since somebody has begun to: the sealed bit is set first, and until the last
-    /// bucket is closed a mover may copy an id behind a reader.
+    /// Closes all buckets, since another thread has begun to. Until the last bucket is closed, an id may
+    /// be copied to a bucket that a reader has passed.
     pub(crate) fn finish_freezing(&self) {
         perform(Site::FreezeBeforeRead, || self.freeze());
     }
 }
 
-/// Closes some buckets of an extent: the ids in them.
+/// Closes some buckets of an extent. Returns the number of ids in them.
 fn close(buckets: &[Bucket], range: Range<usize>) -> u64 {
     let mut count = 0;
     for at in range {
-        // The processor's own look-ahead ends with each page.
+        // The processor's own prefetcher stops at the end of each page.
         if let Some(ahead) = buckets.get(at + CLOSE_AHEAD) {
             simd::prefetch(ahead.slots());
         }

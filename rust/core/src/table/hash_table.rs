@@ -1,20 +1,18 @@
-//! The table of one arena: buckets of one cache line, walked in order.
+//! The table of one arena: extents of buckets, each bucket one cache line.
 //!
-//! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed
-//! word of one id, or is [`CLOSED`]. An id walks up to [`PROBE_LENGTH`] buckets of an extent and takes the
-//! first empty slot; if all are full, or one is closed, it goes on in the next extent. A slot is never
-//! freed inside a window, so "this walk is full" stays true, every thread walks the same path, and two
-//! threads with the same id meet on the same slot.
+//! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed word of
+//! one id, or is [`CLOSED`]. An insert probes up to [`PROBE_LENGTH`] buckets of an extent and takes the
+//! first empty slot. If all are full, or one is closed, it goes on in the next extent. No slot is freed
+//! within a window. So a full probe stays full, every thread probes the same buckets, and two threads
+//! with the same id meet in the same slot.
 //!
-//! A table that is full opens an extent of twice the size, to which its ids move: see
-//! [`crate::table::growth`]. Freezing closes all buckets: since a bucket is filled from the front, and closed
-//! in its first empty slot, it cannot change after that.
+//! A full table opens an extent of twice the size, to which its ids move: see
+//! [`crate::table::growth`]. Freezing closes all buckets: see [`crate::table::freezing`].
 
 use std::collections::TryReserveError;
 
 use crate::sync::{AtomicU64, Ordering, Site, fence, ordering};
-use crate::table::bucket::Answer;
-use crate::table::bucket::{Bucket, CLOSED, EMPTY, Insert};
+use crate::table::bucket::{Bucket, BucketInsert, CLOSED, EMPTY, Insert};
 use crate::table::extent::{EXTENTS, Extents};
 use crate::table::extent::{Extent, FROZEN_BIT};
 
@@ -22,7 +20,7 @@ use crate::table::extent::{Extent, FROZEN_BIT};
 pub(crate) const HAS_EMPTY: u64 = 1;
 /// Set in [`ArenaHeader::flags`] when the id whose mixed word is [`CLOSED`] is present.
 pub(crate) const HAS_CLOSED: u64 = 2;
-/// Set in [`ArenaHeader::flags`] when a process died inside: its counts may be behind the table.
+/// Set in [`ArenaHeader::flags`] when a process died inside: its counts may lack ids of the table.
 pub const UNCERTAIN: u64 = 4;
 
 /// The words that belong to one arena.
@@ -33,11 +31,11 @@ pub struct ArenaHeader {
     pub state: AtomicU64,
     /// Which extents are in use; see [`Extents`].
     pub extents: AtomicU64,
-    /// The two ids that cannot stand in a slot, the bit that says that they may not come any more,
-    /// and [`UNCERTAIN`].
+    /// The two ids that cannot be in a slot, [`FROZEN_BIT`], after which they cannot be inserted, and
+    /// [`UNCERTAIN`].
     pub flags: AtomicU64,
-    /// Bytes from the arena's start that have storage behind them. Raised by whoever announces
-    /// the arena, lowered only by whoever has it alone.
+    /// Bytes from the arena's start that have storage behind them. Raised by a thread that has pinned
+    /// the arena, lowered only by one that is alone in it.
     pub reserved: AtomicU64,
     spare: [u64; 12],
     /// How far the ids of each extent have moved to the next; see [`crate::table::growth`].
@@ -57,24 +55,24 @@ impl Default for ArenaHeader {
     }
 }
 
-/// Where the buckets of an arena come from.
+/// The memory of an arena's buckets.
 pub trait Storage {
     /// The buckets of extent `index` of a table whose first extent has `first` buckets: `first << index`
-    /// of them, or fewer where the arena ends. Only an open extent may be asked for.
+    /// of them, or fewer if the arena ends before. The extent must be open.
     fn extent(&self, first: usize, index: usize) -> &[Bucket];
-    /// Makes sure that extent `index` has storage behind it, without opening it.
+    /// Puts storage behind extent `index`, without opening it.
     ///
     /// # Errors
-    /// [`Shortage`], when the arena ends before the extent or no storage is left.
+    /// [`Shortage`], if the arena ends before the extent or no storage is left.
     fn reserve(&self, first: usize, index: usize) -> Result<(), Shortage>;
 }
 
-/// Why a table cannot take one more id.
+/// Why a table cannot take another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// The arena's last extent is full.
     Full,
-    /// The system refused storage, by the error of this number.
+    /// The system refused storage, with this error number.
     Space(i32),
 }
 
@@ -92,14 +90,14 @@ impl<'a, S: Storage> Table<'a, S> {
         Self { header, storage, first }
     }
 
-    /// The table as it is now, to insert into.
+    /// A view of the table as it is now, to insert into.
     #[inline]
     #[must_use]
     pub fn view(&self) -> View<'_, 'a, S> {
         let extents = self.extents();
         // Never cut off: the first extent is made so, and no other would have taken over.
         let buckets = self.storage.extent(self.first, extents.oldest());
-        let oldest = Extent { buckets, whole: true };
+        let oldest = Extent { buckets, is_whole: true };
         View { table: self, extents, oldest, is_moving: self.is_moving(extents) }
     }
 
@@ -112,17 +110,17 @@ impl<'a, S: Storage> Table<'a, S> {
         self.view().insert(word)
     }
 
-    /// Inserts a word that is in no extent before `index`, and cannot come into one any more.
+    /// Inserts a word that is in no extent before `index`, and cannot be inserted into one.
     #[inline(never)]
     pub(crate) fn insert_from(&self, mut index: usize, word: u64) -> Result<Insert, Shortage> {
         loop {
             match self.extent(index).insert(word) {
-                Answer::New => return Ok(Insert::New),
-                Answer::Present => return Ok(Insert::Present),
-                // Acquire: pairs with the Release of whoever closed the bucket. What he had seen, or
-                // done, is in the word that is read now.
-                Answer::Closed => fence(Ordering::Acquire),
-                Answer::Full => {}
+                BucketInsert::New => return Ok(Insert::New),
+                BucketInsert::Present => return Ok(Insert::Present),
+                // Acquire: pairs with the Release of the thread that closed the bucket. The word that is
+                // read next has what that thread had seen, or done.
+                BucketInsert::Closed => fence(Ordering::Acquire),
+                BucketInsert::Full => {}
             }
             let extents = self.extents();
             if index < extents.newest() {
@@ -142,7 +140,7 @@ impl<'a, S: Storage> Table<'a, S> {
             return Err(Shortage::Full);
         }
         self.storage.reserve(self.first, index)?;
-        // Release: pairs with the Acquire in `extents`. A failure is read again by the caller.
+        // Release: pairs with the Acquire in `extents`. After a failure the caller reads the word again.
         let release = ordering(Site::OpenExtent, Ordering::Release);
         let _ = self.header.extents.compare_exchange(
             extents.word(),
@@ -154,7 +152,7 @@ impl<'a, S: Storage> Table<'a, S> {
     }
 
     fn insert_flag(&self, flag: u64) -> Insert {
-        // Relaxed throughout: the word is all there is, no other memory hangs on it.
+        // Relaxed throughout: no other memory depends on the word.
         let mut flags = self.header.flags.load(Ordering::Relaxed);
         loop {
             if flags & flag != 0 {
@@ -182,12 +180,14 @@ impl<'a, S: Storage> Table<'a, S> {
         if self.visit_once(|_| count += 1) {
             return count;
         }
-        // Without memory, those that moved meanwhile are counted twice.
+        // Without memory, words that moved meanwhile are counted twice.
         self.words().map_or(count, |words| words.len() as u64)
     }
 
-    /// The mixed words that are present, in no order: a snapshot while others insert. Fails where
-    /// there is no memory for them.
+    /// The mixed words that are present, in no order: a snapshot while others insert.
+    ///
+    /// # Errors
+    /// [`TryReserveError`], if there is no memory for them.
     pub fn words(&self) -> Result<Vec<u64>, TryReserveError> {
         let mut words = Vec::new();
         let mut reserved = Ok(());
@@ -207,17 +207,19 @@ impl<'a, S: Storage> Table<'a, S> {
         Ok(words)
     }
 
-    /// Passes over the words that are present: whether each came once. One that moves meanwhile may
-    /// come twice.
+    /// Visits the words that are present. Returns whether each was visited once: one that moves
+    /// meanwhile may be visited twice.
     fn visit_once(&self, visit: impl FnMut(u64)) -> bool {
         let before = self.extents();
         self.visit_from(0, usize::MAX, visit);
-        before.are_frozen() || !self.is_moving(before) && self.extents() == before
+        before.are_frozen() || self.census(before).moving().is_none() && self.extents() == before
     }
 
-    /// Passes over the mixed words that are present, from bucket `position` of all extents on, up to the
-    /// bucket with which it has looked at `most`: where to go on, or `None` at the end. Each comes once
-    /// if the table was being frozen at position 0; while others insert, one that moves may come twice.
+    /// Visits the mixed words that are present, from bucket `position` of all extents on, until the bucket
+    /// with which `most` words were read. Returns the position to go on with, or `None` at the end.
+    ///
+    /// Each word is visited once if the table was being frozen at position 0. While others insert, a word
+    /// that moves may be visited twice.
     pub fn visit_from(
         &self,
         position: u64,
@@ -225,7 +227,8 @@ impl<'a, S: Storage> Table<'a, S> {
         mut visit: impl FnMut(u64),
     ) -> Option<u64> {
         let extents = self.extents();
-        if position == 0 && extents.are_frozen() && self.is_moving(extents) {
+        let census = self.census(extents);
+        if position == 0 && extents.are_frozen() && census.moving().is_some() {
             self.finish_freezing();
         }
         let flags = self.header.flags.load(Ordering::Relaxed);
@@ -239,15 +242,13 @@ impl<'a, S: Storage> Table<'a, S> {
         let mut passed = 0;
         for index in 0..=extents.newest() {
             let buckets = self.extent(index).buckets;
-            // Those before the oldest were left.
-            let first = if index < extents.oldest() { u64::MAX } else { position };
+            let first = if census.extents().contains(&index) { position } else { u64::MAX };
             let from = first.saturating_sub(passed).min(buckets.len() as u64);
-            let is_moving = index == extents.oldest() && self.is_moving(extents);
             for (at, bucket) in (passed + from..).zip(&buckets[from as usize..]) {
                 bucket.for_each(|word| {
                     visited += 1;
-                    // Upwards, as words move: one that is passed by here is met further on.
-                    if !is_moving || !self.is_beyond(extents, word) {
+                    // Upwards, as words move: a word that is left out here is visited in a later extent.
+                    if census.counts(index, word) {
                         visit(word);
                     }
                 });
@@ -260,24 +261,24 @@ impl<'a, S: Storage> Table<'a, S> {
         None
     }
 
-    /// Extents that are in use now.
+    /// The extents that are in use now.
     #[inline]
     #[must_use]
     pub fn extents(&self) -> Extents {
-        // Acquire: pairs with the Release in `open_behind`, behind which an extent has storage, and with
-        // that in `leave`, behind which the ids of an extent stand in those after it.
+        // Acquire: pairs with the Release in `open_behind`, after which an extent has storage, and with
+        // that in `leave`, after which the ids of an extent are in later ones.
         Extents::of(self.header.extents.load(Ordering::Acquire))
     }
 
     #[inline]
     pub(crate) fn extent(&self, index: usize) -> Extent<'_> {
         let buckets = self.storage.extent(self.first, index);
-        Extent { buckets, whole: buckets.len() == self.first << index }
+        Extent { buckets, is_whole: buckets.len() == self.first << index }
     }
 }
 
-/// A table as it was when somebody looked: where to begin. It stays right when the table grows: the
-/// buckets of an extent that is left are full or closed, and keep their ids.
+/// A table as it was at some time: where an insert begins. It stays valid when the table grows: the
+/// buckets of an extent that was left are full or closed, and keep their ids.
 #[derive(Debug)]
 pub struct View<'t, 'a, S: Storage> {
     table: &'t Table<'a, S>,
@@ -290,7 +291,7 @@ impl<S: Storage> View<'_, '_, S> {
     /// Inserts a mixed word, and moves some others on if the table is growing.
     ///
     /// # Errors
-    /// [`Shortage`] when no slot and no further extent is to be had; the word is not in then.
+    /// [`Shortage`], if there is no free slot and no further extent. Then the word is not inserted.
     #[inline]
     pub fn insert(&mut self, word: u64) -> Result<Insert, Shortage> {
         if word == EMPTY || word == CLOSED {
@@ -302,9 +303,9 @@ impl<S: Storage> View<'_, '_, S> {
             *self = self.table.view();
         }
         match self.oldest.insert(word) {
-            Answer::New => Ok(Insert::New),
-            Answer::Present => Ok(Insert::Present),
-            Answer::Full | Answer::Closed => {
+            BucketInsert::New => Ok(Insert::New),
+            BucketInsert::Present => Ok(Insert::Present),
+            BucketInsert::Full | BucketInsert::Closed => {
                 let inserted = self.table.insert_from(self.extents.oldest(), word);
                 *self = self.table.view();
                 inserted
@@ -312,7 +313,7 @@ impl<S: Storage> View<'_, '_, S> {
         }
     }
 
-    /// Brings the walk of `word` nearer: its first line.
+    /// Prefetches the first bucket of the probe for `word`.
     #[inline]
     pub fn prefetch(&self, word: u64) {
         self.oldest.prefetch(word);

@@ -1,6 +1,7 @@
 //! The table of one arena: a lock-free hash table of ids that is filled, grown and frozen.
 
 pub(crate) mod bucket;
+pub(crate) mod census;
 pub(crate) mod extent;
 pub mod freezing;
 pub(crate) mod growth;

@@ -1,8 +1,8 @@
-//! A cache line of slots, looked at as a whole.
+//! A cache line of slots, read as a whole.
 //!
-//! Comparing slot by slot ends at a place that no branch predictor foresees, and asks for the same
-//! line up to eight times while it is still on its way; four vector loads and one branch let the
-//! processor go on to the next ids' lines meanwhile (measured: a third of the time an insert).
+//! A comparison slot by slot ends at a slot that no branch predictor foresees, and loads the same line
+//! up to eight times before it has arrived. Four vector loads and one branch let the processor go on to
+//! the lines of the next ids meanwhile (measured: a third of the time per insert).
 
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 use core::arch::{
@@ -18,12 +18,12 @@ use crate::sync::AtomicU64;
 use crate::sync::Ordering;
 use crate::table::bucket::SLOTS_PER_BUCKET;
 
-/// What a line held while it was read; each slot is loaded once, in no order, as if relaxed.
+/// The content of a line while it was read. Each slot is loaded once, in no order, as if relaxed.
 #[derive(Clone, Copy, Debug)]
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 pub struct Line([core::arch::x86_64::__m128i; 4]);
 
-/// What a line held while it was read; each slot is loaded once, in no order, as if relaxed.
+/// The content of a line while it was read. Each slot is loaded once, in no order, as if relaxed.
 #[derive(Clone, Copy, Debug)]
 #[cfg(any(not(target_arch = "x86_64"), loom))]
 pub struct Line([u64; SLOTS_PER_BUCKET]);
@@ -37,7 +37,7 @@ impl Line {
     pub fn read(slots: &[AtomicU64; SLOTS_PER_BUCKET]) -> Self {
         let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
         // SAFETY: the slots are 64 bytes, aligned to 16 as part of a `Bucket`, and readable for as
-        // long as the reference lives. The loads stand in assembly, since others write the slots
+        // long as the reference lives. The loads are in assembly, since other threads write the slots
         // meanwhile: each half of an aligned load is an atomic load of its slot on every x86-64.
         unsafe {
             asm!(
@@ -56,22 +56,22 @@ impl Line {
         Self([first, second, third, fourth])
     }
 
-    /// Whether `word` is there.
+    /// Whether a slot holds `word`.
     #[inline]
     #[must_use]
     pub fn contains(self, word: u64) -> bool {
         self.equal(word) != 0
     }
 
-    /// Slots in front of the first that is zero.
+    /// Slots before the first that is zero.
     #[inline]
     #[must_use]
     pub fn occupied(self) -> usize {
-        // A bit behind the last slot, for a line without a zero.
+        // One bit behind the last slot, for a line without a zero.
         (self.equal(0) | 1 << (2 * SLOTS_PER_BUCKET)).trailing_zeros() as usize / 2
     }
 
-    /// Two bits a slot, of which the even one is set where the slot is `word`.
+    /// Two bits per slot, of which the even one is set if the slot is `word`.
     #[inline]
     fn equal(self, word: u64) -> u32 {
         // SAFETY: SSE2 is part of x86-64.
@@ -95,14 +95,14 @@ impl Line {
         Self(slots.each_ref().map(|slot| slot.load(Ordering::Relaxed)))
     }
 
-    /// Whether `word` is there.
+    /// Whether a slot holds `word`.
     #[inline]
     #[must_use]
     pub fn contains(self, word: u64) -> bool {
         self.0.contains(&word)
     }
 
-    /// Slots in front of the first that is zero.
+    /// Slots before the first that is zero.
     #[inline]
     #[must_use]
     pub fn occupied(self) -> usize {
@@ -110,7 +110,7 @@ impl Line {
     }
 }
 
-/// Brings a line nearer.
+/// Prefetches a line.
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 #[inline]
 #[expect(unsafe_code, reason = "prefetching has no safe form")]
@@ -120,7 +120,7 @@ pub fn prefetch(slots: &[AtomicU64; SLOTS_PER_BUCKET]) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(slots.as_ptr().cast()) }
 }
 
-/// Brings a line nearer, where that can be said.
+/// Prefetches a line, on processors for which this is written.
 #[cfg(any(not(target_arch = "x86_64"), loom))]
 #[inline]
 pub fn prefetch(_slots: &[AtomicU64; SLOTS_PER_BUCKET]) {}
