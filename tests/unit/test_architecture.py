@@ -27,9 +27,9 @@ PACKAGE = ("config", "log", "windows", "cluster", "publishing", "service", "http
 BENCH = ("harness", "contenders", "scenarios", "report")
 
 UNSAFE = {
-    "rust/core/src/segment/locks.rs",  # knows when the file of a fork's parent must not be closed
+    "rust/core/src/forks.rs",  # registers fork handlers, which close descriptors of the parent
+    "rust/core/src/platform.rs",  # byte locks of open files, which no crate has on all systems
     "rust/core/src/segment/mapping.rs",  # reaches the shared mapping through raw addresses
-    "rust/core/src/platform.rs",  # system calls
     "rust/core/src/table/simd.rs",  # vector loads and prefetches
     "rust/python/src/listener.rs",  # takes over the descriptor of a socket that Python gives away
 }

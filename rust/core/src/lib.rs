@@ -33,6 +33,7 @@
 
 mod counter;
 mod error;
+pub(crate) mod forks;
 pub mod platform;
 mod replication;
 pub mod request;

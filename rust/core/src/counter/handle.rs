@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::counter::participant::Seat;
 use crate::error::Error;
-use crate::platform;
+use crate::forks;
 use crate::segment::attachment::{Segment, SegmentConfig};
 use crate::segment::clock::{CachedWindow, Clock, SECOND};
 use crate::segment::layout::Front;
@@ -63,7 +63,7 @@ impl Counter {
             window_length: u64::from(header.window_seconds) * SECOND,
             cached_window: CachedWindow::default(),
             by_reference: AtomicBool::new(false),
-            born: platform::forks(),
+            born: forks::count(),
             seats: Default::default(),
             clock,
             segment,
@@ -92,7 +92,7 @@ impl Counter {
     /// This process's seat; a forked child claims one of its own at first use.
     #[inline]
     pub(crate) fn seat(&self) -> Result<&Seat, Error> {
-        let generation = (platform::forks() - self.born) as usize;
+        let generation = (forks::count() - self.born) as usize;
         match self.seats.get(generation).and_then(OnceLock::get) {
             Some(seat) => Ok(seat),
             None => self.take_seat(generation),
@@ -184,7 +184,7 @@ impl Counter {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        let generation = (platform::forks() - self.born) as usize;
+        let generation = (forks::count() - self.born) as usize;
         if self.seats.get(generation).and_then(OnceLock::get).is_some() {
             self.lease().release();
         }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::platform;
+use crate::forks;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Maximum ids per piece. Pieces are taken whole, and no larger block of memory is moved.
@@ -41,7 +41,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new() -> Self {
-        Self { limit: AtomicU64::new(0), queue: Mutex::default(), forks: platform::forks() }
+        Self { limit: AtomicU64::new(0), queue: Mutex::default(), forks: forks::count() }
     }
 
     /// Whether new ids are wanted.
@@ -127,7 +127,7 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.forks != platform::forks() {
+        if self.forks != forks::count() {
             // A copy in a forked child: a thread of the parent may have been changing the queue
             // when the child was forked, so its memory must not be touched.
             let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use crate::platform;
 use crate::segment::clock::Clock;
 use crate::segment::creation::{build, create, failed_build};
 use crate::segment::damage::damage;
-use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, PARTICIPANTS};
+use crate::segment::layout::{self, FORMAT, LOCKS_AT, PARTICIPANTS};
 use crate::segment::live;
 use crate::segment::locks::{AttachLock, Presence};
-use crate::segment::mapping::{self, Mapping};
+use crate::segment::mapping::Mapping;
+use crate::segment::stored_header::StoredHeader;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Longest window: a day.
@@ -261,19 +262,15 @@ pub(crate) fn check_owner(file: &File, shown: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn read_header(file: &File, shown: &str) -> Result<Header, Error> {
-    let mut bytes = vec![0; size_of::<Header>()];
-    let length = file
-        .read_at(&mut bytes, 0)
+pub(crate) fn read_header(file: &File, shown: &str) -> Result<StoredHeader, Error> {
+    let header = StoredHeader::read(file)
         .map_err(|error| Error::io("the segment cannot be read", shown, &error))?;
-    mapping::header_of(&bytes[..length]).filter(|header| header.magic == MAGIC).ok_or_else(|| {
-        Error::Segment {
-            reason: Unusable::Format,
-            alive: is_alive(file),
-            message: format!(
-                "this is no segment of Verve: `{shown}`; hint: choose another `VERVE_SEGMENT`"
-            ),
-        }
+    header.ok_or_else(|| Error::Segment {
+        reason: Unusable::Format,
+        alive: is_alive(file),
+        message: format!(
+            "this is no segment of Verve: `{shown}`; hint: choose another `VERVE_SEGMENT`"
+        ),
     })
 }
 
@@ -303,12 +300,8 @@ fn check(file: &File, config: &SegmentConfig, shown: &str) -> Result<(), Error> 
             config.window_seconds.map(|seconds| seconds.to_string()),
             header.window_seconds.to_string(),
         ),
-        ("cluster", Some(config.cluster.clone()), layout::name_text(&header.cluster)),
-        (
-            "state directory",
-            Some(config.state_directory.clone()),
-            layout::name_text(&header.state_directory),
-        ),
+        ("cluster", Some(config.cluster.clone()), header.cluster),
+        ("state directory", Some(config.state_directory.clone()), header.state_directory),
     ];
     for (name, wanted, found) in settings {
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {

@@ -1,7 +1,7 @@
 //! How a new segment comes into being.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::platform;
 use crate::segment::attachment::{LONGEST_WINDOW, MOST_IDS, SegmentConfig, with_suffix};
 use crate::segment::clock::{Clock, SECOND};
 use crate::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, MAGIC, NAME};
-use crate::segment::mapping;
+use crate::segment::mapping::Mapping;
 use crate::table::Bucket;
 use crate::window::word::{ArenaState, CurrentWord, buckets_of_step, step_of_buckets};
 
@@ -57,11 +57,7 @@ pub(crate) fn failed_build(error: BuildError, shown: &str) -> Error {
     }
 }
 
-pub(crate) fn build(
-    mut file: &File,
-    config: &SegmentConfig,
-    clock: &Clock,
-) -> Result<(), BuildError> {
+pub(crate) fn build(file: &File, config: &SegmentConfig, clock: &Clock) -> Result<(), BuildError> {
     let window_seconds = config.window_seconds.unwrap_or(60);
     if !(1..=LONGEST_WINDOW).contains(&window_seconds) {
         return Err(BuildError::Setting(format!(
@@ -100,7 +96,8 @@ pub(crate) fn build(
     file.set_len(length)?;
     platform::reserve(file, 0, FRONT)?;
 
-    let mut front = mapping::zeroed_front();
+    let mut mapping = Mapping::new(file, arena_bytes)?;
+    let front = mapping.front_mut();
     let header = &mut front.header;
     header.magic = MAGIC;
     header.format = FORMAT;
@@ -129,7 +126,6 @@ pub(crate) fn build(
         platform::reserve(file, ARENAS_AT + arena as u64 * arena_bytes, bytes)?;
         header.reserved = bytes.into();
     }
-    file.write_all(mapping::bytes_of(&front))?;
     Ok(())
 }
 

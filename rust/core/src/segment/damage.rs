@@ -73,25 +73,29 @@ fn is_size_step(size_step: u8, arena_bytes: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::damage;
-    use crate::segment::layout::Front;
-    use crate::segment::mapping::zeroed_front;
+    use crate::platform;
+    use crate::segment::layout::{self, Front};
+    use crate::segment::mapping::Mapping;
     use crate::sync::AtomicU64;
     use crate::window::word::{ArenaState, CurrentWord};
 
     type Place = fn(&mut Front) -> &mut AtomicU64;
 
-    fn sound() -> Box<Front> {
-        let mut front = zeroed_front();
+    fn sound() -> Mapping {
+        let file = platform::memory_file().expect("a file");
+        file.set_len(layout::length(1 << 24).expect("a length")).expect("a file of that length");
+        let mut mapping = Mapping::new(&file, 1 << 24).expect("a mapping");
+        let front = mapping.front_mut();
         front.header.window_seconds = 60;
         front.header.arena_bytes = 1 << 24;
         front.header.current.0 = CurrentWord::new(29_916_667, 20, 3).0.into();
         front.arenas[3].state = ArenaState::Claimed { window: 29_916_667 }.pack().into();
-        front
+        mapping
     }
 
     #[test]
     fn every_word_that_leads_astray_is_named() {
-        assert_eq!(damage(&sound()), None);
+        assert_eq!(damage(sound().front()), None);
         let damaged: [(&str, Place, &[u64]); 7] = [
             (
                 "the current word",
@@ -123,9 +127,10 @@ mod tests {
         ];
         for (name, place, values) in damaged {
             for &value in values {
-                let mut front = sound();
-                *place(&mut front) = value.into();
-                let found = damage(&front).unwrap_or_else(|| panic!("{name}: `{value:#x}`"));
+                let mut mapping = sound();
+                *place(mapping.front_mut()) = value.into();
+                let found =
+                    damage(mapping.front()).unwrap_or_else(|| panic!("{name}: `{value:#x}`"));
                 assert!(found.contains(name) && found.contains('`'), "{found}");
             }
         }

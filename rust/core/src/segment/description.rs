@@ -8,7 +8,7 @@ use crate::error::{Error, Unusable};
 use crate::segment::attachment::{
     is_alive, open_existing, read_header, remove_unfinished, with_suffix,
 };
-use crate::segment::layout::{self, FORMAT};
+use crate::segment::layout::FORMAT;
 use crate::segment::live;
 use crate::segment::locks::AttachLock;
 
@@ -55,8 +55,8 @@ pub fn describe(path: &Path) -> Result<Description, Error> {
         format: header.format,
         window_seconds: header.window_seconds,
         identity: header.identity,
-        cluster: layout::name_text(&header.cluster),
-        state_directory: layout::name_text(&header.state_directory),
+        cluster: header.cluster,
+        state_directory: header.state_directory,
         alive,
     })
 }

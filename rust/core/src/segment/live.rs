@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::platform;
 use crate::segment::attachment::is_alive;
-use crate::segment::layout::{self, FORMAT, Header, LOCKS_AT, MAGIC, PARTICIPANTS};
-use crate::segment::mapping;
+use crate::segment::layout::{FORMAT, LOCKS_AT, PARTICIPANTS};
+use crate::segment::stored_header::StoredHeader;
 
 /// What the system adds to the name of a file that has none any more.
 const REMOVED: &str = " (deleted)";
@@ -87,16 +87,10 @@ fn open(link: &Path, user: u32) -> Option<File> {
 }
 
 fn is_meant(file: &File, shown: &Path, path: &Path, state_directory: &str) -> bool {
-    let Some(header) = header(file).filter(|header| header.magic == MAGIC) else { return false };
+    let Ok(Some(header)) = StoredHeader::read(file) else { return false };
     let had_the_name = shown.to_string_lossy().ends_with(REMOVED) && named(shown) == path;
     had_the_name
         || (header.format == FORMAT
             && !state_directory.is_empty()
-            && layout::name_text(&header.state_directory) == state_directory)
-}
-
-fn header(file: &File) -> Option<Header> {
-    let mut bytes = vec![0; size_of::<Header>()];
-    let length = std::os::unix::fs::FileExt::read_at(file, &mut bytes, 0).ok()?;
-    mapping::header_of(&bytes[..length])
+            && header.state_directory == state_directory)
 }

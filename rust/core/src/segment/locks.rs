@@ -2,15 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::mem::ManuallyDrop;
+use std::os::fd::IntoRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Unusable};
-use crate::platform;
 use crate::segment::attachment::{Segment, check_owner, with_suffix};
 use crate::segment::layout::{LOCKS_AT, PARTICIPANTS};
+use crate::{forks, platform};
 
 /// How long to wait for another process to be done with attaching.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(5);
@@ -77,32 +77,38 @@ impl Drop for AttachLock {
 /// An open file for locks alone, so that neither the mapping nor a forked child keeps them.
 #[derive(Debug)]
 struct LockFile {
-    /// Open until the drop in the process that opened it; closed in its children from the start.
-    file: ManuallyDrop<File>,
+    /// Open until the drop in the process that opened it. In its children the descriptor is closed
+    /// from the start, and may be another file's.
+    file: Option<File>,
     forks: u64,
 }
 
 impl LockFile {
     /// Another open file on the same file as `file`.
     fn new(file: &File) -> io::Result<Self> {
-        Ok(Self { file: platform::open_watched(file)?, forks: platform::forks() })
+        Ok(Self { file: Some(forks::open_watched(file)?), forks: forks::count() })
     }
 
     /// Whether this process is the one that opened it, and not a child of it.
     #[inline]
     fn is_ours(&self) -> bool {
-        self.forks == platform::forks()
+        self.forks == forks::count()
+    }
+
+    fn file(&self) -> &File {
+        self.file.as_ref().expect("open until the drop")
     }
 }
 
 impl Drop for LockFile {
-    #[expect(unsafe_code, reason = "closing a file that a forked child must not close again")]
     fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
         if self.is_ours() {
             // Also for copies of the open file in processes that came about without `fork`.
-            let _ = platform::unlock(&self.file, 0, 0);
-            // SAFETY: this is the process that opened it, and the drop comes once, at the end.
-            unsafe { platform::close_watched(&mut self.file) };
+            let _ = platform::unlock(&file, 0, 0);
+            forks::close_watched(file);
+        } else {
+            let _ = file.into_raw_fd();
         }
     }
 }
@@ -129,16 +135,16 @@ impl Locks {
 
     /// Takes the lock of `slot`; false if another process has it.
     pub(crate) fn try_lock(&self, slot: usize) -> io::Result<bool> {
-        platform::try_lock_byte(&self.slots.file, LOCKS_AT + slot as u64)
+        platform::try_lock_byte(self.slots.file(), LOCKS_AT + slot as u64)
     }
 
     pub(crate) fn unlock(&self, slot: usize) {
-        let _ = platform::unlock(&self.slots.file, LOCKS_AT + slot as u64, 1);
+        let _ = platform::unlock(self.slots.file(), LOCKS_AT + slot as u64, 1);
     }
 
     /// Whether a live process has `slot`; not to be asked of one's own.
     pub(crate) fn is_taken(&self, slot: usize) -> bool {
-        platform::locked_by_another(&self.slots.file, LOCKS_AT + slot as u64, 1).unwrap_or(true)
+        platform::locked_by_another(self.slots.file(), LOCKS_AT + slot as u64, 1).unwrap_or(true)
     }
 }
 
@@ -167,7 +173,7 @@ impl Presence {
 
     fn join(&self) -> Option<LockFile> {
         let file = LockFile::new(&self.0).ok()?;
-        platform::share_byte(&file.file, PRESENCE).ok()?;
+        platform::share_byte(file.file(), PRESENCE).ok()?;
         Some(file)
     }
 }
@@ -183,7 +189,7 @@ impl Keeper {
     /// None if another one keeps the segment.
     pub(crate) fn new(segment: &Segment) -> io::Result<Option<Self>> {
         let file = LockFile::new(&segment.file)?;
-        let taken = platform::try_lock_byte(&file.file, LOCKS_AT + PARTICIPANTS as u64)?;
+        let taken = platform::try_lock_byte(file.file(), LOCKS_AT + PARTICIPANTS as u64)?;
         Ok(taken.then_some(Self { _file: file }))
     }
 }

@@ -9,3 +9,4 @@ pub mod layout;
 pub(crate) mod live;
 pub(crate) mod locks;
 pub(crate) mod mapping;
+pub(crate) mod stored_header;
