@@ -9,17 +9,17 @@ use crate::table::Shortage;
 /// Why a segment cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// It belongs to another user.
+    /// Its file belongs to another user.
     Owner,
-    /// Others than its owner may read or write it.
+    /// Other users may read or write its file.
     Mode,
-    /// It is no regular file.
+    /// Its path is no regular file.
     Kind,
-    /// It was written in another format, or is no segment.
+    /// It has another format, is damaged, or is no segment.
     Format,
-    /// It was made with other identity settings.
+    /// It was made with other settings.
     Mismatch,
-    /// All writer slots are taken by live processes.
+    /// Live processes hold all participant slots.
     NoSlot,
     /// Another process has held the attach lock for too long.
     Busy,
@@ -44,31 +44,31 @@ impl Unusable {
     }
 }
 
-/// What went wrong. A call that returns an error has recorded nothing, but for a batch that filled
-/// the table, which says how far it came.
+/// Why a call failed. Such a call has recorded nothing, except for a batch that filled the table, which
+/// says how many ids it recorded.
 #[derive(Debug)]
 pub enum Error {
     /// A setting is out of its range.
     Setting {
-        /// What is wrong with which value, and a hint.
+        /// The fault, with the value.
         message: String,
     },
     /// The segment cannot be used.
     Segment {
-        /// Why.
+        /// The reason.
         reason: Unusable,
-        /// A process lives in it.
+        /// Whether a live process uses it.
         alive: bool,
-        /// What happened, with the path, and a hint.
+        /// The fault, with the path, and a hint.
         message: String,
     },
     /// The window has reached the bound of ids that the segment was made for.
     Full,
-    /// The system has no storage for the table to grow, by the error of this number.
+    /// The system has no storage for the table to grow: its error number.
     Space(i32),
-    /// Every arena is still in use: old windows are held, or a stopped process is inside them.
+    /// Every arena is in use: windows are held or kept, or stopped processes are inside.
     NoArena,
-    /// No such window is kept.
+    /// The ids of that window are not kept.
     Window {
         /// Its start, seconds since the epoch.
         start: u64,
@@ -106,7 +106,7 @@ impl Error {
     }
 }
 
-/// What to do about errors that a limit of the process explains.
+/// The hint for an error that a limit of the process or the file system explains.
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOMEM) => {

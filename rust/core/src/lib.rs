@@ -1,8 +1,12 @@
-//! The exact counter of Verve: how many different 64-bit ids came in this window?
+//! The exact counter of Verve: how many distinct 64-bit ids arrived in this window?
 //!
-//! One [`Counter`] is used by any number of threads, and by all processes that open the same
-//! segment, a memory-mapped file. Nothing in it waits: no lock is taken to count an id, to turn
-//! the window, or to close one.
+//! Any number of threads use one [`Counter`], and all processes that open the same segment, a
+//! memory-mapped file, count together. No thread waits for a lock to count an id, to open a window, or
+//! to seal one.
+//!
+//! The folders are the stages: [`table`] holds the ids of one window, [`window`] the windows and their
+//! arenas, [`segment`] the file, [`request`] the grammar of requests. The counter and what replication
+//! needs of it are built on these.
 //!
 //! ```
 //! use verve_core::{Clock, Counter, SegmentConfig};
@@ -19,15 +23,15 @@
 //!
 //! * `unique` of a sealed window is exact: the ids for which [`Counter::add`] or
 //!   [`Counter::add_many`] returned that window, and those of callers that were killed between the
-//!   insert and the return. It is the same whoever seals, and never changes.
+//!   insert and the return. Every process that seals gets the same number, and it never changes.
 //! * A window is a tumbling interval aligned to the epoch. An id belongs to the window that was
-//!   current when it was inserted; one that meets the freeze of its window goes to the next.
-//! * [`Counter::count`] and [`Counter::current`] are snapshots. `requests`, `late` and `rejected`
-//!   are figures: a process that is killed inside a call may leave them one off.
-//! * `kill -9` of any process at any instruction loses nothing that was acknowledged and holds
-//!   nobody up. A stopped process keeps at most the arena that it is inside of.
-//! * An id that was new is given out once by [`Replication::take`], by the process that inserted it,
-//!   or not at all. So the sum of [`Replication::acknowledged`] never exceeds `unique`, and when they are
+//!   current when it was inserted. An id that meets the freeze of its window goes to the next.
+//! * [`Counter::count`] and [`Counter::current`] are snapshots. `requests`, `late` and `rejected` may be
+//!   off by one per process that was killed inside a call.
+//! * `kill -9` of any process at any instruction loses no acknowledged id and holds up no other process.
+//!   A stopped process keeps at most the arena that it is inside of.
+//! * [`Replication::take`] hands out an id that was new once, in the process that inserted it, or not at
+//!   all. So the sum of [`Replication::acknowledged`] never exceeds `unique`, and when they are
 //!   equal, each id was acknowledged.
 //! * The segment lives in memory: it outlives all processes, not the host.
 

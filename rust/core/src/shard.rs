@@ -1,4 +1,4 @@
-//! Shards: the sets of a store over which the ids of a window are spread, alike on all hosts.
+//! Shards: the sets of a store over which the ids of a window are spread, in the same way on all hosts.
 
 /// Shards of a window.
 pub const SHARDS: usize = 16;
@@ -16,9 +16,8 @@ pub struct Group {
 
 /// The shard of `id`: the highest bits of a fixed mix, since all hosts and versions must agree.
 ///
-/// The mix is the finalizer of `SplitMix64` (Steele, Lea, Flood, "Fast splittable pseudorandom
-/// number generators", 2014). It has no key: crafted ids may crowd one set of the store, which is
-/// slower, and no less exact.
+/// The mix is the finalizer of `SplitMix64` (Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", 2014). It has no key: crafted ids may crowd one shard, which is slower, but exact.
 #[inline]
 #[must_use]
 pub fn shard_of(id: i64) -> usize {
@@ -29,7 +28,7 @@ pub fn shard_of(id: i64) -> usize {
     (word >> (64 - SHARDS.ilog2())) as usize
 }
 
-/// Ids of one window, sorted into shards.
+/// Ids of one window, by shard.
 #[derive(Debug)]
 pub(crate) struct IdsByShard {
     window_start: u64,
@@ -50,7 +49,7 @@ impl IdsByShard {
         self.shards[shard_of(id)].push(id);
     }
 
-    /// The shards that have ids, in their order.
+    /// The shards that have ids, in ascending order.
     pub(crate) fn groups(self) -> impl Iterator<Item = Group> {
         let window_start = self.window_start;
         self.shards
@@ -66,7 +65,7 @@ mod tests {
     use super::{IdsByShard, SHARDS, shard_of};
 
     #[test]
-    fn shards_are_what_they_have_always_been() {
+    fn the_shards_of_known_ids_do_not_change() {
         let ids = [0, 1, 2, 3, 7, -1, i64::MIN, i64::MAX, 1_795_000_020];
         assert_eq!(ids.map(shard_of), [0, 5, 13, 1, 1, 11, 2, 5, 11]);
     }

@@ -1,12 +1,12 @@
-//! Which addresses a callback must not reach.
+//! The addresses that a callback must not reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether a callback must not be sent to this address.
 ///
-/// Refused is whatever is not global unicast, documentation and benchmarking ranges, and every IPv6
-/// form that carries an IPv4 address, whichever one: an answer of the system's resolver or a
-/// literal that hides 127.0.0.1 in 128 bits reaches it all the same.
+/// Forbidden are all addresses that are not global unicast, the ranges for documentation and benchmarks,
+/// and every form of IPv6 that contains an IPv4 address, whichever it is: a literal, or an answer of the
+/// resolver, that has 127.0.0.1 in its 128 bits reaches the loopback.
 ///
 /// Sources: the IANA registries of special-purpose addresses for IPv4 and IPv6 (RFC 6890 and its
 /// updates).
@@ -25,7 +25,7 @@ pub fn is_forbidden(address: IpAddr) -> bool {
     }
 }
 
-/// Whether two addresses are equal but for the last `host_bits` bits.
+/// Whether two addresses are equal except for the last `host_bits` bits.
 fn within<Bits>(address: Bits, network: Bits, host_bits: u32) -> bool
 where
     Bits: std::ops::BitXor<Output = Bits> + std::ops::Shr<u32, Output = Bits> + Default + PartialEq,
@@ -57,7 +57,7 @@ const FORBIDDEN_V4: [(Ipv4Addr, u32); 16] = [
     v4(240, 0, 0, 0, 4),      // reserved, and broadcast
 ];
 
-/// All global unicast addresses assigned so far. Outside of it: `::`, `::1`, IPv4-compatible
+/// All global unicast addresses assigned so far. Outside of this range: `::`, `::1`, IPv4-compatible
 /// (`::/96`), mapped (`::ffff:0:0/96`) and translated (`::ffff:0:0:0/96`) addresses, NAT64
 /// (`64:ff9b::/96`, `64:ff9b:1::/48`), discard (`100::/64`), segment routing (`5f00::/16`), unique
 /// local (`fc00::/7`), link-local (`fe80::/10`), site-local (`fec0::/10`) and multicast
@@ -68,7 +68,7 @@ const fn v6(first: u16, second: u16, length: u32) -> (Ipv6Addr, u32) {
     (Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), length)
 }
 
-/// What must not be reached inside of [`GLOBAL_UNICAST_V6`].
+/// The forbidden networks inside of [`GLOBAL_UNICAST_V6`].
 const FORBIDDEN_V6: [(Ipv6Addr, u32); 4] = [
     v6(0x2001, 0, 23), // protocol assignments: Teredo (carries IPv4), benchmarking, ORCHID
     v6(0x2001, 0x0db8, 32), // documentation
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn special_v4_ranges_are_refused_to_their_last_address() {
+    fn special_v4_ranges_are_forbidden_to_their_last_address() {
         all(
             &[
                 "0.0.0.0",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn special_v6_ranges_are_refused() {
+    fn special_v6_ranges_are_forbidden() {
         all(
             &[
                 "::",
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn v6_that_carries_v4_is_refused_even_when_the_v4_is_public() {
+    fn v6_that_contains_v4_is_forbidden_even_if_the_v4_is_public() {
         all(
             &[
                 "::ffff:127.0.0.1",

@@ -11,18 +11,18 @@ pub enum BatchFormat {
     Binary,
     /// A JSON array of integers (`application/json`).
     Json,
-    /// One id a line, written as in a query (`text/plain`). Lines end in `\n` or `\r\n`, the last
-    /// one if it likes.
+    /// One id per line, written as in a query (`text/plain`). Lines end with `\n` or `\r\n`; the last
+    /// one may end without.
     Text,
 }
 
-/// Why a body is refused: as a whole, for its first fault.
+/// Why a body is rejected: its first fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchError {
-    /// Which id is bad, counted from 0; the number of ids before the fault if it is not in an id.
+    /// Index of the invalid id from 0. If the fault is not in an id, the number of ids before it.
     pub position: usize,
     /// [`Rejection::IdInvalid`] or [`Rejection::IdOutOfRange`] for an id, [`Rejection::BodyInvalid`] for
-    /// what is around them; [`Rejection::NoSpace`], at position 0, if there is no memory for the ids.
+    /// the text around the ids, [`Rejection::NoSpace`], at position 0, if there is no memory for them.
     pub reason: Rejection,
 }
 
@@ -36,8 +36,8 @@ impl fmt::Display for BatchError {
 
 impl std::error::Error for BatchError {}
 
-/// Reads all ids of a body, in their order, or refuses it whole. An empty body holds no ids, except
-/// as JSON. Linear in its length.
+/// Reads all ids of a body in order, or rejects the whole body. An empty body has no ids, except as JSON,
+/// where it is invalid. The time is linear in the length.
 pub fn parse(format: BatchFormat, body: &[u8]) -> Result<Vec<i64>, BatchError> {
     match format {
         BatchFormat::Binary => binary(body),
@@ -51,8 +51,8 @@ fn binary(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     if !words.remainder().is_empty() {
         return Err(BatchError { position: words.len(), reason: Rejection::BodyInvalid });
     }
-    // A copy even of bytes that happen to lie as int64s do: it costs a fraction of counting them,
-    // and a view would take `unsafe`.
+    // A copy, even of aligned bytes: it costs a fraction of counting them, and a view would need
+    // `unsafe`.
     let mut ids = Vec::new();
     ids.try_reserve_exact(words.len()).map_err(|_| NO_MEMORY)?;
     ids.extend(words.map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default())));
@@ -61,7 +61,7 @@ fn binary(body: &[u8]) -> Result<Vec<i64>, BatchError> {
 
 fn text(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     let mut ids = Vec::new();
-    // What follows the last newline is a line of its own only if it is there.
+    // Text after the last newline is a line, unless it is empty.
     for line in body.split_inclusive(|&byte| byte == b'\n') {
         let ([line @ .., b'\r', b'\n'] | [line @ .., b'\n'] | line) = line;
         push(&mut ids, id::parse(line.iter().copied()))?;
@@ -69,8 +69,7 @@ fn text(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     Ok(ids)
 }
 
-/// Reads `[`, integers with commas between them, `]`, and JSON's own white space around any of
-/// them.
+/// Reads `[`, integers with commas between them, `]`, with JSON's white space around each.
 fn json(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     let mut ids = Vec::new();
     let malformed = |position| Err(BatchError { position, reason: Rejection::BodyInvalid });
@@ -95,7 +94,7 @@ fn json(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     }
 }
 
-/// JSON knows no leading zeros: `-?(0|[1-9][0-9]*)`.
+/// Reads an integer of JSON, which has no leading zeros: `-?(0|[1-9][0-9]*)`.
 fn json_integer(token: &[u8]) -> Result<i64, Rejection> {
     match token.strip_prefix(b"-").unwrap_or(token) {
         [b'0', _, ..] => Err(Rejection::IdInvalid),

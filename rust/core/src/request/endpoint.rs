@@ -1,28 +1,28 @@
-//! Which endpoints are taken for a callback: the checks that the URL itself allows.
+//! The checks of a callback's endpoint that its URL alone allows.
 //!
-//! Names are resolved, and the addresses of the answer judged by [`is_forbidden`], when the callback is
-//! sent. Here a URL is refused that could never be sent, or whose host two parsers would read
-//! differently: the one that judged it might not be the one that connects.
+//! When the callback is sent, its name is resolved and [`is_forbidden`] judges the addresses. Here a URL is
+//! rejected if it could never be sent to, or if two parsers would read its host differently: the parser
+//! that judges it might not be the one that connects.
 
 use crate::request::address::is_forbidden;
 use crate::request::rejection::Rejection;
 use url::{Host, Url, quirks};
 
-/// The most bytes of an endpoint, as given and in its normal form.
+/// Largest number of bytes of an endpoint, as given and in its normal form.
 pub const LIMIT: usize = 2_048;
 
-/// Checks an endpoint and gives it in the normal form that is to be kept and sent to.
+/// Checks an endpoint. Returns it in the normal form that is stored and sent to.
 ///
-/// It must be an absolute http or https URL of at most [`LIMIT`] bytes, without userinfo, blanks,
-/// control characters and backslashes, its host spelled as it is asked for, neither a refused
-/// address nor a name of the loopback. The normal form is that of the WHATWG URL standard:
-/// lower-case scheme and host, IDNA, escapes where they are due.
+/// It must be an absolute http or https URL of at most [`LIMIT`] bytes, without userinfo, blanks, control
+/// characters and backslashes. Its host must be in the canonical spelling, and neither a forbidden address
+/// nor a name of the loopback. The normal form is that of the WHATWG URL standard: scheme and host in
+/// lower case, IDNA, escapes where they are needed.
 pub fn normal_form(text: &str) -> Result<String, Rejection> {
     normal_form_with(text, |_| false)
 }
 
-/// As [`normal_form`]; a host that is a refused address or a name of the loopback is taken if
-/// `opened` says so.
+/// As [`normal_form`], with hosts that are forbidden addresses or names of the loopback for which `opened`
+/// returns true.
 pub fn normal_form_with(
     text: &str,
     opened: impl Fn(&Host<&str>) -> bool,
@@ -54,8 +54,8 @@ pub fn normal_form_with(
     Ok(url.into())
 }
 
-/// What stands between `http://` or `https://` and the path; `None` for any other beginning and for
-/// nothing.
+/// The text between `http://` or `https://` and the path. `None` if the text begins otherwise, or if it is
+/// empty.
 fn authority(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -69,12 +69,12 @@ fn check_host(
     authority: &str,
     opened: impl Fn(&Host<&str>) -> bool,
 ) -> Result<(), Rejection> {
-    // Right for names and IPv4; the text of IPv6 needs no second look, parsers agree on it.
+    // Right for names and IPv4. The text of IPv6 is not needed: parsers agree on it.
     let written = authority.split(':').next().unwrap_or_default();
     let host = url.host().ok_or(Rejection::EndpointInvalid)?;
     let (inside, odd) = match host {
-        // 0x7f.1, 2130706433, 010.8.8.8, 8.8.8.8. and the like: only the canonical spelling means
-        // the same to every parser.
+        // 0x7f.1, 2130706433, 010.8.8.8 or 8.8.8.8.: only the canonical spelling means the same to every
+        // parser.
         Host::Ipv4(address) if address.to_string() != written => {
             return Err(Rejection::EndpointAddress);
         }
@@ -82,15 +82,15 @@ fn check_host(
         Host::Ipv6(address) => (is_forbidden(address.into()), false),
         Host::Domain(name) => (is_loopback(name), !is_host_name(name) || !spells(written, name)),
     };
-    // A name that is both is refused for what it means.
+    // A name with both faults is rejected for its meaning.
     if inside && (odd || !opened(&host)) {
         return Err(Rejection::EndpointAddress);
     }
     if odd { Err(Rejection::EndpointInvalid) } else { Ok(()) }
 }
 
-/// Whether the name is one of the loopback by RFC 6761 or by the usual hosts files. Any other name
-/// is judged by its addresses.
+/// Whether the name is one of the loopback by RFC 6761 or by common hosts files. Any other name is judged
+/// by its addresses.
 fn is_loopback(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     let hosts_file = [
@@ -104,8 +104,8 @@ fn is_loopback(name: &str) -> bool {
     hosts_file.contains(&name) || name.ends_with(".localhost")
 }
 
-/// Whether a name could have an address: the parser takes any punctuation, and a trailing dot makes
-/// a second name of the first.
+/// Whether a name could have an address. The parser allows any punctuation, and with a trailing dot one host
+/// would have two names.
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -114,17 +114,15 @@ fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// Whether a host was written as the name that it is normalised to, in ASCII or in Unicode, in
-/// whatever case.
+/// Whether a host was written as the name to which it is normalised, in ASCII or in Unicode, in any case.
 ///
-/// Not so are full-width letters and digits, other Unicode dots, invisible characters and percent
-/// escapes.
+/// Full-width letters and digits, other Unicode dots, invisible characters and percent escapes are not.
 fn spells(written: &str, name: &str) -> bool {
     written.eq_ignore_ascii_case(name) || written.to_lowercase() == quirks::domain_to_unicode(name)
 }
 
-/// The ports that browsers reject (Fetch standard, "port blocking"), sorted. Servers of other
-/// protocols live there that could take the lines of an HTTP request for commands.
+/// The ports that browsers block (Fetch standard, "port blocking"), sorted. They belong to other protocols,
+/// whose servers could take the lines of an HTTP request for commands.
 const FORBIDDEN_PORTS: [u16; 83] = [
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101,
     102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427,

@@ -4,8 +4,8 @@ use crate::request::rejection::Rejection;
 
 /// Reads an id: ASCII digits after at most one `-`, with any number of leading zeros, within int64.
 ///
-/// Takes its bytes one by one, so that percent-decoded ones need no buffer, in one pass without
-/// allocating. A number of any length that is out of range is told from one that is no number.
+/// Takes the bytes from an iterator, so that percent-decoding needs no buffer, in one pass without
+/// allocating. Distinguishes a number of any length that is out of range from text that is no number.
 #[inline]
 pub(crate) fn parse(bytes: impl IntoIterator<Item = u8>) -> Result<i64, Rejection> {
     let mut bytes = bytes.into_iter();
@@ -17,7 +17,7 @@ pub(crate) fn parse(bytes: impl IntoIterator<Item = u8>) -> Result<i64, Rejectio
     if next.is_none() {
         return Err(Rejection::IdInvalid);
     }
-    // Saturation keeps a number that has left the range outside of it, however many digits follow.
+    // Saturation keeps a number that is out of range there, however many digits follow.
     let mut magnitude = 0_u64;
     while let Some(byte) = next {
         let digit = byte.wrapping_sub(b'0');

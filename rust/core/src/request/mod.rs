@@ -1,4 +1,4 @@
-//! What a request says: the grammar of queries, batches, ids and endpoints, and why one is rejected.
+//! The grammar of requests: queries, batches, ids and endpoints, and the reasons of rejections.
 
 pub mod address;
 pub mod batch;

@@ -1,42 +1,42 @@
-//! The grammar of `GET /api/verve/accept?...`: what a query asks for, or why it is refused.
+//! The grammar of the query of `GET /api/verve/accept`.
 //!
-//! A query is split at `&` alone (`;` is part of a value), a pair at its first `=`. Names and
-//! values are percent-decoded once, as bytes; `+` stands for itself. Unknown names are ignored,
-//! whatever they hold, and so is an empty `endpoint=`.
+//! A query is split at `&` only (`;` is part of a value), a pair at its first `=`. Names and values are
+//! percent-decoded once, as bytes; `+` stands for itself. Unknown names and an empty `endpoint=` are
+//! ignored.
 
 use crate::request::endpoint;
 use crate::request::id;
 use crate::request::rejection::Rejection;
 use url::Host;
 
-/// What a valid query asks for.
+/// The content of a valid query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
     /// The id to count.
     pub id: i64,
-    /// Whether the answer is to say if the id was new, and in which window it was counted.
+    /// Whether the answer shall say if the id was new, and in which window it was counted.
     pub verdict: bool,
-    /// Where to POST the count to: validated, in its normal form.
+    /// The endpoint of the callback, validated and in its normal form.
     pub endpoint: Option<String>,
 }
 
 /// Reads the query (without its `?`) of an accept.
 ///
-/// Linear in the length of the query; allocates for an endpoint only. With several faults, those of
-/// `id` come first, and a repeated name comes before the faults of its values: the answer does not
-/// depend on the order of the pairs.
+/// The time is linear in the length of the query; memory is allocated only for an endpoint. Of several
+/// faults, those of `id` are reported first, and a repeated name before the faults of its values. So the
+/// answer does not depend on the order of the pairs.
 pub fn parse_accept(query: &[u8]) -> Result<Accept, Rejection> {
     parse_accept_with(query, |_| false)
 }
 
-/// As [`parse_accept`]; `opened` says which hosts of the inside an endpoint may have all the same.
+/// As [`parse_accept`], with endpoints of forbidden hosts for which `opened` returns true.
 #[inline]
 pub fn parse_accept_with(
     query: &[u8],
     opened: impl Fn(&Host<&str>) -> bool,
 ) -> Result<Accept, Rejection> {
-    // Nearly every query is a plain `id=7`. Whatever is not is read again below, which also finds
-    // the rejection.
+    // Nearly every query is a plain `id=7`. Any other is read again below, which also finds the
+    // rejection.
     if let Some(Ok(id)) = query.strip_prefix(b"id=").map(plain_id) {
         return Ok(Accept { id, verdict: false, endpoint: None });
     }
@@ -65,7 +65,7 @@ fn parse_pairs(query: &[u8], opened: impl Fn(&Host<&str>) -> bool) -> Result<Acc
     Ok(Accept { id, verdict, endpoint })
 }
 
-/// Checks the query of a batch: its ids come in the body, so it must not name `id` or `endpoint`.
+/// Checks the query of a batch, which must not name `id` or `endpoint`: the ids are in the body.
 pub fn check_batch(query: &[u8]) -> Result<(), Rejection> {
     if pairs(query).any(|(name, _)| matches!(name, Name::Id | Name::Endpoint)) {
         return Err(Rejection::QueryInBatch);
@@ -73,14 +73,14 @@ pub fn check_batch(query: &[u8]) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// A name that means something.
+/// A known name.
 enum Name {
     Id,
     Endpoint,
     Verdict,
 }
 
-/// The pairs that mean something, their values still encoded.
+/// The pairs with known names, with encoded values.
 fn pairs(query: &[u8]) -> impl Iterator<Item = (Name, &[u8])> {
     query.split(|&byte| byte == b'&').filter_map(|pair| {
         let end = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
@@ -97,7 +97,7 @@ fn pairs(query: &[u8]) -> impl Iterator<Item = (Name, &[u8])> {
     })
 }
 
-/// A value that may be given once.
+/// A value that may occur once.
 #[derive(Default)]
 struct Once<'a> {
     value: Option<&'a [u8]>,
@@ -118,7 +118,7 @@ fn decode_endpoint(
     value: &[u8],
     opened: impl Fn(&Host<&str>) -> bool,
 ) -> Result<String, Rejection> {
-    // A stray `%` would else mean the same as `%25`: one endpoint meant, another one taken.
+    // Otherwise a stray `%` would mean the same as `%25`, and the endpoint would not be the one meant.
     let escapes = value.split(|&byte| byte == b'%').skip(1);
     for after in escapes {
         if escaped(after).is_none() {
@@ -130,8 +130,8 @@ fn decode_endpoint(
     endpoint::normal_form_with(&text, opened)
 }
 
-/// The percent-decoded bytes of a name or value. A malformed escape stands for itself, and since no
-/// name, id or verdict holds a `%`, it makes them something else.
+/// The percent-decoded bytes of a name or value. A malformed escape stands for itself. No known name, id or
+/// verdict contains a `%`, so none of them can be written with one.
 struct Decoded<'a>(&'a [u8]);
 
 impl Iterator for Decoded<'_> {

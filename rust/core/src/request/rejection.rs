@@ -1,15 +1,14 @@
-//! Why a request is refused: one table of reasons with their names and HTTP statuses.
+//! Why a request is rejected: one table of reasons, with their names and HTTP statuses.
 
 use std::fmt;
 
-/// Writes the enum, [`Rejection::ALL`], the names and the statuses from the one table below, so that
-/// none can lack a row.
+/// Writes the enum, [`Rejection::ALL`], the names and the statuses from one table, so that no reason can
+/// lack one of them.
 macro_rules! rejections {
     ($($(#[$doc:meta])+ $variant:ident = $status:literal $name:literal,)+) => {
         /// Why a request was answered `failed`.
         ///
-        /// As an index (`as usize`) it is the position in [`Rejection::ALL`]: a metric can be an
-        /// array.
+        /// `as usize` is the position in [`Rejection::ALL`], so that a metric can be an array.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Rejection {
@@ -42,7 +41,7 @@ macro_rules! rejections {
 rejections! {
     /// The query names no `id`.
     IdMissing = 400 "id missing",
-    /// The query names `id` more than once, be it with the same value.
+    /// The query names `id` more than once, even with the same value.
     IdRepeated = 400 "id repeated",
     /// An id is not of the form `-?[0-9]+`.
     IdInvalid = 400 "id invalid",
@@ -50,26 +49,25 @@ rejections! {
     IdOutOfRange = 400 "id out of range",
     /// The query names more than one `endpoint`.
     EndpointRepeated = 400 "endpoint repeated",
-    /// The endpoint is no absolute http or https URL, or one that parsers read differently.
+    /// The endpoint is no absolute http or https URL, or one that two parsers read differently.
     EndpointInvalid = 400 "endpoint invalid",
     /// The endpoint is longer than [`crate::request::endpoint::LIMIT`] bytes.
     EndpointTooLong = 400 "endpoint too long",
-    /// The endpoint carries a user name or password.
+    /// The endpoint has a user name or a password.
     EndpointUserinfo = 400 "endpoint userinfo",
-    /// The endpoint's host is an address, or a name of the loopback, that a callback must not
-    /// reach.
+    /// The endpoint's host is an address that a callback must not reach, or a name of the loopback.
     EndpointAddress = 400 "endpoint address",
-    /// The endpoint's port is one that browsers reject, since another protocol lives there.
+    /// The endpoint's port is one that browsers block, since it belongs to another protocol.
     EndpointPort = 400 "endpoint port",
-    /// Callbacks go to listed destinations only, and the endpoint's is none of them.
+    /// Callbacks go to listed destinations only, and the endpoint's destination is not listed.
     EndpointNotListed = 400 "endpoint not listed",
-    /// The endpoint is fine, but no callbacks are sent.
+    /// The endpoint is valid, but the service sends no callbacks.
     CallbacksUnavailable = 503 "callbacks unavailable",
-    /// All cells of the callback slab that the endpoint's destination may have are taken.
+    /// The endpoint's destination has all the callback cells that it may have.
     CallbacksFull = 503 "callbacks full",
-    /// The endpoint's destination has failed too often of late.
+    /// The circuit breaker of the endpoint's destination is open.
     DestinationFailing = 503 "destination failing",
-    /// The window holds as many ids as it may.
+    /// The window holds as many ids as the segment was made for.
     TableFull = 503 "table full",
     /// The file system or the memory limit has no room for more ids.
     NoSpace = 503 "no space",
@@ -77,9 +75,9 @@ rejections! {
     NoArena = 503 "no arena",
     /// The segment cannot be used.
     SegmentUnusable = 503 "segment unusable",
-    /// The id is counted on this host, but a store did not confirm that it has it.
+    /// The id is counted on this host, but the store did not acknowledge it.
     StoreUnconfirmed = 503 "store unconfirmed",
-    /// The path does not take this method.
+    /// The path does not support this method.
     Method = 405 "method",
     /// The batch's content type is none of the three.
     BodyType = 415 "body type",
@@ -87,15 +85,15 @@ rejections! {
     BodyEncoding = 415 "body encoding",
     /// The batch is larger than the limit.
     BodyTooLarge = 413 "body too large",
-    /// The batch took longer than a client may take to send one.
+    /// The client took too long to send the batch.
     BodyTooSlow = 408 "body too slow",
-    /// Other batches that are being read take up what the worker keeps for them.
+    /// Other batches that are being read use up the worker's budget for bodies.
     BodiesFull = 503 "bodies full",
-    /// The batch as a whole is not what its content type says.
+    /// The batch does not have the form of its content type.
     BodyInvalid = 400 "body invalid",
     /// A batch names `id` or `endpoint` in its query.
     QueryInBatch = 400 "query in batch",
-    /// A fault of the service itself.
+    /// An internal error of the service.
     Internal = 500 "internal",
 }
 

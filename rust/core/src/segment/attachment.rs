@@ -1,7 +1,7 @@
-//! The segment as a file: found, checked, attached.
+//! The segment as a file: finding, checking and attaching it.
 //!
-//! Making and attaching happen under one lock on a file beside it. A new segment is built under
-//! another name and linked into place when it is whole, so nobody meets half a header.
+//! Processes make and attach a segment under one lock, on a file beside it. A new segment is made under
+//! another name and linked into place when it is whole, so that no process sees half a header.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -23,28 +23,28 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Longest window: a day.
 pub(crate) const LONGEST_WINDOW: u32 = 86_400;
-/// After a shortage of storage a process asks again after this many nanoseconds, whatever the file
-/// system says: not every limit shows there.
-const PATIENCE: u64 = 10_000_000;
-/// How long a process that ends may be present in the state directory and no more in its segment.
-const ENDING: Duration = Duration::from_secs(3);
-/// Most ids that a window may be meant for: a tebibyte of address space for all arenas.
+/// Nanoseconds after a shortage of storage after which a process asks again, whatever the file system
+/// reports: it does not report every limit.
+const RETRY_AFTER: u64 = 10_000_000;
+/// Longest time for which a process that ends has left its segment, but not the state directory.
+const LONGEST_END: Duration = Duration::from_secs(3);
+/// Largest number of ids per window: a tebibyte of address space for all arenas.
 pub(crate) const MOST_IDS: u64 = 1 << 31;
 
-/// What a segment is made with, and what it must have been made with to be attached.
+/// The settings with which a segment is made, and which a segment to attach must have.
 #[derive(Clone, Debug)]
 pub struct SegmentConfig {
-    /// Length of a window in seconds, 1 to 86,400; `None`: whatever an existing segment has.
+    /// Length of a window in seconds, 1 to 86,400. `None`: that of an existing segment.
     pub window_seconds: Option<u32>,
-    /// Ids that a window is meant to hold at the most. Memory is bounded to 26 bytes for each of
-    /// them; an existing segment keeps the bound that it was made with.
+    /// Number of ids that a window must be able to hold. Memory is bounded to 26 bytes per id. An existing
+    /// segment keeps the bound with which it was made.
     pub max_ids: u64,
-    /// The cluster, or nothing.
+    /// The cluster; empty: none.
     pub cluster: String,
-    /// The state directory, or nothing.
+    /// The state directory; empty: none.
     pub state_directory: String,
-    /// Nanoseconds that a reference is ahead of boot time, which a segment is made with instead of
-    /// the wall clock's; a segment that is continued goes on by its own.
+    /// Nanoseconds that a reference is ahead of boot time: the offset of a new segment, instead of that
+    /// of the wall clock. An existing segment keeps its own offset.
     pub clock_offset: Option<i64>,
 }
 
@@ -65,13 +65,13 @@ impl Default for SegmentConfig {
 pub(crate) struct Segment {
     pub(crate) file: File,
     pub(crate) mapping: Mapping,
-    /// Where processes show that they count for the state directory.
+    /// The file by which processes show that they count for the state directory.
     pub(crate) presence: Option<Presence>,
-    /// By the coarse clock: until then this process does not ask for storage that was refused...
+    /// Until this time of the coarse clock, the process does not ask for storage that was refused...
     pub(crate) short_until: AtomicU64,
-    /// ... unless the file system has more free than it had then.
+    /// ... unless the file system has more than this number of free bytes.
     pub(crate) short_at: AtomicU64,
-    /// By the error of this number.
+    /// The error number of the refusal.
     pub(crate) short_by: AtomicU64,
 }
 
@@ -84,8 +84,8 @@ impl Segment {
         map(file, "memory")
     }
 
-    /// The segment at `path`, made if there is none; the caller gets to claim a writer slot while
-    /// the attach lock is held.
+    /// The segment at `path`, which is made if there is none. `attach` claims a participant slot while the
+    /// attach lock is held.
     pub(crate) fn open<T>(
         path: &Path,
         config: &SegmentConfig,
@@ -126,45 +126,46 @@ impl Segment {
 }
 
 impl Segment {
-    /// Whether asking for storage would most likely be in vain: it was a moment ago, and the file
-    /// system has no more free than then.
+    /// Whether a request for storage would most likely fail: one failed a moment ago, and the file system
+    /// has no more free bytes than then.
     pub(crate) fn is_short(&self) -> bool {
-        // Relaxed, here and below: notes of this process to itself.
+        // Relaxed, here and below: only this process uses these words.
         platform::coarse_nanoseconds() < self.short_until.load(Ordering::Relaxed)
             && platform::free_storage(&self.file).unwrap_or(0)
                 <= self.short_at.load(Ordering::Relaxed)
     }
 
-    /// The number of the error by which storage was refused last.
+    /// The error number with which storage was last refused.
     pub(crate) fn shortage(&self) -> i32 {
         self.short_by.load(Ordering::Relaxed) as i32
     }
 
-    /// Notes that storage was refused, by the error of this number.
+    /// Notes that storage was refused with error `number`.
     pub(crate) fn note_shortage(&self, number: i32) {
         self.short_by.store(number as u64, Ordering::Relaxed);
         let free = platform::free_storage(&self.file).unwrap_or(0);
         self.short_at.store(free, Ordering::Relaxed);
-        let until = platform::coarse_nanoseconds() + PATIENCE;
+        let until = platform::coarse_nanoseconds() + RETRY_AFTER;
         self.short_until.store(until, Ordering::Relaxed);
     }
 }
 
-/// Whether a process counts in the segment, or keeps it.
+/// Whether a live process counts in the segment, or keeps it.
 pub(crate) fn is_alive(file: &File) -> bool {
     platform::locked_by_another(file, LOCKS_AT, PARTICIPANTS as u64 + 1).unwrap_or(true)
 }
 
-/// The segment that processes live in, whether it still has its name or not; else the file at `path`.
+/// The segment that live processes use, whether or not it still has its name. Otherwise the file at
+/// `path`.
 ///
-/// Refused when processes count for the state directory in a segment that is out of reach: another
-/// one would split their windows.
+/// Fails if processes count for the state directory in a segment that cannot be reached: a second segment
+/// would split their windows.
 fn existing(
     path: &Path,
     config: &SegmentConfig,
     presence: Option<&Presence>,
 ) -> Result<Option<File>, Error> {
-    let deadline = Instant::now() + ENDING;
+    let deadline = Instant::now() + LONGEST_END;
     loop {
         let found = open_existing(path)?;
         if found.as_ref().is_some_and(is_alive) {
@@ -197,7 +198,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Removes what a process left that was killed while it built; called under the attach lock.
+/// Removes the file of a process that was killed while it made a segment. The caller has the attach lock.
 pub(crate) fn remove_unfinished(path: &Path) {
     let unfinished = with_suffix(path, ".new");
     let _ = fs::remove_file(unfinished);
@@ -217,12 +218,12 @@ pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, Error> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            Err(rejection(Unusable::Kind, format!("the segment is a symbolic link: `{shown}`")))
+            Err(unusable(Unusable::Kind, format!("the segment is a symbolic link: `{shown}`")))
         }
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            Err(rejection(Unusable::Kind, format!("the segment is a directory: `{shown}`")))
+            Err(unusable(Unusable::Kind, format!("the segment is a directory: `{shown}`")))
         }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(rejection(
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(unusable(
             Unusable::Owner,
             format!(
                 "the segment may not be opened: {error}: `{shown}`; hint: see who owns it, and the \
@@ -233,7 +234,7 @@ pub(crate) fn open_existing(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-fn rejection(reason: Unusable, message: String) -> Error {
+fn unusable(reason: Unusable, message: String) -> Error {
     Error::Segment { reason, alive: false, message }
 }
 
@@ -241,11 +242,11 @@ pub(crate) fn check_owner(file: &File, shown: &str) -> Result<(), Error> {
     let metadata =
         file.metadata().map_err(|error| Error::io("the file cannot be examined", shown, &error))?;
     if !metadata.is_file() {
-        return Err(rejection(Unusable::Kind, format!("this is no regular file: `{shown}`")));
+        return Err(unusable(Unusable::Kind, format!("this is no regular file: `{shown}`")));
     }
     let (owner, user) = (metadata.uid(), platform::effective_user());
     if owner != user {
-        return Err(rejection(
+        return Err(unusable(
             Unusable::Owner,
             format!(
                 "the file belongs to user {owner}, this process acts as {user}: `{shown}`; hint: \
@@ -254,7 +255,7 @@ pub(crate) fn check_owner(file: &File, shown: &str) -> Result<(), Error> {
         ));
     }
     if metadata.mode() & 0o077 != 0 {
-        return Err(rejection(
+        return Err(unusable(
             Unusable::Mode,
             format!("others may read or write the file: `{shown}`; hint: `chmod 600` it"),
         ));
@@ -276,10 +277,10 @@ pub(crate) fn read_header(file: &File, shown: &str) -> Result<StoredHeader, Erro
 
 fn check(file: &File, config: &SegmentConfig, shown: &str) -> Result<(), Error> {
     let header = read_header(file, shown)?;
-    let reject =
+    let fail =
         |reason, message: String| Err(Error::Segment { reason, alive: is_alive(file), message });
     if header.format != FORMAT {
-        return reject(
+        return fail(
             Unusable::Format,
             format!(
                 "the segment has format {}, this version writes {FORMAT}: `{shown}`; hint: \
@@ -292,7 +293,7 @@ fn check(file: &File, config: &SegmentConfig, shown: &str) -> Result<(), Error> 
     if !(1..=LONGEST_WINDOW).contains(&header.window_seconds)
         || layout::length(header.arena_bytes) != Some(length)
     {
-        return reject(Unusable::Format, format!("the segment is damaged: `{shown}`"));
+        return fail(Unusable::Format, format!("the segment is damaged: `{shown}`"));
     }
     let settings = [
         (
@@ -305,7 +306,7 @@ fn check(file: &File, config: &SegmentConfig, shown: &str) -> Result<(), Error> 
     ];
     for (name, wanted, found) in settings {
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
-            return reject(
+            return fail(
                 Unusable::Mismatch,
                 format!(
                     "the segment was made for the {name} `{found}`, not `{wanted}`: `{shown}`; \
@@ -331,7 +332,8 @@ fn map(file: File, shown: &str) -> Result<Segment, Error> {
     })
 }
 
-/// A segment on a disk outlives a boot, the boot clock does not.
+/// Sets the clock's offset anew after a boot: a segment on a disk survives a boot, the boot clock does
+/// not.
 fn follow_boot(segment: &Segment, config: &SegmentConfig, clock: &Clock) {
     let header = &segment.mapping.front().header;
     let boot = platform::boot_identity();

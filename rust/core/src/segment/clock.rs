@@ -1,10 +1,10 @@
-//! The segment's clock: boot time plus an offset that follows the wall clock, or a reference that
-//! many hosts share, with care.
+//! The segment's clock: boot time plus an offset. The offset follows the wall clock, or a reference that
+//! many hosts share.
 //!
-//! A difference of at most 5 s is followed at once (the windows never go back, since the
-//! current word only rises). A larger one must last 10 s before it is believed: a step
-//! forward is followed then; a step backward never is: windows go on by boot time and the clock
-//! counts as distrusted, until the wall clock, or the reference, catches up.
+//! The clock follows a difference of at most 5 s at once. (Windows never go back, since the current word
+//! only rises.) A larger difference must last 10 s. Then the clock follows a step forward. It never
+//! follows a step backward: windows go on by boot time, and the clock counts as distrusted until the wall
+//! clock, or the reference, has caught up.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -17,21 +17,21 @@ use crate::sync::Ordering;
 
 /// Nanoseconds of a second.
 pub const SECOND: u64 = 1_000_000_000;
-/// Differences up to this many nanoseconds are followed at once.
-const SMALL: i64 = 5 * SECOND as i64;
+/// Largest difference in nanoseconds that is followed at once.
+const STEP_THRESHOLD: i64 = 5 * SECOND as i64;
 /// Nanoseconds for which a larger difference must last.
-const PATIENCE: u64 = 10 * SECOND;
-/// Reading both clocks may take this many nanoseconds; a slower pair says nothing.
-const COHERENT: u64 = SECOND / 1_000;
+const STEP_CONFIRMATION: u64 = 10 * SECOND;
+/// Longest time in nanoseconds for a reading of both clocks. A slower pair is not used.
+const LONGEST_READING: u64 = SECOND / 1_000;
 
-/// The coarse clock is behind by less than this many nanoseconds.
+/// Bound in nanoseconds on how far the coarse clock is behind.
 const TICK: u64 = SECOND / 50;
-/// A glance holds for this many nanoseconds at the most, so that the end of a suspension, through
+/// Longest time in nanoseconds for which a window is cached, so that the end of a suspension, during
 /// which the coarse clock stands still, is soon seen.
-const GLANCE: u64 = SECOND / 10;
+const CACHED_FOR: u64 = SECOND / 10;
 
-/// The window that a process saw last, and how long it is certain: reading the exact clock waits
-/// for all loads before it, and so takes an insert several times its own 24 ns.
+/// The window that a process saw last, and how long it is certain. A reading of the exact clock waits
+/// for all loads before it, and so delays an insert by several times its own 24 ns.
 #[derive(Debug, Default)]
 pub(crate) struct CachedWindow {
     window: StdAtomicU64,
@@ -41,13 +41,13 @@ pub(crate) struct CachedWindow {
 }
 
 impl CachedWindow {
-    /// Lets the clock be looked at again after `pause` nanoseconds at the latest.
+    /// Lets the clock be read again after at most `pause` nanoseconds.
     pub(crate) fn expire_within(&self, pause: u64) {
         self.until.fetch_min(platform::coarse_nanoseconds() + pause, StdOrdering::Relaxed);
     }
 }
 
-/// Where time comes from.
+/// The source of time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The system's clocks.
@@ -57,7 +57,7 @@ pub enum Clock {
     Manual(Arc<ManualClock>),
 }
 
-/// A clock that stands still until it is moved. Nanoseconds throughout.
+/// A clock that stands still until it is moved. All times are in nanoseconds.
 #[derive(Debug)]
 pub struct ManualClock {
     boot: StdAtomicU64,
@@ -77,13 +77,13 @@ impl ManualClock {
         self.boot.load(StdOrdering::SeqCst)
     }
 
-    /// Lets time go on.
+    /// Moves boot time and wall time forward.
     pub fn advance(&self, nanoseconds: u64) {
         self.boot.fetch_add(nanoseconds, StdOrdering::SeqCst);
         self.wall.fetch_add(nanoseconds, StdOrdering::SeqCst);
     }
 
-    /// Sets the wall clock forward or back, as an operator would.
+    /// Sets the wall clock forward or back.
     pub fn step(&self, nanoseconds: i64) {
         self.wall.fetch_add(nanoseconds as u64, StdOrdering::SeqCst);
     }
@@ -100,7 +100,7 @@ impl Clock {
         }
     }
 
-    /// Wall time less boot time, or `None` if the two could not be read close enough together.
+    /// Wall time minus boot time. `None` if the two could not be read close enough together.
     #[must_use]
     pub fn offset(&self) -> Option<i64> {
         match self {
@@ -108,7 +108,7 @@ impl Clock {
                 let before = platform::boot_nanoseconds();
                 let wall = platform::wall_nanoseconds();
                 let after = platform::boot_nanoseconds();
-                (after - before <= COHERENT).then(|| wall as i64 - before as i64)
+                (after - before <= LONGEST_READING).then(|| wall as i64 - before as i64)
             }
             Self::Manual(clock) => {
                 Some(clock.wall.load(StdOrdering::SeqCst) as i64 - self.boot() as i64)
@@ -116,7 +116,7 @@ impl Clock {
         }
     }
 
-    /// As [`Clock::offset`], until the clocks could be read close enough together.
+    /// As [`Clock::offset`]. Repeats the reading until the clocks were read close enough together.
     #[must_use]
     pub fn settled_offset(&self) -> i64 {
         loop {
@@ -155,28 +155,28 @@ impl Clock {
         }
         let now = self.now(words);
         let window = now / length;
-        let certain = (length - now % length).saturating_sub(TICK).min(GLANCE);
-        // Two threads may mix their answers. The later window has its word turned by then, and the
-        // earlier one's number changes nothing for whoever meets that word.
+        let certain = (length - now % length).saturating_sub(TICK).min(CACHED_FOR);
+        // Two threads may mix their values. By then the current word is that of the later window, and the
+        // number of the earlier one changes nothing for a thread that reads that word.
         cached_window.window.store(window, StdOrdering::Relaxed);
         cached_window.offset.store(offset, StdOrdering::Relaxed);
         cached_window.until.store(coarse + certain, StdOrdering::Relaxed);
         (window, true)
     }
 
-    /// Looks at the wall clock and follows it where the rules allow. For the leader.
+    /// Reads the wall clock and follows it where the rules allow. For the leader.
     pub fn discipline(&self, words: &ClockWords) {
         if let Some(observed) = self.offset() {
             self.follow(words, observed);
         }
     }
 
-    /// Follows a source of time that was observed to be `observed` nanoseconds ahead of boot time,
-    /// where the rules allow; whether it did.
+    /// Follows a source of time that is `observed` nanoseconds ahead of boot time, where the rules allow.
+    /// Returns whether it did.
     pub(crate) fn follow(&self, words: &ClockWords, observed: i64) -> bool {
         let boot = self.boot();
-        // Relaxed throughout: readers take each word by itself. Mostly one leader writes; one that
-        // was stopped in here does not set back what others have followed since.
+        // Relaxed throughout: readers take each word by itself. Mostly one leader writes. One that was
+        // stopped here does not undo what others have followed since.
         let offset = words.offset.load(Ordering::Relaxed);
         let follow = || {
             let moved = words.offset.compare_exchange(
@@ -191,16 +191,16 @@ impl Clock {
         };
         let difference = observed.saturating_sub(offset);
         words.skew.store(difference, Ordering::Relaxed);
-        if difference.saturating_abs() <= SMALL {
+        if difference.saturating_abs() <= STEP_THRESHOLD {
             return follow();
         }
         words.distrusted.store(1, Ordering::Relaxed);
         let since = words.suspected_at.load(Ordering::Relaxed);
         let suspected = words.suspected_offset.load(Ordering::Relaxed);
-        if since == 0 || observed.saturating_sub(suspected).saturating_abs() > SMALL {
+        if since == 0 || observed.saturating_sub(suspected).saturating_abs() > STEP_THRESHOLD {
             words.suspected_offset.store(observed, Ordering::Relaxed);
             words.suspected_at.store(boot.max(1), Ordering::Relaxed);
-        } else if difference > 0 && boot.saturating_sub(since) >= PATIENCE {
+        } else if difference > 0 && boot.saturating_sub(since) >= STEP_CONFIRMATION {
             return follow();
         }
         false

@@ -1,4 +1,4 @@
-//! How a new segment comes into being.
+//! The creation of a segment.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,8 +14,8 @@ use crate::segment::mapping::Mapping;
 use crate::table::Bucket;
 use crate::window::word::{ArenaState, CurrentWord, buckets_of_step, step_of_buckets};
 
-/// The step of the smallest first extent, unless the arena is smaller: one page, which every arena
-/// keeps, so that a window can always be turned.
+/// Size step of the smallest first extent, unless the arena is smaller: one page, which every arena
+/// keeps, so that the next window can always be opened.
 pub(crate) const SMALLEST: u8 = 16;
 /// Buckets of the first extent of a segment's first window: 65,536 slots, 512 KiB.
 pub(crate) const FIRST_BUCKETS: usize = 8_192;
@@ -85,8 +85,8 @@ pub(crate) fn build(file: &File, config: &SegmentConfig, clock: &Clock) -> Resul
             "a reference clock is ahead of the epoch: `{offset}` ns after the boot"
         )));
     }
-    // 3.5 slots an id: a first extent of up to 2.8 slots an id and one more behind it. Or, from empty,
-    // extents that double, of which the last that is whole and what is left have 1.75 at the least.
+    // 3.5 slots per id: a first extent of up to 2.8 slots per id and another one behind it. Or extents
+    // that double from the smallest, of which the last whole one and the rest have at least 1.75.
     let bucket = size_of::<Bucket>() as u64;
     let buckets = (config.max_ids * 7 / 2).div_ceil(8).max(8);
     let page = platform::page_size();
@@ -119,8 +119,8 @@ pub(crate) fn build(file: &File, config: &SegmentConfig, clock: &Clock) -> Resul
     header.sealed_through.0 = (window - 1).into();
     front.arenas[0].state = ArenaState::Claimed { window }.pack().into();
     for (arena, header) in front.arenas.iter_mut().enumerate() {
-        // A page for each arena, for good: a window can be turned also when storage is short, and
-        // the old one sealed and given back.
+        // Each arena keeps one page: the next window can be opened even if storage is short, and the old
+        // one sealed and its storage given back.
         let step = if arena == 0 { start } else { start.min(SMALLEST) };
         let bytes = (buckets_of_step(step) as u64 * bucket).next_multiple_of(page);
         platform::reserve(file, ARENAS_AT + arena as u64 * arena_bytes, bytes)?;

@@ -1,6 +1,6 @@
-//! What the words of a segment must say at the least, so that no process that attaches is led astray.
+//! Checks of a segment's words, so that a process does not attach to a damaged segment.
 //!
-//! Each word is looked at by itself, since others may live in the segment and change them meanwhile.
+//! Each word is checked by itself, since live processes may change others meanwhile.
 
 use crate::segment::clock::SECOND;
 use crate::segment::layout::{CALLBACK_CELLS, Front, PARTICIPANTS};
@@ -8,10 +8,10 @@ use crate::sync::Ordering;
 use crate::table::{Bucket, EXTENTS};
 use crate::window::word::{ARENAS, ArenaState, CurrentWord, buckets_of_step};
 
-/// What is wrong with the words of `front`, with the value; `None` if nothing is.
+/// The first damaged word of `front`, with its value. `None` if there is none.
 pub(crate) fn damage(front: &Front) -> Option<String> {
     let header = &front.header;
-    // Relaxed throughout: each is a value by itself, of a process that is gone or that goes on.
+    // Relaxed throughout: each word is a value by itself.
     let word = CurrentWord(header.current.0.load(Ordering::Relaxed));
     if word.arena() >= ARENAS
         || !is_window(word.window(), header.window_seconds)
@@ -58,7 +58,7 @@ pub(crate) fn damage(front: &Front) -> Option<String> {
     })
 }
 
-/// Whether there is a window of that number: its start is a time in nanoseconds.
+/// Whether there is a window of that number: its end must be a time in nanoseconds.
 fn is_window(window: u64, seconds: u32) -> bool {
     let length = u64::from(seconds) * SECOND;
     window > 0 && window.checked_add(1).is_some_and(|next| next.checked_mul(length).is_some())
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_that_leads_astray_is_named() {
+    fn every_damaged_word_is_named() {
         assert_eq!(damage(sound().front()), None);
         let damaged: [(&str, Place, &[u64]); 7] = [
             (

@@ -1,4 +1,4 @@
-//! A segment from outside: what it is, and its removal.
+//! A segment from outside: its description, and its removal.
 
 use std::fs;
 use std::io;
@@ -12,10 +12,10 @@ use crate::segment::layout::FORMAT;
 use crate::segment::live;
 use crate::segment::locks::AttachLock;
 
-/// What the header of a segment says.
+/// The content of a segment's header.
 #[derive(Clone, Debug)]
 pub struct Description {
-    /// Number of its format; of another than [`FORMAT`] only this and `alive` are known.
+    /// Number of its format. If it is not [`FORMAT`], only this and `alive` are known.
     pub format: u32,
     /// Length of a window in seconds.
     pub window_seconds: u32,
@@ -29,8 +29,8 @@ pub struct Description {
     pub alive: bool,
 }
 
-/// Reads what the segment at `path` is, without attaching: the one that processes live in, if its
-/// file was removed or replaced.
+/// Describes the segment at `path` without attaching to it: the one that live processes use, if its file
+/// was removed or replaced.
 pub fn describe(path: &Path) -> Result<Description, Error> {
     let shown = path.display().to_string();
     let file = match open_existing(path)? {
@@ -61,10 +61,10 @@ pub fn describe(path: &Path) -> Result<Description, Error> {
     })
 }
 
-/// Removes the segment at `path` and what lies beside it, unless a process lives in it.
+/// Removes the segment at `path` and the files beside it, unless a live process uses it.
 ///
 /// # Errors
-/// [`Error::Segment`]: a process lives in it, it belongs to another user, or the system refused.
+/// [`Error::Segment`], if a live process uses it, it belongs to another user, or the system refuses.
 pub fn remove(path: &Path) -> Result<(), Error> {
     let shown = path.display().to_string();
     let _lock = AttachLock::take(path)?;
@@ -76,7 +76,7 @@ pub fn remove(path: &Path) -> Result<(), Error> {
         });
     }
     remove_unfinished(path);
-    // The lock last: whoever waits for it sees that its file is gone, and takes a new one.
+    // The lock last: a process that waits for it sees that its file is gone, and takes a new one.
     for name in [path.to_owned(), with_suffix(path, ".lock")] {
         match fs::remove_file(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,15 +1,15 @@
-//! What stands where in a segment.
+//! The layout of a segment.
 //!
 //! ```text
 //! 0           Header          identity and the shared words
 //!             ArenaHeader     16 of them
 //!             ParticipantSlot 256 of them, one per process
 //!             RecordSlot      1,440 of them, the sealed ring
-//!             CallbackFront   the words of the callback cells, and what is counted of callbacks
-//! FRONT       callback cells  16,384 of 2,304 bytes; storage is put behind them as they are used
-//! ARENAS_AT   arena 0, arena 1, ...   each `arena_bytes` long; storage as the tables grow
+//!             CallbackFront   the words of the callback cells, and the counts of callbacks
+//! FRONT       callback cells  16,384 of 2,304 bytes; they get storage as they are used
+//! ARENAS_AT   arena 0, arena 1, ...   each `arena_bytes` long; they get storage as the tables grow
 //! ```
-//! The file has its full length from the start and next to no storage behind it.
+//! The file has its full length from the start, and little storage behind it.
 
 use crate::sync::{AtomicI64, AtomicU64};
 use crate::table::ArenaHeader;
@@ -19,38 +19,38 @@ use crate::window::word::ARENAS;
 
 /// The first eight bytes of every segment of any format: `VERVESEG`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"VERVESEG");
-/// Number of this format. Counted up with every change of what two builds must agree on: of what this
-/// file describes, of the mix, the walk and the growth of a table, of words and of shared indexes. The tests
-/// `format.rs` of the core and of the callbacks pin a digest of all that.
+/// Number of this format. Raised by every change on which two builds must agree: of this layout, of the
+/// mix, the probe and the growth of a table, of packed words and of shared indexes. The tests `format.rs`
+/// of the core and of the callbacks pin a digest of these.
 pub const FORMAT: u32 = 4;
 /// Processes that may be attached at once.
 pub const PARTICIPANTS: usize = 256;
 /// Kinds of rejections that are counted.
 pub const REJECTIONS: usize = 32;
-/// Totals that never seem to fall.
+/// Totals that are shown as never falling.
 pub const TOTALS: usize = 3;
-/// Figures that a worker of the service may tell.
+/// Figures that a worker of the service may report.
 pub const WORKER_FIGURES: usize = 8;
 /// Sinks that may keep a cursor in the segment.
 pub const SINKS: usize = 8;
 /// Windows whose counts in the whole cluster are kept.
 pub const CLUSTER_COUNTS: usize = 16;
-/// Lock bytes of the writer slots: far behind any data, at the same place in every format, so that
-/// a process of any version can tell whether a segment has users.
+/// Lock bytes of the participants: far behind all data, and at the same offset in every format, so that
+/// a process of any version can tell whether a segment is in use.
 pub const LOCKS_AT: u64 = 1 << 62;
-/// Bytes of the names kept in the header.
+/// Bytes of each name in the header.
 pub const NAME: usize = 512;
 
 /// Cells of the callback slab.
 pub const CALLBACK_CELLS: usize = 16_384;
 /// Bytes of a cell of the callback slab: a URL of 2,048 bytes and its words.
 pub const CALLBACK_CELL: usize = size_of::<CallbackCell>();
-/// Places for the rates of destinations.
+/// Slots for the rates of destinations.
 pub const CALLBACK_RATES: usize = 8_192;
-/// Things that are counted of callbacks.
+/// Counts of callbacks.
 pub const CALLBACK_FIGURES: usize = 16;
 
-/// A word that has its cache line to itself.
+/// A value that has its cache lines to itself.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct CachePadded<T>(pub T);
@@ -71,7 +71,7 @@ pub struct Header {
     pub key: [u64; 3],
     /// Bytes of one arena, a multiple of the page.
     pub arena_bytes: u64,
-    /// Ids that a window is meant to hold at the most.
+    /// Number of ids that a window must be able to hold.
     pub max_ids: u64,
     /// Cluster: its length, then UTF-8.
     pub cluster: [u8; NAME],
@@ -79,8 +79,7 @@ pub struct Header {
     pub state_directory: [u8; NAME],
     /// The boot that the clock offset belongs to.
     pub boot: AtomicU64,
-    /// The largest sums that were seen of accepted, new and late ids: a reader that meets an arena
-    /// while it is zeroed sees less.
+    /// The largest sums seen of accepted, new and late ids. A reader sees less while an arena is zeroed.
     pub totals: [AtomicU64; TOTALS],
     spare: [u64; 5],
 
@@ -92,30 +91,30 @@ pub struct Header {
     pub clock: CachePadded<ClockWords>,
     /// Leader: term in the high half, writer slot plus one in the low.
     pub lease: CachePadded<AtomicU64>,
-    /// Counted up by the leader while it lives.
+    /// Incremented by the leader while it lives.
     pub heartbeat: CachePadded<AtomicU64>,
-    /// Start of the newest window that each sink has taken, seconds since the epoch.
+    /// Start of the newest window that each sink has taken, in seconds since the epoch.
     pub cursors: CachePadded<[AtomicU64; SINKS]>,
-    /// Number of the window up to which arenas may be cleared; 0: that is not asked for. See
+    /// Number of the window up to which arenas may be cleared; 0: no restriction. See
     /// [`crate::Retention::enable`].
     pub settled: CachePadded<AtomicU64>,
     /// Counts that the cluster published; see [`crate::Replication::note_cluster_count`].
     pub cluster_counts: CachePadded<[AtomicU64; CLUSTER_COUNTS]>,
 }
 
-/// The words of the clock discipline; written by whoever leads, read by all.
+/// The words of the clock discipline. The leader writes them, all processes read them.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ClockWords {
     /// Nanoseconds to add to the boot clock.
     pub offset: AtomicI64,
-    /// Boot time at which a large step was first seen; 0: none.
+    /// Boot time at which a large step was first seen, in nanoseconds; 0: none.
     pub suspected_at: AtomicU64,
-    /// The offset that the step would lead to.
+    /// The offset after that step.
     pub suspected_offset: AtomicI64,
-    /// 1 while the wall clock is not believed.
+    /// 1 while the wall clock is distrusted.
     pub distrusted: AtomicU64,
-    /// Wall clock, or reference, less the segment's clock, nanoseconds, when last looked at.
+    /// Wall clock, or reference, minus the segment's clock at the last reading, in nanoseconds.
     pub skew: AtomicI64,
     /// 1 once the offset came from a reference.
     pub reference: AtomicU64,
@@ -135,16 +134,16 @@ pub struct ArenaCounts {
     pub acknowledged: AtomicU64,
 }
 
-/// What one process writes. The slot belongs to whoever holds its lock byte.
+/// The words of one participant. The slot belongs to the process that holds its lock byte.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct ParticipantSlot {
     /// The arenas that the process is inside of.
     pub pins: Pins,
-    /// Process id of the owner, for people to read.
+    /// Process id of the owner, for operators.
     pub process: AtomicU64,
-    /// Counted up by each owner when it has claimed the slot: with it a callback's cell tells its
-    /// owner from those before and after.
+    /// Incremented by each owner that claims the slot. The cell of a callback names its owner by slot and
+    /// generation.
     pub generation: AtomicU64,
     /// Batches, since the segment was made, by all owners of the slot.
     pub batches: AtomicU64,
@@ -159,12 +158,12 @@ pub struct ParticipantSlot {
     pub new_before: AtomicU64,
     /// Late ids, likewise.
     pub late_before: AtomicU64,
-    /// What the owner tells of itself; see [`crate::WorkerFigure`].
+    /// What the owner reports of itself; see [`crate::WorkerFigure`].
     pub worker: [AtomicU64; WORKER_FIGURES],
     spare_after: [u64; 5],
 }
 
-/// All that has storage from the start.
+/// The part of a segment that has storage from the start.
 #[repr(C, align(4096))]
 #[derive(Debug)]
 pub struct Front {
@@ -176,51 +175,51 @@ pub struct Front {
     pub participants: [ParticipantSlot; PARTICIPANTS],
     /// The sealed ring.
     pub ring: [RecordSlot; RECORDS],
-    /// What is shared of callbacks, but for the cells' content.
+    /// The shared words of callbacks, without the content of the cells.
     pub callbacks: CallbackFront,
 }
 
-/// What all processes share of callbacks, but for the cells' content.
+/// The shared words of callbacks, without the content of the cells.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct CallbackFront {
-    /// Cells that have storage behind them, from the first on; only rises.
+    /// Number of cells that have storage, from the first on. Only rises.
     pub reserved: CachePadded<AtomicU64>,
-    /// What was counted, since the segment was made, by all processes.
+    /// Counts of all processes since the segment was made.
     pub figures: [AtomicU64; CALLBACK_FIGURES],
-    /// The state of each cell, who has it, and how often it was used.
+    /// The state of each cell, its owner, and how often it was used.
     pub words: [AtomicU64; CALLBACK_CELLS],
-    /// When the next callback may go to the destinations of each place, nanoseconds of the boot
-    /// clock.
+    /// Time of the next callback to the destinations of each slot, in nanoseconds of the boot clock.
     pub rates: [AtomicU64; CALLBACK_RATES],
 }
 
-/// The content of a cell of the callback slab; whose it is, and whether it is whole, says its word.
+/// The content of a cell of the callback slab. Its word says which process owns it, and whether it is
+/// whole.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct CallbackCell {
-    /// When the request was accepted, nanoseconds since the epoch by the segment's clock.
+    /// Time at which the request was accepted, in nanoseconds since the epoch by the segment's clock.
     pub accepted: AtomicU64,
-    /// Start of the window that the id was counted in.
+    /// Start of the window in which the id was counted, in seconds since the epoch.
     pub window_start: AtomicU64,
     /// One more than the count that is reported; 0 before the first attempt.
     pub count: AtomicU64,
-    /// Attempts that were begun.
+    /// Attempts that have begun.
     pub attempts: AtomicU64,
     /// Bytes of the URL.
     pub length: AtomicU64,
-    /// The URL, eight bytes a word.
+    /// The URL, eight bytes per word.
     pub url: [AtomicU64; 256],
     spare: [u64; 27],
 }
 
 /// Bytes of the front.
 pub const FRONT: u64 = size_of::<Front>() as u64;
-/// Where the arenas begin.
+/// Offset of the first arena.
 pub const ARENAS_AT: u64 =
     (FRONT + (CALLBACK_CELLS * CALLBACK_CELL) as u64).next_multiple_of(1 << 16);
 
-/// Length of a segment whose arenas have `arena_bytes` bytes; `None` if there is no such segment.
+/// Length of a segment whose arenas have `arena_bytes` bytes. `None` if there can be no such segment.
 #[must_use]
 pub fn length(arena_bytes: u64) -> Option<u64> {
     if arena_bytes == 0 || !arena_bytes.is_multiple_of(4096) {
@@ -229,7 +228,7 @@ pub fn length(arena_bytes: u64) -> Option<u64> {
     arena_bytes.checked_mul(ARENAS as u64)?.checked_add(ARENAS_AT).filter(|&bytes| bytes < LOCKS_AT)
 }
 
-/// A name as it stands in the header.
+/// A name in the form of the header.
 #[must_use]
 pub fn name_bytes(name: &str) -> [u8; NAME] {
     let mut bytes = [0; NAME];
@@ -239,7 +238,7 @@ pub fn name_bytes(name: &str) -> [u8; NAME] {
     bytes
 }
 
-/// The name that `bytes` hold.
+/// The name in `bytes`.
 #[must_use]
 pub fn name_text(bytes: &[u8; NAME]) -> String {
     let length = usize::from(u16::from_le_bytes([bytes[0], bytes[1]])).min(NAME - 2);

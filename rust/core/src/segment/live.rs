@@ -1,8 +1,8 @@
-//! The segment that processes count in, wherever its name went.
+//! Finding the segment that live processes use, also without its name.
 //!
-//! A file that was removed, replaced or renamed lives on while a process has it open. Linux shows
-//! each such file under `/proc/<pid>/fd` to processes of the same user, and opening it there makes a
-//! new open file: a process that starts joins the others, where it would have begun a second count.
+//! A file that was removed, replaced or renamed exists while a process has it open. Linux shows each such
+//! file under `/proc/<pid>/fd` to processes of the same user, and opening it there makes a new open file.
+//! So a process that starts joins the others, and does not begin a second count.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,13 +13,13 @@ use crate::segment::attachment::is_alive;
 use crate::segment::layout::{FORMAT, LOCKS_AT, PARTICIPANTS};
 use crate::segment::stored_header::StoredHeader;
 
-/// What the system adds to the name of a file that has none any more.
+/// The suffix that the system shows after the name of a removed file.
 const REMOVED: &str = " (deleted)";
 
-/// A segment without its name that a process lives in: the one that had the name `path`, or that of
-/// the state directory, if one is given. None where the system does not tell.
+/// A segment without its name that a live process uses: the one that had the name `path`, or that of the
+/// state directory, if one is given. `None` on systems that do not show it.
 pub(crate) fn find(path: &Path, state_directory: &str) -> Option<File> {
-    if !any_lives() {
+    if !any_is_alive() {
         return None;
     }
     let path = absolute(path)?;
@@ -32,8 +32,8 @@ pub(crate) fn find(path: &Path, state_directory: &str) -> Option<File> {
         .map(|(file, _)| file)
 }
 
-/// Whether a process lives in any segment of this machine; the system's list of locks is short.
-fn any_lives() -> bool {
+/// Whether a live process uses any segment of this machine. The system's list of locks is short.
+fn any_is_alive() -> bool {
     let ours = LOCKS_AT..=LOCKS_AT + PARTICIPANTS as u64;
     fs::read_to_string("/proc/locks").map_or(true, |locks| {
         // `1: OFDLCK ADVISORY WRITE -1 00:1a:1234 <first byte> <last byte>`
@@ -42,7 +42,7 @@ fn any_lives() -> bool {
     })
 }
 
-/// The path as the system tells it.
+/// The path as the system shows it.
 fn absolute(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -59,14 +59,14 @@ fn processes(user: u32) -> impl Iterator<Item = PathBuf> {
         .map(|entry| entry.path())
 }
 
-/// The links to the open files of a process, and what they show.
+/// The links to the open files of a process, with the paths that they show.
 fn open_files(process: &Path) -> impl Iterator<Item = (PathBuf, PathBuf)> + use<> {
     let all = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     all.filter_map(|entry| Some((entry.path(), fs::read_link(entry.path()).ok()?)))
 }
 
-/// Whether the name alone allows it: other files are left alone, since a file system that hangs
-/// would hold up whoever looks at one.
+/// Whether the path alone allows it. Other files are not opened, since a file system that hangs would
+/// hold up this process.
 fn may_be(shown: &Path, path: &Path) -> bool {
     let shown = named(shown);
     shown.parent() == path.parent() || shown.file_name() == path.file_name()

@@ -1,4 +1,4 @@
-//! The locks of a segment: the one for attaching, and those that say which processes live.
+//! The locks of a segment: the one for attaching, and those that show which processes are alive.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,10 +12,10 @@ use crate::segment::attachment::{Segment, check_owner, with_suffix};
 use crate::segment::layout::{LOCKS_AT, PARTICIPANTS};
 use crate::{forks, platform};
 
-/// How long to wait for another process to be done with attaching.
-const ATTACH_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for another process that attaches.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The byte that is locked by who is present; another than that of [`AttachLock`].
+/// The byte that processes lock in the presence file; not that of [`AttachLock`].
 const PRESENCE: u64 = 1;
 
 /// The lock under which a segment is made and attached.
@@ -23,14 +23,14 @@ const PRESENCE: u64 = 1;
 pub(crate) struct AttachLock(File);
 
 impl AttachLock {
-    /// Opens and locks `<path>.lock`, with a bound: a process that was stopped while it attached
-    /// must not stop all others for ever.
+    /// Opens and locks `<path>.lock`. The wait is bounded: a process that was stopped while it attached
+    /// must not block all others for ever.
     pub(crate) fn take(path: &Path) -> Result<Self, Error> {
         let path = with_suffix(path, ".lock");
         let shown = path.display().to_string();
         let failed =
             |error: io::Error| Error::io("the attach lock cannot be taken", &shown, &error);
-        let deadline = Instant::now() + ATTACH_PATIENCE;
+        let deadline = Instant::now() + ATTACH_TIMEOUT;
         loop {
             let file = OpenOptions::new()
                 .read(true)
@@ -45,7 +45,7 @@ impl AttachLock {
             if platform::try_lock_byte(&file, 0).map_err(failed)? {
                 let lock = Self(file);
                 let ours = lock.0.metadata().map_err(failed)?;
-                // The file may have been removed between the opening and the lock.
+                // The file may have been removed before it was locked.
                 if fs::symlink_metadata(&path)
                     .is_ok_and(|now| (now.dev(), now.ino()) == (ours.dev(), ours.ino()))
                 {
@@ -69,12 +69,12 @@ impl AttachLock {
 
 impl Drop for AttachLock {
     fn drop(&mut self) {
-        // Closing is not enough where a child was forked meanwhile, which has the same open file.
+        // Closing is not enough: a child that was forked meanwhile has the same open file.
         let _ = platform::unlock(&self.0, 0, 1);
     }
 }
 
-/// An open file for locks alone, so that neither the mapping nor a forked child keeps them.
+/// An open file that is used for locks only, so that neither the mapping nor a forked child keeps them.
 #[derive(Debug)]
 struct LockFile {
     /// Open until the drop in the process that opened it. In its children the descriptor is closed
@@ -104,7 +104,7 @@ impl Drop for LockFile {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
         if self.is_ours() {
-            // Also for copies of the open file in processes that came about without `fork`.
+            // For copies of the open file in processes that were made without `fork`.
             let _ = platform::unlock(&file, 0, 0);
             forks::close_watched(file);
         } else {
@@ -113,11 +113,11 @@ impl Drop for LockFile {
     }
 }
 
-/// The locks that say that a writer slot's owner lives.
+/// The locks that show that the owner of a participant slot is alive.
 #[derive(Debug)]
 pub(crate) struct Locks {
     slots: LockFile,
-    /// Its lock says that a process counts for the state directory.
+    /// Its lock shows that a process counts for the state directory.
     _presence: Option<LockFile>,
 }
 
@@ -133,7 +133,7 @@ impl Locks {
         self.slots.is_ours()
     }
 
-    /// Takes the lock of `slot`; false if another process has it.
+    /// Takes the lock of `slot`. Returns false if another process has it.
     pub(crate) fn try_lock(&self, slot: usize) -> io::Result<bool> {
         platform::try_lock_byte(self.slots.file(), LOCKS_AT + slot as u64)
     }
@@ -142,19 +142,19 @@ impl Locks {
         let _ = platform::unlock(self.slots.file(), LOCKS_AT + slot as u64, 1);
     }
 
-    /// Whether a live process has `slot`; not to be asked of one's own.
+    /// Whether another live process has `slot`. The caller must not have it.
     pub(crate) fn is_taken(&self, slot: usize) -> bool {
         platform::locked_by_another(self.slots.file(), LOCKS_AT + slot as u64, 1).unwrap_or(true)
     }
 }
 
-/// The file in the state directory that says whether processes count for it: each of them holds a
-/// shared lock. It tells of a segment that has lost its name and cannot be found.
+/// The file in the state directory that shows whether processes count for it: each of them holds a shared
+/// lock. It reveals a segment that has lost its name and cannot be found.
 #[derive(Debug)]
 pub(crate) struct Presence(File);
 
 impl Presence {
-    /// None without a state directory, and where none can be made.
+    /// `None` without a state directory, or if the file cannot be made.
     pub(crate) fn open(state_directory: &str) -> Option<Self> {
         let directory = Path::new(state_directory);
         if !directory.is_absolute() || !directory.is_dir() {
@@ -178,15 +178,15 @@ impl Presence {
     }
 }
 
-/// Keeps a segment that no process counts in reachable, also without its name; one at a time. It
-/// takes no writer slot and maps nothing.
+/// Keeps a segment reachable while no process counts in it, also without its name. One process at a time
+/// does so. It takes no participant slot and maps nothing.
 #[derive(Debug)]
 pub struct Keeper {
     _file: LockFile,
 }
 
 impl Keeper {
-    /// None if another one keeps the segment.
+    /// `None` if another process keeps the segment.
     pub(crate) fn new(segment: &Segment) -> io::Result<Option<Self>> {
         let file = LockFile::new(&segment.file)?;
         let taken = platform::try_lock_byte(file.file(), LOCKS_AT + PARTICIPANTS as u64)?;

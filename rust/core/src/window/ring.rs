@@ -1,53 +1,53 @@
-//! The sealed ring: the records of the last day of windows, written once by whoever comes first.
+//! The sealed ring: the records of the last 1,440 windows, each written once.
 //!
-//! A record has its place by the number of its window. Each field is one word that carries the lap
-//! of that number round the ring, and goes from an earlier lap's value to its own by one
-//! compare-and-swap: the first writer of a field wins, all sealers may write at once, and one that
-//! dies or stops in the middle holds up nobody. A record is complete once the published word has
-//! passed it.
+//! The number of its window gives the slot of a record. Each field is one word with the lap of that
+//! number around the ring, and goes from the value of an earlier lap to its own by one
+//! compare-and-swap. The first writer of a field wins. All processes that seal may write at once, and
+//! one that dies or stops in the middle holds up no other. A record is complete once
+//! `Header::sealed_through` has reached its window.
 
 use crate::sync::{AtomicU64, Ordering};
 
 /// Records in the ring: a day of minutes.
 pub const RECORDS: usize = 1_440;
 
-/// Low bits of a field, for the lap: half of what they tell apart is a jump of the clock by decades,
-/// with windows of a second.
+/// Low bits of a field, for the lap. With windows of one second, half of the laps that they tell apart
+/// are decades.
 const LAP_BITS: u32 = 22;
 /// All ones in the place of the lap.
 const LAP_MASK: u64 = (1 << LAP_BITS) - 1;
-/// Largest value of a field, which is kept plus one: a word of 0 was never written.
+/// Largest value of a field. A value is stored plus one: a word of 0 was never written.
 const LARGEST: u64 = (1 << (64 - LAP_BITS)) - 2;
 
-/// What is known of a sealed window. Counts are of ids or of requests, this host's.
+/// The fields of a sealed window's record. Counts are those of this host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordFields {
     /// Distinct ids: exact.
     pub unique: u64,
     /// Accepted ids, duplicates included.
     pub requests: u64,
-    /// Ids that came for the window before and met its freeze.
+    /// Late ids: those that came for the window before and met its freeze.
     pub late: u64,
-    /// Refused requests since the segment was made, as of the sealing.
+    /// Rejected requests since the segment was made, when the window was sealed.
     pub rejected_before: u64,
-    /// When it was sealed: milliseconds since the epoch by the segment's clock.
+    /// Time at which the window was sealed: milliseconds since the epoch by the segment's clock.
     pub sealed_at: u64,
-    /// The window was skipped: no process was there to turn it, or the clock was set forward.
+    /// Whether no process counted in the window: none ran, or the clock was set forward.
     pub gap: bool,
 }
 
-/// One place of the ring.
+/// The slot of one record in the ring.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct RecordSlot {
     /// Number of the window, only rising.
     window: AtomicU64,
-    /// `unique` twice, plus one for a gap; then the other figures. Each plus one, and with its lap.
+    /// `unique` times two, plus one for a gap; then the other values. Each plus one, with its lap.
     fields: [AtomicU64; 7],
 }
 
 impl RecordSlot {
-    /// Writes the record of `window`; fields that somebody wrote before stay.
+    /// Writes the record of `window`. Fields that were written before stay.
     pub fn write(&self, window: u64, figures: &RecordFields) {
         let values = [
             figures.unique << 1 | u64::from(figures.gap),
@@ -56,29 +56,29 @@ impl RecordSlot {
             figures.rejected_before,
             figures.sealed_at,
         ];
-        // AcqRel and Acquire in this file pair with each other: who reads a field of a lap also
-        // sees that the window's number has reached that lap.
+        // AcqRel and Acquire in this file pair with each other: a thread that reads a field of a lap also
+        // sees that the number of the window has reached that lap.
         self.window.fetch_max(window, Ordering::AcqRel);
         let lap = lap(window);
         for (field, value) in self.fields.iter().zip(values) {
             let found = field.load(Ordering::Acquire);
-            // A writer that stopped for a lap must not set a field back.
+            // A writer that was stopped for a lap must not set a field back.
             if found == 0 || is_later(lap, found & LAP_MASK) {
                 let word = (value.min(LARGEST) + 1) << LAP_BITS | lap;
-                // A failure means that somebody else wrote the field.
+                // A failure means that another thread wrote the field.
                 let _ = field.compare_exchange(found, word, Ordering::AcqRel, Ordering::Acquire);
             }
         }
     }
 
-    /// Number of the newest window that anybody wrote, or began to write.
+    /// Number of the newest window whose record was written, or begun.
     #[must_use]
     pub fn window(&self) -> Option<u64> {
         // Acquire: pairs with the AcqRel in `write`.
         Some(self.window.load(Ordering::Acquire)).filter(|&window| window != 0)
     }
 
-    /// The record of `window`, if it is complete and still there.
+    /// The record of `window`, if it is complete and not yet replaced.
     #[must_use]
     pub fn read(&self, window: u64) -> Option<RecordFields> {
         let mut values = [0; 5];
@@ -107,13 +107,13 @@ fn lap(window: u64) -> u64 {
     (window / RECORDS as u64) & LAP_MASK
 }
 
-/// Whether a lap comes after another one, as numbers on a circle do: by less than half of it.
+/// Whether `lap` comes after `than`, on a circle: by less than half of it.
 fn is_later(lap: u64, than: u64) -> bool {
     let ahead = lap.wrapping_sub(than) & LAP_MASK;
     ahead != 0 && ahead <= LAP_MASK / 2
 }
 
-/// The place of `window`.
+/// The slot of `window`.
 #[must_use]
 pub fn slot(ring: &[RecordSlot], window: u64) -> &RecordSlot {
     &ring[(window % RECORDS as u64) as usize]

@@ -1,15 +1,15 @@
 //! The words of a window: the central current word, and the state of an arena.
 //!
-//! The current word names the window, its arena and the size of its first extent together, and
-//! only rises. What is done with these words is in [`crate::window::rollover`].
+//! The current word names the window, its arena and the size of its first extent together, and only
+//! rises. [`crate::window::rollover`] changes these words.
 //!
 //! An arena goes `Free -> Claimed(w) -> Confirmed(w) -> Sealed(w) -> Clearing(w) -> Free`:
-//! * `Claimed(w)`: claimed for window `w`. It is the current arena if the word names it, and
-//!   otherwise a claim that has not won (yet); any process may adopt or take back such a claim.
+//! * `Claimed(w)`: claimed for window `w`. It is the current arena if the word names it. Otherwise it is
+//!   a claim that has not won (yet), and any process may adopt it or take it back.
 //! * `Confirmed(w)`: confirmed to be the arena of `w`, just before the word moves on.
-//! * `Sealed(w)`: frozen, and its count stands in the ring.
-//! * `Clearing(w)`: nobody may enter any more. Whoever announces the arena alone zeroes it; if he
-//!   dies, another one starts over.
+//! * `Sealed(w)`: frozen, and its count is in the ring.
+//! * `Clearing(w)`: no thread may enter. The only thread that has pinned the arena zeroes it. If that
+//!   thread dies, another one starts over.
 
 /// Arenas of a segment.
 pub const ARENAS: usize = if cfg!(loom) { 3 } else { 16 };
@@ -44,8 +44,8 @@ impl CurrentWord {
     }
 }
 
-/// Buckets of size step `step`: four steps an octave, so that the step that holds a number of ids
-/// is at most a quarter too large.
+/// Buckets of size step `step`: four steps per octave, so that the smallest step for a number of ids is
+/// at most a quarter too large.
 #[must_use]
 pub fn buckets_of_step(step: u8) -> usize {
     (4 + usize::from(step & 3)) << (step >> 2)
@@ -60,7 +60,7 @@ pub fn step_of_buckets(buckets: usize) -> u8 {
         .unwrap_or(4 * 47)
 }
 
-/// What an arena is used for.
+/// The state of an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArenaState {
     /// Zeroed and unused.
@@ -77,14 +77,14 @@ pub enum ArenaState {
         /// Size step of its first extent.
         size_step: u8,
     },
-    /// Frozen, with its record in the ring.
+    /// Frozen, and its record is in the ring.
     Sealed {
         /// Number of the window.
         window: u64,
         /// Size step of its first extent.
         size_step: u8,
     },
-    /// Published, and about to be zeroed.
+    /// About to be zeroed.
     Clearing {
         /// Number of the window.
         window: u64,
@@ -99,7 +99,7 @@ impl ArenaState {
     const SEALED: u64 = 3;
     const CLEARING: u64 = 4;
 
-    /// As it stands in the word.
+    /// The word that stands for the state.
     #[must_use]
     pub fn pack(self) -> u64 {
         match self {
@@ -117,7 +117,7 @@ impl ArenaState {
         }
     }
 
-    /// From the word.
+    /// The state that `word` stands for.
     #[must_use]
     pub fn unpack(word: u64) -> Self {
         let (window, size_step) = (word >> 16, (word >> 8) as u8);
