@@ -43,11 +43,10 @@ impl Counter {
         }
     }
 
-    /// The window to publish after `published`: the next that had an arena, and before it the newest
-    /// of those that were skipped.
+    /// The window to record after `published`, if it is before `current`; see [`next_in_order`].
     ///
-    /// This depends on `published` and on which windows had an arena, not on when it is asked, so
-    /// that one who was stopped between two steps does nothing that the others do not.
+    /// It depends on `published` and on which windows had an arena, not on the time. So a process that
+    /// was stopped between two steps does nothing that the others do not.
     fn next_to_publish(&self, published: u64, current: u64) -> Option<u64> {
         let next = self
             .rollover()
@@ -61,8 +60,7 @@ impl Counter {
             .filter(|&window| window > published && window < current)
             .min()
             .unwrap_or(current);
-        let window = next.min((published + 1).max(next.saturating_sub(GAPS)));
-        (window < current).then_some(window)
+        Some(next_in_order(published, next)).filter(|&window| window < current)
     }
 
     /// Writes the record of `window`, once all of its ids are counted.
@@ -106,5 +104,33 @@ impl Counter {
     pub(crate) fn published(&self) -> u64 {
         // Acquire: pairs with the AcqRel in `publish`.
         self.front().header.sealed_through.0.load(Ordering::Acquire)
+    }
+}
+
+/// The window to record after `published`, where `next` is the next window that had an arena, or else
+/// the current one. Of the windows before `next`, which were skipped, the newest [`GAPS`] are recorded.
+///
+/// Example: all up to window 100 are recorded, window 200 had an arena, and window 300 is current.
+///
+/// | `published` | `next` | result | |
+/// |---|---|---|---|
+/// | 100 | 200 | 140 | a gap; 101 to 139 get no record |
+/// | 140 | 200 | 141 | a gap, and so are all up to 199 |
+/// | 199 | 200 | 200 | the count of the arena |
+/// | 200 | 300 | 240 | a gap; 201 to 239 get no record |
+/// | 299 | 300 | 300 | the current window, which is not recorded yet |
+fn next_in_order(published: u64, next: u64) -> u64 {
+    next.min((published + 1).max(next.saturating_sub(GAPS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_in_order;
+
+    #[test]
+    fn the_example_is_right() {
+        let steps = [(100, 200), (140, 200), (199, 200), (200, 300), (299, 300)];
+        let found = steps.map(|(published, next)| next_in_order(published, next));
+        assert_eq!(found, [140, 141, 200, 240, 300]);
     }
 }
