@@ -1,4 +1,4 @@
-//! The clock's rules, with upkeep twenty times a second: steps of the wall clock forward and back,
+//! The clock's rules, with maintenance twenty times per second: steps of the wall clock forward and back,
 //! glitches, and a host that slept.
 
 mod support;
@@ -58,7 +58,7 @@ impl Watched {
         for _ in 0..seconds * 20 {
             self.clock.advance(SECOND / 20);
             self.boot += 0.05;
-            self.counter.maintenance().run().expect("upkeep");
+            self.counter.maintenance().run().expect("maintenance");
             self.look();
         }
     }
@@ -101,7 +101,7 @@ impl Watched {
         let rest = self.counter.until_boundary();
         self.clock.advance(rest);
         self.boot += rest as f64 / 1e9;
-        self.counter.maintenance().run().expect("upkeep");
+        self.counter.maintenance().run().expect("maintenance");
     }
 }
 
@@ -239,7 +239,7 @@ fn the_windows_of_the_day_before_are_kept_over_a_long_sleep() {
     for _ in 0..20 {
         watched.counter.add(1).expect("room");
         watched.clock.advance(MINUTE as u64 * SECOND);
-        watched.counter.maintenance().run().expect("upkeep");
+        watched.counter.maintenance().run().expect("maintenance");
     }
     let before = watched.counter.closed(usize::MAX).expect("records");
     assert_eq!(before.len(), 20);

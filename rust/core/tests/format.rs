@@ -1,6 +1,6 @@
 //! What all builds of one `FORMAT` share: the bytes that a fixed sequence of calls leaves in a segment.
 //!
-//! They depend on the layout, the mix, the positions and the length of the walk, how a table grows, how
+//! They depend on the layout, the mix, the positions and the length of the probe, how a table grows, how
 //! words are packed, and the order of shared indexes. Two builds that differ in one of these would count
 //! an id twice in one segment, or one's rejection as another.
 

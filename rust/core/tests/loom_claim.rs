@@ -1,4 +1,4 @@
-//! Claiming a slot: two threads with the same id, with different ones, and with walks that are full.
+//! Claiming a slot: two threads with the same id, with different ones, and with full probes.
 #![cfg(loom)]
 
 mod loom_support;
@@ -30,9 +30,9 @@ fn insert(first: usize, buckets: &[usize], present: &[u64], by_thread: [&'static
     expected.dedup();
     assert_eq!(words(&arena.table()), expected, "each id once");
     for &word in expected.iter().filter(|word| !present.contains(word)) {
-        let told = |wanted| outcomes.iter().filter(|&&outcome| outcome == (word, wanted)).count();
-        assert_eq!(told(Insert::New), 1, "one thread was told that {word} is new");
-        assert_eq!(told(Insert::Frozen), 0);
+        let times = |wanted| outcomes.iter().filter(|&&outcome| outcome == (word, wanted)).count();
+        assert_eq!(times(Insert::New), 1, "{word} is new for one thread");
+        assert_eq!(times(Insert::Frozen), 0);
     }
 }
 
@@ -73,7 +73,7 @@ fn an_id_is_new_once() {
 }
 
 #[test]
-fn an_id_is_new_once_beyond_a_full_walk() {
+fn an_id_is_new_once_beyond_a_full_probe() {
     holds(2, None, the_next_extent_with_the_same_id);
     holds(2, Some(3), the_next_extent_with_different_ids);
     holds(2, Some(3), the_extent_after_the_next);

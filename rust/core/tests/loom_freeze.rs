@@ -49,8 +49,8 @@ fn in_the_last_slot_of_a_bucket(first: usize) {
     freeze(first, &[1], &[1], 7, 2);
 }
 
-fn in_the_second_bucket_of_a_walk(first: usize) {
-    // Of two buckets, small words walk the first one first.
+fn in_the_second_bucket_of_a_probe(first: usize) {
+    // Of two buckets, the probe for a small word begins in the first.
     freeze(first, &[2], &[1, 2], 7, 2);
 }
 
@@ -84,7 +84,7 @@ fn a_sealer_counts_what_was_acknowledged() {
 fn sealers_agree_on_what_was_acknowledged() {
     holds(3, Some(3), in_a_bucket);
     holds(3, Some(3), in_the_last_slot_of_a_bucket);
-    holds(3, Some(2), in_the_second_bucket_of_a_walk);
+    holds(3, Some(2), in_the_second_bucket_of_a_probe);
     holds(3, Some(2), an_id_that_cannot_stand_in_a_slot);
 }
 

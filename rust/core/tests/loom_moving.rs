@@ -9,7 +9,7 @@ use loom_support::{Arena, Threads, fails_without, holds, race, words};
 use verve_core::sync::{Ordering, Site};
 use verve_core::table::Insert;
 
-/// A word whose walk begins in the last bucket.
+/// A word whose probe begins in the last bucket.
 const LAST: u64 = u64::MAX - 1;
 /// What a sealer sets first, in the word of extents.
 const FROZEN_BIT: u64 = 1 << 63;
@@ -76,8 +76,8 @@ fn after_a_death(first: usize) {
     insert(first, arena, &[1], &[&[7, 1], &[7]]);
 }
 
-/// As before, and upkeep moves it again.
-fn upkeep_after_a_death(first: usize) {
+/// As before, and maintenance moves it again.
+fn maintenance_after_a_death(first: usize) {
     let arena = Arc::new(Arena::growing(&[1, 2], &[1]));
     arena.header.moved[0].store(1, Ordering::Relaxed);
     assert_eq!(arena.table().stalled_extent(), Some(0));
@@ -98,7 +98,7 @@ fn upkeep_after_a_death(first: usize) {
 }
 
 /// As before, while the table is sealed.
-fn upkeep_and_a_sealer(first: usize) {
+fn maintenance_and_a_freeze(first: usize) {
     let arena = Arc::new(Arena::growing(&[1, 2], &[1, 2]));
     arena.header.moved[0].store(1, Ordering::Relaxed);
     let (writing, tending, sealing) = (Arc::clone(&arena), Arc::clone(&arena), Arc::clone(&arena));
@@ -225,8 +225,8 @@ fn an_id_is_new_once_while_others_move() {
 #[test]
 fn what_a_dead_process_was_to_move_is_looked_for_where_it_stands() {
     holds(2, None, after_a_death);
-    holds(2, None, upkeep_after_a_death);
-    holds(3, Some(2), upkeep_and_a_sealer);
+    holds(2, None, maintenance_after_a_death);
+    holds(3, Some(2), maintenance_and_a_freeze);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Opening a window: writers that turn the current word at once, claims that are adopted, lose or
+//! Opening a window: writers that move the current word at once, claims that are adopted, lose or
 //! were left behind, and the confirmation of the old arena before the word moves on.
 #![cfg(loom)]
 
@@ -25,8 +25,8 @@ fn times(states: &[ArenaState], state: ArenaState) -> usize {
     states.iter().filter(|&&its| its == state).count()
 }
 
-/// Both turn to window 2: one arena is that of window 2, and whatever else was claimed is free.
-fn two_turn_to_the_same_window(first: usize) {
+/// Both open window 2: one arena is that of window 2, and whatever else was claimed is free.
+fn two_open_the_same_window(first: usize) {
     let segment = Arc::new(Segment::new(3));
     let threads: Threads<bool> =
         vec![with(&segment, |it| it.open(1, 2)), with(&segment, |it| it.open(2, 2))];
@@ -40,7 +40,7 @@ fn two_turn_to_the_same_window(first: usize) {
     assert_eq!(times(&states, ArenaState::Free), 1);
 }
 
-/// One turns to window 2 and on to window 3, the other takes back what may be taken back: the
+/// One opens window 2 and on to window 3, the other takes back what may be taken back: the
 /// window that was left keeps its arena, and the new one has one of its own.
 fn the_word_moves_on_while_claims_are_taken_back(first: usize) {
     let segment = Arc::new(Segment::new(3));
@@ -64,9 +64,9 @@ fn the_word_moves_on_while_claims_are_taken_back(first: usize) {
     assert_eq!(states[third], ArenaState::Claimed { window: 3 });
 }
 
-/// One turns to window 2, the other to window 3: whether or not there was a window 2, each window
+/// One opens window 2, the other to window 3: whether or not there was a window 2, each window
 /// that was has an arena of its own, and nothing else is taken.
-fn two_turn_to_different_windows(first: usize) {
+fn two_open_different_windows(first: usize) {
     let segment = Arc::new(Segment::new(3));
     let threads = vec![
         with(&segment, |it| {
@@ -114,7 +114,7 @@ fn a_claim_for_a_skipped_window_is_taken_back(first: usize) {
     assert_eq!(states, [FIRST, ArenaState::Claimed { window: 3 }, ArenaState::Free]);
 }
 
-/// Both turn to window 2 with one free arena: nobody is told that there is none.
+/// Both open window 2 with one free arena: both find it.
 fn the_last_arena(first: usize) {
     let segment = Arc::new(Segment::new(2));
     let threads: Threads<bool> =
@@ -126,9 +126,9 @@ fn the_last_arena(first: usize) {
 }
 
 #[test]
-fn writers_turn_the_word_together() {
-    holds(2, None, two_turn_to_the_same_window);
-    holds(2, None, two_turn_to_different_windows);
+fn writers_move_the_word_together() {
+    holds(2, None, two_open_the_same_window);
+    holds(2, None, two_open_different_windows);
     holds(2, None, the_last_arena);
 }
 

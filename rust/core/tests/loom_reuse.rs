@@ -1,4 +1,4 @@
-//! Entering against reuse: while an arena is zeroed nobody is inside, whoever may come, and what was
+//! Entering against reuse: while an arena is zeroed no thread is inside, and an id that was
 //! counted after it was taken into use again is not zeroed.
 #![cfg(loom)]
 
@@ -131,7 +131,7 @@ fn a_reader_and_the_clearing(first: usize) {
     assert_eq!(segment.states()[0], ArenaState::Free);
 }
 
-/// Who holds a window can always list its ids, however often somebody tries to clear it.
+/// A thread that holds a window can always list its ids, while another one tries to clear it.
 fn a_holder_and_the_clearing(first: usize) {
     let segment = published(SEALED);
     segment.rollover().enter_in(&segment.writers[1], 0, SEALED).expect("sealed").hold();

@@ -67,13 +67,13 @@ fn a_window_that_one_holds_is_not_cleared_by_another() {
     for _ in 0..40 {
         clock.advance(60 * SECOND);
         other.add(1).expect("room");
-        other.maintenance().run().expect("upkeep");
+        other.maintenance().run().expect("maintenance");
     }
     assert_eq!(sorted(one.ids(Some(start)).expect("held")), (0..500).collect::<Vec<_>>());
     assert_eq!(sorted(other.ids(Some(start)).expect("held")), (0..500).collect::<Vec<_>>());
     // A seat that is given up lets go of what it held.
     drop(one);
-    other.maintenance().run().expect("upkeep");
+    other.maintenance().run().expect("maintenance");
     assert!(matches!(other.ids(Some(start)), Err(Error::Window { .. })));
 }
 
@@ -111,31 +111,31 @@ fn the_lease_passes_on_when_its_holder_is_silent() {
     assert_eq!(one.lease().acquire().expect("a seat"), None, "deposed");
 }
 
-/// All clear, turn, seal and read at once, over boundaries that come thick and fast: an arena that
+/// All clear, open, seal and read at once, over many boundaries: an arena that
 /// is in use again must never be cleared by one who has looked too early.
 #[test]
-fn upkeep_by_all_at_once_loses_nothing() {
+fn maintenance_by_all_at_once_loses_nothing() {
     let (path, clock) = (Path::new(), clock());
     let counters: Vec<Counter> = (0..4).map(|_| path.open(1, &clock)).collect();
     let over = AtomicBool::new(false);
-    let mut told: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
+    let mut counted: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
     thread::scope(|scope| {
         let handles: Vec<_> = counters
             .iter()
             .map(|counter| {
                 let over = &over;
                 scope.spawn(move || {
-                    let mut told: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
+                    let mut counted: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
                     let mut id = 0;
                     while !over.load(Ordering::Relaxed) {
                         id = (id + 1) % 200;
                         let placement = counter.add(id).expect("room");
-                        told.entry(placement.window_start).or_default().insert(id);
+                        counted.entry(placement.window_start).or_default().insert(id);
                         if id % 16 == 0 {
-                            counter.maintenance().run().expect("upkeep");
+                            counter.maintenance().run().expect("maintenance");
                         }
                     }
-                    told
+                    counted
                 })
             })
             .collect();
@@ -146,7 +146,7 @@ fn upkeep_by_all_at_once_loses_nothing() {
         over.store(true, Ordering::Relaxed);
         for handle in handles {
             for (start, ids) in handle.join().expect("no panic") {
-                told.entry(start).or_default().extend(ids);
+                counted.entry(start).or_default().extend(ids);
             }
         }
     });
@@ -154,9 +154,9 @@ fn upkeep_by_all_at_once_loses_nothing() {
     let records = counters[1].closed(usize::MAX).expect("records");
     // Who gets no time for long enough finds more windows skipped than are published.
     let published: BTreeSet<u64> = records.iter().map(|record| record.window_start).collect();
-    assert!(published.len() > 100 && told.keys().all(|start| published.contains(start)));
+    assert!(published.len() > 100 && counted.keys().all(|start| published.contains(start)));
     for record in &records {
-        let ids = told.get(&record.window_start).map_or(0, BTreeSet::len);
+        let ids = counted.get(&record.window_start).map_or(0, BTreeSet::len);
         assert_eq!(record.unique, ids as u64, "window {}", record.window_start);
     }
 }

@@ -16,7 +16,7 @@ use verve_core::{Counter, ManualClock};
 enum Action {
     One(i64),
     Many(Vec<i64>),
-    Turn,
+    NextWindow,
 }
 
 fn ids(length: usize) -> impl Strategy<Value = Vec<i64>> {
@@ -35,12 +35,12 @@ fn action() -> impl Strategy<Value = Action> {
         6 => prop_oneof![-20_i64..20, any::<i64>(), Just(i64::MIN), Just(i64::MAX)]
             .prop_map(Action::One),
         3 => ids(3_000).prop_map(Action::Many),
-        1 => Just(Action::Turn),
+        1 => Just(Action::NextWindow),
     ]
 }
 
 /// Compares the whole of the current window, then closes it and compares the record.
-fn turn(counter: &Counter, clock: &ManualClock, set: &mut HashSet<i64>, requests: &mut u64) {
+fn open_next(counter: &Counter, clock: &ManualClock, set: &mut HashSet<i64>, requests: &mut u64) {
     assert_eq!(counter.count().expect("a count"), set.len() as u64);
     let listed = counter.ids(None).expect("ids");
     assert_eq!(listed.len(), set.len());
@@ -80,10 +80,10 @@ proptest! {
                     prop_assert_eq!(new, (set.len() - before) as u64);
                     requests += ids.len() as u64;
                 }
-                Action::Turn => turn(&counter, &clock, &mut set, &mut requests),
+                Action::NextWindow => open_next(&counter, &clock, &mut set, &mut requests),
             }
         }
-        turn(&counter, &clock, &mut set, &mut requests);
+        open_next(&counter, &clock, &mut set, &mut requests);
     }
 }
 
@@ -102,8 +102,8 @@ fn a_table_grows_through_its_extents() {
         }
         requests += 700_000 + 350_000_u64.div_ceil(97);
         set.extend(&all);
-        turn(&counter, &clock, &mut set, &mut requests);
-        counter.maintenance().run().expect("upkeep");
+        open_next(&counter, &clock, &mut set, &mut requests);
+        counter.maintenance().run().expect("maintenance");
     }
 }
 
@@ -111,7 +111,7 @@ fn a_table_grows_through_its_extents() {
 fn an_empty_window_has_no_ids() {
     let (counter, clock) = in_memory(60, 1_000);
     assert_eq!(counter.add_many(&[]).expect("a seat").shares, []);
-    turn(&counter, &clock, &mut HashSet::new(), &mut 0);
+    open_next(&counter, &clock, &mut HashSet::new(), &mut 0);
 }
 
 /// The mix of the segment in a file: its key is behind magic, format, length of a window, identity.
@@ -149,6 +149,6 @@ fn the_two_ids_that_cannot_stand_in_a_slot_are_counted_too() {
         let found = piece.groups.into_iter().flat_map(|group| group.ids).collect::<Vec<_>>();
         assert!(found.contains(&empty) && found.contains(&sealed) && piece.next == Some(1));
         counter.release(start).expect("held");
-        counter.maintenance().run().expect("upkeep");
+        counter.maintenance().run().expect("maintenance");
     }
 }

@@ -1,4 +1,4 @@
-//! Threads that count over boundaries, while others turn, seal, tend and read: what they were told
+//! Threads that count over boundaries, while others open, seal, maintain and read windows: what they counted
 //! is what the records say.
 
 mod support;
@@ -10,14 +10,14 @@ use std::thread;
 use support::{EPOCH, SECOND, in_memory};
 use verve_core::Counter;
 
-/// The ids that a thread was told are counted, by window; and how often it was told `new`.
+/// The ids that a thread counted, by window; and how often it counted as new.
 #[derive(Default)]
-struct Told {
+struct Answers {
     ids: BTreeMap<u64, BTreeSet<i64>>,
     new: BTreeMap<u64, u64>,
 }
 
-impl Told {
+impl Answers {
     fn add(&mut self, counter: &Counter, id: i64) {
         let placement = counter.add(id).expect("room");
         self.ids.entry(placement.window_start).or_default().insert(id);
@@ -56,7 +56,7 @@ impl Random {
     }
 }
 
-fn compare(counter: &Counter, told: &Told, exact_ids: bool) {
+fn compare(counter: &Counter, answers: &Answers, exact_ids: bool) {
     let records = counter.closed(usize::MAX).expect("records");
     let by_start: BTreeMap<u64, u64> =
         records.iter().map(|record| (record.window_start, record.unique)).collect();
@@ -66,24 +66,24 @@ fn compare(counter: &Counter, told: &Told, exact_ids: bool) {
         assert_eq!(record.window_start, first + index as u64, "no window missing");
         assert!(record.requests >= record.unique);
     }
-    for (&start, &new) in &told.new {
+    for (&start, &new) in &answers.new {
         assert_eq!(by_start[&start], new, "window {start}: as often new as there are ids");
         if exact_ids {
-            assert_eq!(by_start[&start], told.ids[&start].len() as u64, "window {start}");
+            assert_eq!(by_start[&start], answers.ids[&start].len() as u64, "window {start}");
         }
     }
-    assert_eq!(by_start.values().sum::<u64>(), told.new.values().sum::<u64>());
+    assert_eq!(by_start.values().sum::<u64>(), answers.new.values().sum::<u64>());
 }
 
 /// `writers` run against a clock that goes `boundaries` windows on, with `bystanders` beside them.
 fn run(
     boundaries: u64,
-    writers: &(dyn Fn(&Counter, u64, &AtomicBool) -> Told + Sync),
+    writers: &(dyn Fn(&Counter, u64, &AtomicBool) -> Answers + Sync),
     bystander: &(dyn Fn(&Counter) + Sync),
-) -> (Counter, Told) {
+) -> (Counter, Answers) {
     let (counter, clock) = in_memory(1, 100_000);
     let over = AtomicBool::new(false);
-    let told = thread::scope(|scope| {
+    let answers = thread::scope(|scope| {
         let handles: Vec<_> = (0..3)
             .map(|number| {
                 let (counter, over) = (&counter, &over);
@@ -103,88 +103,88 @@ fn run(
             clock.advance(SECOND / 4);
         }
         over.store(true, Ordering::Relaxed);
-        let mut told = Told::default();
+        let mut answers = Answers::default();
         for handle in handles {
-            told.merge(handle.join().expect("no panic"));
+            answers.merge(handle.join().expect("no panic"));
         }
-        told
+        answers
     });
     counter.seal().expect("the last record");
-    (counter, told)
+    (counter, answers)
 }
 
 #[test]
 fn every_window_has_the_ids_that_were_acknowledged_in_it() {
-    let (counter, told) = run(
+    let (counter, answers) = run(
         40,
         &|counter, number, over| {
-            let (mut told, mut random) = (Told::default(), Random(number));
+            let (mut answers, mut random) = (Answers::default(), Random(number));
             while !over.load(Ordering::Relaxed) {
-                told.add(counter, (random.next() % 3_000) as i64);
+                answers.add(counter, (random.next() % 3_000) as i64);
             }
-            told
+            answers
         },
         &|counter| {
-            counter.maintenance().run().expect("upkeep");
+            counter.maintenance().run().expect("maintenance");
             let count = counter.count().expect("a count");
             assert!(count <= 3_000);
             thread::yield_now();
         },
     );
-    compare(&counter, &told, true);
-    assert!(told.new.keys().all(|&start| start >= EPOCH));
+    compare(&counter, &answers, true);
+    assert!(answers.new.keys().all(|&start| start >= EPOCH));
 }
 
 #[test]
 fn batches_say_how_many_were_new_in_which_window() {
-    let (counter, told) = run(
+    let (counter, answers) = run(
         40,
         &|counter, number, over| {
-            let (mut told, mut random) = (Told::default(), Random(number + 10));
+            let (mut answers, mut random) = (Answers::default(), Random(number + 10));
             while !over.load(Ordering::Relaxed) {
                 let length = (random.next() % 6_000) as usize;
                 let ids: Vec<i64> = (0..length).map(|_| (random.next() % 20_000) as i64).collect();
-                told.add_many(counter, &ids);
+                answers.add_many(counter, &ids);
             }
-            told
+            answers
         },
         &|counter| {
-            counter.maintenance().run().expect("upkeep");
+            counter.maintenance().run().expect("maintenance");
             counter.maintenance().populate().expect("pages");
             thread::yield_now();
         },
     );
-    compare(&counter, &told, false);
+    compare(&counter, &answers, false);
 }
 
 #[test]
-fn without_upkeep_the_writers_turn_and_seal_by_themselves() {
-    let (counter, told) = run(
+fn without_maintenance_the_writers_open_and_seal_by_themselves() {
+    let (counter, answers) = run(
         40,
         &|counter, number, over| {
-            let (mut told, mut random) = (Told::default(), Random(number + 20));
+            let (mut answers, mut random) = (Answers::default(), Random(number + 20));
             while !over.load(Ordering::Relaxed) {
-                told.add(counter, (random.next() % 500) as i64);
+                answers.add(counter, (random.next() % 500) as i64);
             }
-            told
+            answers
         },
         &|_| thread::yield_now(),
     );
-    compare(&counter, &told, true);
+    compare(&counter, &answers, true);
 }
 
 #[test]
 fn windows_that_are_sealed_early_and_held_are_exact() {
     // The ring must hold all that are compared.
     let seals = AtomicU64::new(0);
-    let (counter, told) = run(
+    let (counter, answers) = run(
         40,
         &|counter, number, over| {
-            let (mut told, mut random) = (Told::default(), Random(number + 30));
+            let (mut answers, mut random) = (Answers::default(), Random(number + 30));
             while !over.load(Ordering::Relaxed) {
-                told.add(counter, (random.next() % 500) as i64);
+                answers.add(counter, (random.next() % 500) as i64);
             }
-            told
+            answers
         },
         &|counter| {
             thread::yield_now();
@@ -200,13 +200,13 @@ fn windows_that_are_sealed_early_and_held_are_exact() {
             let distinct: BTreeSet<i64> = ids.into_iter().collect();
             assert_eq!(distinct.len() as u64, record.expect("sealed").unique);
             counter.release(start).expect("held");
-            counter.maintenance().run().expect("upkeep");
+            counter.maintenance().run().expect("maintenance");
         },
     );
-    compare(&counter, &told, true);
+    compare(&counter, &answers, true);
 }
 
-/// Threads fill a table that begins small, and it is sealed, read and counted while its ids move.
+/// Threads fill a table that begins small, and it is sealed, read and answers while its ids move.
 #[test]
 fn a_table_that_grows_may_be_sealed_at_any_moment() {
     const IDS: u64 = 400_000;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use support::{EPOCH, SECOND, in_memory, sorted};
+use verve_core::window::ring::RECORDS;
 use verve_core::{Counter, Error, ManualClock, Record, Rejection};
 
-const RING: u64 = 1_440;
+const RING: u64 = RECORDS as u64;
 const GAPS: u64 = 60;
 const MOST_HELD: usize = 8;
 

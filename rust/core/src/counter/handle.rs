@@ -10,7 +10,7 @@ use crate::counter::participant::Seat;
 use crate::error::Error;
 use crate::forks;
 use crate::segment::attachment::{Segment, SegmentConfig};
-use crate::segment::clock::{CachedWindow, Clock, SECOND};
+use crate::segment::clock::{CachedWindow, Clock, SECOND, WindowReading};
 use crate::segment::layout::Front;
 use crate::segment::locks::Keeper;
 use crate::table::mix::Mix;
@@ -126,16 +126,16 @@ impl Counter {
 
     #[inline]
     pub(crate) fn now_window(&self) -> u64 {
-        self.look().0
+        self.read_window().window
     }
 
-    /// The window that the clock is in, and whether the clock was looked at: now and then.
+    /// The window that the clock is in.
     #[inline]
-    pub(crate) fn look(&self) -> (u64, bool) {
+    pub(crate) fn read_window(&self) -> WindowReading {
         let words = &self.front().header.clock.0;
-        let (window, looked) = self.clock.window(words, self.window_length, &self.cached_window);
+        let reading = self.clock.window(words, self.window_length, &self.cached_window);
         // There is no window 0: in the ring it stands for none.
-        (window.max(1), looked)
+        WindowReading { window: reading.window.max(1), ..reading }
     }
 
     pub(crate) fn cached_window(&self) -> &CachedWindow {

@@ -3,6 +3,7 @@
 use crate::counter::handle::Counter;
 use crate::counter::participant::Seat;
 use crate::error::Error;
+use crate::segment::clock::WindowReading;
 use crate::sync::Ordering;
 use crate::table::{Insert, Shortage};
 use crate::window::rollover::Entered;
@@ -114,8 +115,8 @@ impl Counter {
         view.prefetch(mixed);
         let mut late = false;
         loop {
-            let (window, looked) = self.look();
-            if looked && seat.due.load(Ordering::Relaxed) && !self.tend_on::<UPKEEP>(seat) {
+            let WindowReading { window, is_fresh } = self.read_window();
+            if is_fresh && seat.due.load(Ordering::Relaxed) && !self.tend_on::<UPKEEP>(seat) {
                 return Ok(None);
             }
             let Some(entered) = self.enter_if::<UPKEEP>(seat, window)? else { return Ok(None) };
@@ -170,8 +171,8 @@ impl Counter {
         let mut late = false;
         while batch.recorded < ids.len() {
             let rest = &ids[batch.recorded..];
-            let (window, looked) = self.look();
-            if looked && seat.due.load(Ordering::Relaxed) {
+            let WindowReading { window, is_fresh } = self.read_window();
+            if is_fresh && seat.due.load(Ordering::Relaxed) {
                 self.tend_on::<true>(seat);
             }
             let entered = match self.enter(seat, window) {

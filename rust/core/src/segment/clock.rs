@@ -47,6 +47,15 @@ impl CachedWindow {
     }
 }
 
+/// The window of the segment's time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WindowReading {
+    /// Number of the window.
+    pub(crate) window: u64,
+    /// Whether the clock was read for it: now and then. Otherwise the window was cached.
+    pub(crate) is_fresh: bool,
+}
+
 /// The source of time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
@@ -134,24 +143,27 @@ impl Clock {
         self.boot().wrapping_add_signed(words.offset.load(Ordering::Relaxed))
     }
 
-    /// The number of the window that the segment's time is in, windows being `length` nanoseconds
-    /// long, and whether the clock was looked at. `cached_window` keeps the answer for as long as it is certain.
+    /// The window of the segment's time, for windows of `length` nanoseconds. `cached_window` keeps it for as
+    /// long as it is certain.
     #[inline]
     pub(crate) fn window(
         &self,
         words: &ClockWords,
         length: u64,
         cached_window: &CachedWindow,
-    ) -> (u64, bool) {
+    ) -> WindowReading {
         if let Self::Manual(_) = self {
-            return (self.now(words) / length, true);
+            return WindowReading { window: self.now(words) / length, is_fresh: true };
         }
         let coarse = platform::coarse_nanoseconds();
         let offset = words.offset.load(Ordering::Relaxed);
         if coarse < cached_window.until.load(StdOrdering::Relaxed)
             && offset == cached_window.offset.load(StdOrdering::Relaxed)
         {
-            return (cached_window.window.load(StdOrdering::Relaxed), false);
+            return WindowReading {
+                window: cached_window.window.load(StdOrdering::Relaxed),
+                is_fresh: false,
+            };
         }
         let now = self.now(words);
         let window = now / length;
@@ -161,7 +173,7 @@ impl Clock {
         cached_window.window.store(window, StdOrdering::Relaxed);
         cached_window.offset.store(offset, StdOrdering::Relaxed);
         cached_window.until.store(coarse + certain, StdOrdering::Relaxed);
-        (window, true)
+        WindowReading { window, is_fresh: true }
     }
 
     /// Reads the wall clock and follows it where the rules allow. For the leader.

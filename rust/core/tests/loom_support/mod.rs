@@ -201,7 +201,7 @@ impl Segment {
         Table::new(&self.arenas[arena], &self.extents[arena], 1)
     }
 
-    /// Turns to `window`, if there is an arena for it.
+    /// Opens `window`, if there is an arena for it.
     pub fn open(&self, writer: usize, window: u64) -> bool {
         let opened: Result<bool, ()> =
             self.rollover().open(&self.writers[writer], window, |_, _| Ok(0));
@@ -231,7 +231,7 @@ impl Segment {
         }
     }
 
-    /// Clears `arena` if it may be, as upkeep does.
+    /// Clears `arena` if it may be, as maintenance does.
     pub fn clear(&self, writer: usize, arena: usize, published: u64) {
         let others = || (0..3).any(|it| it != writer && self.writers[it].count(arena) != 0);
         self.rollover().clear(&self.writers[writer], arena, published, others, |_| {
