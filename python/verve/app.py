@@ -48,7 +48,14 @@ class App:
 
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
         """Stop, after the last request was answered."""
-        loop.run_until_complete(self._stop())
+        if not loop.is_running():
+            loop.run_until_complete(self._stop())
+            return
+        # Granian is embedded in a loop that goes on: nothing can be awaited here.
+        for server in self._servers:
+            server.abandon()
+        self._servers.clear()
+        self.worker.stop()
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer one request of an ASGI server, or follow its start and its end."""

@@ -106,6 +106,11 @@ class NativeServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def abandon(self) -> None:
+        """Stop the listener; requests in flight get no answer."""
+        self._loop.remove_reader(self._listener.descriptor)
+        self._listener.stop(0)
+
     def _take(self) -> None:
         for event in self._listener.take():
             if isinstance(event, Exchange):
