@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias, TypedDict, final, type_check_only
 
+REJECTIONS: Final[dict[str, int]]
+"""HTTP status by the reason for which an accept or a batch is rejected."""
 SHARDS: Final[int]
 """Sets of a store over which the ids of a window are spread."""
 
@@ -445,6 +447,7 @@ def names_single(query: str, /) -> bool:
     """Whether `query` names `id` or `endpoint`, as only that of a single accept may."""
 
 __all__ = [
+    "REJECTIONS",
     "SHARDS",
     "Callbacks",
     "CapacityError",

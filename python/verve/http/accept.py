@@ -1,7 +1,7 @@
 """The accept family: one id by GET, a batch of ids by POST.
 
-Every refusal has the body `failed`, with the reason in the header `verve-error` and in a metric.
-The names of the reasons are those of the table in `rust/core/src/refusal.rs`.
+Every rejection has the body `failed`, with the reason in the header `verve-error` and in a metric.
+The names of the reasons are those of the table in `rust/core/src/request/rejection.rs`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
-from verve._verve import names_single, shard_of
+from verve._verve import REJECTIONS, names_single, shard_of
 from verve.request.body_budget import BodiesFullError
 from verve.request.exchange import (
     BodyBrokenError,
@@ -40,8 +40,6 @@ KINDS = {
     "text/plain": "text",
 }
 """The content types of a batch, with what the counter calls them."""
-BODY_SECONDS = 30.0
-"""That a client may take to send a batch."""
 CONFIRM_SECONDS = 2.0
 """That the store may take to acknowledge an id."""
 
@@ -54,7 +52,7 @@ _CHARSETS = {"", "utf-8", "us-ascii"}
 async def one(service: RunningService, request: Request) -> Response:
     """`GET /api/verve/accept?id=7`: quick enough for the event loop."""
     if request.query is None:
-        return refuse(service.counter, 400, "id invalid")
+        return reject(service.counter, "id invalid")
     confirmer = service.confirmer
     if confirmer is None:
         return Response(*service.accepter.accept(request.query))
@@ -72,18 +70,18 @@ async def batch(service: RunningService, request: Request) -> Response:
     counter = service.counter
     kind = _kind(request.header("content-type"))
     if request.query is None or names_single(request.query):
-        refusal = refuse(counter, 400, "query in batch")
+        rejection = reject(counter, "query in batch")
     elif kind is None:
-        refusal = refuse(counter, 415, "body type", ("accept-post", ", ".join(KINDS)))
+        rejection = reject(counter, "body type", ("accept-post", ", ".join(KINDS)))
     elif any(value.strip().lower() != "identity" for value in request.header("content-encoding")):
-        refusal = refuse(counter, 415, "body encoding", ("accept-encoding", "identity"))
+        rejection = reject(counter, "body encoding", ("accept-encoding", "identity"))
     else:
         return await _counted(service, kind, request)
     # Read what nobody wants: a server that answers first ends the connection with the answer.
     if not _waits(request):
         with contextlib.suppress(*_BODY_ERRORS):
             await _body(service, request, len)
-    return refusal
+    return rejection
 
 
 async def _counted(service: RunningService, kind: str, request: Request) -> Response:
@@ -100,13 +98,13 @@ async def _counted(service: RunningService, kind: str, request: Request) -> Resp
             return await _confirmed(counter, confirmer, answer, groups)
         return Response(*answer)
     except BodyTooLargeError:
-        return refuse(counter, 413, "body too large")
+        return reject(counter, "body too large")
     except BodyBrokenError:
-        return refuse(counter, 400, "body invalid")
+        return reject(counter, "body invalid")
     except TimeoutError:
-        return refuse(counter, 408, "body too slow")
+        return reject(counter, "body too slow")
     except BodiesFullError:
-        return refuse(counter, 503, "bodies full", ("retry-after", "1"))
+        return reject(counter, "bodies full", ("retry-after", "1"))
 
 
 async def _confirmed(
@@ -117,18 +115,18 @@ async def _confirmed(
         confirmation = confirmer.confirm(groups)
         await in_time(asyncio.wrap_future(confirmation), CONFIRM_SECONDS)
         return Response(*answer)
-    return refuse(counter, 503, "store unconfirmed", ("retry-after", "1"))
+    return reject(counter, "store unconfirmed", ("retry-after", "1"))
 
 
-def refuse(counter: Counter, status: int, reason: str, *headers: tuple[str, str]) -> Response:
-    """A refusal that the counter does not see by itself, counted."""
+def reject(counter: Counter, reason: str, *headers: tuple[str, str]) -> Response:
+    """A rejection that the counter does not see by itself, counted."""
     counter.http.reject(reason)
-    return failed(status, reason, *headers)
+    return failed(reason, *headers)
 
 
-def failed(status: int, reason: str, *headers: tuple[str, str]) -> Response:
-    """The answer to an accept that was not counted."""
-    return plain(status, "failed", ("verve-error", reason), *headers)
+def failed(reason: str, *headers: tuple[str, str]) -> Response:
+    """The answer to an accept that was not counted, with the status of its reason."""
+    return plain(REJECTIONS[reason], "failed", ("verve-error", reason), *headers)
 
 
 def _kind(values: list[str]) -> str | None:
@@ -151,7 +149,7 @@ async def _body(service: RunningService, request: Request, use: Callable[[bytes]
     if declared is not None and declared > limit and (_waits(request) or declared > limit * 2):
         raise BodyTooLargeError
     with service.bodies.held() as held:
-        body = await in_time(request.body(limit, held), BODY_SECONDS)
+        body = await in_time(request.body(limit, held), service.settings.body_timeout)
         # Nothing else that may wait uses this pool.
         return await asyncio.to_thread(use, body)
 

@@ -51,7 +51,7 @@ _LOOPBACK_ONLY = Access(everyone=False, token=None)
 ROUTES: Mapping[str, Route] = {
     ACCEPT: Route(
         {"GET": accept.one, "POST": accept.batch},
-        lambda _: accept.failed(503, "segment unusable"),
+        lambda _: accept.failed("segment unusable"),
     ),
     "/livez": Route({"GET": health.live, "HEAD": health.live}, lambda _: health.LIVE),
     "/readyz": Route({"GET": health.ready, "HEAD": health.ready}, health.ready_without_service),
@@ -69,7 +69,7 @@ async def answer(service: RunningService | None, request: Request) -> Response:
         return await _answer(service, request, path)
     except VerveError as error:
         if path == ACCEPT:
-            return _failed(service, 503, "segment unusable")
+            return _failed(service, "segment unusable")
         return api.unusable(str(error))
     except Exception:  # noqa: BLE001 - the server would show its own page
         logger.exception("a request could not be answered: `%s`", path)
@@ -77,16 +77,16 @@ async def answer(service: RunningService | None, request: Request) -> Response:
             if service is not None:
                 service.counter.worker_figures.add("errors")
         if path == ACCEPT:
-            return _failed(service, 500, "internal")
+            return _failed(service, "internal")
         return json_error(500, "this could not be answered", "the log of the service says why")
 
 
-def _failed(service: RunningService | None, status: int, reason: str) -> Response:
+def _failed(service: RunningService | None, reason: str) -> Response:
     """A rejection that is counted if that can be done."""
     with contextlib.suppress(Exception):
         if service is not None:
             service.counter.http.reject(reason)
-    return accept.failed(status, reason)
+    return accept.failed(reason)
 
 
 def _is_elsewhere(service: RunningService | None, request: Request, route: Route) -> bool:
@@ -105,8 +105,8 @@ async def _answer(service: RunningService | None, request: Request, path: str) -
         if path != ACCEPT:
             return json_error(405, "this page does not take that method", allow[1], allow)
         if service is None:
-            return accept.failed(405, "method", allow)
-        return accept.refuse(service.counter, 405, "method", allow)
+            return accept.failed("method", allow)
+        return accept.reject(service.counter, "method", allow)
     if service is None:
         return route.without_service(request)
     refusal = service.access.refusal(request) if route.guarded else None

@@ -25,6 +25,7 @@ mod worker_figures;
 #[pymodule(gil_used = false)]
 mod _verve {
     use pyo3::prelude::*;
+    use pyo3::types::PyDict;
 
     #[pymodule_export]
     use crate::callbacks::{
@@ -63,6 +64,11 @@ mod _verve {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let rejections = PyDict::new(module.py());
+        for rejection in verve_core::Rejection::ALL {
+            rejections.set_item(rejection.name(), rejection.status())?;
+        }
+        module.add("REJECTIONS", rejections)?;
         crate::errors::register(module)
     }
 }
