@@ -103,6 +103,9 @@ class Settings:
     max_body: int = setting(
         "server", parsers.size(1024, 2**31 - 1), "8MiB", "Maximum size of the body of a batch."
     )
+    body_timeout: int = setting(
+        "server", parsers.duration(1, 3_600), "30", "Time limit for the body of a batch."
+    )
     window: int = setting(
         "counting", parsers.duration(1, 86_400), "60", "Length of a window, aligned to the epoch."
     )

@@ -54,7 +54,7 @@ proptest! {
                 prop_assert!(!counter.add(id).expect("it is there").new);
             }
             clock.advance(60 * SECOND);
-            counter.maintenance().run().expect("upkeep");
+            counter.maintenance().run().expect("maintenance");
             let record = counter.closed(1).expect("records")[0];
             prop_assert_eq!(record.unique, present.len() as u64);
             prop_assert_eq!(record.requests, (present.len() + present.len().min(100)) as u64);
@@ -66,13 +66,13 @@ proptest! {
 fn a_batch_says_how_far_it_came() {
     let (counter, clock) = in_memory(60, 10);
     let ids: Vec<i64> = (0..20_000).collect();
-    let batch = counter.add_many(&ids).expect("a seat");
+    let batch = counter.add_many(&ids).expect("a participant");
     assert!(matches!(batch.stopped, Some(Error::Full)));
     assert!(batch.recorded >= 10 && batch.recorded < ids.len());
     assert_eq!(batch.shares[0].new, batch.recorded as u64);
     check(&counter, &ids[..batch.recorded].iter().copied().collect());
     // What is there already needs no room.
-    let again = counter.add_many(&ids[..batch.recorded]).expect("a seat");
+    let again = counter.add_many(&ids[..batch.recorded]).expect("a participant");
     assert!(again.stopped.is_none());
     assert_eq!((again.recorded, again.shares[0].new), (batch.recorded, 0));
     clock.advance(60 * SECOND);

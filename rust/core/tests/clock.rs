@@ -28,7 +28,7 @@ struct Watched {
 impl Watched {
     fn new(window_seconds: u32) -> Self {
         let (counter, clock) = in_memory(window_seconds, 100_000);
-        assert!(counter.lease().acquire().expect("a seat").is_some());
+        assert!(counter.lease().acquire().expect("a participant").is_some());
         Self {
             counter,
             clock,

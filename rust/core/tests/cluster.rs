@@ -36,9 +36,9 @@ fn a_reference_is_followed_by_the_rules_of_the_wall_clock() {
             for clock in [&wall_clock, &boot_clock] {
                 clock.advance(SECOND / 20);
             }
-            wall.maintenance().run().expect("upkeep");
+            wall.maintenance().run().expect("maintenance");
             steered.reference_clock().steer(ahead * SECONDS - 1_000 * SECONDS);
-            steered.maintenance().run().expect("upkeep");
+            steered.maintenance().run().expect("maintenance");
             let (one, other) = (wall.stats().expect("figures"), steered.stats().expect("figures"));
             assert_eq!(wall.now(), steered.now(), "after a step of {step}");
             assert_eq!((one.distrusted, one.skew), (other.distrusted, other.skew));
@@ -99,8 +99,9 @@ fn a_reference_before_the_epoch_makes_no_segment() {
 #[test]
 fn the_larger_count_is_reported() {
     let (counter, clock) = in_memory(60, 1_000);
-    counter.add_many(&[1, 2, 3]).expect("a seat");
-    let distinct = || counter.callback_cells().distinct(EPOCH, Unsealed::Seal).expect("a seat");
+    counter.add_many(&[1, 2, 3]).expect("a participant");
+    let distinct =
+        || counter.callback_cells().distinct(EPOCH, Unsealed::Seal).expect("a participant");
     assert_eq!((distinct(), counter.replication().cluster_count(EPOCH)), (Some(3), None));
     counter.replication().note_cluster_count(EPOCH, 2, Noted::SoFar);
     assert_eq!((distinct(), counter.replication().cluster_count(EPOCH)), (Some(3), Some(2)));

@@ -27,11 +27,11 @@ fn totals_never_fall_while_arenas_are_zeroed() {
         };
         let watchers = [scope.spawn(watch), scope.spawn(watch)];
         let _ends = Ends(&over);
-        assert!(counter.lease().acquire().expect("a seat").is_some());
+        assert!(counter.lease().acquire().expect("a participant").is_some());
         for _ in 0..10_000 {
             clock.advance(SECOND);
             assert!(counter.add(7).expect("room").new);
-            counter.maintenance().run().expect("upkeep");
+            counter.maintenance().run().expect("maintenance");
         }
         let stats = counter.stats().expect("stats");
         assert_eq!([stats.requests, stats.new], [10_000, 10_000]);

@@ -47,12 +47,12 @@ fn count_and_leave(path: &Path) -> (u64, Vec<(usize, u64)>) {
     write(offset_of!(Header, key), &KEY);
 
     let counter = path.open(60, &clock);
-    let term = counter.lease().acquire().expect("a seat").expect("nobody leads");
+    let term = counter.lease().acquire().expect("a participant").expect("nobody leads");
     // Beyond the first extent, through one that takes over from it, into one that is cut off.
     let spread = |first: i64, count: i64| -> Vec<i64> {
         (first..first + count).map(|id| id.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64)).collect()
     };
-    counter.add_many(&spread(1, 120_000)).expect("a seat");
+    counter.add_many(&spread(1, 120_000)).expect("a participant");
     // Those that cannot stand in a slot.
     let mix = Mix::new(KEY);
     for word in [0, u64::MAX] {
@@ -63,13 +63,13 @@ fn count_and_leave(path: &Path) -> (u64, Vec<(usize, u64)>) {
     }
     counter.retention().enable();
     clock.advance(60 * SECOND);
-    counter.add_many(&spread(60_000, 1_000)).expect("a seat");
+    counter.add_many(&spread(60_000, 1_000)).expect("a participant");
     counter.add(7).expect("room");
     assert_eq!(counter.closed(9).expect("records")[0].unique, 120_002);
     counter.retention().settle(EPOCH);
     counter.replication().note_cluster_count(EPOCH, 130_000, Noted::Final);
     counter.replication().note_cluster_count(EPOCH + 60, 5, Noted::SoFar);
-    assert!(counter.replication().acknowledge(EPOCH + 60, 3).expect("a seat"));
+    assert!(counter.replication().acknowledge(EPOCH + 60, 3).expect("a participant"));
     assert!(counter.ring().advance_cursor(2, EPOCH, term));
     counter.reference_clock().steer(-5);
     // Windows that were skipped, and a claim of an arena.

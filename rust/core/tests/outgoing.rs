@@ -24,16 +24,16 @@ fn by_window(groups: Vec<Group>) -> BTreeMap<u64, Vec<i64>> {
 }
 
 fn take(counter: &Counter) -> BTreeMap<u64, Vec<i64>> {
-    by_window(counter.replication().take(usize::MAX).expect("a seat"))
+    by_window(counter.replication().take(usize::MAX).expect("a participant"))
 }
 
 /// Takes what waits and acknowledges it.
 fn deliver(counter: &Counter) -> u64 {
-    let groups = counter.replication().take(1_000).expect("a seat");
+    let groups = counter.replication().take(1_000).expect("a participant");
     for group in &groups {
         let is_there =
             counter.replication().acknowledge(group.window_start, group.ids.len() as u64);
-        assert!(is_there.expect("a seat"), "the arena is there");
+        assert!(is_there.expect("a participant"), "the arena is there");
     }
     groups.iter().map(|group| group.ids.len() as u64).sum()
 }
@@ -42,63 +42,63 @@ fn deliver(counter: &Counter) -> u64 {
 fn only_new_ids_wait_and_only_if_they_are_wanted() {
     let (counter, clock) = in_memory(60, 10_000);
     counter.add(1).expect("room");
-    counter.replication().queue(100).expect("a seat");
+    counter.replication().queue(100).expect("a participant");
     counter.add(1).expect("room");
     counter.add(2).expect("room");
-    counter.add_many(&[2, 3, 3, 4]).expect("a seat");
+    counter.add_many(&[2, 3, 3, 4]).expect("a participant");
     let _ = counter.http().accept(b"id=5");
     let _ = counter.http().accept_batch(BatchFormat::Text, b"5\n6\n");
     clock.advance(60 * SECOND);
     counter.add(1).expect("room");
-    assert_eq!(counter.replication().queued().expect("a seat"), 6);
+    assert_eq!(counter.replication().queued().expect("a participant"), 6);
     let wanted = BTreeMap::from([(EPOCH, vec![2, 3, 4, 5, 6]), (EPOCH + 60, vec![1])]);
     assert_eq!(take(&counter), wanted);
     assert_eq!(take(&counter), BTreeMap::new());
-    counter.replication().queue(0).expect("a seat");
+    counter.replication().queue(0).expect("a participant");
     counter.add(7).expect("room");
     assert_eq!(take(&counter), BTreeMap::new());
-    assert_eq!(counter.replication().left_out().expect("a seat"), 0);
+    assert_eq!(counter.replication().left_out().expect("a participant"), 0);
 }
 
 #[test]
 fn what_does_not_fit_is_left_out_and_never_acknowledged() {
     let (counter, clock) = in_memory(60, 100_000);
-    counter.replication().queue(10_000).expect("a seat");
-    counter.add_many(&(0..30_000).collect::<Vec<_>>()).expect("a seat");
-    assert_eq!(counter.replication().queued().expect("a seat"), 10_000);
-    assert_eq!(counter.replication().left_out().expect("a seat"), 20_000);
+    counter.replication().queue(10_000).expect("a participant");
+    counter.add_many(&(0..30_000).collect::<Vec<_>>()).expect("a participant");
+    assert_eq!(counter.replication().queued().expect("a participant"), 10_000);
+    assert_eq!(counter.replication().left_out().expect("a participant"), 20_000);
     let mut sum = 0;
-    while counter.replication().queued().expect("a seat") > 0 {
+    while counter.replication().queued().expect("a participant") > 0 {
         sum += deliver(&counter);
-        assert_eq!(counter.replication().acknowledged(EPOCH).expect("a seat"), Some(sum));
+        assert_eq!(counter.replication().acknowledged(EPOCH).expect("a participant"), Some(sum));
     }
     assert_eq!(sum, 10_000);
     counter.retention().enable();
     clock.advance(60 * SECOND);
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert_eq!(counter.closed(1).expect("records")[0].unique, 30_000);
-    assert_eq!(counter.replication().acknowledged(EPOCH).expect("a seat"), Some(10_000));
+    assert_eq!(counter.replication().acknowledged(EPOCH).expect("a participant"), Some(10_000));
 }
 
 #[test]
 fn acknowledged_sums_go_with_the_arena() {
     let (counter, clock) = in_memory(60, 10_000);
-    counter.replication().queue(100).expect("a seat");
-    assert_eq!(counter.replication().acknowledged(EPOCH).expect("a seat"), Some(0));
+    counter.replication().queue(100).expect("a participant");
+    assert_eq!(counter.replication().acknowledged(EPOCH).expect("a participant"), Some(0));
     for turn in 0..40 {
         let start = EPOCH + turn * 120;
-        let later = counter.replication().acknowledged(start + 60).expect("a seat");
+        let later = counter.replication().acknowledged(start + 60).expect("a participant");
         assert_eq!(later, None, "not begun");
         counter.add(7).expect("room");
         assert_eq!(deliver(&counter), 1);
-        assert_eq!(counter.replication().acknowledged(start).expect("a seat"), Some(1));
+        assert_eq!(counter.replication().acknowledged(start).expect("a participant"), Some(1));
         clock.advance(60 * SECOND);
         counter.add(8).expect("room");
         deliver(&counter);
         clock.advance(60 * SECOND);
-        counter.maintenance().run().expect("upkeep");
-        assert!(!counter.replication().acknowledge(start, 1).expect("a seat"), "cleared");
-        assert_eq!(counter.replication().acknowledged(start).expect("a seat"), None);
+        counter.maintenance().run().expect("maintenance");
+        assert!(!counter.replication().acknowledge(start, 1).expect("a participant"), "cleared");
+        assert_eq!(counter.replication().acknowledged(start).expect("a participant"), None);
     }
 }
 
@@ -108,16 +108,16 @@ fn seats_that_are_left_keep_their_sums_and_those_after_go_on() {
     let witness = path.open(60, &clock);
     for turn in 1..=20 {
         let counter = path.open(60, &clock);
-        counter.replication().queue(100).expect("a seat");
-        counter.add_many(&[turn * 10, turn * 10 + 1, turn * 10 + 2]).expect("a seat");
-        let groups = counter.replication().take(2).expect("a seat");
+        counter.replication().queue(100).expect("a participant");
+        counter.add_many(&[turn * 10, turn * 10 + 1, turn * 10 + 2]).expect("a participant");
+        let groups = counter.replication().take(2).expect("a participant");
         let taken: usize = groups.iter().map(|group| group.ids.len()).sum();
         assert_eq!(taken, 2);
-        assert!(counter.replication().acknowledge(EPOCH, 2).expect("a seat"));
+        assert!(counter.replication().acknowledge(EPOCH, 2).expect("a participant"));
         drop(counter);
-        witness.maintenance().run().expect("upkeep");
+        witness.maintenance().run().expect("maintenance");
         assert_eq!(
-            witness.replication().acknowledged(EPOCH).expect("a seat"),
+            witness.replication().acknowledged(EPOCH).expect("a participant"),
             Some(2 * turn as u64)
         );
         assert_eq!(witness.count().expect("a count"), 3 * turn as u64);
@@ -129,7 +129,7 @@ fn each_id_is_given_out_once_over_all_threads_and_seats() {
     let (path, clock) = (Path::new(), std::sync::Arc::new(ManualClock::new(EPOCH * SECOND)));
     let counters: Vec<_> = (0..3).map(|_| path.open(60, &clock)).collect();
     for counter in &counters {
-        counter.replication().queue(1 << 20).expect("a seat");
+        counter.replication().queue(1 << 20).expect("a participant");
     }
     let over = AtomicBool::new(false);
     let taken = thread::scope(|scope| {
@@ -140,7 +140,7 @@ fn each_id_is_given_out_once_over_all_threads_and_seats() {
                     let mut taken = Vec::new();
                     loop {
                         let last = over.load(Ordering::SeqCst);
-                        let groups = counter.replication().take(777).expect("a seat");
+                        let groups = counter.replication().take(777).expect("a participant");
                         if groups.is_empty() && last {
                             return taken;
                         }
@@ -150,14 +150,14 @@ fn each_id_is_given_out_once_over_all_threads_and_seats() {
                                 counter
                                     .replication()
                                     .acknowledge(group.window_start, count)
-                                    .expect("seat")
+                                    .expect("participant")
                             );
                             taken.extend(group.ids);
                         }
                         let sum = counter
                             .replication()
                             .acknowledged(EPOCH)
-                            .expect("a seat")
+                            .expect("a participant")
                             .expect("an arena");
                         assert!(sum <= counter.count().expect("a count"));
                     }
@@ -174,7 +174,7 @@ fn each_id_is_given_out_once_over_all_threads_and_seats() {
                 writers.spawn(move || {
                     let first = number as i64 * 5_000;
                     let ids: Vec<_> = (first..first + 30_000).collect();
-                    counter.add_many(&ids).expect("a seat");
+                    counter.add_many(&ids).expect("a participant");
                 });
             }
         });
@@ -183,7 +183,7 @@ fn each_id_is_given_out_once_over_all_threads_and_seats() {
     });
     assert_eq!(taken.len(), 40_000);
     assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), (0..40_000).collect());
-    assert_eq!(counters[0].replication().acknowledged(EPOCH).expect("a seat"), Some(40_000));
+    assert_eq!(counters[0].replication().acknowledged(EPOCH).expect("a participant"), Some(40_000));
 }
 
 #[test]

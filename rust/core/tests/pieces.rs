@@ -1,4 +1,4 @@
-//! Upkeep in pieces: while nobody leads, no single call of a writer seals or zeroes a large table.
+//! Maintenance in pieces: while nobody leads, no single call of a writer seals or zeroes a large table.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn calls_until(counter: &Counter, is_done: impl Fn() -> bool) -> usize {
     let mut calls = 0;
     while !is_done() {
         calls += 1;
-        assert!(calls < ENOUGH, "upkeep that was begun does not go on");
+        assert!(calls < ENOUGH, "maintenance that was begun does not go on");
         counter.add(1).expect("room");
     }
     calls
@@ -32,7 +32,7 @@ fn writers_seal_and_free_a_large_table_in_pieces() {
     let (counter, clock) = in_memory(60, 1_000_000);
     let mut start = EPOCH;
     for minute in 0..3 {
-        counter.add_many(&ids(minute)).expect("a seat");
+        counter.add_many(&ids(minute)).expect("a participant");
         clock.advance(60 * SECOND);
         let calls = calls_until(&counter, || counter.ring().newest() >= start);
         assert!(calls > 1, "sealed in {calls} calls");
@@ -49,14 +49,14 @@ fn writers_seal_and_free_a_large_table_in_pieces() {
 #[test]
 fn a_leader_does_so_in_larger_ones_and_writers_leave_it_to_him() {
     let (counter, clock) = in_memory(60, 1_000_000);
-    assert!(counter.lease().acquire().expect("a seat").is_some());
-    counter.add_many(&ids(0)).expect("a seat");
+    assert!(counter.lease().acquire().expect("a participant").is_some());
+    counter.add_many(&ids(0)).expect("a participant");
     clock.advance(60 * SECOND);
     for _ in 0..20 {
         counter.add(1).expect("room");
     }
     assert!(counter.ring().newest() < EPOCH);
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert_eq!(counter.ring().newest(), EPOCH);
     assert_eq!(counter.closed(1).expect("a record")[0].unique, MANY as u64);
 }
@@ -69,7 +69,7 @@ fn who_goes_on_late_changes_nothing() {
     let open = || Counter::open(&path.0, &config, Clock::Manual(Arc::clone(&clock)));
     let (one, other) = (open().expect("a segment"), open().expect("a segment"));
     for minute in 0..6 {
-        other.add_many(&ids(minute)).expect("a seat");
+        other.add_many(&ids(minute)).expect("a participant");
         clock.advance(60 * SECOND);
         // Begins, and stops in the middle.
         one.add(-1).expect("room");
@@ -77,7 +77,7 @@ fn who_goes_on_late_changes_nothing() {
         let records = other.closed(1).expect("a record");
         assert_eq!(records[0].unique, MANY as u64 + u64::from(minute > 0));
         while other.stats().expect("figures").arenas[2] > 0 {
-            other.maintenance().run().expect("upkeep");
+            other.maintenance().run().expect("maintenance");
         }
     }
 }
@@ -86,7 +86,7 @@ fn who_goes_on_late_changes_nothing() {
 fn who_holds_a_lock_is_told_of_upkeep_before_it_is_done() {
     let (counter, clock) = in_memory(60, 1_000_000);
     assert!(counter.add_at_once(1).expect("room").is_some_and(|placement| placement.new));
-    counter.add_many(&ids(0)).expect("a seat");
+    counter.add_many(&ids(0)).expect("a participant");
     clock.advance(60 * SECOND);
     assert_eq!(counter.add_at_once(1).expect("room"), None, "the window is to be turned");
     assert!(counter.add(1).expect("room").new);

@@ -17,7 +17,7 @@ fn minutes(counter: &Counter, clock: &ManualClock, minutes: std::ops::Range<u64>
         let placed = counter.add(minute as i64).expect("room");
         assert_eq!(placed.window_start, start(minute));
         clock.advance(60 * SECOND);
-        counter.maintenance().run().expect("upkeep");
+        counter.maintenance().run().expect("maintenance");
     }
 }
 
@@ -58,18 +58,18 @@ fn arenas_are_kept_until_they_are_settled() {
     assert_eq!(counter.retention().kept(), (5..8).map(start).collect::<Vec<_>>());
     counter.retention().settle(start(3));
     assert_eq!(counter.retention().settled(), start(4), "settling does not go back");
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert!(matches!(counter.ids(Some(start(4))), Err(Error::Window { .. })));
     assert!(matches!(counter.retention().read_ids(start(4), 0, 9), Err(Error::Window { .. })));
     counter.retention().enable();
     assert_eq!(counter.retention().settled(), start(4), "it was on");
     counter.retention().settle(start(8));
     assert_eq!(counter.retention().settled(), start(7), "an open window is not settled");
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     minutes(&counter, &clock, 8..10);
     assert_eq!(counter.retention().kept(), [start(8), start(9)]);
     counter.retention().disable();
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert_eq!((counter.retention().settled(), counter.retention().kept()), (0, vec![]));
     minutes(&counter, &clock, 10..40);
 }
@@ -88,13 +88,13 @@ fn a_full_house_refuses_the_new_window_until_something_is_settled() {
     assert_eq!(counter.ids(Some(start(0))).expect("kept"), [0]);
     assert_eq!(read(&counter, start(14), 1), [14]);
     assert!(
-        counter.replication().acknowledge(start(15), 1).expect("a seat"),
+        counter.replication().acknowledge(start(15), 1).expect("a participant"),
         "the window that cannot end"
     );
     counter.retention().settle(start(0));
     assert_eq!(counter.add(16).expect("room again").window_start, start(16));
     assert_eq!(counter.retention().kept(), (1..16).map(start).collect::<Vec<_>>());
-    assert_eq!(counter.replication().acknowledged(start(15)).expect("a seat"), Some(1));
+    assert_eq!(counter.replication().acknowledged(start(15)).expect("a participant"), Some(1));
     let records = counter.closed(100).expect("records");
     let found: Vec<_> = records.iter().map(|its| (its.window_start, its.unique)).collect();
     assert_eq!(found, (0..16).map(|minute| (start(minute), 1)).collect::<Vec<_>>());
@@ -110,11 +110,11 @@ fn gaps_and_skipped_windows_need_no_settling_of_their_own() {
     counter.retention().enable();
     counter.add(1).expect("room");
     clock.advance(600 * SECOND);
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert_eq!(counter.closed(100).expect("records").len(), 10);
     assert_eq!(counter.retention().kept(), [start(0)]);
     counter.retention().settle(start(9));
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert_eq!(counter.stats().expect("figures").arenas, [15, 1, 0]);
 }
 
@@ -136,7 +136,7 @@ fn the_rule_is_the_segments_and_lost_claims_are_cleared_all_the_same() {
         });
         clock.advance(60 * SECOND);
         for counter in &counters {
-            counter.maintenance().run().expect("upkeep");
+            counter.maintenance().run().expect("maintenance");
         }
         let kept = counters[1].retention().kept();
         assert_eq!(kept.last(), Some(&start(minute)));
@@ -144,7 +144,7 @@ fn the_rule_is_the_segments_and_lost_claims_are_cleared_all_the_same() {
             assert_eq!(kept.len(), 5);
             assert!(kept.iter().all(|&window| read(&counters[2], window, 7).len() == 60));
             counters[2].retention().settle(start(minute));
-            counters[2].maintenance().run().expect("upkeep");
+            counters[2].maintenance().run().expect("maintenance");
             assert_eq!(counters[0].stats().expect("figures").arenas, [15, 1, 0]);
         }
     }
@@ -158,9 +158,9 @@ fn a_sealed_window_is_read_in_pieces_of_any_size() {
     let (counter, clock) = in_memory(60, 100_000);
     counter.retention().enable();
     let ids: Vec<i64> = (-100_000..100_000).step_by(2).collect();
-    counter.add_many(&ids).expect("a seat");
+    counter.add_many(&ids).expect("a participant");
     clock.advance(60 * SECOND);
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert_eq!(sorted(counter.ids(Some(EPOCH)).expect("kept")), ids);
     for most in [1, 1_000, 99_999, usize::MAX] {
         assert_eq!(sorted(read(&counter, EPOCH, most)), ids, "{most}");

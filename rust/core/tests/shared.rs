@@ -63,7 +63,7 @@ fn a_window_that_one_holds_is_not_cleared_by_another() {
     let (path, clock) = (Path::new(), clock());
     let (one, other) = (path.open(60, &clock), path.open(60, &clock));
     let start = one.hold().expect("a window");
-    other.add_many(&(0..500).collect::<Vec<_>>()).expect("a seat");
+    other.add_many(&(0..500).collect::<Vec<_>>()).expect("a participant");
     for _ in 0..40 {
         clock.advance(60 * SECOND);
         other.add(1).expect("room");
@@ -71,7 +71,7 @@ fn a_window_that_one_holds_is_not_cleared_by_another() {
     }
     assert_eq!(sorted(one.ids(Some(start)).expect("held")), (0..500).collect::<Vec<_>>());
     assert_eq!(sorted(other.ids(Some(start)).expect("held")), (0..500).collect::<Vec<_>>());
-    // A seat that is given up lets go of what it held.
+    // A participant that is given up lets go of what it held.
     drop(one);
     other.maintenance().run().expect("maintenance");
     assert!(matches!(other.ids(Some(start)), Err(Error::Window { .. })));
@@ -81,16 +81,16 @@ fn a_window_that_one_holds_is_not_cleared_by_another() {
 fn the_lease_passes_on_when_its_holder_is_gone() {
     let (path, clock) = (Path::new(), clock());
     let (one, other) = (path.open(60, &clock), path.open(60, &clock));
-    let term = one.lease().acquire().expect("a seat").expect("nobody leads yet");
-    assert_eq!(other.lease().acquire().expect("a seat"), None);
-    assert_eq!(one.lease().acquire().expect("a seat"), Some(term));
+    let term = one.lease().acquire().expect("a participant").expect("nobody leads yet");
+    assert_eq!(other.lease().acquire().expect("a participant"), None);
+    assert_eq!(one.lease().acquire().expect("a participant"), Some(term));
     assert!(one.lease().is_current(term) && other.lease().holder().expect("a leader").alive);
     assert!(one.ring().advance_cursor(0, EPOCH, term));
     drop(one);
     assert!(!other.lease().is_current(term));
     assert!(!other.ring().advance_cursor(0, EPOCH + 60, term));
     assert_eq!(other.ring().cursor(0), EPOCH);
-    let next = other.lease().acquire().expect("a seat").expect("nobody leads any more");
+    let next = other.lease().acquire().expect("a participant").expect("nobody leads any more");
     assert!(next > term && other.lease().is_current(next));
 }
 
@@ -98,17 +98,17 @@ fn the_lease_passes_on_when_its_holder_is_gone() {
 fn the_lease_passes_on_when_its_holder_is_silent() {
     let (path, clock) = (Path::new(), clock());
     let (one, other) = (path.open(60, &clock), path.open(60, &clock));
-    let term = one.lease().acquire().expect("a seat").expect("nobody leads yet");
+    let term = one.lease().acquire().expect("a participant").expect("nobody leads yet");
     let mut taken = None;
     for _ in 0..40 {
-        taken = other.lease().acquire().expect("a seat");
+        taken = other.lease().acquire().expect("a participant");
         if taken.is_some() {
             break;
         }
         thread::sleep(Duration::from_millis(50));
     }
     assert!(taken.is_some_and(|next| next > term), "after a second without a beat");
-    assert_eq!(one.lease().acquire().expect("a seat"), None, "deposed");
+    assert_eq!(one.lease().acquire().expect("a participant"), None, "deposed");
 }
 
 /// All clear, open, seal and read at once, over many boundaries: an arena that
@@ -254,12 +254,12 @@ fn many_attach_at_once() {
 #[test]
 fn a_segment_has_a_seat_for_so_many_and_no_more() {
     let (path, clock) = (Path::new(), clock());
-    let mut seated: Vec<Counter> = (0..256).map(|_| path.open(60, &clock)).collect();
+    let mut attached: Vec<Counter> = (0..256).map(|_| path.open(60, &clock)).collect();
     assert_eq!(refused(&path.0, &config(60, 100_000)), Unusable::NoSlot);
-    seated.truncate(255);
-    seated.push(path.open(60, &clock));
-    assert!(seated[255].add(1).expect("room").new);
-    assert!(!seated[0].add(1).expect("room").new);
+    attached.truncate(255);
+    attached.push(path.open(60, &clock));
+    assert!(attached[255].add(1).expect("room").new);
+    assert!(!attached[0].add(1).expect("room").new);
 }
 
 #[test]

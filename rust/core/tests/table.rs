@@ -72,7 +72,7 @@ proptest! {
                     requests += 1;
                 }
                 Action::Many(ids) => {
-                    let batch = counter.add_many(&ids).expect("a seat");
+                    let batch = counter.add_many(&ids).expect("a participant");
                     prop_assert!(batch.stopped.is_none() && batch.recorded == ids.len());
                     let before = set.len();
                     set.extend(&ids);
@@ -94,9 +94,9 @@ fn a_table_grows_through_its_extents() {
     let (mut set, mut requests) = (HashSet::new(), 0);
     for window in 0..3 {
         let all: Vec<i64> = (0..350_000).map(|step| (window << 40) + step * 7).collect();
-        let batch = counter.add_many(&all).expect("a seat");
+        let batch = counter.add_many(&all).expect("a participant");
         assert_eq!(batch.shares[0].new, 350_000);
-        assert_eq!(counter.add_many(&all).expect("a seat").shares[0].new, 0);
+        assert_eq!(counter.add_many(&all).expect("a participant").shares[0].new, 0);
         for &id in all.iter().step_by(97) {
             assert!(!counter.add(id).expect("room").new);
         }
@@ -110,7 +110,7 @@ fn a_table_grows_through_its_extents() {
 #[test]
 fn an_empty_window_has_no_ids() {
     let (counter, clock) = in_memory(60, 1_000);
-    assert_eq!(counter.add_many(&[]).expect("a seat").shares, []);
+    assert_eq!(counter.add_many(&[]).expect("a participant").shares, []);
     open_next(&counter, &clock, &mut HashSet::new(), &mut 0);
 }
 
@@ -137,7 +137,7 @@ fn the_two_ids_that_cannot_stand_in_a_slot_are_counted_too() {
     for window in 0..3 {
         assert!(counter.add(empty).expect("room").new);
         assert!(!counter.add(empty).expect("room").new);
-        let batch = counter.add_many(&[7, empty, sealed, sealed]).expect("a seat");
+        let batch = counter.add_many(&[7, empty, sealed, sealed]).expect("a participant");
         assert_eq!(batch.shares[0].new, 2);
         assert!(!counter.add(sealed).expect("room").new);
         assert_eq!(sorted(counter.ids(None).expect("ids")), sorted(vec![7, empty, sealed]));

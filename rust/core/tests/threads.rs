@@ -26,7 +26,7 @@ impl Answers {
 
     /// A batch of ids of which each is in one of the windows that the answer names.
     fn add_many(&mut self, counter: &Counter, ids: &[i64]) {
-        let batch = counter.add_many(ids).expect("a seat");
+        let batch = counter.add_many(ids).expect("a participant");
         assert!(batch.stopped.is_none() && batch.recorded == ids.len(), "{batch:?}");
         for share in &batch.shares {
             *self.new.entry(share.window_start).or_default() += share.new;
@@ -223,7 +223,7 @@ fn a_table_that_grows_may_be_sealed_at_any_moment() {
                         let length = [1, 50, 5_000][(random.next() % 3) as usize];
                         let ids: Vec<i64> =
                             (0..length).map(|_| (random.next() % IDS) as i64).collect();
-                        let batch = counter.add_many(&ids).expect("a seat");
+                        let batch = counter.add_many(&ids).expect("a participant");
                         assert!(batch.stopped.is_none(), "{batch:?}");
                         let first = batch.shares.iter().filter(|share| share.window_start == EPOCH);
                         new.fetch_add(first.map(|share| share.new).sum(), Ordering::Relaxed);

@@ -334,7 +334,7 @@ proptest! {
         }
         // What is current when the clock has not moved stays so.
         model.leading = true;
-        counter.lease().acquire().expect("a seat");
+        counter.lease().acquire().expect("a participant");
         compare_all(&counter, &mut model).expect("room and arenas");
     }
 }
@@ -348,11 +348,11 @@ fn a_window_goes_on_when_ids_are_listed_and_held() {
     }
     clock.advance(60 * SECOND);
     counter.add(7).expect("room");
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert_eq!(sorted(counter.ids(Some(start)).expect("held")), (0..100).collect::<Vec<_>>());
     assert_eq!(counter.ids(None).expect("current"), [7]);
     counter.release(start).expect("held");
-    counter.maintenance().run().expect("upkeep");
+    counter.maintenance().run().expect("maintenance");
     assert!(matches!(counter.ids(Some(start)), Err(Error::Window { .. })));
     assert!(matches!(counter.release(start), Err(Error::Window { .. })));
 }

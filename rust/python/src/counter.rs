@@ -122,7 +122,7 @@ impl Counter {
         let counter = self.inner.load();
         let counter = counter.as_ref().ok_or_else(|| errors::closed(py))?;
         let placement = errors::caught(py, || match counter.add_at_once(id) {
-            // The window is to be turned, or other upkeep is due: others may go on meanwhile.
+            // The window is to be turned, or other maintenance is due: others may go on meanwhile.
             Ok(None) => py.detach(|| counter.add(id)),
             Ok(Some(placement)) => Ok(placement),
             Err(error) => Err(error),

@@ -33,7 +33,7 @@ impl Retention {
         Ok(())
     }
 
-    /// Lets go of the arenas of the published windows up to the one that starts at `window_start`.
+    /// Lets go of the arenas of the sealed windows up to the one that starts at `window_start`.
     fn settle(&self, py: Python<'_>, window_start: u64) -> PyResult<()> {
         self.0.get().get(py)?.retention().settle(window_start);
         Ok(())
@@ -44,7 +44,7 @@ impl Retention {
         Ok(self.0.get().get(py)?.retention().settled())
     }
 
-    /// Starts of the published windows whose arenas are there still and not settled, oldest first.
+    /// Starts of the sealed windows whose arenas are there still and not settled, oldest first.
     fn kept(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
         Ok(self.0.get().get(py)?.retention().kept())
     }

@@ -178,8 +178,8 @@ impl Http<'_> {
 
     /// Counts a rejected request.
     pub fn reject(self, rejection: Rejection) {
-        if let Ok(seat) = self.counter.seat() {
-            self.counter.front().participants[seat.slot].rejections[rejection as usize]
+        if let Ok(participant) = self.counter.participant() {
+            self.counter.front().participants[participant.slot].rejections[rejection as usize]
                 .fetch_add(1, Ordering::Relaxed);
         }
     }

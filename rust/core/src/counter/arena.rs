@@ -1,7 +1,7 @@
 //! The buckets of an arena of a segment, and the storage behind them.
 
 use crate::counter::handle::Counter;
-use crate::counter::participant::Seat;
+use crate::counter::participant::Participant;
 use crate::platform;
 use crate::segment::attachment::Segment;
 use crate::segment::layout::ARENAS_AT;
@@ -142,7 +142,7 @@ impl Counter {
     /// forgotten of what has to be zeroed before it is zero.
     pub(crate) fn zero(
         &self,
-        seat: &Seat,
+        participant: &Participant,
         arena: usize,
         size_step: u8,
         wanted: u64,
@@ -176,11 +176,11 @@ impl Counter {
         // Nobody is inside while the arena is in this state, which names its window: what is zero stays so.
         let clearing = (arena, self.rollover().state(arena));
         let all = used.min(kept) as usize;
-        let from = seat.progress().zeroed(clearing).min(all);
+        let from = participant.progress().zeroed(clearing).min(all);
         let to = all.min(from.saturating_add(most.saturating_mul(size_of::<Bucket>())));
         self.segment().mapping.zero(arena, from, to);
         *most -= (to - from).div_ceil(size_of::<Bucket>()).min(*most);
-        seat.progress().keep_zeroed(clearing, to);
+        participant.progress().keep_zeroed(clearing, to);
         if to < all {
             return false;
         }

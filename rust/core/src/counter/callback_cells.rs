@@ -41,8 +41,11 @@ impl<'a> CallbackCells<'a> {
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn owner(self) -> Result<Owner, Error> {
-        let seat = self.counter.seat()?;
-        Ok(Owner { slot: seat.slot, generation: (seat.generation % GENERATIONS) as u32 })
+        let participant = self.counter.participant()?;
+        Ok(Owner {
+            slot: participant.slot,
+            generation: (participant.generation % GENERATIONS) as u32,
+        })
     }
 
     /// Whether an owner lives. An owner that has left the segment is dead.
@@ -52,7 +55,7 @@ impl<'a> CallbackCells<'a> {
         // Relaxed: the process that counted it up had the lock of the slot, so the owner before is
         // dead.
         slot.generation.load(Ordering::Relaxed) % GENERATIONS == u64::from(owner.generation)
-            && self.counter.seat().is_ok_and(|seat| seat.is_alive(owner.slot))
+            && self.counter.participant().is_ok_and(|participant| participant.is_alive(owner.slot))
     }
 
     /// The words, figures and rates of callbacks that all processes share.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use crate::counter::participant::Seat;
+use crate::counter::participant::Participant;
 use crate::error::Error;
 use crate::forks;
 use crate::segment::attachment::{Segment, SegmentConfig};
@@ -32,8 +32,8 @@ pub struct Counter {
     by_reference: AtomicBool,
     /// Forks that had led to this process when the counter was opened.
     born: u64,
-    /// One seat for each process of a line of forks: the first is that of the opener.
-    seats: [OnceLock<Seat>; GENERATIONS],
+    /// One participant for each process of a line of forks: the first is that of the opener.
+    participants: [OnceLock<Participant>; GENERATIONS],
 }
 
 impl Counter {
@@ -43,7 +43,7 @@ impl Counter {
     /// [`Error::Setting`], [`Error::Space`], [`Error::Segment`].
     pub fn in_memory(config: &SegmentConfig, clock: Clock) -> Result<Self, Error> {
         let segment = Segment::in_memory(config, &clock)?;
-        Self::seated(segment, clock)
+        Self::attached(segment, clock)
     }
 
     /// A counter on the segment at `path`, which is made if there is none and continued if there
@@ -53,10 +53,10 @@ impl Counter {
     /// [`Error::Setting`], [`Error::Space`], and [`Error::Segment`] with its reasons.
     pub fn open(path: &Path, config: &SegmentConfig, clock: Clock) -> Result<Self, Error> {
         let for_segment = clock.clone();
-        Segment::open(path, config, &for_segment, |segment| Self::seated(segment, clock))
+        Segment::open(path, config, &for_segment, |segment| Self::attached(segment, clock))
     }
 
-    fn seated(segment: Segment, clock: Clock) -> Result<Self, Error> {
+    fn attached(segment: Segment, clock: Clock) -> Result<Self, Error> {
         let header = &segment.mapping.front().header;
         let counter = Self {
             mix: Mix::new(header.key),
@@ -64,11 +64,11 @@ impl Counter {
             cached_window: CachedWindow::default(),
             by_reference: AtomicBool::new(false),
             born: forks::count(),
-            seats: Default::default(),
+            participants: Default::default(),
             clock,
             segment,
         };
-        counter.seat()?;
+        counter.participant()?;
         Ok(counter)
     }
 
@@ -89,24 +89,24 @@ impl Counter {
             .map_err(|error| Error::io("the segment cannot be kept", "segment", &error))
     }
 
-    /// This process's seat; a forked child claims one of its own at first use.
+    /// This process's participant; a forked child claims one of its own at first use.
     #[inline]
-    pub(crate) fn seat(&self) -> Result<&Seat, Error> {
+    pub(crate) fn participant(&self) -> Result<&Participant, Error> {
         let generation = (forks::count() - self.born) as usize;
-        match self.seats.get(generation).and_then(OnceLock::get) {
-            Some(seat) => Ok(seat),
-            None => self.take_seat(generation),
+        match self.participants.get(generation).and_then(OnceLock::get) {
+            Some(participant) => Ok(participant),
+            None => self.claim_slot(generation),
         }
     }
 
     #[cold]
-    fn take_seat(&self, generation: usize) -> Result<&Seat, Error> {
+    fn claim_slot(&self, generation: usize) -> Result<&Participant, Error> {
         let nested = || Error::no_slot("too many nested forks with one counter", generation);
-        let place = self.seats.get(generation).ok_or_else(nested)?;
-        let seat = Seat::claim(&self.segment)?;
-        // Another thread may have been first; its seat counts, and ours is given back.
-        if let Err(seat) = place.set(seat) {
-            seat.vacate(&self.segment);
+        let place = self.participants.get(generation).ok_or_else(nested)?;
+        let participant = Participant::claim(&self.segment)?;
+        // Another thread may have been first; its participant counts, and ours is given back.
+        if let Err(participant) = place.set(participant) {
+            participant.vacate(&self.segment);
         }
         place.get().ok_or_else(nested)
     }
@@ -185,11 +185,11 @@ impl Counter {
 impl Drop for Counter {
     fn drop(&mut self) {
         let generation = (forks::count() - self.born) as usize;
-        if self.seats.get(generation).and_then(OnceLock::get).is_some() {
+        if self.participants.get(generation).and_then(OnceLock::get).is_some() {
             self.lease().release();
         }
-        for seat in self.seats.iter().filter_map(OnceLock::get) {
-            seat.vacate(&self.segment);
+        for participant in self.participants.iter().filter_map(OnceLock::get) {
+            participant.vacate(&self.segment);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Counting ids: one at a time, and in batches.
 
 use crate::counter::handle::Counter;
-use crate::counter::participant::Seat;
+use crate::counter::participant::Participant;
 use crate::error::Error;
 use crate::segment::clock::WindowReading;
 use crate::sync::Ordering;
@@ -9,14 +9,14 @@ use crate::table::{Insert, Shortage};
 use crate::window::rollover::Entered;
 use crate::window::word::CurrentWord;
 
-/// Ids that a batch records between announcing itself and leaving again.
+/// Number of ids that a batch inserts per pin.
 const CHUNK: usize = 4_096;
-/// Ids whose walks are prefetched together.
+/// Number of ids whose probes are prefetched together.
 const AHEAD: usize = 32;
-/// A batch is behind with the count of its new ids by so many at the most.
+/// Maximum number of new ids of a batch that the figures do not show yet.
 const BEHIND: u64 = 64;
 
-/// What became of an id.
+/// The result of an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// Whether the id was new in its window.
@@ -25,30 +25,30 @@ pub struct Placement {
     pub window_start: u64,
 }
 
-/// How many ids of a batch were counted in one window.
+/// The ids of a batch that were counted in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Start of the window, seconds since the epoch.
     pub window_start: u64,
     /// Ids of the batch that were new there.
     pub new: u64,
-    /// Ids of the batch that were recorded there: those that follow on the shares before.
+    /// Number of ids of the batch that were recorded there. They follow those of the shares before.
     pub recorded: usize,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Ids that were recorded; all of them unless `stopped` says why not.
+    /// Number of ids that were recorded: all of them unless `stopped` gives a reason.
     pub recorded: usize,
-    /// New ids by window, oldest first; windows in which none was new are there too.
+    /// Recorded ids by window, oldest first. Windows without new ids are included.
     pub shares: Vec<Share>,
-    /// Why the batch came to an end before its end.
+    /// The reason why the batch stopped early.
     pub stopped: Option<Error>,
 }
 
 impl Batch {
-    /// Adds what became of the ids that followed.
+    /// Adds the result for the ids that followed.
     pub fn append(&mut self, next: Self) {
         self.recorded += next.recorded;
         for share in next.shares {
@@ -68,20 +68,20 @@ impl Batch {
     }
 }
 
-/// How far one stretch of a batch came, inside one announcement.
+/// The progress of a batch within one pin.
 struct Stretch {
     recorded: usize,
     new: u64,
-    /// The next id met the freeze of its window.
+    /// The next id met a frozen slot.
     sealed: bool,
     ended: Result<(), Shortage>,
 }
 
 impl Counter {
-    /// Counts `id`: whether it was new, and in which window.
+    /// Counts `id`. Returns whether it was new, and in which window.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::Space`], [`Error::NoArena`]: the id is not counted then.
+    /// [`Error::Full`], [`Error::Space`], [`Error::NoArena`]: the id was not counted.
     #[inline]
     pub fn add(&self, id: i64) -> Result<Placement, Error> {
         loop {
@@ -91,9 +91,9 @@ impl Counter {
         }
     }
 
-    /// As [`Counter::add`], unless the window has to be turned or other upkeep is due, which may take
-    /// some milliseconds, and more where storage has to be put behind a table: `None` then, for a caller
-    /// who holds a lock to let go of it and call [`Counter::add`].
+    /// As [`Counter::add`], but returns `None` if a rollover or other maintenance is due, which may take
+    /// some milliseconds, or longer if storage has to be reserved. A caller that holds a lock then releases
+    /// it and calls [`Counter::add`].
     ///
     /// # Errors
     /// As for [`Counter::add`].
@@ -102,13 +102,13 @@ impl Counter {
         self.place::<false>(id)
     }
 
-    /// `UPKEEP`: the caller does what upkeep is due; otherwise, `None` says that some is.
+    /// With `MAINTAINS` the call does maintenance that is due; without it, `None` means that some is due.
     #[inline]
-    fn place<const UPKEEP: bool>(&self, id: i64) -> Result<Option<Placement>, Error> {
-        let seat = self.seat()?;
-        let slot = &self.front().participants[seat.slot];
+    fn place<const MAINTAINS: bool>(&self, id: i64) -> Result<Option<Placement>, Error> {
+        let participant = self.participant()?;
+        let slot = &self.front().participants[participant.slot];
         let mixed = self.mix().forward(id);
-        // Asked for before the clock and the announcement, it is there when they are done.
+        // Prefetched before the clock is read and the arena pinned: it arrives meanwhile.
         let likely = self.rollover().current();
         let table = self.table(likely.arena(), likely.size_step());
         let mut view = table.view();
@@ -116,10 +116,15 @@ impl Counter {
         let mut late = false;
         loop {
             let WindowReading { window, is_fresh } = self.read_window();
-            if is_fresh && seat.due.load(Ordering::Relaxed) && !self.tend_on::<UPKEEP>(seat) {
+            if is_fresh
+                && participant.due.load(Ordering::Relaxed)
+                && !self.maintain_on::<MAINTAINS>(participant)
+            {
                 return Ok(None);
             }
-            let Some(entered) = self.enter_if::<UPKEEP>(seat, window)? else { return Ok(None) };
+            let Some(entered) = self.enter_if::<MAINTAINS>(participant, window)? else {
+                return Ok(None);
+            };
             let word = entered.word;
             let counts = &slot.counts[word.arena()];
             // Relaxed throughout: figures. Counted before the insert, so that requests are never
@@ -146,7 +151,7 @@ impl Counter {
                 insert => {
                     let new = insert == Insert::New;
                     if new {
-                        seat.outgoing.push(word.window(), id);
+                        participant.outbound.push(word.window(), id);
                     }
                     let window_start = self.start_of(word.window());
                     return Ok(Some(Placement { new, window_start }));
@@ -163,19 +168,19 @@ impl Counter {
     /// Counts a batch of ids.
     ///
     /// # Errors
-    /// [`Error::Segment`], when a forked child finds no slot of its own. A shortage midway is told
+    /// [`Error::Segment`], if a forked child finds no slot of its own. A shortage midway is reported
     /// in [`Batch::stopped`].
     pub fn add_many(&self, ids: &[i64]) -> Result<Batch, Error> {
-        let seat = self.seat()?;
+        let participant = self.participant()?;
         let mut batch = Batch::default();
         let mut late = false;
         while batch.recorded < ids.len() {
             let rest = &ids[batch.recorded..];
             let WindowReading { window, is_fresh } = self.read_window();
-            if is_fresh && seat.due.load(Ordering::Relaxed) {
-                self.tend_on::<true>(seat);
+            if is_fresh && participant.due.load(Ordering::Relaxed) {
+                self.maintain_on::<true>(participant);
             }
-            let entered = match self.enter(seat, window) {
+            let entered = match self.enter(participant, window) {
                 Ok(entered) => entered,
                 Err(error) => {
                     batch.stopped = Some(error);
@@ -183,12 +188,12 @@ impl Counter {
                 }
             };
             let chunk = &rest[..rest.len().min(CHUNK)];
-            // A plain buffer, and one loop: with a second one nobody's inserts are inlined any more.
-            let mut found = vec![0; if seat.outgoing.is_on() { chunk.len() } else { 0 }];
+            // A plain buffer and one loop: with a second loop the compiler inlines no insert.
+            let mut found = vec![0; if participant.outbound.is_on() { chunk.len() } else { 0 }];
             let word = entered.word;
-            let stretch = self.add_stretch(seat, entered, chunk, late, &mut found);
+            let stretch = self.add_stretch(participant, entered, chunk, late, &mut found);
             if !found.is_empty() && stretch.new > 0 {
-                seat.outgoing.extend(word.window(), &found[..stretch.new as usize]);
+                participant.outbound.extend(word.window(), &found[..stretch.new as usize]);
             }
             late = stretch.sealed;
             batch.recorded += stretch.recorded;
@@ -205,18 +210,18 @@ impl Counter {
         Ok(batch)
     }
 
-    /// Inserts `ids` into the arena that the caller has entered, and leaves the arena. `late`: the first of
-    /// them met the freeze of the window before. Those that are new are put into `found`, as far as it
-    /// has room.
+    /// Inserts `ids` into the arena that the caller has entered, and leaves the arena. `late` means that the
+    /// first id met the freeze of the window before. New ids are put into `found`, as far as it has
+    /// room.
     fn add_stretch(
         &self,
-        seat: &Seat,
+        participant: &Participant,
         entered: Entered<'_>,
         ids: &[i64],
         late: bool,
         found: &mut [i64],
     ) -> Stretch {
-        let slot = &self.front().participants[seat.slot];
+        let slot = &self.front().participants[participant.slot];
         let Entered { word, pinned: _pinned } = entered;
         let counts = &slot.counts[word.arena()];
         let table = self.table(word.arena(), word.size_step());
@@ -231,7 +236,7 @@ impl Counter {
         }
         for at in 0..ids.len() {
             let word = mixed[at & (AHEAD - 1)];
-            // One id's lines are asked for with each insert: whole blocks would wait for each other.
+            // The lines of one id are prefetched per insert: whole blocks would wait for each other.
             if let Some(&id) = ids.get(at + AHEAD) {
                 mixed[at & (AHEAD - 1)] = self.mix().forward(id);
                 view.prefetch(mixed[at & (AHEAD - 1)]);
@@ -267,30 +272,34 @@ impl Counter {
 
     /// Enters the current arena, whose window is `window` or a later one.
     #[inline]
-    pub(crate) fn enter(&self, seat: &Seat, window: u64) -> Result<Entered<'_>, Error> {
+    pub(crate) fn enter(
+        &self,
+        participant: &Participant,
+        window: u64,
+    ) -> Result<Entered<'_>, Error> {
         loop {
-            if let Some(entered) = self.enter_if::<true>(seat, window)? {
+            if let Some(entered) = self.enter_if::<true>(participant, window)? {
                 return Ok(entered);
             }
         }
     }
 
-    /// As `enter`; `None` where the window has to be turned and `ROLLS_OVER` says not to.
+    /// As `enter`; `None` if a rollover is due and `ROLLS_OVER` is false.
     #[inline]
     fn enter_if<const ROLLS_OVER: bool>(
         &self,
-        seat: &Seat,
+        participant: &Participant,
         window: u64,
     ) -> Result<Option<Entered<'_>>, Error> {
         let rollover = self.rollover();
-        let pins = &self.front().participants[seat.slot].pins;
+        let pins = &self.front().participants[participant.slot].pins;
         let mut word = rollover.current();
         loop {
             if word.window() < window {
                 if !ROLLS_OVER {
                     return Ok(None);
                 }
-                self.roll_over_as_writer(seat, window)?;
+                self.roll_over_as_writer(participant, window)?;
                 word = rollover.current();
             }
             match rollover.enter(pins, word) {
@@ -301,23 +310,23 @@ impl Counter {
     }
 
     #[cold]
-    fn roll_over_as_writer(&self, seat: &Seat, window: u64) -> Result<(), Error> {
-        self.roll_over_to(seat, window)?;
+    fn roll_over_as_writer(&self, participant: &Participant, window: u64) -> Result<(), Error> {
+        self.roll_over_to(participant, window)?;
         if !self.lease().holder().is_some_and(|leader| leader.alive) {
-            return self.tend_as_writer(seat);
+            return self.maintain_as_writer(participant);
         }
         Ok(())
     }
 
-    /// Goes on with the upkeep that writers do while nobody leads; false if it is left to do.
+    /// Continues the maintenance that writers do while there is no leader. False if it is left to do.
     #[cold]
-    fn tend_on<const UPKEEP: bool>(&self, seat: &Seat) -> bool {
-        if UPKEEP {
-            // An error is met again by whoever enters.
-            let _ = self.tend_as_writer(seat);
+    fn maintain_on<const MAINTAINS: bool>(&self, participant: &Participant) -> bool {
+        if MAINTAINS {
+            // The next call that enters meets the error again.
+            let _ = self.maintain_as_writer(participant);
         } else {
             self.cached_window().expire_within(0);
         }
-        UPKEEP
+        MAINTAINS
     }
 }

@@ -59,12 +59,12 @@ impl Lease<'_> {
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn acquire(self) -> Result<Option<u32>, Error> {
-        let seat = self.counter.seat()?;
+        let participant = self.counter.participant()?;
         let header = &self.counter.front().header;
-        let mut view = seat.lease.lock().expect("no panic while the lease is looked at");
+        let mut view = participant.lease.lock().expect("no panic while the lease is looked at");
         // Acquire: pairs with the AcqRel below; a new leader sees what the old one wrote.
         let lease = header.lease.0.load(Ordering::Acquire);
-        if view.term != 0 && lease == pack(view.term, seat.slot) {
+        if view.term != 0 && lease == pack(view.term, participant.slot) {
             // Relaxed: only its changing matters.
             header.heartbeat.0.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(view.term));
@@ -83,7 +83,8 @@ impl Lease<'_> {
         };
         // A lease that names this slot with another term is that of a dead owner of the slot.
         let holder = (lease & 0xffff_ffff) as usize;
-        let free = holder == 0 || holder - 1 == seat.slot || !seat.is_alive(holder - 1);
+        let free =
+            holder == 0 || holder - 1 == participant.slot || !participant.is_alive(holder - 1);
         if !free && now - since < SILENCE {
             return Ok(None);
         }
@@ -91,7 +92,12 @@ impl Lease<'_> {
         if header
             .lease
             .0
-            .compare_exchange(lease, pack(term, seat.slot), Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(
+                lease,
+                pack(term, participant.slot),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
             .is_err()
         {
             return Ok(None);
@@ -103,11 +109,11 @@ impl Lease<'_> {
 
     /// Gives the lease back, if this process holds it.
     pub fn release(self) {
-        let Ok(seat) = self.counter.seat() else { return };
-        let mut view = seat.lease.lock().expect("no panic while the lease is looked at");
+        let Ok(participant) = self.counter.participant() else { return };
+        let mut view = participant.lease.lock().expect("no panic while the lease is looked at");
         if view.term != 0 {
             let header = &self.counter.front().header;
-            let ours = pack(view.term, seat.slot);
+            let ours = pack(view.term, participant.slot);
             let none = u64::from(view.term) << 32;
             // A failure means that another process has the lease by now.
             let _ =
@@ -123,7 +129,7 @@ impl Lease<'_> {
         let slot = ((lease & 0xffff_ffff) as usize).checked_sub(1)?;
         let process =
             self.counter.front().participants[slot].process.load(Ordering::Relaxed) as u32;
-        let alive = self.counter.seat().is_ok_and(|seat| seat.is_alive(slot));
+        let alive = self.counter.participant().is_ok_and(|participant| participant.is_alive(slot));
         Some(Leader { term: (lease >> 32) as u32, slot, process, alive })
     }
 

@@ -31,7 +31,7 @@ struct Queue {
 
 /// The new ids of one process that wait to be taken.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct OutboundQueue {
     /// Maximum ids in the queue; 0: no ids are queued.
     limit: AtomicU64,
     queue: Mutex<Queue>,
@@ -39,7 +39,7 @@ pub(crate) struct Outgoing {
     forks: u64,
 }
 
-impl Outgoing {
+impl OutboundQueue {
     pub(crate) fn new() -> Self {
         Self { limit: AtomicU64::new(0), queue: Mutex::default(), forks: forks::count() }
     }
@@ -125,7 +125,7 @@ impl Outgoing {
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for OutboundQueue {
     fn drop(&mut self) {
         if self.forks != forks::count() {
             // A copy in a forked child: a thread of the parent may have been changing the queue
@@ -138,54 +138,54 @@ impl Drop for Outgoing {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outgoing, PIECE};
+    use super::{OutboundQueue, PIECE};
     use crate::sync::Ordering;
 
-    fn outgoing(limit: u64) -> Outgoing {
-        let outgoing = Outgoing::new();
-        outgoing.limit.store(limit, Ordering::Relaxed);
-        outgoing
+    fn outbound(limit: u64) -> OutboundQueue {
+        let outbound = OutboundQueue::new();
+        outbound.limit.store(limit, Ordering::Relaxed);
+        outbound
     }
 
-    fn drain(outgoing: &Outgoing, most: usize) -> Vec<(u64, Vec<i64>)> {
-        std::iter::from_fn(|| outgoing.take(most)).map(|piece| (piece.window, piece.ids)).collect()
+    fn drain(outbound: &OutboundQueue, most: usize) -> Vec<(u64, Vec<i64>)> {
+        std::iter::from_fn(|| outbound.take(most)).map(|piece| (piece.window, piece.ids)).collect()
     }
 
     #[test]
     fn nothing_is_kept_while_nobody_takes_it() {
-        let outgoing = outgoing(0);
-        outgoing.push(1, 7);
-        assert!(outgoing.take(9).is_none());
-        assert_eq!(outgoing.lock().left_out, 0);
+        let outbound = outbound(0);
+        outbound.push(1, 7);
+        assert!(outbound.take(9).is_none());
+        assert_eq!(outbound.lock().left_out, 0);
     }
 
     #[test]
     fn ids_come_in_their_order_and_with_their_window() {
-        let outgoing = outgoing(100);
-        outgoing.push(1, 7);
-        outgoing.extend(1, &[8, 9]);
-        outgoing.extend(2, &[7]);
-        outgoing.push(1, 10);
-        let found = drain(&outgoing, 2);
+        let outbound = outbound(100);
+        outbound.push(1, 7);
+        outbound.extend(1, &[8, 9]);
+        outbound.extend(2, &[7]);
+        outbound.push(1, 10);
+        let found = drain(&outbound, 2);
         let wanted = [(1, vec![7, 8]), (1, vec![9]), (2, vec![7]), (1, vec![10])];
         assert_eq!(found, wanted);
-        assert_eq!(outgoing.lock().waiting, 0);
+        assert_eq!(outbound.lock().waiting, 0);
     }
 
     #[test]
     fn what_is_past_the_limit_is_left_out_and_counted() {
-        let outgoing = outgoing(10_000);
+        let outbound = outbound(10_000);
         let ids: Vec<i64> = (0..9_999).collect();
-        outgoing.extend(1, &ids);
-        outgoing.extend(1, &[-1, -2, -3]);
-        outgoing.push(2, 4);
+        outbound.extend(1, &ids);
+        outbound.extend(1, &[-1, -2, -3]);
+        outbound.push(2, 4);
         let counts = |queue: &super::Queue| (queue.waiting, queue.left_out);
-        assert_eq!(counts(&outgoing.lock()), (10_000, 3));
-        let found = drain(&outgoing, usize::MAX);
+        assert_eq!(counts(&outbound.lock()), (10_000, 3));
+        let found = drain(&outbound, usize::MAX);
         assert!(found.iter().all(|(window, ids)| *window == 1 && ids.len() <= PIECE));
         let found: Vec<i64> = found.into_iter().flat_map(|(_, ids)| ids).collect();
         assert_eq!(found, (0..9_999).chain([-1]).collect::<Vec<_>>());
-        outgoing.push(2, 4);
-        assert_eq!(outgoing.lock().waiting, 1);
+        outbound.push(2, 4);
+        assert_eq!(outbound.lock().waiting, 1);
     }
 }

@@ -1,9 +1,9 @@
-//! A process's seat in a segment: its writer slot, and the lock that says that it lives.
+//! A process's part in a segment: its slot, and the lock that shows that the process is alive.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::counter::outbound_queue::Outgoing;
+use crate::counter::outbound_queue::OutboundQueue;
 use crate::counter::worker_figures;
 use crate::error::Error;
 use crate::segment::attachment::Segment;
@@ -16,41 +16,42 @@ use crate::window::word::{ARENAS, ArenaState, CurrentWord};
 
 /// One attachment of one process.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    /// Index of the writer slot.
+pub(crate) struct Participant {
+    /// Index of the slot.
     pub(crate) slot: usize,
-    /// Which owner of the slot this is.
+    /// Number of this owner among all owners of the slot.
     pub(crate) generation: u64,
     pub(crate) locks: Locks,
     /// Bytes of each arena that this process has faulted in.
     pub(crate) populated: [AtomicU64; ARENAS],
-    /// Set while a thread of this process buries, frees or zeroes: two threads share one lock file,
-    /// so its byte locks do not keep them apart.
-    upkeep: AtomicBool,
-    /// Windows whose ids are kept for a reader, with their arenas.
+    /// Set while a thread of this process does maintenance: the threads of a process share one lock
+    /// file, so byte locks do not exclude each other.
+    maintenance: AtomicBool,
+    /// Windows that are held for a reader, with their arenas.
     pub(crate) held: Mutex<Vec<(u64, usize)>>,
-    /// Upkeep is due that this process's writers have begun, since nobody leads.
+    /// Set while maintenance that writers of this process have begun is not finished. Writers do
+    /// it only while the host has no leader.
     pub(crate) due: AtomicBool,
     progress: Mutex<Progress>,
-    /// How far upkeep has moved again what somebody left.
+    /// Progress of moving chunks again that a dead or stopped process left.
     pub(crate) growth: Mutex<Growth>,
-    /// What this process knows of a count whose sums are not to be relied upon.
+    /// Scans by this process of tables whose sums cannot be relied upon.
     pub(crate) scans: Mutex<crate::counter::scan_limit::Scans>,
-    /// What this process knows of the lease.
+    /// The lease as this process last saw it.
     pub(crate) lease: Mutex<crate::counter::lease::View>,
-    /// New ids that this process is to send; a forked child has a seat, and so a queue, of its own.
-    pub(crate) outgoing: Outgoing,
+    /// New ids that this process has to send. A forked child has its own participant and queue.
+    pub(crate) outbound: OutboundQueue,
 }
 
-/// A table's extent that waits for somebody who took a chunk of it, and the chunk that upkeep has come to.
+/// The extent of a table that waits for a taken chunk, and the next chunk to move again.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
     pub(crate) at: Option<(CurrentWord, usize)>,
     pub(crate) chunk: usize,
 }
 
-/// How far this process has come with what is done in pieces: each in an arena as long as that is in one
-/// state, which names a window and so never comes again.
+/// Progress of this process in work that is done in pieces. Each piece of work belongs to an arena in one
+/// state. A state names a window, so it never recurs.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     freezing: Option<((usize, ArenaState), Freezing)>,
@@ -58,12 +59,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// What was kept of freezing the table of `arena`, or a beginning.
+    /// The kept progress of freezing the table of `arena`, or a new start.
     pub(crate) fn take_freezing(&mut self, arena: (usize, ArenaState)) -> Freezing {
         self.freezing.take_if(|kept| kept.0 == arena).map(|kept| kept.1).unwrap_or_default()
     }
 
-    /// Keeps how far the caller came, unless another thread came further.
+    /// Keeps the caller's progress, unless another thread is further.
     pub(crate) fn keep_freezing(&mut self, arena: (usize, ArenaState), freezing: Freezing) {
         let further = |kept: &Freezing| kept.is_beyond(&freezing);
         if !self.freezing.as_ref().is_some_and(|(of, kept)| *of == arena && further(kept)) {
@@ -71,7 +72,7 @@ impl Progress {
         }
     }
 
-    /// Bytes of `arena` that were zeroed.
+    /// Number of bytes of `arena` that are zeroed.
     pub(crate) fn zeroed(&self, arena: (usize, ArenaState)) -> usize {
         self.zeroing.filter(|kept| kept.0 == arena).map_or(0, |kept| kept.1)
     }
@@ -81,18 +82,18 @@ impl Progress {
     }
 }
 
-/// The right to do upkeep, for one thread of the process.
+/// The right to do maintenance, for one thread of the process.
 #[derive(Debug)]
-pub(crate) struct Upkeep<'a>(&'a AtomicBool);
+pub(crate) struct MaintenanceGuard<'a>(&'a AtomicBool);
 
-impl Drop for Upkeep<'_> {
+impl Drop for MaintenanceGuard<'_> {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `try_upkeep`.
+        // Release: pairs with the Acquire in `try_maintenance`.
         self.0.store(false, Ordering::Release);
     }
 }
 
-impl Seat {
+impl Participant {
     /// Claims a slot of `segment` for this process.
     pub(crate) fn claim(segment: &Segment) -> Result<Self, Error> {
         let locks = Locks::new(segment)
@@ -103,43 +104,48 @@ impl Seat {
         })?;
         reap(&front.participants[slot], &front.arenas);
         front.participants[slot].process.store(u64::from(std::process::id()), Ordering::Relaxed);
-        // Relaxed: only the holder of the lock writes it, and who finds it moved on needs no more.
+        // Relaxed: only the holder of the slot's lock writes it, and readers only compare it.
         let generation = front.participants[slot].generation.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Self {
             slot,
             generation,
             locks,
             populated: Default::default(),
-            upkeep: AtomicBool::new(false),
+            maintenance: AtomicBool::new(false),
             held: Mutex::default(),
             due: AtomicBool::new(false),
             progress: Mutex::default(),
             growth: Mutex::default(),
             scans: Mutex::default(),
             lease: Mutex::default(),
-            outgoing: Outgoing::new(),
+            outbound: OutboundQueue::new(),
         })
     }
 
-    /// The right to do upkeep, unless another thread of this process has it.
-    pub(crate) fn try_upkeep(&self) -> Option<Upkeep<'_>> {
+    /// The right to do maintenance, unless another thread of this process has it.
+    pub(crate) fn try_maintenance(&self) -> Option<MaintenanceGuard<'_>> {
         // Acquire: pairs with the Release in the drop.
-        let taken = self.upkeep.swap(true, Ordering::Acquire);
-        (!taken).then(|| Upkeep(&self.upkeep))
+        let taken = self.maintenance.swap(true, Ordering::Acquire);
+        (!taken).then(|| MaintenanceGuard(&self.maintenance))
     }
 
-    /// How far this process has come.
+    /// The progress of this process.
     pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().expect("no panic while progress is looked at")
     }
 
-    /// Whether a live process has `slot`; one's own is alive.
+    /// Whether a live process owns `slot`. The own slot counts as alive.
     pub(crate) fn is_alive(&self, slot: usize) -> bool {
         slot == self.slot || self.locks.is_taken(slot)
     }
 
-    /// Clears the pins that a dead owner of `slot` left; false if the owner lives.
-    pub(crate) fn reap(&self, _upkeep: &Upkeep<'_>, segment: &Segment, slot: usize) -> bool {
+    /// Clears the pins that a dead owner of `slot` left. False if the owner is alive.
+    pub(crate) fn reap(
+        &self,
+        _guard: &MaintenanceGuard<'_>,
+        segment: &Segment,
+        slot: usize,
+    ) -> bool {
         if slot == self.slot || !self.locks.try_lock(slot).unwrap_or(false) {
             return false;
         }
@@ -149,7 +155,7 @@ impl Seat {
         true
     }
 
-    /// Leaves the slot, unless this is a forked child's copy of its parent's seat.
+    /// Leaves the slot, unless this is a forked child's copy of its parent's participant.
     pub(crate) fn vacate(&self, segment: &Segment) {
         if self.locks.are_ours() {
             let slot = &segment.mapping.front().participants[self.slot];
@@ -159,7 +165,7 @@ impl Seat {
     }
 }
 
-/// Takes the lock of the first slot that no live process has.
+/// Takes the lock of the first slot without a live owner.
 fn free_slot(locks: &Locks) -> Result<Option<usize>, Error> {
     for slot in 0..PARTICIPANTS {
         match locks.try_lock(slot) {
@@ -174,11 +180,11 @@ fn free_slot(locks: &Locks) -> Result<Option<usize>, Error> {
     Ok(None)
 }
 
-/// Called with the lock of the slot.
+/// Clears a slot. The caller holds the slot's lock.
 fn reap(slot: &ParticipantSlot, arenas: &[ArenaHeader]) {
     for (arena, header) in arenas.iter().enumerate() {
         if slot.pins.count(arena) != 0 {
-            // Relaxed: the Release below orders it before the announcement is gone.
+            // Relaxed: the Release in `Pins::reap` orders it before the pins are gone.
             header.flags.fetch_or(UNCERTAIN, Ordering::Relaxed);
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::counter::handle::Counter;
-use crate::counter::participant::Seat;
+use crate::counter::participant::Participant;
 use crate::error::Error;
 use crate::segment::layout::PARTICIPANTS;
 use crate::sync::Ordering;
@@ -64,11 +64,11 @@ impl Counter {
     /// # Errors
     /// As for [`Counter::add`], when the window has to be turned.
     pub fn current(&self) -> Result<Record, Error> {
-        let seat = self.seat()?;
-        let entered = self.enter(seat, self.now_window())?;
+        let participant = self.participant()?;
+        let entered = self.enter(participant, self.now_window())?;
         let word = entered.word;
         let counted = self.counted(word.arena());
-        let unique = self.unique(seat, word, &counted);
+        let unique = self.unique(participant, word, &counted);
         drop(entered);
         let figures = ring::RecordFields {
             unique,
@@ -81,16 +81,16 @@ impl Counter {
     }
 
     /// Distinct ids so far of the window that the caller has entered; `counted` was read inside.
-    fn unique(&self, seat: &Seat, word: CurrentWord, counted: &Counted) -> u64 {
-        if self.is_certain(seat, word.arena()) {
+    fn unique(&self, participant: &Participant, word: CurrentWord, counted: &Counted) -> u64 {
+        if self.is_certain(participant, word.arena()) {
             return counted.new;
         }
-        let scans = || seat.scans.lock().expect("no panic while a count is looked at");
+        let scans = || participant.scans.lock().expect("no panic while a count is looked at");
         let begun = Instant::now();
         if scans().begin(word, begun) {
             let found = self.table(word.arena(), word.size_step()).count();
             // In this order: whoever has left has counted his ids, by the Acquire in `count`.
-            let alone = self.is_alone(seat, word.arena());
+            let alone = self.is_alone(participant, word.arena());
             let after = self.counted(word.arena()).new;
             let at_rest = alone && after == counted.new;
             scans().end(word, begun.elapsed(), found, at_rest.then_some(after));
@@ -105,18 +105,18 @@ impl Counter {
         window_start: u64,
         unsealed: Unsealed,
     ) -> Result<Option<u64>, Error> {
-        let seat = self.seat()?;
+        let participant = self.participant()?;
         let word = self.rollover().current();
-        let pins = &self.front().participants[seat.slot].pins;
+        let pins = &self.front().participants[participant.slot].pins;
         if self.start_of(word.window()) == window_start
             && let Ok(entered) = self.rollover().enter(pins, word)
         {
-            let unique = self.unique(seat, word, &self.counted(word.arena()));
+            let unique = self.unique(participant, word, &self.counted(word.arena()));
             drop(entered);
             return Ok(Some(self.of_cluster(window_start, unique)));
         }
         if unsealed == Unsealed::Seal {
-            self.publish(seat);
+            self.seal_ended(participant);
         }
         let window = window_start / u64::from(self.window_seconds());
         Ok(self.figures(window).map(|figures| self.of_cluster(window_start, figures.unique)))
@@ -127,21 +127,21 @@ impl Counter {
     }
 
     /// Whether the processes' counts of an arena agree with its table: not if one died inside.
-    fn is_certain(&self, seat: &Seat, arena: usize) -> bool {
+    fn is_certain(&self, participant: &Participant, arena: usize) -> bool {
         let front = self.front();
         // Who buries a process sets the flag before it clears the announcement. So the announcements
         // are read before the flag, by the Acquire in `count`.
-        (0..PARTICIPANTS)
-            .all(|slot| front.participants[slot].pins.count(arena) == 0 || seat.is_alive(slot))
-            && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
+        (0..PARTICIPANTS).all(|slot| {
+            front.participants[slot].pins.count(arena) == 0 || participant.is_alive(slot)
+        }) && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
     }
 
     /// Whether no live process is inside of an arena, but for the caller, once.
-    fn is_alone(&self, seat: &Seat, arena: usize) -> bool {
+    fn is_alone(&self, participant: &Participant, arena: usize) -> bool {
         (0..PARTICIPANTS).all(|slot| match self.front().participants[slot].pins.count(arena) {
             0 => true,
-            1 if slot == seat.slot => true,
-            _ => !seat.is_alive(slot),
+            1 if slot == participant.slot => true,
+            _ => !participant.is_alive(slot),
         })
     }
 
@@ -151,10 +151,10 @@ impl Counter {
     /// [`Error::Window`], when the ids of that window are not kept; [`Error::Memory`], when there is no
     /// memory for them.
     pub fn ids(&self, window_start: Option<u64>) -> Result<Vec<i64>, Error> {
-        let seat = self.seat()?;
+        let participant = self.participant()?;
         let entered = match window_start {
-            None => self.enter(seat, self.now_window())?,
-            Some(start) => self.enter_kept(seat, start).ok_or(Error::Window { start })?,
+            None => self.enter(participant, self.now_window())?,
+            Some(start) => self.enter_kept(participant, start).ok_or(Error::Window { start })?,
         };
         let words = self.table(entered.word.arena(), entered.word.size_step()).words();
         drop(entered);
@@ -163,9 +163,13 @@ impl Counter {
     }
 
     /// Enters the arena of a window whose ids are there still.
-    pub(crate) fn enter_kept(&self, seat: &Seat, window_start: u64) -> Option<Entered<'_>> {
+    pub(crate) fn enter_kept(
+        &self,
+        participant: &Participant,
+        window_start: u64,
+    ) -> Option<Entered<'_>> {
         let rollover = self.rollover();
-        let pins = &self.front().participants[seat.slot].pins;
+        let pins = &self.front().participants[participant.slot].pins;
         // Again when the window was turned, sealed or cleared between the look and the entering.
         loop {
             let word = rollover.current();
@@ -174,11 +178,11 @@ impl Counter {
             {
                 return Some(entered);
             }
-            let published = self.published();
+            let sealed_through = self.sealed_through();
             let (word, state) = rollover.states().find_map(|(arena, state)| {
                 let (window, size_step) = match state {
-                    // One that is published and not sealed is a claim that lost: no window was there.
-                    ArenaState::Confirmed { window, size_step } if window > published => {
+                    // Up to there, a confirmed arena is a claim that lost: no window was there.
+                    ArenaState::Confirmed { window, size_step } if window > sealed_through => {
                         (window, size_step)
                     }
                     ArenaState::Sealed { window, size_step } => (window, size_step),
@@ -198,11 +202,15 @@ impl Counter {
     /// # Errors
     /// As for [`Counter::add`], when the window has to be turned.
     pub fn hold(&self) -> Result<u64, Error> {
-        let seat = self.seat()?;
-        let Entered { word, pinned } = self.enter(seat, self.now_window())?;
+        let participant = self.participant()?;
+        let Entered { word, pinned } = self.enter(participant, self.now_window())?;
         let start = self.start_of(word.window());
         pinned.hold();
-        seat.held.lock().expect("no panic while windows are held").push((start, word.arena()));
+        participant
+            .held
+            .lock()
+            .expect("no panic while windows are held")
+            .push((start, word.arena()));
         Ok(start)
     }
 
@@ -211,14 +219,14 @@ impl Counter {
     /// # Errors
     /// [`Error::Window`], when it is not held.
     pub fn release(&self, window_start: u64) -> Result<(), Error> {
-        let seat = self.seat()?;
-        let mut held = seat.held.lock().expect("no panic while windows are held");
+        let participant = self.participant()?;
+        let mut held = participant.held.lock().expect("no panic while windows are held");
         let at = held
             .iter()
             .position(|&(start, _)| start == window_start)
             .ok_or(Error::Window { start: window_start })?;
         let (_, arena) = held.swap_remove(at);
-        self.front().participants[seat.slot].pins.unpin(arena);
+        self.front().participants[participant.slot].pins.unpin(arena);
         Ok(())
     }
 
@@ -228,10 +236,10 @@ impl Counter {
     /// # Errors
     /// As for [`Counter::add`], when the window cannot be turned.
     pub fn seal(&self) -> Result<Record, Error> {
-        let seat = self.seat()?;
+        let participant = self.participant()?;
         let word = self.rollover().current();
-        self.roll_over_to(seat, self.now_window().max(word.window() + 1))?;
-        self.publish(seat);
+        self.roll_over_to(participant, self.now_window().max(word.window() + 1))?;
+        self.seal_ended(participant);
         self.record(word.window())
             .ok_or_else(|| Error::Window { start: self.start_of(word.window()) })
     }
@@ -241,17 +249,17 @@ impl Counter {
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn closed(&self, limit: usize) -> Result<Vec<Record>, Error> {
-        let seat = self.seat()?;
+        let participant = self.participant()?;
         // A shortage here is the next writer's to hear of.
-        let _ = self.roll_over_to(seat, self.now_window());
-        self.publish(seat);
-        let published = self.published();
+        let _ = self.roll_over_to(participant, self.now_window());
+        self.seal_ended(participant);
+        let sealed_through = self.sealed_through();
         let mut windows: Vec<u64> = self
             .front()
             .ring
             .iter()
             .filter_map(ring::RecordSlot::window)
-            .filter(|&window| window <= published)
+            .filter(|&window| window <= sealed_through)
             .collect();
         windows.sort_unstable();
         // One less than the ring holds, so that the oldest is never one that is being replaced; and

@@ -90,7 +90,7 @@ mod tests {
     }
 
     fn scanned(counter: &Counter) -> u64 {
-        counter.seat().expect("a seat").scans.lock().expect("no panic").begun
+        counter.participant().expect("a participant").scans.lock().expect("no panic").begun
     }
 
     /// Leaves `id` as a process does that is killed before it has counted it, and was buried.
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_death_inside_costs_a_few_scans_and_no_id() {
         let counter = counter();
-        counter.add_many(&(0..1_000).collect::<Vec<_>>()).expect("a seat");
+        counter.add_many(&(0..1_000).collect::<Vec<_>>()).expect("a participant");
         assert_eq!(counter.count().expect("a count"), 1_000);
         assert_eq!(scanned(&counter), 0);
         die_inside(&counter, -1);

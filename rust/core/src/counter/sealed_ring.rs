@@ -22,7 +22,7 @@ impl Ring<'_> {
     /// Start of the newest window up to which all are sealed, seconds since the epoch.
     #[must_use]
     pub fn newest(self) -> u64 {
-        self.counter.start_of(self.counter.published())
+        self.counter.start_of(self.counter.sealed_through())
     }
 
     /// Start of the newest window that sink `sink` has taken, seconds since the epoch; 0: none.

@@ -46,7 +46,7 @@ impl Counter {
     /// # Errors
     /// [`crate::Error::Segment`], when a forked child finds no slot of its own.
     pub fn stats(&self) -> Result<Stats, crate::Error> {
-        let seat = self.seat()?;
+        let participant = self.participant()?;
         let front = self.front();
         let header = &front.header;
         let clock = &header.clock.0;
@@ -81,7 +81,7 @@ impl Counter {
                 stats.late += counts.late.load(Ordering::Relaxed);
             }
             let process = slot.process.load(Ordering::Relaxed) as u32;
-            let alive = process != 0 && seat.is_alive(index);
+            let alive = process != 0 && participant.is_alive(index);
             if alive {
                 stats.processes.push(process);
             }

@@ -100,18 +100,18 @@ impl Counter {
 impl OwnFigures<'_> {
     /// Adds `times` to a figure of this process.
     pub fn add(self, figure: WorkerFigure, times: u64) {
-        if let Ok(seat) = self.counter.seat() {
+        if let Ok(participant) = self.counter.participant() {
             // Relaxed: a figure.
-            self.counter.front().participants[seat.slot].worker[figure as usize]
+            self.counter.front().participants[participant.slot].worker[figure as usize]
                 .fetch_add(times, Ordering::Relaxed);
         }
     }
 
     /// Sets a figure of this process.
     pub fn set(self, figure: WorkerFigure, value: u64) {
-        if let Ok(seat) = self.counter.seat() {
+        if let Ok(participant) = self.counter.participant() {
             // Relaxed: a figure.
-            self.counter.front().participants[seat.slot].worker[figure as usize]
+            self.counter.front().participants[participant.slot].worker[figure as usize]
                 .store(value, Ordering::Relaxed);
         }
     }

@@ -16,10 +16,10 @@ impl Replication<'_> {
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn acknowledge(self, window_start: u64, count: u64) -> Result<bool, Error> {
-        let seat = self.counter.seat()?;
-        let slot = &self.counter.front().participants[seat.slot];
+        let participant = self.counter.participant()?;
+        let slot = &self.counter.front().participants[participant.slot];
         // Inside, so that the arena is not given to another window meanwhile.
-        let Some(entered) = self.counter.enter_kept(seat, window_start) else {
+        let Some(entered) = self.counter.enter_kept(participant, window_start) else {
             return Ok(false);
         };
         // Release: pairs with the Acquire in `acknowledged`; the ids were counted before.
@@ -34,8 +34,10 @@ impl Replication<'_> {
     /// # Errors
     /// As for [`Replication::acknowledge`].
     pub fn acknowledged(self, window_start: u64) -> Result<Option<u64>, Error> {
-        let seat = self.counter.seat()?;
-        let Some(entered) = self.counter.enter_kept(seat, window_start) else { return Ok(None) };
+        let participant = self.counter.participant()?;
+        let Some(entered) = self.counter.enter_kept(participant, window_start) else {
+            return Ok(None);
+        };
         let slots = &self.counter.front().participants;
         let arena = entered.word.arena();
         // Acquire: pairs with the Release in `acknowledge`. A count of ids that is read after this

@@ -12,7 +12,7 @@ impl Replication<'_> {
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn queue(self, limit: u64) -> Result<(), Error> {
-        self.counter.seat()?.outgoing.set_limit(limit);
+        self.counter.participant()?.outbound.set_limit(limit);
         Ok(())
     }
 
@@ -22,12 +22,12 @@ impl Replication<'_> {
     /// # Errors
     /// As for [`Replication::queue`].
     pub fn take(self, most: usize) -> Result<Vec<Group>, Error> {
-        let outgoing = &self.counter.seat()?.outgoing;
+        let outbound = &self.counter.participant()?.outbound;
         // Mostly one window; two around a boundary.
         let mut windows: Vec<IdsByShard> = Vec::new();
         let mut left = most;
         while left > 0
-            && let Some(piece) = outgoing.take(left)
+            && let Some(piece) = outbound.take(left)
         {
             left -= piece.ids.len();
             let start = self.counter.start_of(piece.window);
@@ -46,7 +46,7 @@ impl Replication<'_> {
     /// # Errors
     /// As for [`Replication::queue`].
     pub fn queued(self) -> Result<u64, Error> {
-        Ok(self.counter.seat()?.outgoing.waiting())
+        Ok(self.counter.participant()?.outbound.waiting())
     }
 
     /// Ids that were left out because the queue was full.
@@ -54,6 +54,6 @@ impl Replication<'_> {
     /// # Errors
     /// As for [`Replication::queue`].
     pub fn left_out(self) -> Result<u64, Error> {
-        Ok(self.counter.seat()?.outgoing.left_out())
+        Ok(self.counter.participant()?.outbound.left_out())
     }
 }

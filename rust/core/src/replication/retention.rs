@@ -1,6 +1,6 @@
 //! Keeping the arenas of sealed windows until a store has all of their ids.
 //!
-//! A shared word says up to which window arenas may be cleared, besides that it must be published;
+//! A shared word says up to which window arenas may be cleared, besides that it must be sealed;
 //! at 0 nothing else is asked. While the rule holds, an arena that was cleared is one of a window
 //! that is settled.
 
@@ -50,22 +50,22 @@ impl Retention<'_> {
         let settled = &self.counter.front().header.settled.0;
         let _ = settled.compare_exchange(0, NONE, Ordering::Release, Ordering::Relaxed);
         // SeqCst: pairs with the fence in `clearable`. Whoever still clears by the rule before has
-        // read a published window that is seen here, and so counts as settled.
+        // read a sealed window that is seen here, and so counts as settled.
         fence(Ordering::SeqCst);
         let _ = settled.compare_exchange(
             NONE,
-            self.counter.published().max(NONE),
+            self.counter.sealed_through().max(NONE),
             Ordering::Release,
             Ordering::Relaxed,
         );
     }
 
     /// Says that a store has all ids of the windows up to the one that starts at `window_start`, so
-    /// that their arenas may be cleared. Never goes back; a window that is not published yet cannot be
+    /// that their arenas may be cleared. Never goes back; a window that is not sealed yet cannot be
     /// settled, and nothing can while arenas are not kept.
     pub fn settle(self, window_start: u64) {
-        let window =
-            (window_start / u64::from(self.counter.window_seconds())).min(self.counter.published());
+        let window = (window_start / u64::from(self.counter.window_seconds()))
+            .min(self.counter.sealed_through());
         let _ = self.counter.front().header.settled.0.fetch_update(
             Ordering::Release,
             Ordering::Relaxed,
@@ -87,26 +87,28 @@ impl Retention<'_> {
 
     /// Number of the window up to which arenas may be cleared.
     pub(crate) fn clearable(self) -> u64 {
-        let published = self.counter.published();
+        let sealed_through = self.counter.sealed_through();
         // SeqCst: pairs with the fence in `enable`.
         fence(Ordering::SeqCst);
         match self.settled_window() {
-            0 => published,
-            settled => published.min(settled),
+            0 => sealed_through,
+            settled => sealed_through.min(settled),
         }
     }
 
-    /// Starts of the published windows whose arenas are there still, oldest first; without those
+    /// Starts of the sealed windows whose arenas are there still, oldest first; without those
     /// that are settled and about to be cleared.
     #[must_use]
     pub fn kept(self) -> Vec<u64> {
-        let (published, settled) = (self.counter.published(), self.settled_window());
+        let (sealed_through, settled) = (self.counter.sealed_through(), self.settled_window());
         let mut starts: Vec<_> = self
             .counter
             .rollover()
             .states()
             .filter_map(|(_, state)| match state {
-                ArenaState::Sealed { window, .. } if window > settled && window <= published => {
+                ArenaState::Sealed { window, .. }
+                    if window > settled && window <= sealed_through =>
+                {
                     Some(self.counter.start_of(window))
                 }
                 _ => None,
@@ -117,17 +119,17 @@ impl Retention<'_> {
     }
 
     /// Reads about `most` ids of the window that starts at `window_start`, from `position` on: 0 at
-    /// first, then what [`Piece::next`] says. Passes over all ids once if the window is published, or
+    /// first, then what [`Piece::next`] says. Passes over all ids once if the window is sealed, or
     /// was being sealed at the first call; over those of an open one that were there before that, some of
     /// them twice if the table grows meanwhile.
     ///
     /// # Errors
     /// [`Error::Window`], when the ids of that window are not kept.
     pub fn read_ids(self, window_start: u64, position: u64, most: usize) -> Result<Piece, Error> {
-        let seat = self.counter.seat()?;
+        let participant = self.counter.participant()?;
         let entered = self
             .counter
-            .enter_kept(seat, window_start)
+            .enter_kept(participant, window_start)
             .ok_or(Error::Window { start: window_start })?;
         let (arena, size_step) = (entered.word.arena(), entered.word.size_step());
         let mut sorted = IdsByShard::new(window_start);

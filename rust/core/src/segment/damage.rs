@@ -19,9 +19,9 @@ pub(crate) fn damage(front: &Front) -> Option<String> {
     {
         return Some(format!("the current word is `{:#x}`", word.0));
     }
-    let published = header.sealed_through.0.load(Ordering::Relaxed);
-    if published >> 48 != 0 {
-        return Some(format!("the published window is `{published}`"));
+    let sealed_through = header.sealed_through.0.load(Ordering::Relaxed);
+    if sealed_through >> 48 != 0 {
+        return Some(format!("the last sealed window is `{sealed_through}`"));
     }
     let lease = header.lease.0.load(Ordering::Relaxed);
     if lease & 0xffff_ffff > PARTICIPANTS as u64 {
@@ -108,7 +108,7 @@ mod tests {
                     CurrentWord::new(1, 90, 0).0,
                 ],
             ),
-            ("the published window", |front| &mut front.header.sealed_through.0, &[u64::MAX]),
+            ("the last sealed window", |front| &mut front.header.sealed_through.0, &[u64::MAX]),
             ("the lease", |front| &mut front.header.lease.0, &[257, u64::MAX]),
             ("callback cells", |front| &mut front.callbacks.reserved.0, &[16_385, u64::MAX]),
             (
