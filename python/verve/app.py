@@ -1,6 +1,6 @@
 """The application: `granian verve.app:app`, in RSGI or ASGI mode, or `uvicorn verve.app:app`.
 
-It answers the same under every server. Only the fast path differs, and only in speed.
+Its answers are the same under every server. Only the fast path differs, and only in speed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class App:
-    """One worker behind two interfaces."""
+    """One worker behind the interfaces RSGI and ASGI."""
 
     def __init__(self) -> None:
         self.worker = Worker()
         self._servers: list[native.NativeServer] = []
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
-        """Start, before the server listens. A worker that cannot start ends its process."""
+        """Start before the server listens. A worker that cannot start ends its process."""
         service = self.worker.start()
         if service is None:
             sys.exit(1)
@@ -43,27 +43,27 @@ class App:
         schedule_in_batches()
 
     async def __rsgi__(self, scope: rsgi.Scope, protocol: Any) -> None:  # noqa: ANN401 - two classes
-        """Answer one request of Granian's RSGI mode."""
+        """Answer one request in Granian's RSGI mode."""
         await rsgi.serve(scope, protocol, self._answer)
 
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
-        """Stop, after the last request was answered."""
+        """Stop after the last request was answered."""
         if not loop.is_running():
             loop.run_until_complete(self._stop())
             return
-        # Granian is embedded in a loop that goes on: nothing can be awaited here.
+        # An embedded Granian leaves its loop running, so this method cannot await anything.
         for server in self._servers:
             server.abandon()
         self._servers.clear()
         self.worker.stop()
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        """Answer one request of an ASGI server, or follow its start and its end."""
+        """Answer one request of an ASGI server, or serve its lifespan protocol."""
         if scope["type"] == "lifespan":
             await asgi.live(receive, send, self._start, self._stop)
             return
         if self.worker.service is None and not self.worker.refused:
-            # A server without lifespan, such as Granian's `asginl`, does not announce its start.
+            # A server without lifespan, such as Granian's `asginl`, sends no startup event.
             self._start()
         await asgi.serve(scope, receive, send, self._answer)
 
@@ -74,12 +74,12 @@ class App:
         return service
 
     def _serve(self, service: RunningService, loop: AbstractEventLoop) -> None:
-        """Serve the sockets of this worker. Where workers are threads, the first one does."""
+        """Serve the sockets of this worker; if workers are threads, the first one serves them."""
         sockets, self.worker.sockets = self.worker.sockets, {}
         self._servers += native.start(service, sockets, loop, self._answer)
 
     async def _stop(self) -> None:
-        """Stop the listeners, then the service that they count in."""
+        """Stop the listeners first, then the service that counts for them."""
         await asyncio.gather(*(server.stop() for server in self._servers))
         self._servers.clear()
         self.worker.stop()

@@ -1,4 +1,4 @@
-"""Pauses between attempts at something that fails, and which of the failures to report."""
+"""Pauses between retries, and the choice of the failures to report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Backoff:
-    """A pause in seconds that doubles with each failure up to a bound, with jitter."""
+    """A pause with jitter that doubles per failure, from `first` to at most `longest` seconds."""
 
     def __init__(
         self,
@@ -30,17 +30,17 @@ class Backoff:
 
     @property
     def remaining(self) -> float:
-        """Seconds until the next attempt; 0 when it is due."""
+        """Seconds until the next attempt; 0 if it is due."""
         return max(0.0, self._until - self._monotonic()) if self.attempts else 0.0
 
     def failed(self) -> bool:
-        """Note a failure. Whether to report it: the first, the second, the fourth and so on."""
+        """Record a failure; True if it is to be reported: the first, second, fourth, eighth etc."""
         self.attempts += 1
         pause = min(self._longest, self._first * 2 ** min(self.attempts - 1, 16))
         self._until = self._monotonic() + pause * self._uniform(0.5, 1.0)
         return self.attempts & (self.attempts - 1) == 0
 
     def succeeded(self) -> int:
-        """Note a success; how many attempts had failed before it."""
+        """Record a success, and return the number of failed attempts before it."""
         failed, self.attempts = self.attempts, 0
         return failed

@@ -1,4 +1,4 @@
-"""Text from outside, made safe for a terminal or a log: nothing in it moves the cursor."""
+"""Escapes untrusted text for a terminal or a log, so that it cannot move the cursor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def printable(value: str) -> str:
-    """`value` with every control, format and line-separating character escaped."""
+    """Return `value` with its control, format, surrogate and separator characters escaped."""
     if value.isascii() and value.isprintable():
         return value
     return "".join(
@@ -20,5 +20,5 @@ def printable(value: str) -> str:
 
 
 def shortened(value: str, longest: int = 60) -> str:
-    """`printable(value)`, cut after `longest` characters of `value`, with `...` in their place."""
+    """Return `printable(value)`; `...` replaces the part after `longest` characters of `value`."""
     return printable(value) if len(value) <= longest else f"{printable(value[:longest])}..."

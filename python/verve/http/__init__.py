@@ -1,1 +1,1 @@
-"""The service over HTTP: what is asked and answered, the same under every server."""
+"""The HTTP interface of the service: routes and answers, the same under every server."""

@@ -1,7 +1,7 @@
-"""The accept family: one id by GET, a batch of ids by POST.
+"""The accept route: one id per GET, a batch of ids per POST.
 
 Every rejection has the body `failed`, with the reason in the header `verve-error` and in a metric.
-The names of the reasons are those of the table in `rust/core/src/request/rejection.rs`.
+The table in `rust/core/src/request/rejection.rs` defines the names of the reasons.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ KINDS = {
     "application/json": "json",
     "text/plain": "text",
 }
-"""The content types of a batch, with what the counter calls them."""
+"""The content types of a batch, each with the counter's name for it."""
 CONFIRM_SECONDS = 2.0
-"""That the store may take to acknowledge an id."""
+"""Maximum time that the store may take to acknowledge the ids of a request."""
 
 _OK = 200
 _BODY_ERRORS = (BodyTooLargeError, BodyBrokenError, BodiesFullError, TimeoutError)
-# The names of ids and digits are the same bytes in all of these.
+# The parameter name `id` and the digits have the same bytes in all of these charsets.
 _CHARSETS = {"", "utf-8", "us-ascii"}
 
 
 async def one(service: RunningService, request: Request) -> Response:
-    """`GET /api/verve/accept?id=7`: quick enough for the event loop."""
+    """Answer `GET /api/verve/accept?id=7`, on the event loop because it is fast enough."""
     if request.query is None:
         return reject(service.counter, "id invalid")
     confirmer = service.confirmer
@@ -66,7 +66,7 @@ async def one(service: RunningService, request: Request) -> Response:
 
 
 async def batch(service: RunningService, request: Request) -> Response:
-    """`POST /api/verve/accept`: the body is read within the limit, then parsed on a thread."""
+    """Answer `POST /api/verve/accept`: read the body within the limits, count it on a thread."""
     counter = service.counter
     kind = _kind(request.header("content-type"))
     if request.query is None or names_single(request.query):
@@ -77,7 +77,7 @@ async def batch(service: RunningService, request: Request) -> Response:
         rejection = reject(counter, "body encoding", ("accept-encoding", "identity"))
     else:
         return await _counted(service, kind, request)
-    # Read what nobody wants: a server that answers first ends the connection with the answer.
+    # Read the unused body: a server that answers before the body ends closes the connection.
     if not _waits(request):
         with contextlib.suppress(*_BODY_ERRORS):
             await _body(service, request, len)
@@ -110,7 +110,7 @@ async def _counted(service: RunningService, kind: str, request: Request) -> Resp
 async def _confirmed(
     counter: Counter, confirmer: IdSender, answer: _Answer, groups: list[_Group]
 ) -> Response:
-    """The answer, once the store has these ids (`VERVE_ACK=store`)."""
+    """Return the answer once the store has acknowledged these ids (`VERVE_ACK=store`)."""
     with contextlib.suppress(TimeoutError):
         confirmation = confirmer.confirm(groups)
         await in_time(asyncio.wrap_future(confirmation), CONFIRM_SECONDS)
@@ -119,18 +119,18 @@ async def _confirmed(
 
 
 def reject(counter: Counter, reason: str, *headers: tuple[str, str]) -> Response:
-    """A rejection that the counter does not see by itself, counted."""
+    """Count a rejection that the counter does not count by itself, and return its answer."""
     counter.http.reject(reason)
     return failed(reason, *headers)
 
 
 def failed(reason: str, *headers: tuple[str, str]) -> Response:
-    """The answer to an accept that was not counted, with the status of its reason."""
+    """Return the answer of a rejection, with the status of its reason; counts nothing."""
     return plain(REJECTIONS[reason], "failed", ("verve-error", reason), *headers)
 
 
 def _kind(values: list[str]) -> str | None:
-    """The form that exactly one Content-Type names."""
+    """Return the kind that a single Content-Type names; None for any other header."""
     if len(values) != 1:
         return None
     kind, *parameters = values[0].split(";")
@@ -142,18 +142,18 @@ def _kind(values: list[str]) -> str | None:
 
 
 async def _body(service: RunningService, request: Request, use: Callable[[bytes], T]) -> T:
-    """Read the body within the limits, and what `use` makes of it, on a thread."""
+    """Read the body within the limits, then return the result of `use(body)` from a thread."""
     limit = service.settings.max_body
     declared = declared_length(request)
-    # Who waits for leave to send has sent nothing yet, and who sends far too much is cut off.
+    # A client that waits for `100 Continue` has sent nothing; one that sends far too much is cut.
     if declared is not None and declared > limit and (_waits(request) or declared > limit * 2):
         raise BodyTooLargeError
     with service.bodies.held() as held:
         body = await in_time(request.body(limit, held), service.settings.body_timeout)
-        # Nothing else that may wait uses this pool.
+        # No other work that may block uses this pool.
         return await asyncio.to_thread(use, body)
 
 
 def _waits(request: Request) -> bool:
-    """Whether the client sends the body only once it is told to go on."""
+    """Whether the client waits for `100 Continue` before it sends the body."""
     return any("100-continue" in value.lower() for value in request.header("expect"))

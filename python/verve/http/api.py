@@ -29,12 +29,12 @@ DEFAULT_LIMIT = 60
 LARGEST_LIMIT = 10_080
 """A week of minutes."""
 HISTORY_SECONDS = 5.0
-"""That the ledger may take."""
+"""Maximum time that a read of the ledger may take."""
 
 _PARAMETERS = ("limit", "since", "until")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _EPOCH = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
-# RFC 3339 also allows a space for the T, and wants the offset.
+# RFC 3339 also allows a space instead of the T; it requires the offset.
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -42,7 +42,7 @@ _TIME = re.compile(
 
 
 class BadParameterError(Exception):
-    """A parameter that makes no sense: what is wrong, with its value, and a hint."""
+    """An invalid parameter: the problem with the value, and a hint."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
@@ -50,13 +50,13 @@ class BadParameterError(Exception):
 
 
 async def current(service: RunningService, _request: Request) -> Response:
-    """The running figures of the current window."""
+    """Answer `/api/verve/current`: the figures of the current window."""
     facts = await service.host_facts.facts()
     return json_object(200, await asyncio.to_thread(running, service.counter, facts.cluster))
 
 
 def running(counter: Counter, cluster: Membership | None) -> dict[str, object]:
-    """The figures of the current window."""
+    """Return the figures of the current window as the fields of a JSON object."""
     record = counter.current()
     return {
         "window_start": rfc3339(record.window_start),
@@ -72,9 +72,10 @@ def running(counter: Counter, cluster: Membership | None) -> dict[str, object]:
 def _unique(
     counter: Counter, cluster: Membership | None, record: WindowRecord
 ) -> dict[str, object]:
-    """The count, in a cluster that of all hosts, which the leader reads from Redis twice a second.
+    """Return the count: in a cluster that of all hosts, which the leader reads twice per second.
 
-    `cluster_age_seconds` says how old it is at the most; null when there is none of this window.
+    `cluster_age_seconds` is the maximum age of that count; null if Redis has given none for this
+    window.
     """
     if cluster is None:
         return {"unique": record.unique}
@@ -88,7 +89,7 @@ def _unique(
 
 
 async def windows(service: RunningService, request: Request) -> Response:
-    """Closed windows, newest first: those of the ledger, and those that wait for it."""
+    """Answer `/api/verve/windows`: sealed windows, newest first, from the ledger and the ring."""
     try:
         given = parameters(request.query or "")
         limit, since, until = count(given), moment(given, "since"), moment(given, "until")
@@ -105,13 +106,16 @@ async def windows(service: RunningService, request: Request) -> Response:
 
 
 def unusable(error: str) -> Response:
-    """The answer when the figures cannot be read."""
+    """Return the answer for figures that cannot be read: 503 with the error and its hint."""
     problem, _, hint = error.partition("; hint: ")
     return json_error(503, problem, hint or "the log of the service says why")
 
 
 def parameters(query: str) -> dict[str, str]:
-    """The parameters that mean something, each at most once; `+` stands for itself."""
+    """Return the known parameters of a query; `+` is a literal plus sign.
+
+    Raises `BadParameterError` for a repeated parameter.
+    """
     found: dict[str, str] = {}
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
@@ -124,7 +128,7 @@ def parameters(query: str) -> dict[str, str]:
 
 
 def count(given: dict[str, str]) -> int:
-    """The value of `limit`."""
+    """Return the value of `limit`. Raises `BadParameterError`."""
     text = given.get("limit", str(DEFAULT_LIMIT))
     if not _COUNT.fullmatch(text) or not 1 <= int(text) <= LARGEST_LIMIT:
         raise BadParameterError(f"`limit` is no such number: `{text}`", f"use 1 to {LARGEST_LIMIT}")
@@ -132,7 +136,10 @@ def count(given: dict[str, str]) -> int:
 
 
 def moment(given: dict[str, str], name: str) -> int | None:
-    """A time in seconds since the epoch; a fraction is rounded up, as windows start on seconds."""
+    """Return a time in whole seconds since the epoch, or None without the parameter.
+
+    Rounds a fraction up, since windows start on whole seconds. Raises `BadParameterError`.
+    """
     text = given.get(name)
     if text is None:
         return None
@@ -140,7 +147,7 @@ def moment(given: dict[str, str], name: str) -> int | None:
         return math.ceil(Decimal(text))
     try:
         if not _TIME.fullmatch(text):
-            raise ValueError(text)  # noqa: TRY301 - a wrong form is as bad as a wrong date
+            raise ValueError(text)  # noqa: TRY301 - one handler for form and date
         return math.ceil(datetime.fromisoformat(text.upper()).timestamp())
     except (ValueError, OverflowError):
         raise BadParameterError(
@@ -150,7 +157,7 @@ def moment(given: dict[str, str], name: str) -> int | None:
 
 
 def _waiting(counter: Counter, settings: Settings, record: WindowRecord) -> Window:
-    """A window that the ledger does not hold yet; in a cluster, what is known of it so far."""
+    """Return a window that the ledger does not have yet; in a cluster, its provisional count."""
     window = Window.from_record(record)
     return window if settings.redis_url is None else provisional_count(counter, window)
 
@@ -158,11 +165,12 @@ def _waiting(counter: Counter, settings: Settings, record: WindowRecord) -> Wind
 def _windows(
     counter: Counter, settings: Settings, limit: int, since: int | None, until: int | None
 ) -> dict[str, object]:
-    """What the ledger holds, and from the sealed ring what it does not hold yet.
+    """Return the windows of the ledger, and those of the ring that the ledger does not have yet.
 
-    A ledger that cannot be read leaves the ring, which has the last day; `incomplete` says so.
+    If the ledger cannot be read, the answer has only the windows of the ring and says why in
+    `incomplete`.
     """
-    # The ring first: what moves to the ledger in between is then found twice, and not missed.
+    # Read the ring first: a window that moves to the ledger in between is found twice, not missed.
     waiting = (_waiting(counter, settings, record) for record in counter.closed())
     found = {
         window.key: window

@@ -1,4 +1,4 @@
-"""ASGI 3, for Granian's ASGI mode and uvicorn: requests, and the life of the server."""
+"""ASGI 3, for Granian's ASGI mode and uvicorn: requests, and the lifespan protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ASGIRequest:
-    """A request as an ASGI server gives it."""
+    """A request from an ASGI server."""
 
     entry = Entry.PUBLIC
 
@@ -33,7 +33,7 @@ class ASGIRequest:
 
     @property
     def peer(self) -> str:
-        """The client's address; empty for a Unix socket."""
+        """The client's address, without port; empty for a Unix socket."""
         return (self._scope.get("client") or ("",))[0] or ""
 
     @cached_property
@@ -44,15 +44,15 @@ class ASGIRequest:
         return found
 
     def header(self, name: str) -> list[str]:
-        """All values of a header."""
+        """All values of a header, by its name in lower case."""
         return self._headers.get(name, [])
 
     def hosts(self) -> list[str]:
-        """Host headers; the server makes one of HTTP/2's authority."""
+        """Host headers; the server turns the authority of HTTP/2 into one."""
         return self.header("host")
 
     async def body(self, limit: int, held: Held) -> bytes:
-        """The whole body."""
+        """The whole body; see `Request.body` for limits and errors."""
         body = await gather(self._chunks(), limit, held)
         declared = declared_length(self)
         if declared is not None and declared != len(body):
@@ -70,10 +70,10 @@ class ASGIRequest:
 
 
 def _path(path: str, root: str) -> str:
-    """The path below the root path.
+    """Return the path below the root path.
 
-    Some servers put the root path before the client's path, some leave the path as it came, and
-    uvicorn with h11 leaves scheme and host before the path of an absolute target.
+    Some servers put the root path before the client's path, others pass the path unchanged, and
+    uvicorn with h11 keeps scheme and host before the path of an absolute target.
     """
     below = path.removeprefix(root)
     if below.startswith(("http://", "https://")):
@@ -82,7 +82,7 @@ def _path(path: str, root: str) -> str:
 
 
 def _query(query: bytes) -> str | None:
-    """The query, unless it is no UTF-8: that is refused here, as Granian refuses it by itself."""
+    """Return the query, or None if it is not UTF-8, which Granian rejects by itself."""
     try:
         return query.decode()
     except UnicodeDecodeError:
@@ -95,7 +95,7 @@ async def serve(
     send: Send,
     answer: Callable[[ASGIRequest], Awaitable[Response]],
 ) -> None:
-    """Answer one request; decline a WebSocket."""
+    """Answer one request; reject a WebSocket."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close"})
@@ -115,9 +115,9 @@ async def live(
     start: Callable[[], object | None],
     stop: Callable[[], Awaitable[None]],
 ) -> None:
-    """Follow the server's life: start, wait for its end, stop.
+    """Serve the lifespan protocol: call `start`, wait for the server's shutdown, call `stop`.
 
-    `start` gives None if it failed, and has logged why: the message to the server stays empty.
+    `start` returns None if it failed, and has logged why: the message to the server stays empty.
     """
     while True:
         message = await receive()

@@ -18,7 +18,7 @@ _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
 
 
 def _membership(read: Callable[[Membership], Value]) -> Callable[[Sample], Value]:
-    """A figure of the leader's last status file."""
+    """Return a reader of a figure of the leader's last status file."""
 
     def find(sample: Sample) -> Value:
         return None if sample.cluster is None else read(sample.cluster)
@@ -27,7 +27,7 @@ def _membership(read: Callable[[Membership], Value]) -> Callable[[Sample], Value
 
 
 def _sending(name: str) -> Callable[[Sample], Value]:
-    """A figure of the workers' senders."""
+    """Return a reader of a figure that all workers' senders add up."""
 
     def find(sample: Sample) -> Value:
         return None if sample.cluster is None else sample.stats["workers"][name]
@@ -36,7 +36,7 @@ def _sending(name: str) -> Callable[[Sample], Value]:
 
 
 def _redis_failures(found: Membership) -> Value:
-    # Imported here, since most hosts count by themselves.
+    # Imported here because most hosts are in no cluster.
     from verve.stores.base import FailureKind  # noqa: PLC0415
 
     return by_trouble(FailureKind, found.trouble)

@@ -1,8 +1,9 @@
 """`/livez` and `/readyz`: whether this process should get requests.
 
-Live is who answers. Ready is who can count: not draining, a usable segment, a free arena for the
-next window, and a live leader; in a cluster one that joined it when it started, if Redis was there.
-What only delays reports is named as degraded, and stays ready.
+A process is live if it answers. It is ready if it can count: it is not draining, its segment is
+usable, an arena is free for the next window, and a leader is alive. In a cluster it is not ready
+while its host joins (up to a deadline, and only if Redis answers), nor if the cluster refuses the
+host. A fault that only delays reports makes a part degraded, and the process stays ready.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ REDIS = "redis"
 
 
 class State(StrEnum):
-    """How one part is."""
+    """The state of one part."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -40,40 +41,40 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that readiness looks at."""
+    """One part of the service that readiness examines."""
 
     name: str
     state: State
     detail: str
     figures: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    """More about it, for everyone."""
+    """Further figures, shown to every client."""
     error: str | None = None
-    """What went wrong last, in full, for who may look."""
+    """The full text of the last error, shown only to clients with access."""
 
 
 LIVE = plain(200, "live")
 
 
 async def live(_service: RunningService, _request: Request) -> Response:
-    """`/livez`: the event loop runs."""
+    """Answer `/livez`: the event loop runs."""
     return LIVE
 
 
 async def ready(service: RunningService, request: Request) -> Response:
-    """`/readyz`, and the parts one by one with `?verbose`."""
+    """Answer `/readyz`; `?verbose` lists each part."""
     parts = list(examine(service, await service.host_facts.facts()))
     may_look = service.access.refusal(request) is None
     return _page(request, parts, service.settings if may_look else None)
 
 
 def ready_without_service(request: Request) -> Response:
-    """`/readyz` of a worker that could not start."""
+    """Answer `/readyz` in a worker that could not start."""
     segment = Part("segment", State.FAILED, "segment unusable")
     return _page(request, [Part("process", State.OK, ""), segment], None)
 
 
 def _page(request: Request, parts: list[Part], shown: Settings | None) -> Response:
-    """The answer; `shown` are the settings, for those who may look."""
+    """Return the answer; `shown` are the settings, or None for a client without access."""
     failed = [part for part in parts if part.state is State.FAILED]
     degraded = [part for part in parts if part.state is State.DEGRADED]
     status = 503 if failed else 200
@@ -89,7 +90,7 @@ def _page(request: Request, parts: list[Part], shown: Settings | None) -> Respon
 
 
 def identity(settings: Settings) -> dict[str, object]:
-    """What `verve check` needs to know of the service that answers, whatever its own settings."""
+    """Return the settings by which `verve check` identifies the service that answers."""
     return {
         "hostname": socket.gethostname(),
         "window_seconds": settings.window,
@@ -102,7 +103,7 @@ def identity(settings: Settings) -> dict[str, object]:
 
 
 def examine(service: RunningService, facts: Facts) -> Iterator[Part]:
-    """Look at every part."""
+    """Examine every part."""
     yield _part("process", service.termination.draining, "draining")
     try:
         yield from _segment(service, facts)
@@ -114,7 +115,7 @@ def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
     counter = service.counter
     stats = counter.stats()
     leader = counter.lease.holder()
-    # Those who start later join the others in it, so the host counts on as one.
+    # Degraded only: processes that start later still join this segment.
     is_lost = not facts.segment_in_place
     yield _part("segment", is_lost, "segment file removed", State.DEGRADED)
     yield _part("arenas", not stats["arenas"]["free"], "no arena free")
@@ -125,7 +126,7 @@ def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
     yield _part("ledger", behind, "ledger behind", State.DEGRADED)
     yield _part("files", facts.is_stale, "files do not answer", State.DEGRADED)
     if (log := facts.sinks.get(LOG)) is not None:
-        # The segment tells how far it is, also while the ledger cannot.
+        # The segment has the lag of the log even while the ledger cannot be read.
         lag = publishing.log_lag
         log = replace(log, lag_seconds=lag, waiting=lag // counter.window)
         yield _sink(LOG, log, counter.window)
@@ -143,10 +144,10 @@ def _sink(name: str, found: SinkStatus, window_seconds: int) -> Part:
 
 
 def _redis(service: RunningService, found: Membership | None, term: int) -> Iterator[Part]:
-    """Redis away is no reason to get no requests; a cluster that does not take this host is one."""
+    """Redis out of reach leaves the host ready; a cluster that refuses the host does not."""
     if found is None:
         return
-    # What an earlier leader wrote says nothing about this one.
+    # The status of an earlier leader says nothing about the current one.
     is_told = found.term == term and not found.is_stale
     state, detail = State.OK, ""
     if is_told and found.refusal is not None:
@@ -165,7 +166,7 @@ def _redis(service: RunningService, found: Membership | None, term: int) -> Iter
     yield Part(REDIS, state, detail, found.figures(service.settings.window), error)
 
 
-def _listed(part: Part, may_look: bool) -> dict[str, object]:  # noqa: FBT001 - who asks
+def _listed(part: Part, may_look: bool) -> dict[str, object]:  # noqa: FBT001 - private
     listed: dict[str, object] = {"state": part.state, "detail": part.detail, **part.figures}
     return {**listed, "last_error": part.error} if part.figures and may_look else listed
 

@@ -1,4 +1,4 @@
-"""What a metric is, and what all of them are read from."""
+"""The type of a metric, and the sample from which all metrics are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a number does: a counter only rises, until the segment, or the worker, is a new one."""
+    """Kind of a metric: a counter only rises, and restarts with a new segment or a new worker."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """All that the metrics are read from, taken at one moment."""
+    """The inputs of all metrics, taken at one moment."""
 
     service: RunningService
     stats: Stats
@@ -42,7 +42,7 @@ class Sample:
 
     @classmethod
     def take(cls, service: RunningService, facts: Facts) -> Sample:
-        """Read the segment; the facts are those of the files."""
+        """Read the segment; `facts` are the figures of the host's files."""
         return cls(
             service,
             service.counter.stats(),
@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row: `read` gives a number, or numbers by the values of `label`; None if it has none."""
+    """One metric: `read` returns a number, numbers by the values of `label`, or None."""
 
     name: str
     kind: Kind
@@ -71,7 +71,7 @@ class Metric:
 
 
 def stat(name: str) -> Callable[[Sample], Value]:
-    """A figure of the segment, over all processes."""
+    """Return a reader of a figure of the segment, over all processes."""
 
     def read(sample: Sample) -> Value:
         value: Value = cast("Mapping[str, Value]", sample.stats)[name]
@@ -81,7 +81,7 @@ def stat(name: str) -> Callable[[Sample], Value]:
 
 
 def by_trouble(kinds: type[StrEnum], trouble: str | None) -> Value:
-    """1 for the kind of trouble that there is, 0 for the others; an unknown one is `other`."""
+    """Return 1 for the kind of the failure and 0 for the others; an unknown kind is `other`."""
     known = {str(kind): 0 for kind in kinds}
     if trouble:
         known[trouble if trouble in known else "other"] = 1

@@ -1,8 +1,8 @@
 """`/metrics` in the Prometheus text format: one table, from which the docs are generated too.
 
-The figures come from the segment and from the leader's files, so that any worker answers for the
-whole host: each scrape may reach another worker of the port. The values of a label are a closed
-list, and every scrape contains all of them.
+The figures come from the segment and from the leader's files, so any worker can answer for the
+whole host: each scrape may reach a different worker. The values of a label are a closed list, and
+every scrape contains all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _leading_process(sample: Sample) -> int:
 def _window_lag(sample: Sample) -> float:
     counter = sample.counter
     published = counter.ring.newest()
-    # The window after the newest sealed one should be sealed as soon as it has ended.
+    # The window after the newest sealed one is due as soon as it has ended.
     return max(0.0, counter.now() - (published + 2 * counter.window)) if published else 0.0
 
 
@@ -261,14 +261,14 @@ METRICS = (
 
 
 async def page(service: RunningService, _request: Request) -> Response:
-    """`/metrics`."""
+    """Answer `/metrics`."""
     facts = await service.host_facts.facts()
     text = await asyncio.to_thread(render, service, facts)
     return Response(200, [("content-type", CONTENT_TYPE), *SHARED], text.encode())
 
 
 def render(service: RunningService, facts: Facts) -> str:
-    """The whole page."""
+    """Return the whole page in the Prometheus text format."""
     sample = Sample.take(service, facts)
     return "".join(line + "\n" for metric in METRICS for line in _lines(metric, sample))
 
@@ -293,7 +293,7 @@ def _number(value: float) -> str:
 
 
 def markdown() -> str:
-    """The table of metrics for the docs."""
+    """Return the table of metrics for the docs, in Markdown."""
     lines = ["| metric | kind | meaning |", "|---|---|---|"]
     for metric in METRICS:
         name = metric.name if metric.label is None else f"{metric.name}{{{metric.label}}}"

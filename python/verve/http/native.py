@@ -1,4 +1,4 @@
-"""The native listener's requests: taken on the worker's event loop, and answered there."""
+"""Requests of the native listener, answered on the worker's event loop."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     Part = bytes | bool | None
 
 MAX_FIELDS = 100
-"""Header fields in a head."""
+"""Maximum number of header fields in the head of a request."""
 STOP_SECONDS = 10.0
-"""Time that the requests in flight get at a stop."""
+"""Maximum time that requests in flight get when the listener stops."""
 
 
 class NativeRequest:
-    """A request as the native listener gives it."""
+    """A request from the native listener."""
 
     def __init__(
         self, exchange: Exchange, entry: Entry, pull: Callable[[], Awaitable[Part]]
@@ -44,11 +44,11 @@ class NativeRequest:
 
     @property
     def peer(self) -> str:
-        """The client's address."""
+        """The client's address, without port."""
         return self._exchange.peer
 
     def header(self, name: str) -> list[str]:
-        """All values; one that is not visible ASCII is left out."""
+        """All values of a header, without those that are not visible ASCII."""
         return self._exchange.header(name)
 
     def hosts(self) -> list[str]:
@@ -57,7 +57,7 @@ class NativeRequest:
         return [*self.header("host"), *([] if authority is None else [authority])]
 
     async def body(self, limit: int, held: Held) -> bytes:
-        """The whole body."""
+        """The whole body; see `Request.body` for limits and errors."""
         body = await gather(self._chunks(), limit, held)
         declared = declared_length(self)
         if declared is not None and declared != len(body):
@@ -72,7 +72,7 @@ class NativeRequest:
 
 
 class NativeServer:
-    """One listener, and the event loop on which its requests are answered."""
+    """One listener, with the event loop that answers its requests."""
 
     def __init__(
         self,
@@ -86,19 +86,19 @@ class NativeServer:
         self._loop = loop
         self._answer = answer
         self._pulls: dict[int, asyncio.Future[Part]] = {}
-        # The loop itself holds a task only weakly.
+        # The loop keeps only a weak reference to a task.
         self._tasks: set[asyncio.Task[None]] = set()
         loop.add_reader(listener.descriptor, self._take)
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Stop the listener. What it has taken is answered, for at most `seconds`."""
+        """Stop the listener; answer the requests that it has taken, for at most `seconds`."""
         stopped = self._loop.create_future()
 
         def stop() -> None:
             self._listener.stop(seconds)
             self._loop.call_soon_threadsafe(stopped.set_result, None)
 
-        # A thread of its own: those of the loop may all be reading bodies.
+        # A separate thread, because bodies may occupy all threads of the loop's pool.
         threading.Thread(target=stop, name="verve-listener-stop").start()
         await stopped
         self._loop.remove_reader(self._listener.descriptor)
@@ -141,12 +141,12 @@ def start(
     loop: asyncio.AbstractEventLoop,
     answer: Answer,
 ) -> list[NativeServer]:
-    """Serve each socket. Raises `OSError`, and `RuntimeError` where the host denies a thread."""
+    """Serve each socket. Raises `OSError`, and `RuntimeError` if the host denies a thread."""
     settings = service.settings
     servers = []
     for entry, one in sockets.items():
-        # The admin address has too few accepts for a lane of their own; and an accept that waits
-        # for the store is answered by the event loop.
+        # The admin address gets too few accepts to need the fast path, and only the event loop
+        # can answer an accept that waits for the store.
         accepts = entry is Entry.PUBLIC and service.confirmer is None
         listener = NativeListener(
             one.detach(),

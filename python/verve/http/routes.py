@@ -1,4 +1,4 @@
-"""Which path has which methods, who may ask, and what answers."""
+"""The table of routes: methods, access and handler of each path."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ ACCEPT = "/api/verve/accept"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path. HEAD is GET without the body."""
+    """The route of one path. HEAD is GET without the body."""
 
     methods: Mapping[str, Handler]
     without_service: Callable[[Request], Response]
-    """What answers in a worker that could not start, whose server goes on all the same."""
+    """The answer of a worker that could not start: its server still takes requests."""
     guarded: bool = False
-    """Only for those who may look."""
+    """Whether the route requires access."""
 
 
 def _figures(handler: Handler) -> Route:
-    """A guarded page of figures."""
+    """Return the route of a page of figures, which requires access."""
     return Route({"GET": handler, "HEAD": handler}, _no_figures, guarded=True)
 
 
@@ -45,7 +45,7 @@ def _no_figures(request: Request) -> Response:
     return _LOOPBACK_ONLY.refusal(request) or unusable
 
 
-# The settings of a worker that could not start are not known.
+# A worker that could not start has no settings, so the loopback rule applies.
 _LOOPBACK_ONLY = Access(everyone=False, token=None)
 
 ROUTES: Mapping[str, Route] = {
@@ -59,11 +59,11 @@ ROUTES: Mapping[str, Route] = {
     "/api/verve/current": _figures(api.current),
     "/api/verve/windows": _figures(api.windows),
 }
-"""Paths are compared as they come, percent-decoded once: a trailing slash is another path."""
+"""Paths are compared after one percent-decoding: a trailing slash makes a different path."""
 
 
 async def answer(service: RunningService | None, request: Request) -> Response:
-    """Answer any request, also while no service runs; never raises."""
+    """Answer any request, also while no service runs; never raises an `Exception`."""
     path = request.path
     try:
         return await _answer(service, request, path)
@@ -71,7 +71,7 @@ async def answer(service: RunningService | None, request: Request) -> Response:
         if path == ACCEPT:
             return _failed(service, "segment unusable")
         return api.unusable(str(error))
-    except Exception:  # noqa: BLE001 - the server would show its own page
+    except Exception:  # noqa: BLE001 - the server would send its own page
         logger.exception("a request could not be answered: `%s`", path)
         with contextlib.suppress(Exception):
             if service is not None:
@@ -82,7 +82,7 @@ async def answer(service: RunningService | None, request: Request) -> Response:
 
 
 def _failed(service: RunningService | None, reason: str) -> Response:
-    """A rejection that is counted if that can be done."""
+    """Return a rejection, and count it if possible."""
     with contextlib.suppress(Exception):
         if service is not None:
             service.counter.http.reject(reason)
@@ -90,7 +90,7 @@ def _failed(service: RunningService | None, reason: str) -> Response:
 
 
 def _is_elsewhere(service: RunningService | None, request: Request, route: Route) -> bool:
-    """Whether the page is at the admin address only."""
+    """Whether only the admin address serves this route, and the request came by the public one."""
     has_admin = service is not None and service.settings.admin_listen is not None
     return route.guarded and has_admin and request.entry is Entry.PUBLIC
 

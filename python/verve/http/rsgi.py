@@ -1,4 +1,4 @@
-"""RSGI, Granian's own interface: its scope and protocol as a request, and the answer back."""
+"""RSGI, Granian's own interface: adapts its scope and protocol to a request and an answer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from verve.request.body_budget import Held
     from verve.request.exchange import Headers, Response
 
-# A number of the HTTP answer to a handshake that is declined, not of a WebSocket close frame.
+# The HTTP status that rejects a WebSocket handshake, not the code of a close frame.
 _NOT_FOUND = 404
 
 
 class Scope(Protocol):
-    """The part of RSGI's scope that is used here. Reading an attribute builds its value anew."""
+    """The part of RSGI's scope that is used here. Each read of an attribute builds a new value."""
 
     proto: str
     method: str
@@ -33,19 +33,19 @@ class HTTPProtocol(Protocol):
     """The part of RSGI's protocol object that is used here."""
 
     def __call__(self) -> Awaitable[bytes]:
-        """The whole body."""
+        """Return the whole body."""
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body in chunks."""
+        """Iterate over the chunks of the body."""
         ...
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer, once."""
+        """Send the answer; called once per request."""
 
 
 class RSGIRequest:
-    """A request as Granian gives it."""
+    """A request from Granian in RSGI mode."""
 
     entry = Entry.PUBLIC
 
@@ -62,11 +62,11 @@ class RSGIRequest:
 
     @property
     def peer(self) -> str:
-        """The address before the port: `127.0.0.1:8000`, `[::1]:8000`, or a socket's path."""
+        """The address in `127.0.0.1:8000` or `[::1]:8000`; empty for a Unix socket."""
         return self._scope.client.rpartition(":")[0].removeprefix("[").removesuffix("]")
 
     def header(self, name: str) -> list[str]:
-        """All values; one that is not visible ASCII is left out."""
+        """All values of a header, without those that are not visible ASCII."""
         return list(self._headers.get_all(name))
 
     def hosts(self) -> list[str]:
@@ -75,7 +75,7 @@ class RSGIRequest:
         return [*self.header("host"), *([] if authority is None else [authority])]
 
     async def body(self, limit: int, held: Held) -> bytes:
-        """The whole body."""
+        """The whole body; see `Request.body` for limits and errors."""
         declared = declared_length(self)
         if declared is not None and declared <= limit and held.expect(declared):
             try:
@@ -88,10 +88,11 @@ class RSGIRequest:
         return body
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body in pieces.
+        """Yield the chunks of the body. Raises `BodyBrokenError`.
 
-        Granian ends a body with one empty piece and shows a broken one by another empty piece
-        before it. (So it shows trailers, which are refused with it: nobody sends them.)
+        Granian ends a body with one empty chunk, and marks a broken body by another empty chunk
+        before it. It marks trailers in the same way, so they are rejected too; clients do not send
+        them.
         """
         empty = 0
         async for chunk in self._protocol:

@@ -1,1 +1,1 @@
-"""A request and its answer, whatever the server: who may ask, and what its body may take."""
+"""A request and its answer under any server: access rules and the budget of bodies."""

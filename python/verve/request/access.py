@@ -1,12 +1,12 @@
-"""Who may look at metrics, history and current figures.
+"""Access to metrics, history and current figures: the guarded routes.
 
-Accepting and the health checks are open to everyone. Once a token is set, the rest requires it from
-everyone: a proxy on this host may call the service by a loopback name and add no header (nginx with
-nothing but `proxy_pass` does), so its callers look like this host itself.
+The accept route and the health checks are open to every client. If a token is set, the guarded
+routes require it from every client: a proxy on this host may call the service by a loopback name
+and add no header (nginx with only `proxy_pass` does), so its clients look like local ones.
 
-Without a token the rest answers a client on this very host that calls it by a loopback name: a web
-page that points a name of its own at 127.0.0.1 (DNS rebinding) sends that name as Host, and most
-proxies say so in a header. Anyone else needs a service that was opened on purpose.
+Without a token, the guarded routes answer only a client on the same host that uses a loopback name.
+The name matters because a web page that points its own name at 127.0.0.1 (DNS rebinding) sends that
+name as Host. A request with a proxy's header is rejected too. `VERVE_ADMIN=open` lifts the rule.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .exchange import Request, Response
 
-# What proxies add, in the forms that are in use. A Unix socket has a proxy behind it, too.
+# The headers that proxies add. A Unix socket needs none: its peer is no loopback address.
 _PROXY_HEADERS = (
     "forwarded",
     "via",
@@ -37,10 +37,10 @@ _PROXY_HEADERS = (
 
 
 class Rule(Enum):
-    """The rule in force, with the words of the log line."""
+    """The rule in force; the value is the text of the log line."""
 
     OPEN = "open to everyone"
-    TOKEN = "open with the token only"  # noqa: S105 - words, no password
+    TOKEN = "open with the token only"  # noqa: S105 - a text, not a password
     LOOPBACK = (
         "open on loopback only; hint: a proxy on this host opens them to its callers, "
         "behind one set `VERVE_ADMIN_TOKEN`"
@@ -48,11 +48,11 @@ class Rule(Enum):
 
 
 class Access:
-    """Decides over requests by one rule."""
+    """Decides by one rule which requests have access."""
 
     def __init__(self, *, everyone: bool, token: str | None) -> None:
         self._token = token.encode() if token else None
-        # A token that was set is never without effect.
+        # A token applies even if the settings open the guarded routes to everyone.
         if self._token is not None:
             self.rule = Rule.TOKEN
         else:
@@ -60,11 +60,11 @@ class Access:
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
-        """The rule that the settings ask for."""
+        """Return the access that the settings define."""
         return cls(everyone=settings.admin is Admin.OPEN, token=settings.admin_token)
 
     def refusal(self, request: Request) -> Response | None:
-        """None if this request may look, else the answer that it gets."""
+        """Return None if this request has access, else its answer: 401 with a hint."""
         if self._may_look(request):
             return None
         hint = "send `authorization: Bearer <VERVE_ADMIN_TOKEN>`"
@@ -124,5 +124,5 @@ def _loopback_name(host: str) -> bool:
 
 
 def _port(text: str) -> bool:
-    """Empty, or a colon and digits."""
+    """Whether the text is empty, a colon, or a colon and digits."""
     return not text or (text[0] == ":" and text[1:].isascii() and (text[1:] or "0").isdigit())

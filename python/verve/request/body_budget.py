@@ -1,7 +1,7 @@
-"""How many bytes of bodies a worker holds at once.
+"""The budget of a worker for bodies in memory, in bytes.
 
-Room is taken by what has arrived. What a client says that it will send takes room only where more
-than half of it is then left: that body can be read in one piece, which is quicker.
+A body takes room as its bytes arrive. A declared length takes room in advance only if at least half
+of the budget stays free: the worker then reads that body in one call, which is faster.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AT_ONCE = 16
-"""Bodies of the largest size; more of smaller ones."""
+"""The budget, in bodies of the largest size."""
 
 
 class BodiesFullError(Exception):
-    """There is no room for these bytes now."""
+    """The budget has no room for these bytes at present."""
 
 
 class Bodies:
@@ -31,7 +31,7 @@ class Bodies:
 
     @contextmanager
     def held(self) -> Iterator[Held]:
-        """Hold one body within the block."""
+        """Hold one body within the block, and return its room afterwards."""
         one = Held(self)
         try:
             yield one
@@ -39,9 +39,9 @@ class Bodies:
             self.take(-one.size)
 
     def take(self, size: int, *, of: float = 1) -> None:
-        """Take room for `size` bytes, or give it back. Raises `BodiesFullError` at once.
+        """Take room for `size` bytes; a negative size returns it. Raises `BodiesFullError`.
 
-        `of` is the part of the room that may be taken in all.
+        `of` is the fraction of the budget that all bodies together may then use.
         """
         with self._lock:
             if size > 0 and self._held + size > self._room * of:
@@ -50,20 +50,20 @@ class Bodies:
 
 
 class Held:
-    """One body, as it arrives."""
+    """The room of one body while it arrives."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
         self.size = 0
-        """Bytes that it has room for."""
+        """Bytes of room that this body has taken."""
 
     def grow(self, size: int) -> None:
-        """`size` more bytes came. Raises `BodiesFullError`."""
+        """Take room for `size` bytes that have arrived. Raises `BodiesFullError`."""
         self._bodies.take(size)
         self.size += size
 
     def expect(self, size: int) -> bool:
-        """Take room for `size` bytes that are to come; False if they have to come one by one."""
+        """Take room for `size` declared bytes; False if the body must be read in chunks."""
         try:
             self._bodies.take(size, of=0.5)
         except BodiesFullError:
@@ -72,6 +72,6 @@ class Held:
         return True
 
     def drop(self) -> None:
-        """What came is not kept."""
+        """Return the room of a body that is not kept."""
         self._bodies.take(-self.size)
         self.size = 0

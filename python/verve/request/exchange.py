@@ -1,6 +1,6 @@
-"""One HTTP request and its answer, whichever server carries them.
+"""One HTTP request and its answer, independent of the server.
 
-The routes know nothing but this page; `rsgi.py` and `asgi.py` translate it for their servers.
+The routes use only these types; `rsgi.py`, `asgi.py` and `native.py` adapt their servers to them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ Headers = list[tuple[str, str]]
 
 TEXT = ("content-type", "text/plain")
 SHARED: Headers = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
-"""What every answer carries: no cache may keep it, and no browser take it for another type."""
+"""Headers of every answer: caches must not store it, and browsers must not guess its type."""
 
 
 class Entry(Enum):
-    """The address by which a request came."""
+    """The listening address that a request arrived at."""
 
     PUBLIC = "public"
     ADMIN = "admin"
 
 
 class Request(Protocol):
-    """What a route may ask of a request."""
+    """The interface of a request that routes use."""
 
     @property
     def entry(self) -> Entry:
-        """The address by which it came."""
+        """The listening address that the request arrived at."""
         ...
 
     @property
@@ -54,12 +54,12 @@ class Request(Protocol):
 
     @property
     def query(self) -> str | None:
-        """The query without its `?`, still encoded; None if it is no UTF-8."""
+        """The query without its `?`, still encoded; None if it is not UTF-8."""
         ...
 
     @property
     def peer(self) -> str:
-        """The address of the other end of the connection, without port; empty if it has none."""
+        """The address of the connection's peer, without port; empty if it has none."""
         ...
 
     def header(self, name: str) -> list[str]:
@@ -67,21 +67,21 @@ class Request(Protocol):
         ...
 
     def hosts(self) -> list[str]:
-        """Every name by which the client called this server: Host headers and the target's."""
+        """Every name that the client used for this server: Host headers and the authority."""
         ...
 
     async def body(self, limit: int, held: Held) -> bytes:
-        """The whole body, which takes room in `held`.
+        """Return the whole body, which takes room in `held`.
 
-        Raises `BodyTooLargeError` when it is longer than `limit` bytes, `BodyBrokenError` when it
-        ended before its end, `BodiesFullError` when there is no room for it.
+        Raises `BodyTooLargeError` if it is longer than `limit` bytes, `BodyBrokenError` if it is
+        incomplete, `BodiesFullError` if there is no room for it.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; the server adds length and date."""
+    """An answer; the server adds its length and the date."""
 
     status: int
     headers: Headers = field(default_factory=list)
@@ -89,35 +89,35 @@ class Response:
 
 
 class BodyTooLargeError(Exception):
-    """The body is longer than it may be; what came of it was dropped."""
+    """The body is longer than the limit; the bytes that arrived are dropped."""
 
 
 class BodyBrokenError(Exception):
-    """The body ended before its end: the client went away, or broke the framing."""
+    """The body is incomplete: the client disconnected, or broke the framing."""
 
 
 def ended(response: Response) -> Response:
-    """The answer, with which the server ends the connection."""
+    """Return the answer with a header by which the server closes the connection."""
     return replace(response, headers=[*response.headers, ("connection", "close")])
 
 
 def plain(status: int, body: str, *headers: tuple[str, str]) -> Response:
-    """An answer of text that no cache may keep."""
+    """Return an answer of plain text that caches must not store."""
     return Response(status, [TEXT, *SHARED, *headers], body.encode())
 
 
 def json_object(status: int, value: Mapping[str, object], *headers: tuple[str, str]) -> Response:
-    """An answer of one JSON object that no cache may keep."""
+    """Return an answer of one JSON object that caches must not store."""
     return Response(status, [_JSON, *SHARED, *headers], json.dumps(value).encode() + b"\n")
 
 
 def json_error(status: int, error: str, hint: str, *headers: tuple[str, str]) -> Response:
-    """A refusal by anything but the accept family, in JSON."""
+    """Return an error answer in JSON, as every route but the accept route sends it."""
     return json_object(status, {"error": error, "hint": hint}, *headers)
 
 
 def declared_length(request: Request) -> int | None:
-    """What Content-Length says; None without one that makes sense, as in a chunked request."""
+    """Return the Content-Length in bytes; None without a valid one, as in a chunked request."""
     values = request.header("content-length")
     if (
         len(values) == 1
@@ -130,10 +130,11 @@ def declared_length(request: Request) -> int | None:
 
 
 async def gather(chunks: AsyncGenerator[bytes, None], limit: int, held: Held) -> bytes:
-    """Join the chunks of a body of at most `limit` bytes, and never hold more than that.
+    """Join the chunks of a body of at most `limit` bytes, and never keep more than that.
 
-    Of a longer one, as much again is read and dropped before `BodyTooLargeError` is raised: most
-    clients write the whole body before they read, and would see a reset instead of the answer.
+    Reads and drops up to `limit` further bytes of a longer body, then raises `BodyTooLargeError`:
+    most clients send the whole body before they read, and would see a reset instead of the answer.
+    Raises `BodiesFullError` if there is no room.
     """
     kept = bytearray()
     received = 0
@@ -154,10 +155,10 @@ async def gather(chunks: AsyncGenerator[bytes, None], limit: int, held: Held) ->
 
 
 async def in_time(work: Coroutine[Any, Any, T] | asyncio.Future[T], seconds: float) -> T:
-    """What `work` gives. Raises `TimeoutError` if it takes longer.
+    """Return the result of `work`. Raises `TimeoutError` if it takes longer than `seconds`.
 
-    A task of its own: `asyncio.timeout` cancels the current one, and under Granian's
-    `--task-impl rust` there is none.
+    Runs `work` in a separate task: `asyncio.timeout` cancels the current task, and there is none
+    under Granian's `--task-impl rust`.
     """
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -168,5 +169,5 @@ async def in_time(work: Coroutine[Any, Any, T] | asyncio.Future[T], seconds: flo
 
 
 _JSON = ("content-type", "application/json")
-# More digits than any body has bytes: `int` of a very long text is slow.
+# Enough digits for any body; a bound, because `int` of a very long text is slow.
 _DIGITS = 18

@@ -1,15 +1,15 @@
-"""Sockets that several workers of a host listen on beside one another."""
+"""Sockets by which several workers of a host share an address."""
 
 from __future__ import annotations
 
 import socket
 
 BACKLOG = 4_096
-"""Connections that wait for a worker."""
+"""Maximum number of connections that wait for a worker, per socket."""
 
 
 def bind(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
-    """Listen at a numeric address, beside other workers. Raises `OSError`."""
+    """Listen at a numeric address that other workers may share. Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -24,6 +24,6 @@ def bind(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
 
 
 def split(address: str) -> tuple[str, int]:
-    """Host and port of an address `host:port`, without the brackets of IPv6."""
+    """Return host and port of an address `host:port`, without the brackets of IPv6."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)

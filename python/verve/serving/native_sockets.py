@@ -1,9 +1,9 @@
-"""The sockets of the native listeners: bound by `verve serve`, served by its workers.
+"""The sockets of the native listeners: `verve serve` binds them, its workers serve them.
 
-Each worker number has a socket of its own for each address, and the kernel spreads connections over
-them. A worker that takes the place of another one inherits its sockets with the connections in
-their queues, after a reload and after a `kill -9`: connections that the dead worker had taken are
-reset, those in the queue wait for its successor. The parent keeps a copy until the service stops.
+Each worker number has its own socket per address, and the kernel spreads connections over them. A
+worker that replaces another one, after a reload or a `kill -9`, inherits its sockets with the
+connections in their queues: the kernel resets the connections that the dead worker had taken, and
+those in the queue wait for the new worker. The parent keeps a copy until the service stops.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class NativeSockets:
-    """The sockets of all workers, by the number of the worker."""
+    """The sockets of all workers, by worker number."""
 
     def __init__(self, places: Mapping[Entry, Place], backlog: int) -> None:
         self._places = places
@@ -40,11 +40,11 @@ class NativeSockets:
 
     @property
     def address(self) -> str:
-        """The addresses, as a log line shows them."""
+        """The addresses, in the form of a log line."""
         return ", ".join(str(place) for place in self._places.values())
 
     def of(self, worker: int) -> Sockets:
-        """The sockets of a worker: those that its predecessor had, if it had one."""
+        """Return the sockets of a worker: those of its predecessor, if it had one."""
         if worker not in self._kept:
             self._kept[worker] = {
                 entry: bind(place.host, place.port, self._backlog)
@@ -53,7 +53,10 @@ class NativeSockets:
         return self._kept[worker]
 
     def beside(self, worker: int) -> list[int]:
-        """The sockets that a fork inherits and must close: nobody would empty their queues."""
+        """Return the sockets of other workers, which a forked worker must close.
+
+        A copy that it kept open would hold connections in a queue that no worker empties.
+        """
         if multiprocessing.get_start_method() != "fork":
             return []
         return [
@@ -64,7 +67,7 @@ class NativeSockets:
         ]
 
     def close(self) -> None:
-        """Close the copies of this process."""
+        """Close this process's copies of the sockets."""
         for kept in self._kept.values():
             for one in kept.values():
                 one.close()
@@ -72,7 +75,7 @@ class NativeSockets:
 
 
 class _Native:
-    """What is laid over Granian's server class."""
+    """The methods that override those of Granian's server class."""
 
     sockets: NativeSockets
     bind_uds: Path | None
@@ -80,14 +83,14 @@ class _Native:
 
     @property
     def _bind_addr_fmt(self) -> str:
-        """What Granian says that it listens at."""
+        """The address that Granian logs."""
         return str(super()._bind_addr_fmt) if self.granian_listens else self.sockets.address  # type: ignore[misc]
 
     def _init_shared_socket(self) -> None:
         if self.granian_listens:
             super()._init_shared_socket()  # type: ignore[misc]
             return
-        # Granian cannot do without a socket. This one has no name, so that nothing connects to it.
+        # Granian requires a socket; no client can connect to this one, because its name is removed.
         with tempfile.TemporaryDirectory(prefix="verve-") as directory:
             self.bind_uds = Path(directory) / "unnamed"
             super()._init_shared_socket()  # type: ignore[misc]
@@ -98,13 +101,13 @@ class _Native:
         return super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
 
     def _stop_workers(self) -> None:
-        # What still comes is refused, instead of waiting in a queue that nobody empties.
+        # The kernel then refuses new connections, which no worker would take from the queue.
         self.sockets.close()
         super()._stop_workers()  # type: ignore[misc]
 
 
 def _hand_over(sockets: Sockets, beside: list[int], loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
-    """Runs in the worker: gives its sockets to the application."""
+    """Load the application in the worker, and pass it the worker's sockets."""
     worker_sockets.close(beside)
     app = loader()
     app.worker.sockets = sockets
@@ -112,7 +115,7 @@ def _hand_over(sockets: Sockets, beside: list[int], loader: Callable[[], Any]) -
 
 
 def native(server: type[Any], sockets: NativeSockets, *, granian_listens: bool) -> type[Any]:
-    """The server class, whose workers get sockets to serve by themselves.
+    """Return a subclass of the server class whose workers get sockets for the native listeners.
 
     Without `granian_listens` Granian serves no address: it starts, watches and reloads the workers.
     """
@@ -121,7 +124,7 @@ def native(server: type[Any], sockets: NativeSockets, *, granian_listens: bool) 
 
 
 def can_hand_over(server: type[Any]) -> bool:
-    """Whether this Granian still has what `native` leans on."""
+    """Whether this Granian has the methods that `native` overrides; False on Windows."""
     leans_on = ("_init_shared_socket", "_spawn_worker", "_stop_workers")
     is_there = all(callable(getattr(server, name, None)) for name in leans_on)
     return is_there and sys.platform != "win32"

@@ -1,4 +1,4 @@
-"""Reads sealed windows from the ring of the segment, behind a cursor."""
+"""Reads the sealed windows after a cursor from the ring of the segment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from verve._verve import Counter, WindowRecord
 
 RECORDS = 1_440
-"""Records of the ring. One less can be read: the oldest may be replaced at any moment."""
+"""Size of the ring. One fewer is readable: the oldest may be replaced at any moment."""
 
 
 def windows_after(counter: Counter, cursor: int) -> list[Window]:
@@ -22,11 +22,11 @@ def windows_after(counter: Counter, cursor: int) -> list[Window]:
     published = counter.ring.newest()
     if cursor >= published:
         return []
-    # Two more than expected: windows may be sealed between the calls.
+    # Two more than expected, because windows may be sealed between the calls.
     most = (published - cursor) // counter.window + 2 if cursor else RECORDS
     while True:
         records = counter.closed(min(most, RECORDS))
-        # This process was stopped meanwhile, and more windows were sealed.
+        # More windows were sealed between the calls, for example while this process was stopped.
         falls_short = len(records) >= most and records[0].window_start > cursor
         if most >= RECORDS or not falls_short:
             break
@@ -35,7 +35,7 @@ def windows_after(counter: Counter, cursor: int) -> list[Window]:
 
 
 def sound(records: Iterable[WindowRecord]) -> list[Window]:
-    """Return the windows of these records without the damaged ones."""
+    """Return the windows of these records, and report and skip the damaged ones."""
     found = [Window.from_record(record) for record in records]
     for window in found:
         if not window.is_sound:

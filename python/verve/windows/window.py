@@ -1,4 +1,4 @@
-"""The record of a sealed window, as it is stored, published and shown."""
+"""The record of a sealed window, for the ledger, the sinks and the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 LATEST_START = 253_402_128_000
-"""A day before the last start that a date can represent."""
+"""Seconds since the epoch, one day before the last start that a date can represent."""
 LONGEST_SECONDS = 86_400
 LATE_WINDOWS = 3
 """Backlog (in windows) above which the ledger, a sink or Redis mode is degraded."""
@@ -31,9 +31,9 @@ class Window:
     """The figures of one sealed window.
 
     `window_start` is in seconds since the epoch. `requests` counts accepted ids, `duplicates` those
-    that the window had counted already, `late` those that were counted in the next window because
-    this one was frozen. `gap` marks a window that a step of the clock skipped. A higher `revision`
-    replaces a lower one.
+    that the window had already counted, `late` those that the next window counted because this one
+    was frozen. `gap` marks a window that a step of the clock skipped. A higher `revision` replaces
+    a lower one.
 
     In a cluster `unique` is the count of all hosts, and `host_unique` and the other figures are
     those of this host. Revision 0 is the provisional count of this host.
@@ -67,7 +67,7 @@ class Window:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the figures can be those of a window; damaged ones cannot."""
+        """Whether every figure is in its valid range; a damaged record has figures outside it."""
         figures = (
             self.unique,
             self.requests,
