@@ -27,7 +27,7 @@ _HINTS = {
         "set VERVE_CALLBACK_PROXY=http://user:password@host:port"
     ),
 }
-"""What to do about some failures, by their name."""
+"""Hints for some failures, by the name of the failure."""
 
 
 def test(settings: Settings, url: str, count: int) -> tuple[dict[str, str], bool]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from verve.config import Settings
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - never bound
 _OK = 200
 _UNAUTHORIZED = 401
 
@@ -193,7 +193,7 @@ def _ledger(settings: Settings) -> Finding:
     except VerveError as error:
         return Finding("ledger", ok=False, detail=str(error))
     if not newest:
-        # A service that has just started has not published a window yet.
+        # A new service has not published a window yet.
         return Finding("ledger", ok=True, detail=f"empty: `{path}`")
     behind = time.time() - newest[0].window_start - newest[0].window_seconds
     late = behind > LATE_WINDOWS * settings.window

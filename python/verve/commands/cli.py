@@ -1,4 +1,4 @@
-"""The command `verve`. Data goes to standard output, everything else to standard error."""
+"""The command `verve`. It prints data to standard output, and messages to standard error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Group(click.Group):
                 # Here a full disk is an error message; at the interpreter's exit it is a traceback.
                 streams.flush()
         except BrokenPipeError:
-            # The reader of the output ended early, as `head` does.
+            # The reader of the output exited early, as `head` does.
             streams.drop_output()
             raise SystemExit(0) from None
         except OSError as error:
@@ -236,7 +236,7 @@ def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> 
     metavar="SINCE..UNTIL",
     help="Send the windows that start in this span to Kafka again, and print none.",
 )
-def windows(  # noqa: PLR0913 - one an option
+def windows(  # noqa: PLR0913 - one per option
     *,
     limit: int,
     since: int | None,
@@ -329,7 +329,7 @@ def callback() -> None:
     "--count", default=0, show_default=True, type=click.IntRange(0), help="Count to report."
 )
 def callback_test(url: str, count: int, **options: Any) -> None:  # noqa: ANN401 - see with_settings
-    """Send one callback to URL, and print what is known of it. Exit status 0 or 1."""
+    """Send one callback to URL, and print its diagnosis. Exit status 0 or 1."""
     from . import callback_view  # noqa: PLC0415 - only this command needs it
 
     shown, taken = callback_view.test(settings_from(options), url, count)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 SHOWN_WINDOWS = 10
 SKEW_MILLISECONDS = 1_000
 LATE_MILLISECONDS = 10_000
-"""Age of a heartbeat above which the host gets a warning; heartbeats come twice per second."""
+"""Age of a heartbeat above which the host gets a warning; a host sends two per second."""
 RECORD_SECONDS = 2
 """Seconds after the grace at which a window without a record gets a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostRow:
-    """A host; ages in seconds. A host of another protocol has only some of the values."""
+    """A host; age and skew in seconds. A host of another protocol lacks some of the values."""
 
     host_id: str
     name: str

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 _CHUNK = 4 << 20
 _ID_BYTES = 8
 _LONGEST_LINE = 1 << 20
-"""Maximum bytes of a line: an id may have leading zeros, but a line must not fill the memory."""
+"""Maximum bytes per line: an id may have leading zeros, but a line must not fill the memory."""
 _OK = 200
 _BAD_INPUT = 400
 
 
 def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
-    """Count the distinct ids of `source`, which is read to its end.
+    """Read `source` to its end, and count its distinct ids.
 
     Raises `IdError` for the first line that is no id, and `CapacityError` if the ids do not fit.
     """
@@ -31,7 +31,7 @@ def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
         raise SettingError(
             f"`--max-ids` {error.problem}: `{max_ids}`; hint: {error.hint}"
         ) from None
-    # The clock stands still, so that all ids belong to one window.
+    # The clock does not advance, so that all ids belong to one window.
     with Counter(max_ids=room, clock=ManualClock(wall=0.0)) as counter:
         done = 0
         rest = b""

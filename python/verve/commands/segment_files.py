@@ -1,7 +1,7 @@
 """`verve segment ls` and `verve segment rm`: the files of Verve outside its state directories.
 
-A segment outlives its service, so that a restart continues the count. If its state directory is
-gone, no service will use it again, and it takes memory until a user removes it.
+A segment outlives its service, so that a restart continues the count. If its state directory no
+longer exists, no service uses the segment again, and it occupies memory until a user removes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from verve._verve import SegmentIdentity
 
 _BESIDE = re.compile(r"(verve-[0-9]+-[0-9a-f]{16})\.(lock|new)")
-"""Files beside a service's segment: its lock, and the unfinished segment of a killed process."""
+"""Files next to a segment: its lock, and the unfinished segment of a killed process."""
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
@@ -40,13 +40,13 @@ class Found:
     use: str
     """`alive`, `idle`, `format <n>` of another version, `lock`, or `unfinished`."""
     unpublished: int | None = None
-    """Windows that no ledger has; None if unknown."""
+    """Number of windows that no ledger has; None if unknown."""
     state_directory: str = ""
 
 
 def default_directory() -> Path:
-    """The directory of segments unless a setting names another one."""
-    shared_memory = Path("/dev/shm")  # noqa: S108 - only looked at
+    """The directory of segments if no setting names another one."""
+    shared_memory = Path("/dev/shm")  # noqa: S108 - only read
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
 
 
@@ -81,7 +81,7 @@ def found_in(directory: Path) -> Iterator[Found]:
 
 
 def _unpublished(path: Path, identity: SegmentIdentity) -> int | None:
-    """The number of windows with ids that the ledger has not taken; the current one counts."""
+    """The number of windows with ids that the ledger lacks, the current one included."""
     if not identity["ours"]:
         return None
     try:

@@ -53,7 +53,7 @@ def figures(path: Path) -> dict[str, Any]:
 
 
 def ids(path: Path) -> Iterator[str]:
-    """The ids of the current window in any order, one per line, in pieces of many lines."""
+    """The ids of the current window in any order, one per line; yields at most 100,000 at once."""
     with _opened(path, segment_identity(path)) as counter:
         found = counter.ids()
     for start in range(0, len(found), _IDS_AT_ONCE):
@@ -76,5 +76,5 @@ def _memory(path: Path) -> str:
         return "the file was removed; processes still count in the segment"
 
 
-def _yes(fact: bool) -> str:  # noqa: FBT001 - the fact that is shown
+def _yes(fact: bool) -> str:  # noqa: FBT001 - the value that is printed
     return "yes" if fact else "no"

@@ -15,7 +15,7 @@ def prepare() -> None:
     """Make every write to a standard stream safe.
 
     A file that is opened while a standard descriptor is closed takes the descriptor's number, and
-    output to the stream would end up in the file. Characters that the encoding of the terminal
+    output to the stream would be written to the file. Characters that the encoding of the terminal
     lacks are escaped.
     """
     for descriptor in (0, 1, 2):

@@ -37,9 +37,9 @@ def _line(window: Window) -> str:
 
 
 def redeliver(settings: Settings, since: int, until: int) -> int:
-    """Mark windows as not delivered to Kafka; the service sends them, now or when it runs.
+    """Mark the windows that start in a span as not delivered to Kafka; the service sends them.
 
-    Returns their number. Raises `VerveError`.
+    `since` and `until` are epoch seconds. Returns the number of windows. Raises `VerveError`.
     """
     if KAFKA not in settings.sinks:
         raise VerveError(

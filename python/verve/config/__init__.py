@@ -1,4 +1,4 @@
-"""The settings: a table, how it is filled, and how it is shown."""
+"""The settings: their table, the loader that fills it, and the formats that print it."""
 
 from .loading import SUPERVISOR, load, unknown
 from .settings import TABLE, Settings

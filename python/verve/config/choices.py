@@ -1,4 +1,4 @@
-"""What a setting of a few words may be."""
+"""The enumerations of the settings that take one of a few words."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class Admin(StrEnum):
-    """Who may see metrics and history."""
+    """The access rule of metrics and history for requests without a token."""
 
     GUARDED = "guarded"
     OPEN = "open"
 
 
 class Callbacks(StrEnum):
-    """Where callbacks may go."""
+    """The destinations that the egress policy permits."""
 
     PUBLIC = "public"
     LISTED = "listed"
@@ -21,7 +21,7 @@ class Callbacks(StrEnum):
 
 
 class CallbackLog(StrEnum):
-    """Which callbacks are logged one by one."""
+    """The attempts of callbacks that are logged one by one."""
 
     ALL = "all"
     FAILURES = "failures"
@@ -29,7 +29,7 @@ class CallbackLog(StrEnum):
 
 
 class KafkaSasl(StrEnum):
-    """How the service proves to a Kafka broker who it is."""
+    """The SASL mechanism by which the service authenticates to a Kafka broker."""
 
     NONE = "none"
     PLAIN = "plain"
@@ -38,21 +38,21 @@ class KafkaSasl(StrEnum):
 
 
 class Listener(StrEnum):
-    """What serves the public address."""
+    """The server of the public address."""
 
     GRANIAN = "granian"
     NATIVE = "native"
 
 
 class LogFormat(StrEnum):
-    """How a log line looks."""
+    """The format of a log line."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """The least important event that is logged."""
+    """The lowest level of an event that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -61,14 +61,14 @@ class LogLevel(StrEnum):
 
 
 class RedisStrategy(StrEnum):
-    """How the ids of a window are kept in Redis."""
+    """The form in which Redis stores the ids of a window."""
 
     SETS = "sets"
     KEYS = "keys"
 
 
 class Ack(StrEnum):
-    """What an accept waits for."""
+    """The place that must have the id before a request is answered `ok`."""
 
     HOST = "host"
     STORE = "store"

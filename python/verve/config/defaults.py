@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def state_dir(_values: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
-    """Where systemd says, where a service of root keeps its state, or the user's own.
+    """The directory that systemd names, `/var/lib/verve` for root, or the user's own.
 
     Raises `BadValue` for a user without a home directory.
     """
     if given := environ.get("STATE_DIRECTORY"):
-        return parsers.path(given.split(":")[0])  # systemd lists all of a unit's, ours first
+        # systemd lists all directories of the unit, and Verve's is the first.
+        return parsers.path(given.split(":")[0])
     if os.geteuid() == 0:
         return Path("/var/lib/verve")
     base = environ.get("XDG_STATE_HOME", "")
@@ -29,7 +30,7 @@ def state_dir(_values: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
 
 
 def segment(values: Mapping[str, Any], _environ: Mapping[str, str]) -> Path:
-    """A name of its own in shared memory for each state directory of each user."""
+    """A path in shared memory that is unique per user and state directory."""
     directory = os.fsencode(os.path.realpath(values["state_dir"]))
     name = f"verve-{os.geteuid()}-{blake2b(directory, digest_size=8).hexdigest()}"
     shared_memory = Path("/dev/shm")  # noqa: S108 - named by owner and directory, created with care
@@ -37,15 +38,15 @@ def segment(values: Mapping[str, Any], _environ: Mapping[str, str]) -> Path:
 
 
 def sinks(values: Mapping[str, Any], _environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Kafka where it is configured, else the log."""
+    """Kafka if it is configured, else the log."""
     return ("kafka",) if values["kafka_brokers"] else ("log",)
 
 
 def source(values: Mapping[str, Any], _environ: Mapping[str, str]) -> str:
-    """The cluster, else the host."""
+    """The name of the cluster if there is one, else the hostname."""
     return values["cluster"] or socket.gethostname()
 
 
 def cluster_grace(values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
-    """A quarter of the window, in seconds, within bounds."""
+    """A quarter of the length of a window in seconds, at least 1 and at most 5."""
     return min(5, max(1, int(values["window"]) // 4))

@@ -1,4 +1,4 @@
-"""What this host can bear: memory, room for the segment, processors, open files.
+"""The limits of this host: memory, space for the segment, processors, open files.
 
 The default of `VERVE_MAX_IDS_PER_WINDOW` comes from here. A limit that cannot be read counts as
 absent; nothing in this module raises.
@@ -11,11 +11,11 @@ import resource
 from pathlib import Path
 
 BYTES_PER_ID = 40
-"""What an id of a window costs at the most, the kept arenas included."""
+"""Maximum bytes of memory per id of a window, with the arenas that retention keeps."""
 ADDRESSES_PER_ID = 450
-"""What it takes of the address space: all arenas are mapped, whether or not they are used."""
+"""Bytes of address space per id of a window: a process maps all arenas, used or not."""
 ADDRESSES_OF_A_SEGMENT = 48 << 20
-"""What the smallest segment takes of it."""
+"""Bytes of address space of the smallest segment."""
 
 _SMALLEST_TABLE = 4096
 _LARGEST_TABLE = 2**31
@@ -36,10 +36,10 @@ def _read(path: Path) -> str | None:
 
 
 def _control_groups(controller: str, proc: Path, mount: Path) -> list[Path]:
-    """The directories whose limits hold for this process, its own group first, then its parents.
+    """The directories whose limits hold for this process: its own group first, then the parents.
 
-    Version 2 has one tree, version 1 one for each controller. Inside a container the path in
-    `/proc/self/cgroup` is often one of the host, which is not there: then only the root counts.
+    Version 2 has one tree, version 1 has one per controller. Inside a container, the path in
+    `/proc/self/cgroup` often exists on the host only: then only the limits of the root apply.
     """
     found: list[Path] = []
     for line in (_read(proc / "self" / "cgroup") or "").splitlines():
@@ -57,7 +57,7 @@ def _control_groups(controller: str, proc: Path, mount: Path) -> list[Path]:
 
 
 def memory_limit(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory that this process may use: the host's, or less by a control group."""
+    """Bytes of memory that this process may use: the host's memory, or a control group's limit."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for directory in _control_groups("memory", proc, mount):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
@@ -68,9 +68,9 @@ def memory_limit(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup"
 
 
 def room_for(segment: Path) -> int:
-    """Bytes that the file system of the segment can still give to it.
+    """Bytes that the segment may occupy on its file system.
 
-    The pages of a segment that is already there count as free, since it will be used again.
+    The pages of an existing segment count as free, since the service uses that segment again.
     """
     try:
         figures = os.statvfs(segment.parent)
@@ -86,15 +86,15 @@ def room_for(segment: Path) -> int:
 
 
 def address_space() -> int:
-    """Bytes that this process may map, as `ulimit -v` sets it."""
+    """Bytes that this process may map: the limit that `ulimit -v` sets."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return _UNLIMITED if limit == resource.RLIM_INFINITY else limit
 
 
 def max_ids_per_window(segment: Path) -> int:
-    """How many ids of a window half of the memory and half of the free tmpfs can hold.
+    """Number of ids per window that fit into half of the memory and half of the free tmpfs.
 
-    They also have to fit into half of the address space, where that is limited.
+    If the address space is limited, they also fit into half of it.
     """
     storable = min(memory_limit(), room_for(segment)) // 2 // BYTES_PER_ID
     mappable = (address_space() // 2 - ADDRESSES_OF_A_SEGMENT) // ADDRESSES_PER_ID
@@ -103,14 +103,14 @@ def max_ids_per_window(segment: Path) -> int:
 
 
 def processors(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """Processors that this process may use: by affinity, or fewer by a control group's quota."""
+    """Number of processors of this process: its affinity, or a control group's lower quota."""
     try:
         usable = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS has no affinity
         usable = os.cpu_count() or 1
     for directory in _control_groups("cpu", proc, mount):
         quota, _, period = (_read(directory / "cpu.max") or "").partition(" ")
-        if not period:  # version 1, which writes -1 for no limit
+        if not period:  # version 1, where -1 means no limit
             quota = _read(directory / "cpu.cfs_quota_us") or ""
             period = _read(directory / "cpu.cfs_period_us") or ""
         if quota.isdecimal() and period.isdecimal() and int(period) > 0:
@@ -119,14 +119,14 @@ def processors(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup"))
 
 
 def max_connections() -> int:
-    """Connections that a worker may have, each of which takes an open file."""
+    """Maximum number of connections per worker; each connection is an open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
     return max(64, min(_MOST_CONNECTIONS, files - RESERVED_FILES))
 
 
 def raise_open_files() -> int:
-    """Raise the limit of open files as far as this process may, and tell how far that is."""
+    """Raise the limit of open files as far as this process may. Returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,9 +1,9 @@
-"""How the table of settings is filled.
+"""The loader of the settings.
 
-A value comes from the first that has it: a flag, the environment (`VERVE_WINDOW`), the TOML file
-that `VERVE_CONFIG` names (`window = 60`), the default. Secrets have no flag, since every user of a
-host can read the arguments of its processes; they can come from a file (`VERVE_ADMIN_TOKEN_FILE`,
-`--admin-token-file`, or `admin_token_file` in the TOML file).
+A value comes from the first source that has it: a flag, the environment (`VERVE_WINDOW`), the TOML
+file that `VERVE_CONFIG` names (`window = 60`), the default. A secret has no flag, since every user
+of a host can read the arguments of its processes. A file can hold a secret
+(`VERVE_ADMIN_TOKEN_FILE`, `--admin-token-file`, or `admin_token_file` in the TOML file).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SUPERVISOR = "VERVE_SUPERVISOR_PID"
-"""Set by `verve serve` for its workers: the process that starts a worker again when one is gone."""
+"""Set by `verve serve` for its workers: the id of the process that restarts a dead worker."""
 
-# What Kubernetes puts into the environment of each pod for a service named "verve", "verve-x"...
+# Kubernetes sets these variables in each pod for a service named "verve" or "verve-x".
 _KUBERNETES = re.compile(
     r"VERVE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
 )
@@ -73,14 +73,14 @@ def load(
 
 
 def unknown(name: str, kind: str, known: list[str]) -> SettingError:
-    """The error for a name that nothing is called, with the nearest that something is."""
+    """The error for an unknown name; its hint is the nearest known name."""
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean `{near[0]}`?" if near else "`verve config` lists the settings"
     return SettingError(f"unknown {kind} `{name}`; hint: {hint}")
 
 
 def _names() -> list[str]:
-    """What a setting may be called in a file and among the flags."""
+    """The names of settings in a file and among the flags."""
     return [*TABLE, *(f"{row.name}_file" for row in TABLE.values() if row.secret)]
 
 
@@ -107,12 +107,12 @@ def _variables(environ: Mapping[str, str], warnings: list[str]) -> dict[str, str
 def _file(path: Path) -> dict[str, str]:
     """The settings of a TOML file as texts, so that all sources share the parsers.
 
-    An empty one counts as absent, as in the environment.
+    An empty value counts as absent, as in the environment.
     """
     import tomllib  # noqa: PLC0415 - most workers have no file
 
     try:
-        # Editors of Windows begin a file with a byte order mark.
+        # Editors on Windows begin a file with a byte order mark.
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
         raise SettingError(
@@ -146,9 +146,9 @@ def _file(path: Path) -> dict[str, str]:
 
 
 def _kinds(row: Setting | None) -> set[type]:
-    """What a setting may be in a TOML file.
+    """The types of a setting in a TOML file.
 
-    A secret is text: a number such as `0x10` would come out with other digits than were written.
+    A secret is text only: the parsed number `0x10` would print as `16`, which is another secret.
     """
     if row is None or row.secret:
         return {str}
@@ -164,7 +164,7 @@ def _first(
 ) -> tuple[str | Path | None, str]:
     """The text of a setting, or the file of a secret, from the first source that has it.
 
-    With it comes what that source is called.
+    The second value is the name of that source.
     """
     for source, label in (
         (flags, "flag"),
@@ -208,7 +208,7 @@ def _secret(name: str, path: Path) -> str:
     try:
         text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        # The error itself would show a part of the secret.
+        # The original error would show a part of the secret.
         raise SettingError(f"the file of `{name}` is not UTF-8: `{path}`; {hint}") from None
     if not text:
         raise SettingError(f"the file of `{name}` is empty: `{path}`; {hint}")
@@ -217,7 +217,7 @@ def _secret(name: str, path: Path) -> str:
 
 def _derived(
     row: Setting, default: Derived, values: Mapping[str, Any], environ: Mapping[str, str]
-) -> Any:  # noqa: ANN401 - one type a setting
+) -> Any:  # noqa: ANN401 - one type per setting
     try:
         return default.value(values, environ)
     except parsers.BadValue as error:
@@ -227,7 +227,7 @@ def _derived(
         ) from None
 
 
-def _parsed(row: Setting, raw: str, origin: str) -> Any:  # noqa: ANN401 - one type a setting
+def _parsed(row: Setting, raw: str, origin: str) -> Any:  # noqa: ANN401 - one type per setting
     try:
         return row.parse(raw)
     except parsers.BadValue as error:

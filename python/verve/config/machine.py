@@ -1,4 +1,4 @@
-"""What the machine has to provide, looked at before the segment is opened."""
+"""The requirements of the machine, checked before the segment is opened."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OLDEST_SQLITE = (3, 24, 0)
-"""The first one that can replace a row where it is (`ON CONFLICT (...) DO UPDATE`)."""
-# What a kernel, or a sandbox in its place, says to a call that it does not know.
+"""The first version that can update a row in place (`ON CONFLICT (...) DO UPDATE`)."""
+# The errors of a kernel, or of a sandbox that replaces it, for an unknown call.
 _UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def check(segment: Path) -> None:
-    """Raise `SettingError` where this machine cannot run Verve, however it is set up."""
+    """Raise `SettingError` if this machine cannot run Verve with any settings."""
     _check_sqlite()
     if sys.platform != "linux":
         return
@@ -33,7 +33,7 @@ def check(segment: Path) -> None:
             _check_locks(probe.fileno())
             _check_reserving(probe.fileno(), segment.parent)
     except OSError:
-        # A directory that cannot be used, or is full: whoever makes the segment says which.
+        # The directory is full or unusable: the creation of the segment reports which.
         return
 
 
@@ -69,9 +69,9 @@ def _check_reserving(descriptor: int, directory: Path) -> None:
 
 
 def fallocate(descriptor: int, length: int) -> int:
-    """Reserve the first bytes of a file; 0 or the number of the error.
+    """Reserve the first `length` bytes of a file. Returns 0 or the error number.
 
-    Not `os.posix_fallocate`, which writes zeroes where the file system cannot do it.
+    Not `os.posix_fallocate`: it writes zeroes if the file system cannot reserve.
     """
     reserve = ctypes.CDLL(None, use_errno=True).fallocate
     reserve.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]

@@ -1,4 +1,4 @@
-"""Keeping secrets out of what is shown."""
+"""The mask that replaces secrets in text that is shown."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _LONG = 8
 
 
 def masked(text: str, *secrets: str | None) -> str:
-    """`text` of somebody else's, such as a library's error, without the secrets.
+    """`text` from outside Verve, such as the error of a library, with each secret masked.
 
-    A short secret is replaced only where it stands by itself: elsewhere it is a part of a word by
-    chance, and the mask would tell its letters. Words of our own are not to be given: they hold no
-    secret, and a password such as `v` would spoil them.
+    A secret of fewer than 8 characters is masked only as a whole word: inside a word it occurs by
+    chance, and the mask would reveal its letters. Callers do not pass Verve's own texts: they hold
+    no secret, and a password such as `v` would garble them.
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         found = re.escape(secret)

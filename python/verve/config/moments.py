@@ -1,6 +1,6 @@
 """Points in time on the command line, and spans between two of them.
 
-They are plain functions, which every version of click takes as the type of an option.
+The parsers are plain functions, which every version of click takes as the type of an option.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ EARLIEST, LATEST = -(2**63), 2**63 - 1
 
 
 def moment(value: str) -> int:
-    """RFC 3339, seconds since the epoch, or how long ago (`90m`, `2h`, `7d`): epoch seconds.
+    """The epoch seconds of a time: RFC 3339, epoch seconds, or an age (`90m`, `2h`, `7d`).
 
     A time without an offset is in UTC. Raises `click.BadParameter` for any other text.
     """
     try:
-        # `isdecimal` is true for digits of every script, `int` reads them alike.
+        # `isdecimal` is true for the digits of every script, and `int` parses all of them.
         seconds = int(value) if value.isdecimal() else _parsed(value)
     except ValueError:
         seconds = LATEST + 1
@@ -38,7 +38,7 @@ def moment(value: str) -> int:
 
 
 def span(value: str) -> tuple[int, int]:
-    """`SINCE..UNTIL`: what starts between two moments; one that is left out is no bound.
+    """The bounds of `SINCE..UNTIL` in epoch seconds; an omitted bound is `EARLIEST` or `LATEST`.
 
     Raises `click.BadParameter` for any other text.
     """

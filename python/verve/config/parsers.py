@@ -1,7 +1,7 @@
-"""How the text of a setting becomes a value, and the value text again.
+"""The parsers of settings, from text to value, and `as_text`, their inverse.
 
-Every parser takes the text that a flag, the environment or a file holds and raises `BadValue` for
-text that it does not understand. `as_text` is the inverse, so that `verve config` can print them.
+Each parser takes the text of a flag, of the environment or of a file, and raises `BadValue` for
+text that it cannot parse. `verve config` prints values by `as_text`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _SWITCH = {
 }
 
 
-class BadValue(ValueError):  # noqa: N818 - it is one half of a message, never shown by itself
-    """Text that is no value of its setting: what is wrong, and a hint."""
+class BadValue(ValueError):  # noqa: N818 - a part of a message, never shown alone
+    """The text is no value of its setting; `problem` says why, `hint` names valid values."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
@@ -65,14 +65,14 @@ def text(value: str) -> str:
 
 
 def name(value: str) -> str:
-    """Text as of `text`, and not an empty one."""
+    """Text without control characters that is not empty."""
     if not value:
         raise BadValue("is empty", "leave it out")
     return text(value)
 
 
 def host(value: str) -> str:
-    """A name or an address; that of IPv6 with or without brackets, and without them after."""
+    """A name or an address; an IPv6 address may have brackets, the result has none."""
     inner = value.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]
@@ -88,7 +88,7 @@ def host(value: str) -> str:
 
 
 def address(value: str) -> str:
-    """`host:port`, an IPv6 address in brackets."""
+    """`host:port`, with an IPv6 address in brackets."""
     found, _, port = value.strip().rpartition(":")
     if not found or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65_536:  # noqa: PLR2004 - ports
         raise BadValue("is no address", "use `host:port`, such as `127.0.0.1:9000` or `[::1]:9000`")
@@ -104,7 +104,7 @@ def token(value: str) -> str:
 
 
 def path(value: str) -> Path:
-    """A path; `~` is the home directory, and a relative one starts at the working directory."""
+    """An absolute path; `~` is the home directory, the base of others is the working directory."""
     if not value:
         raise BadValue("is empty", "name a path, or leave it out")
     if "\0" in value:
@@ -121,7 +121,7 @@ def path(value: str) -> Path:
     try:
         str(found).encode()
     except UnicodeEncodeError:
-        # The segment, the ledger and the log hold it as text.
+        # The segment, the ledger and the log store the path as text.
         raise BadValue("is not UTF-8", "use a path whose names are UTF-8") from None
     if printable(str(found)) != str(found):
         raise BadValue("has a control character", "use a path that can be printed")
@@ -161,7 +161,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def count(low: int, high: int) -> Callable[[str], int]:
-    """A number of things, with `k`, `M` or `G` for thousands, millions and thousand millions."""
+    """A count, with the suffix `k` for 10^3, `M` for 10^6 or `G` for 10^9."""
 
     def parse(value: str) -> int:
         hint = "use a whole number such as `5000000` or `5M`"
@@ -171,7 +171,7 @@ def count(low: int, high: int) -> Callable[[str], int]:
 
 
 def duration(low: int, high: int) -> Callable[[str], int]:
-    """A length of time in whole seconds: `60`, `2s`, `1m`, `12h`, `365d`."""
+    """A duration in whole seconds: `60`, `2s`, `1m`, `12h`, `365d`."""
 
     def parse(value: str) -> int:
         hint = "use seconds, or a number with s, m, h, d or w, such as `60`, `1m` or `365d`"
@@ -204,7 +204,7 @@ def choice(options: type[E]) -> Callable[[str], E]:
 
 
 def names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
-    """Names from a fixed set, separated by commas, each once, in the order given."""
+    """Names from a fixed set, separated by commas; without duplicates, in the given order."""
 
     def parse(value: str) -> tuple[str, ...]:
         parts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
@@ -216,7 +216,7 @@ def names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
 
 
 def entries(value: str) -> tuple[str, ...]:
-    """Words separated by commas, blanks or lines, each once, in the order given."""
+    """Words separated by commas or white space; without duplicates, in the given order."""
     found = tuple(dict.fromkeys(value.replace(",", " ").split()))
     if not found or not all(entry.isprintable() for entry in found):
         raise BadValue("is no list", "separate the entries by commas")
@@ -224,7 +224,7 @@ def entries(value: str) -> tuple[str, ...]:
 
 
 def brokers(value: str) -> tuple[str, ...]:
-    """Addresses `host:port`, separated by commas; the port is 9092 where none is given."""
+    """Addresses `host:port`, separated by commas; the default port is 9092."""
     found = []
     for part in value.split(","):
         match = _BROKER.fullmatch(part.strip())
@@ -244,7 +244,7 @@ def topic(value: str) -> str:
 
 
 def as_text(value: object) -> str:
-    """The text that parses to `value`. Durations come out in seconds and sizes in bytes."""
+    """The text that parses to `value`: durations in seconds, sizes in bytes."""
     match value:
         case bool():
             return "on" if value else "off"

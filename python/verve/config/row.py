@@ -1,4 +1,4 @@
-"""One row of the table of settings: a field of a dataclass that says how its text is read."""
+"""One row of the table of settings: a field of a dataclass, with a parser and a default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PREFIX = "VERVE_"
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A default that depends on the host or on other settings: its text in the docs, and how."""
+    """A default that depends on the host or on other settings, with its text for the docs."""
 
     text: str
     value: Callable[[Mapping[str, Any], Mapping[str, str]], Any]
@@ -21,7 +21,7 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table. `default` goes through `parse`; None means that it may be absent."""
+    """One row of the table. `parse` reads `default`; None makes the setting optional."""
 
     name: str
     section: str
@@ -33,17 +33,17 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """The name of the setting in the environment."""
         return PREFIX + self.name.upper()
 
     @property
     def flag(self) -> str:
-        """Its name on the command line. That of a secret takes a file."""
+        """The name of the setting on the command line. The flag of a secret takes a file."""
         return "--" + self.name.replace("_", "-") + ("-file" if self.secret else "")
 
     @property
     def default_text(self) -> str:
-        """The default as the docs name it."""
+        """The default as text for the docs."""
         if isinstance(self.default, Derived):
             return self.default.text
         return "" if self.default is None else f"`{self.default}`"
@@ -53,11 +53,11 @@ def setting(  # noqa: PLR0913 - the columns of the table
     section: str,
     parse: Callable[[str], Any],
     default: str | Derived | None,
-    help: str,  # noqa: A002 - the word of the field
+    help: str,  # noqa: A002 - the name of the field
     *,
     secret: bool = False,
     in_file: bool = True,
-) -> Any:  # noqa: ANN401 - the type is that of the field it is assigned to
-    """A field of the class that is the table, for `Setting` to be made from."""
+) -> Any:  # noqa: ANN401 - the field that it is assigned to has the type
+    """A field of the settings class; its metadata are the arguments of a `Setting`."""
     row = (section, parse, default, help, secret, in_file)
     return field(repr=not secret, metadata={"row": row})

@@ -1,4 +1,4 @@
-"""The table of settings on paper: as a terminal table, as a TOML file, as Markdown for the docs."""
+"""The printed table of settings: for a terminal, as a TOML file, as Markdown for the docs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _shown(settings: Settings, row: Setting) -> str:
 
 
 def effective(settings: Settings) -> str:
-    """Each setting with its value and where it came from; secrets are masked."""
+    """Each setting with its value and its source, one per line; secrets are masked."""
     cells = [
         (row.name, _shown(settings, row) or "-", settings.origins[row.name])
         for row in TABLE.values()
@@ -39,7 +39,7 @@ def effective(settings: Settings) -> str:
 
 
 def toml(settings: Settings) -> str:
-    """A TOML file that gives these settings; what is a default or a secret is commented out."""
+    """A TOML file with these settings; defaults and secrets are commented out."""
     lines: list[str] = []
     for section, rows in _sections():
         lines += ["", f"# {section}"] if lines else [f"# {section}"]

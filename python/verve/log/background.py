@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Notices:
-    """Logs events in the background. Tests replace it by one that records them."""
+    """Logs events in the background. Tests replace it by a recorder of events."""
 
     def put(self, event: Event, **values: Any) -> None:  # noqa: ANN401 - see Event.emit
-        """Log an event soon."""
+        """Queue an event with a value per field."""
         event.emit(**values)
 
     def flush(self, timeout: float) -> bool:

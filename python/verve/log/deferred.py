@@ -1,6 +1,6 @@
-"""Deferred work: a thread takes the items in order, and may block without delaying their producers.
+"""Deferred work: a thread takes items in order, and may block without delaying the producers.
 
-When too many items wait, the oldest is dropped and counted.
+If too many items wait, the oldest one is dropped and counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _all: weakref.WeakSet[Deferred[Any]] = weakref.WeakSet()
 class Deferred(Generic[T]):
     """A queue of at most `most` items for `take`, which gets all waiting items at once.
 
-    `take_here` replaces `take` if no thread can be started, and at the end of the process: it must
+    `take_here` replaces `take` if no thread can be started, and at the end of the process. It must
     not block for long.
     """
 
@@ -89,9 +89,9 @@ class Deferred(Generic[T]):
             return True
 
     def close(self, timeout: float) -> None:
-        """Flush, since the process ends; later items are taken by the thread that puts them.
+        """Flush at the end of the process; from then on, the thread that puts an item takes it.
 
-        From then on no lock is used: the interpreter ends the thread anywhere, even while it holds
+        `put` then uses no lock: the interpreter stops the thread at any point, even while it holds
         one.
         """
         self.flush(timeout)
@@ -147,9 +147,9 @@ class Deferred(Generic[T]):
 
 
 def _begin_in_child() -> None:
-    """A forked process lacks its parent's threads, and the parent takes the waiting items."""
+    """Reset all queues: a fork has no thread, and its parent takes the waiting items."""
     for deferred in list(_all):
-        deferred._begin()  # noqa: SLF001 - of this module
+        deferred._begin()  # noqa: SLF001 - a method of this module
 
 
 os.register_at_fork(after_in_child=_begin_in_child)

@@ -1,11 +1,11 @@
-"""The logger `verve`: what an event is, its two line formats and its handler.
+"""The logger `verve`: the type of events, two line formats and a handler.
 
-The events themselves stand in `events`. A line holds the time, the level, the event, the fields,
-and at its end the message:
+`events` defines the events. A line contains the time, the level, the event, the fields and the
+message, in this order:
 
     2026-11-22T21:58:00.004Z INFO window.published process=71 worker=1 ... Unique requests in ...
 
-or, with `VERVE_LOG_FORMAT=json`, one JSON object a line with the same parts.
+With `VERVE_LOG_FORMAT=json`, a line is one JSON object with the same parts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("verve")
 
-# How long a line that must be written waits for room.
+# Maximum number of seconds that a line which is not queued waits for space in its output.
 _PATIENCE = 1.0
 _MOST_EVENTS = 1_000
 _EXIT_SECONDS = 0.5
@@ -56,10 +56,10 @@ _strict: ContextVar[bool] = ContextVar("verve_log_strict", default=False)
 
 @contextlib.contextmanager
 def strict() -> Iterator[None]:
-    """Inside it each event is logged at once, whatever the level, and raises if it cannot be.
+    """Log each event inside this context synchronously, at any level, and raise if that fails.
 
-    Elsewhere logging neither fails its caller nor has it wait. The count of a window is the
-    product, not a remark: `VERVE_LOG_LEVEL` does not hide it.
+    Outside it, logging never raises and never blocks. The log sink uses it: the count of a window
+    is the result of the service, and `VERVE_LOG_LEVEL` must not hide it.
     """
     token = _strict.set(True)
     try:
@@ -70,7 +70,7 @@ def strict() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that is logged. `message` is a template over the fields that `emit` is given."""
+    """A kind of log event. `message` is a template over the fields that `emit` takes."""
 
     name: str
     level: int
@@ -78,7 +78,7 @@ class Event:
     fields: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Enter it into the table."""
+        """Add the event to `EVENTS`. Raises `ValueError` if the name is taken."""
         if self.name in EVENTS:
             raise ValueError(f"there is an event of this name: `{self.name}`")
         EVENTS[self.name] = self
@@ -89,7 +89,7 @@ class Event:
         return frozenset(name for _, name, _, _ in Formatter().parse(self.message) if name)
 
     def emit(self, *, exc_info: BaseException | None = None, **values: object) -> None:
-        """Have it logged soon with these values, which are named by `fields`."""
+        """Queue the event with a value per field; inside `strict`, log it at once."""
         if not logger.isEnabledFor(self.level) and not _strict.get():
             return
         told = rendered(values)
@@ -115,11 +115,11 @@ class Event:
 
 
 def _handle(records: list[logging.LogRecord]) -> None:
-    """Give them to the handlers, those of a user too, which may wait and may raise."""
+    """Pass records to the handlers; a handler of the user may block and may raise."""
     for record in records:
         try:
             logger.handle(record)
-        except Exception:  # noqa: BLE001 - what is wrong with one line must not end all others
+        except Exception:  # noqa: BLE001 - a fault of one line must not lose the others
             _print_once(traceback.format_exc())
 
 
@@ -133,7 +133,7 @@ atexit.register(lambda: _events.close(_EXIT_SECONDS))
 
 
 def flush(timeout: float) -> bool:
-    """Wait until all events are logged, at most `timeout` seconds; whether they are."""
+    """Wait at most `timeout` seconds until all events are logged. Returns whether they are."""
     deadline = time.monotonic() + timeout
     handled = _events.flush(timeout)
     return stream_writer.flush(max(0.0, deadline - time.monotonic())) and handled
@@ -141,19 +141,19 @@ def flush(timeout: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """Puts the message together when a handler wants it."""
+    """A message that is formatted only if a handler needs it."""
 
     template: str
     values: Mapping[str, object]
 
     def __str__(self) -> str:
-        """Fill in the template, with every control character escaped."""
+        """The template with its values; control characters are escaped."""
         shown = {name: printable(_text(value)) for name, value in self.values.items()}
         return self.template.format_map(shown)
 
 
 def _fields(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
-    """The event and the fields of a record; a plain logging call has its logger's name and none."""
+    """The event and the fields of a record; a plain record has its logger's name and no fields."""
     event = getattr(record, "verve_event", record.name.lstrip("_"))
     return event, getattr(record, "verve_fields", {})
 
@@ -162,13 +162,13 @@ _worker: int | None = None
 
 
 def number_worker(number: int) -> None:
-    """Tell which worker of `verve serve` this process is, for its lines."""
+    """Set the number of this worker of `verve serve`, which its log lines show."""
     global _worker  # noqa: PLW0603 - a fact about the process
     _worker = number
 
 
 def _writer(record: logging.LogRecord) -> dict[str, int]:
-    """Who writes: its process, and its number if it is a worker of `verve serve`."""
+    """The fields of the writing process: its id, and its number if it is a worker."""
     process = {"process": record.process or os.getpid()}
     return process if _worker is None else {**process, "worker": _worker}
 
@@ -194,12 +194,12 @@ class TextFormatter(logging.Formatter):
         self._colours = _COLOURS if colour else {}
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback after it when there is one."""
+        """One line, followed by the traceback if there is one."""
         event, fields = _fields(record)
         level = record.levelname
         if start := self._colours.get(record.levelno):
             level = f"{start}{level}\x1b[0m"
-        # What the message shows is not said twice.
+        # A field that the message shows is not repeated.
         shown: frozenset[str] = getattr(record, "verve_shown", frozenset())
         told = _writer(record) | {n: v for n, v in fields.items() if n not in shown}
         pairs = [f"{name}={_quoted(value)}" for name, value in told.items()]
@@ -228,7 +228,7 @@ def _quoted(value: object) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, event and message, then the fields."""
@@ -247,10 +247,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class Handler(logging.Handler):
-    """Has each line written to standard error, or output, as a whole, and waits for none.
+    """Writes whole lines to standard error or standard output, and does not wait for them.
 
-    It does not go through the buffer of `sys.stderr`: that would keep what a full disk refused, and
-    write every later attempt after it.
+    It bypasses the buffer of `sys.stderr`: the buffer would keep a line that failed on a full disk,
+    and write it again before each later line.
     """
 
     def __init__(self, stream: str = "stderr") -> None:
@@ -259,7 +259,7 @@ class Handler(logging.Handler):
         self._other: Output | None = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Log it, without the lock of the base class: a line that waits holds up no other."""
+        """Log a record without the lock of the base class: a blocked line must not delay others."""
         try:
             found: object = self.filter(record)
             if found:
@@ -270,11 +270,11 @@ class Handler(logging.Handler):
         return bool(found)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have one line written soon; inside `strict`, write it now."""
+        """Queue one line; inside `strict`, write it at once."""
         self._write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
-        """Raise what went wrong to a caller that must know, else let the line go."""
+        """Raise the error inside `strict`; else drop the line."""
         del record
         error = sys.exc_info()[1]
         if _strict.get() and error is not None:
@@ -286,7 +286,7 @@ class Handler(logging.Handler):
             raise OSError(errno.EBADF, f"there is no {self._stream}")
         try:
             descriptor = stream.fileno()
-        except (OSError, ValueError):  # replaced by something that is no file, as in a notebook
+        except (OSError, ValueError):  # the stream is no file, as in a notebook
             stream.write(line.decode())
             stream.flush()
             return
@@ -296,7 +296,7 @@ class Handler(logging.Handler):
             self._output(descriptor).write(line, _PATIENCE)
 
     def _output(self, descriptor: int) -> Output:
-        """That of the descriptor; another than the standard ones may be closed at any moment."""
+        """The output of a descriptor; any but the standard ones may be closed at any time."""
         if descriptor in STANDARD:
             return STANDARD[descriptor]
         if self._other is None or self._other.descriptor != descriptor:
@@ -313,7 +313,7 @@ LINES_LOST = Event(
 
 
 class _Losses:
-    """Tells of the lines of an output that were lost."""
+    """Reports the lost lines of one output."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
@@ -322,7 +322,7 @@ class _Losses:
         self._untold = 0
 
     def tell(self, number: int, is_written: bool) -> None:  # noqa: FBT001 - see `Output.lost`
-        """Store the number for the metric, and log it once lines are written again."""
+        """Store the number for the metric, and log it when lines are written again."""
         self._unstored += number
         self._untold += number
         with contextlib.suppress(OSError):
@@ -334,7 +334,7 @@ class _Losses:
 
 
 def wants_colour() -> bool:
-    """Whether standard error is a terminal whose user likes colours."""
+    """Whether standard error is a terminal, and the environment does not disable colours."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return sys.stderr is not None and sys.stderr.isatty()
@@ -354,14 +354,14 @@ def configure(settings: Settings) -> None:
             return
         ours = Handler()
         logger.addHandler(ours)
-        # A handler of the root logger that comes later would print every line a second time.
+        # A handler that is added to the root logger later would print each line a second time.
         logger.propagate = False
     json_lines = settings.log_format is LogFormat.JSON
     ours.setFormatter(JsonFormatter() if json_lines else TextFormatter(colour=wants_colour()))
 
 
 def for_granian(settings: Settings) -> dict[str, Any]:
-    """The parts of Granian's log configuration that make its lines like ours, on standard error."""
+    """The parts of Granian's log configuration that give its lines the formats of Verve."""
     generic: dict[str, Any] = {"()": "verve.log.event_log.JsonFormatter"}
     if settings.log_format is LogFormat.TEXT:
         generic = {"()": "verve.log.event_log.TextFormatter", "colour": wants_colour()}

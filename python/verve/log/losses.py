@@ -1,7 +1,7 @@
-"""The number of lines that this host could not write, over all processes and starts.
+"""The number of lines that this host could not write, over all processes and restarts.
 
-The figure is in a small file of the state directory, which each process adds to. If the file cannot
-be written, the number is added the next time.
+Each process adds its losses to a small file in the state directory. If the file cannot be written,
+the process adds the number at the next loss.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def add(directory: Path, output: str, number: int) -> None:
 def _add(descriptor: int, output: str, number: int) -> None:
     numbers = dict(_numbers(os.pread(descriptor, _BYTES, 0)))
     numbers[output] += number
-    # The length is constant, so that a reader never sees half of an old and a new text.
+    # The length is constant, so that a reader never sees a mix of an old and a new text.
     text = " ".join(f"{name} {numbers[name]:020}" for name in OUTPUTS)
     os.pwrite(descriptor, f"{text}\n".encode(), 0)
 
@@ -80,7 +80,7 @@ def _is_locked(descriptor: int) -> bool:
 
 
 class _Threads:
-    """The lock among the threads of a process; a forked process gets a new one."""
+    """The lock between the threads of a process; a forked process gets a new one."""
 
     def __init__(self) -> None:
         self.begin()

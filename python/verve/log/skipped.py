@@ -1,7 +1,7 @@
-"""Entries from outside that cannot be read: each is skipped, and reported once.
+"""Entries from outside that cannot be parsed: each one is skipped, and reported once.
 
 Data in Redis, in the state directory or in the ledger may be damaged, or written by another
-program. One such entry must not prevent reading the others.
+program. One invalid entry must not prevent the use of the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 
 def tell(place: str, entry: object, content: object = None) -> None:
-    """Report that `entry` of `place`, with this content, is skipped, unless it was reported."""
+    """Report once that `entry` of `place`, with this content, is skipped."""
     shown = _shown(entry)
     with _lock:
         known = _reported.setdefault(place, set())
@@ -34,6 +34,6 @@ def tell(place: str, entry: object, content: object = None) -> None:
 
 
 def _shown(value: object) -> str:
-    """The value in ASCII, shortened."""
+    """The value in ASCII, at most 100 characters of it."""
     text = ascii(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,8 +1,8 @@
-"""Standard output and standard error, which nobody may read: no thread waits for them but one.
+"""Standard output and standard error, which may block: one thread per output waits for them.
 
-A pipe that is full, a terminal that is halted or a journal that hangs makes `write` block. Lines
-therefore wait in memory for a thread that writes them. Those that are too many, or that cannot be
-written, are lost and counted. A caller that must know writes its line itself, with a deadline.
+A full pipe, a halted terminal or a journal that hangs blocks `write`. Lines therefore wait in a
+queue for a thread that writes them. Lines that exceed the queue, or that cannot be written, are
+lost and counted. A caller that needs the result writes its line itself, with a deadline.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MOST_LINES = 4_000
-"""So many lines wait for each of the two."""
+"""Maximum number of lines that wait per output."""
 TELL_EVERY = 1.0
 _EXIT_SECONDS = 0.5
 _RETRY = 0.001
-# A pipe that has room takes this much at once, as a whole; a longer write may block half-way.
+# A pipe with space takes this many bytes in one write; a longer write may block half-way.
 _PIECE = select.PIPE_BUF
 
 
 class Output:
-    """One of the two descriptors."""
+    """The writer of one descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.lost: Callable[[int, bool], None] = lambda _number, _over: None
-        """Told of lines that were lost, from the thread that writes: how many since the last time,
-        and whether lines are written again."""
+        """The writing thread calls it with the number of lines lost since the last call, and with
+        whether lines are written again."""
         self._lines = Deferred[bytes](
             f"verve-output-{descriptor}", self._write_all, MOST_LINES, self._write_briefly
         )
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew, in a process that was forked: its parent tells of its own losses."""
+        """Reset the state, also in a forked process: the parent reports its own losses."""
         self._lock = threading.Lock()
         self._broken_off = False
         self._failed = 0
@@ -57,11 +57,11 @@ class Output:
         self._owes = False
 
     def put(self, line: bytes) -> None:
-        """Have a line written soon, without a word if it cannot be."""
+        """Queue a line; it is lost and counted if it cannot be written."""
         self._lines.put(line)
 
     def write(self, line: bytes, patience: float) -> None:
-        """Write a line now. Raises `OSError` if that cannot be done within `patience` seconds."""
+        """Write a line at once. Raises `OSError` if that fails or exceeds `patience` seconds."""
         deadline = time.monotonic() + patience
         if not self._lock.acquire(timeout=patience):
             raise BlockingIOError(errno.EAGAIN, "nobody reads it")
@@ -75,19 +75,19 @@ class Output:
         self._lines.start()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all lines are written, at most `timeout` seconds; whether they are."""
+        """Wait at most `timeout` seconds until all lines are written. Returns whether they are."""
         return self._lines.flush(timeout)
 
     def close(self) -> None:
-        """Flush for a moment, as the process ends, and tell of what stays unwritten."""
+        """Flush briefly at the end of the process, and report the lines that are not written."""
         self._lines.close(_EXIT_SECONDS)
         lost = self._newly_lost() + self._lines.waiting()
         self._lock = threading.Lock()
         if lost:
-            self.lost(lost, False)  # noqa: FBT003 - the meaning stands at `lost`
+            self.lost(lost, False)  # noqa: FBT003 - `lost` documents its meaning
 
     def _write(self, line: bytes, deadline: float, *, finishes: bool = False) -> None:
-        """Write it; `finishes`: however long that takes, once a part of it is written."""
+        """Write a line by `deadline`; with `finishes`, a line that is begun has no deadline."""
         is_file = stat.S_ISREG(os.fstat(self.descriptor).st_mode)
         most = len(line) + 1 if is_file else _PIECE
         rest = memoryview(b"\n" + line if self._broken_off else line)
@@ -100,7 +100,7 @@ class Output:
                     raise BlockingIOError(errno.EAGAIN, "nobody reads it")
                 try:
                     rest = rest[os.write(self.descriptor, rest[:most]) :]
-                except BlockingIOError:  # another process was quicker
+                except BlockingIOError:  # another process filled the pipe first
                     time.sleep(_RETRY)
         finally:
             if len(rest) < whole:
@@ -117,7 +117,7 @@ class Output:
                 self._tell(is_written=True)
 
     def _is_written(self, piece: bytes) -> bool:
-        # The lock is free while it waits: a line with a deadline fails for its own reason.
+        # It waits without the lock: else `write` times out on the lock, and hides its own error.
         if not writable(self.descriptor, TELL_EVERY):
             return False
         with contextlib.suppress(BlockingIOError), self._lock:
@@ -149,13 +149,13 @@ class Output:
 
 
 class _Begun(threading.local):
-    """What a thread has written of a line that has not ended."""
+    """The unfinished line of a thread."""
 
     text = ""
 
 
 class Stream(io.TextIOBase):
-    """Takes the place of `sys.stdout` or `sys.stderr`: what is written goes through an output."""
+    """Replaces `sys.stdout` or `sys.stderr`, and passes its text to an output."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -166,14 +166,14 @@ class Stream(io.TextIOBase):
         self._begun = _Begun()
 
     def write(self, text: str) -> int:
-        """Have whole lines written soon."""
+        """Queue the whole lines of `text`; keep an unfinished line until it ends."""
         *lines, self._begun.text = (self._begun.text + text).split("\n")
         if lines:
             self._put("".join(f"{line}\n" for line in lines))
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was begun. A worker waits a moment: nothing else runs when it has failed."""
+        """Queue an unfinished line. A failed worker runs nothing after this: it waits briefly."""
         begun, self._begun.text = self._begun.text, ""
         if begun:
             self._put(begun)
@@ -181,15 +181,15 @@ class Stream(io.TextIOBase):
             self._output.flush(_EXIT_SECONDS)
 
     def writable(self) -> bool:
-        """It is."""
+        """True: the stream can be written."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor behind it."""
+        """The descriptor of the output."""
         return self._output.descriptor
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the output is a terminal."""
         return os.isatty(self._output.descriptor)
 
     def _put(self, text: str) -> None:
@@ -214,10 +214,11 @@ atexit.register(_close)
 
 
 def take_over() -> None:
-    """Have all that this process writes to the two go through its outputs.
+    """Route all text that this process writes to `sys.stdout` and `sys.stderr` through the outputs.
 
-    What does not go through Python, as the last words of a crash, is kept from blocking by opening
-    pipe and terminal once more: `O_NONBLOCK` then holds for this process and its workers alone.
+    Text that bypasses Python, such as the report of a crash, must not block either. The function
+    therefore reopens pipe and terminal: `O_NONBLOCK` then holds only for this process and its
+    workers.
     """
     for name, output in (("stdout", STANDARD[1]), ("stderr", STANDARD[2])):
         stream = getattr(sys, name)
@@ -237,7 +238,7 @@ def _open_anew(descriptor: int) -> None:
         return
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        # Of another user's pipe this may be forbidden.
+        # To open the pipe of another user may be forbidden.
         opened = os.open(f"/proc/self/fd/{descriptor}", flags)
     except OSError:
         return
@@ -246,21 +247,24 @@ def _open_anew(descriptor: int) -> None:
 
 
 def writable(descriptor: int, timeout: float) -> bool:
-    """Whether a write does not block, or fails; waits at most `timeout` seconds for that."""
+    """Wait at most `timeout` seconds until a write would not block, or would fail.
+
+    Returns whether that is so.
+    """
     asked = select.poll()
     asked.register(descriptor, select.POLLOUT)
     return bool(asked.poll(None if timeout == math.inf else max(0.0, timeout * 1000)))
 
 
 def flush(timeout: float) -> bool:
-    """Wait until what was put is written, at most `timeout` seconds; whether it is."""
+    """Wait at most `timeout` seconds until all lines are written. Returns whether they are."""
     deadline = time.monotonic() + timeout
     written = [one.flush(max(0.0, deadline - time.monotonic())) for one in STANDARD.values()]
     return all(written)
 
 
 def _pieces(lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The lines, as many together as a pipe takes at once, and how many they are."""
+    """Groups of lines that a pipe takes in one write, each with its number of lines."""
     piece: list[bytes] = []
     size = 0
     for line in lines:

@@ -1,6 +1,6 @@
 """The state of a host in its cluster: a status file that every process of the host may read.
 
-Only the leader knows the state, and any worker answers requests for readiness, metrics and the
+Only the leader knows the state, but every worker answers requests for readiness, metrics and the
 current count. The file is in the state directory; a failure to write it is ignored.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "redis.json"
 EVERY_SECONDS = 1.0
-"""Interval of writes without a change."""
+"""Seconds between two writes of an unchanged state."""
 STALE_SECONDS = 5.0
-"""Age above which the file shows that the leader is gone, or hangs."""
+"""Age of the file in seconds above which the leader is dead or hangs."""
 
 _WORD = re.compile(r"[a-z-]{1,30}")
 _TOTALS = ("revisions", "degraded_windows", "resent_ids", "disturbances")
@@ -43,15 +43,20 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """What the leader of a host knows of its cluster.
+    """The state of a host in its cluster, as its leader knows it.
 
-    `term` is the leader's. `written` and `counted` are nanoseconds since the boot: when this was
-    written, and when the cluster's count of the current window was read. `joined`: the current
-    window is registered. `refusal`: why this host may not count along. `error`, `trouble` in one
-    word, `since` (seconds since the epoch) and `attempts`: of the attempts to reach Redis that
-    failed in a row. `skew_seconds`: how far the wall clock is ahead of Redis's time; None before
-    that was seen. `unsent_windows` have ended, and their ids are not all in Redis. `live_hosts`:
-    those that live, as of the last heartbeat. The totals go on from leader to leader.
+    - `term`: the leader's term.
+    - `written`: time of the write, in nanoseconds since boot.
+    - `counted`: time at which the leader read the cluster's count of the current window, in
+      nanoseconds since boot.
+    - `joined`: whether the host is registered in the current window.
+    - `refusal`: the reason why the cluster does not admit this host.
+    - `error`, `trouble` (the same in one word), `since` (epoch seconds), `attempts`: about the
+      consecutive failed attempts to reach Redis.
+    - `skew_seconds`: lead of the wall clock over Redis's time; None before the first measurement.
+    - `unsent_windows`: number of windows that have ended and of which Redis lacks ids.
+    - `live_hosts`: number of live hosts at the last heartbeat.
+    - `revisions`, `degraded_windows`, `resent_ids`, `disturbances`: totals over all terms.
     """
 
     term: int = 0
@@ -75,7 +80,7 @@ class Membership:
 
     @property
     def is_stale(self) -> bool:
-        """Whether no leader writes the file."""
+        """Whether no leader has written the file recently."""
         age = seconds_since(self.written)
         return age is None or age > STALE_SECONDS
 
@@ -90,7 +95,7 @@ class Membership:
         return self.unsent_windows > LATE_WINDOWS
 
     def figures(self, window_seconds: int) -> dict[str, str | int | float | None]:
-        """The public figures; an error in full is not one, since it may name hosts and users."""
+        """The public figures, without the full error: it may name hosts and users."""
         return {
             "lag_seconds": self.unsent_windows * window_seconds,
             "unsent_windows": self.unsent_windows,
@@ -103,7 +108,7 @@ class Membership:
 
 
 def of(settings: Settings) -> Membership:
-    """The state of the host as its leader last wrote it; invalid values are left out."""
+    """The state that the leader wrote last; an invalid value is replaced by its default."""
     values = read_status(_path(settings))
     found = {
         field.name: values[field.name]
@@ -124,7 +129,7 @@ def seconds_since(moment: int | None) -> float | None:
 
 
 class Report:
-    """Writes the file, for one term of a leader; totals go on where the last one left them."""
+    """Writes the file during one term; the totals continue those of the previous term."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = _path(settings)
@@ -136,7 +141,7 @@ class Report:
         self._said_at = 0.0
 
     def __call__(self, member: Membership, spills: Callable[[], tuple[int, int]]) -> None:
-        """Write what changed. `spills` gives the number of their files and the bytes of these."""
+        """Write the state if it changed. `spills` returns the number and bytes of spill files."""
         if member.error is None:
             self._since = None
         elif self._since is None:
@@ -148,8 +153,8 @@ class Report:
             self._write(now)
 
     def _write(self, now: Membership) -> None:
-        """Replace the file if it says something else, or is about to get stale."""
-        # The count is read twice per second: a change of that time alone is not written.
+        """Replace the file if the state changed or the last write is `EVERY_SECONDS` old."""
+        # The count is read twice per second: a change of `counted` alone is not written.
         same = replace(now, counted=None) == self._said
         if same and time.monotonic() - self._said_at < EVERY_SECONDS:
             return

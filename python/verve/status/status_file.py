@@ -1,4 +1,4 @@
-"""Status files: small JSON files in the state directory, from one process to the others."""
+"""Status files: small JSON files in the state directory that one process writes for others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEFT_SECONDS = 60
 
 
 def write_status(path: Path, values: Mapping[str, object]) -> None:
-    """Replace the file atomically: a reader sees the old or the new one. Raises `OSError`."""
+    """Replace the file atomically: a reader sees the old or the new file. Raises `OSError`."""
     new = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -38,7 +38,7 @@ def write_status(path: Path, values: Mapping[str, object]) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of processes that were killed while they wrote."""
+    """Remove temporary files older than 60 seconds: killed processes did not finish them."""
     form = re.compile(rf"{re.escape(path.name)}\.[0-9]+\.[0-9]+")
     with contextlib.suppress(OSError):
         for one in path.parent.iterdir():
@@ -49,7 +49,7 @@ def remove_leftovers(path: Path) -> None:
 def read_status(path: Path) -> dict[str, Any]:
     """The values of the file; empty if it is missing or cannot be read.
 
-    Numbers that are not finite, or that are out of range, are left out.
+    Numbers that are not finite or out of range are omitted.
     """
     try:
         # Non-blocking: another kind of file, such as a pipe, may be in its place.
