@@ -5,9 +5,9 @@
 //!                       |                  ^                 |
 //!                       +--give up--> Empty +-----wait-------+
 //! ```
-//! If the owner dies, `Writing` becomes `Empty`: its request was never answered. `Ready` and `Sending`
-//! become `Ready` of the process that takes over: the request may have been answered, and the attempt
-//! may have failed.
+//! If the owner dies, `Writing` becomes `Empty`: its request was never answered. `Ready` and
+//! `Sending` become `Ready` of the process that takes over: the request may have been answered, and
+//! the attempt may have failed.
 
 use verve_core::Owner;
 
@@ -69,7 +69,7 @@ impl Cell {
         }
     }
 
-    /// The cell after `owner` has reserved it for a new callback.
+    /// The word after `owner` has reserved the cell for a new callback.
     #[must_use]
     pub fn reserved(self, owner: Owner) -> Self {
         Self { state: CellState::Writing, owner, sequence: self.sequence.wrapping_add(1) }
@@ -205,8 +205,8 @@ mod tests {
         }
     }
 
-    /// Every interleaving of three processes of which up to two die anywhere: nobody alive loses his
-    /// cell, and an answered callback is in the cell until it was attempted.
+    /// Every interleaving of three processes, of which up to two die at any step: no live process
+    /// loses its cell, and an answered callback is in the cell until it was attempted.
     #[test]
     fn what_was_answered_stays_until_it_was_attempted() {
         let owner = |slot| Owner { slot, generation: 1 };

@@ -1,8 +1,8 @@
 //! Callbacks wait in cells of the segment, so that they outlive the process that accepted them.
 //!
-//! A destination may use one cell of each group of eight, chosen by a keyed hash: at most an eighth of
-//! all cells, without a count that a dead process could leave wrong. Two destinations share an eighth
-//! of their cells on average; if one is full, the other finds room in the rest.
+//! A destination may use one cell of each group of eight, chosen by a keyed hash: at most an eighth
+//! of all cells, without a count that a dead process could leave wrong. Two destinations share an
+//! eighth of their cells on average; if one is full, the other finds room in the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,15 +52,15 @@ pub struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
-    /// Makes the callback ready: its id was counted in the window that starts at `window_start`, and
-    /// its request may be answered. Returns the index of the cell.
+    /// Makes the callback ready: its id was counted in the window that starts at `window_start`,
+    /// and its request may be answered. Returns the index of the cell.
     #[must_use]
     pub fn commit(self, window_start: u64) -> u32 {
         let cell = self.cells.cell(self.index);
         // Relaxed: the swap below orders it.
         cell.window_start.store(window_start, Ordering::Relaxed);
-        // Read after the id was counted: any later count includes the id, except for ids that a batch
-        // has inserted and not counted yet (some tens at most).
+        // Read after the id was counted: any later count includes the id, except for ids that a
+        // batch has inserted and not counted yet (some tens at most).
         cell.accepted.store(self.cells.counter.now(), Ordering::Relaxed);
         self.cells.swap(self.index, self.word, self.word.with(CellState::Ready));
         let index = self.index as u32;
@@ -216,8 +216,8 @@ impl Cells {
         self.take_over_unless(vec![(self.owner, true)])
     }
 
-    /// As [`Cells::take_over`], including cells that an earlier sender of this process left. To be
-    /// called once, before this process reserves a cell.
+    /// As [`Cells::take_over`], including cells that an earlier sender of this process left. Call
+    /// it once, before this process reserves a cell.
     #[must_use]
     pub fn take_over_at_start(&self) -> Vec<u32> {
         self.take_over_unless(vec![(self.owner, false)])
@@ -242,8 +242,8 @@ impl Cells {
                 continue;
             }
             let inherited = found.inherited(self.owner);
-            // AcqRel: pairs with the Release in `swap`, whose writes this process reads, and with the
-            // Acquire of the next `try_reserve`.
+            // AcqRel: pairs with the Release in `swap`, whose writes this process reads, and with
+            // the Acquire of the next `try_reserve`.
             let swapped = word.compare_exchange(
                 found.pack(),
                 inherited.pack(),

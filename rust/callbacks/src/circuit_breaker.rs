@@ -14,7 +14,8 @@ const LONGEST_OPEN: Duration = Duration::from_secs(30);
 /// Interval of the trial callbacks that an open circuit lets through.
 const TRIAL: Duration = Duration::from_secs(2);
 
-/// The open circuits of a process: the threads that accept requests read them, the sender writes them.
+/// The open circuits of a process: the threads that accept requests read them, the sender writes
+/// them.
 #[derive(Debug, Default)]
 pub struct CircuitBreakers {
     count: AtomicUsize,

@@ -4,16 +4,16 @@
 const SMALLEST: usize = 16;
 /// Posts in flight to a destination at most.
 pub const LARGEST: usize = 256;
-/// Below this the limit grows with each answer, above it with each round of answers: more connections
-/// help a receiver that is far away, and burden one that is busy.
+/// Below this the limit grows with each answer, above it with each round of answers: more
+/// connections help a receiver that is far away, and burden one that is busy.
 const EAGER: usize = 64;
 
 /// Whether more posts would have been in flight if the limit were higher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// They would: callbacks waited.
+    /// Yes: callbacks waited.
     AtLimit,
-    /// They would not.
+    /// No.
     BelowLimit,
 }
 

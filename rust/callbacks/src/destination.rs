@@ -22,18 +22,18 @@ pub struct Queued {
 /// Whether the connections to a destination are kept open between posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connections {
-    /// They are kept.
+    /// The connections are kept.
     Kept,
-    /// Each post has its own.
+    /// Each post has its own connection.
     Closed,
 }
 
 /// Whether a destination is subject to the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
-    /// It is: a public destination.
+    /// The limit applies: a public destination.
     Limited,
-    /// It is not: the allow list names it.
+    /// The limit does not apply: the allow list names the destination.
     Unlimited,
 }
 
@@ -52,7 +52,7 @@ pub struct Destination {
     pub breaker: CircuitBreaker,
     /// End of a pause that the receiver asked for.
     pub paused_until: Option<Instant>,
-    /// Whether it is in the queue of turns, or has a timer that puts it there.
+    /// Whether the destination is in the queue of turns, or has a timer that puts it there.
     pub is_scheduled: bool,
     /// Whether its connections are kept.
     pub connections: Connections,

@@ -185,8 +185,8 @@ impl EgressPolicy {
     }
 }
 
-/// Refused addresses that the entry of a host permits: loopback, private, carrier-grade NAT and unique
-/// local ones, except for metadata services among them.
+/// Refused addresses that the entry of a host permits: loopback, private, carrier-grade NAT and
+/// unique local ones, except for metadata services among them.
 fn is_openable_by_name(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {

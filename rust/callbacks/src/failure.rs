@@ -181,7 +181,7 @@ impl Failure {
         } else if let Some(error) = cause.downcast_ref::<io::Error>() {
             Self::of_system(error.kind())
         } else {
-            // The type of this one is private to hyper-util.
+            // The type of this error is private to hyper-util.
             match cause.to_string().strip_prefix("tunnel error: ")? {
                 "proxy authorization required" => Some(Self::ProxyAuthentication),
                 "failed to create underlying connection" => None,

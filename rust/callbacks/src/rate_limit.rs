@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// A rate that all processes share, in one word: the generic cell rate algorithm (ATM Forum, 1996).
 ///
-/// The word is the time at which the next post is due if posts are spaced evenly. It stays right when a
-/// process dies.
+/// The word is the time at which the next post is due if posts are spaced evenly. It stays right
+/// when a process dies.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
     interval: u64,
@@ -24,7 +24,7 @@ impl RateLimit {
 
     /// Takes one post at `now` (nanoseconds), or returns how long to wait.
     pub fn take(self, word: &AtomicU64, now: u64) -> Result<(), Duration> {
-        // Relaxed: the word stands for itself.
+        // Relaxed: no other memory depends on the word.
         let mut due = word.load(Ordering::Relaxed);
         loop {
             let ahead = match due.saturating_sub(now) {

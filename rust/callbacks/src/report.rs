@@ -1,5 +1,5 @@
-//! Reports of callbacks: figures in the segment, over all processes, and a limited number of reports
-//! of single attempts.
+//! Reports of callbacks: figures in the segment, over all processes, and a limited number of
+//! reports of single attempts.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::cells::{Cells, Content};
 use crate::failure::Cause;
 use crate::transport::AttemptResult;
 
-/// The outcome of a callback or of an attempt. The first [`Outcome::ENDS`] end a callback.
+/// The outcome of a callback or of an attempt. The first [`Outcome::ENDS`] outcomes end a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Outcome {
@@ -50,7 +50,7 @@ impl Outcome {
     /// Number of outcomes that end a callback.
     pub const ENDS: usize = 6;
 
-    /// Whether it ends a callback.
+    /// Whether the outcome ends a callback.
     #[must_use]
     pub fn is_end(self) -> bool {
         (self as usize) < Self::ENDS
@@ -71,7 +71,7 @@ impl Outcome {
         }
     }
 
-    /// Adds to its figure.
+    /// Increments the figure of the outcome.
     pub fn count(self, counter: &Counter, times: usize) {
         // Relaxed: a figure.
         counter.callback_cells().front().figures[self as usize]
@@ -104,9 +104,9 @@ pub fn causes(counter: &Counter) -> [u64; Cause::ALL.len()] {
 /// The end of an attempt, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// Its result.
+    /// The result of the attempt.
     pub result: AttemptResult,
-    /// From its begin to its result.
+    /// Time from the begin of the attempt to its result.
     pub elapsed: Duration,
 }
 
@@ -131,7 +131,7 @@ pub struct Report {
     pub count: Option<u64>,
     /// The header `webhook-id`.
     pub id: String,
-    /// Whether the log has a line for it.
+    /// Whether the log has a line for the report.
     pub logged: bool,
 }
 
@@ -214,7 +214,7 @@ impl Reports {
         });
     }
 
-    /// Keeps a report if the limits permit; `report` learns whether it is to be logged.
+    /// Keeps a report if the limits permit; `report` gets true if it will be logged.
     fn put(&self, outcome: Outcome, report: impl FnOnce(bool) -> Report) {
         let mut pending = self.pending();
         let now = Instant::now();

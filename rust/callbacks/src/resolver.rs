@@ -121,7 +121,7 @@ pub struct Resolver {
     in_flight: Arc<Mutex<HashMap<String, SharedAnswer>>>,
 }
 
-/// A request that waits for a look-up. The last one to end removes the look-up from the map.
+/// A request that waits for a look-up. The last request to end removes the look-up from the map.
 struct Waiter<'a> {
     resolver: &'a Resolver,
     name: &'a str,
@@ -131,7 +131,8 @@ struct Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut in_flight = self.resolver.in_flight();
-        // One reference is the map's, one is this; others are added only while the map is locked.
+        // The map has one reference and this request another; others are added only while the map
+        // is locked.
         let last = self.answer.initialized() || Arc::strong_count(&self.answer) <= 2;
         if last && in_flight.get(self.name).is_some_and(|answer| Arc::ptr_eq(answer, &self.answer))
         {
@@ -272,7 +273,7 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        // One that shares the semaphore of the slow domain would have to wait for it.
+        // A name that shares the semaphore of the slow domain would have to wait for it.
         let slow = resolver.place_of("slow.example");
         let apart = (0..).map(|number| format!("kind-{number}.test"));
         let name = apart.into_iter().find(|name| resolver.place_of(name) != slow).unwrap();

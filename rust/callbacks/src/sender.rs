@@ -1,4 +1,4 @@
-//! The sender: one task that owns the queues of all destinations, which take turns, and one per post.
+//! The sender: one task owns the queues of all destinations, which take turns; each post has one.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -273,7 +273,7 @@ impl Sender {
         }
     }
 
-    /// Begins the post of a callback, unless it is too old, or delays it while its window is sealed.
+    /// Begins the post of a callback, unless it is too old or its window is being sealed.
     fn begin_post(&mut self, callback: Queued) {
         let index = callback.index;
         let content = self.cells.read(index);

@@ -46,7 +46,7 @@ pub struct Settings {
     pub log: LogMode,
     /// Maximum reports per second.
     pub reports_per_second: u32,
-    /// Resolves names.
+    /// The source of addresses.
     pub lookup: Arc<dyn Lookup>,
 }
 
@@ -105,11 +105,12 @@ impl fmt::Debug for Callbacks {
 }
 
 impl Callbacks {
-    /// Starts the sending thread. To be called after any fork.
+    /// Starts the sending thread. Call it after any fork.
     pub fn start(counter: Arc<Counter>, settings: &Settings) -> Result<Self, Error> {
         let (policy, transport) = settings.open()?;
         let cells = Arc::new(Cells::new(counter.clone())?);
-        // Before this process reserves a cell: the cells of an earlier sender can be told apart.
+        // Before this process reserves a cell: so that the cells of an earlier sender can be
+        // distinguished.
         let left = cells.take_over_at_start();
         let breakers = Arc::new(CircuitBreakers::default());
         let reports =
@@ -173,8 +174,8 @@ impl Callbacks {
         Ok((accept, placement))
     }
 
-    /// Reserves a cell before the id is counted and makes it ready afterwards: a request answered `ok` is
-    /// counted and its callback will be sent; a rejected one is neither.
+    /// Reserves a cell before the id is counted and makes it ready afterwards: a request answered
+    /// `ok` is counted and its callback will be sent; a rejected one is neither.
     fn add_and_queue(&self, id: i64, endpoint: &str) -> Result<Placement, Rejection> {
         let origin = origin(endpoint);
         self.policy.admit(&host(origin))?;
@@ -199,8 +200,8 @@ impl Callbacks {
         self.reports.drain()
     }
 
-    /// Sends callbacks that are due, for at most `patience`, and ends the thread. The rest wait in the
-    /// segment.
+    /// Sends callbacks that are due, for at most `patience`, and ends the thread. The rest wait in
+    /// the segment.
     pub fn stop(&self, patience: Duration) {
         let _ = self.commands.send(Command::Stop(Instant::now() + patience));
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());

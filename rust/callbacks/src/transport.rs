@@ -26,8 +26,8 @@ use crate::tunnel;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(15);
-/// Idle connections per host: as many as may be in use at once, since a new connection costs as much
-/// as several posts.
+/// Idle connections per host: as many as may be in use at once, since a new connection costs as
+/// much as several posts.
 const IDLE_CONNECTIONS: usize = LARGEST;
 /// Maximum number of fields of an answer. hyper prepares a place for each in every answer that it
 /// reads: 1,024 cost 1 to 2 us, sixteen times as many 250 us.
@@ -219,7 +219,8 @@ impl Transport {
         AttemptResult::Untunneled { failure, status }
     }
 
-    /// Judges what the resolver never sees: an address in the URL, and the host if a proxy resolves it.
+    /// Judges what the resolver never sees: an address in the URL, and the host if a proxy resolves
+    /// it.
     fn permits(&self, url: &Url) -> bool {
         let Some(host) = url.host() else { return false };
         let literal: Option<IpAddr> = match host {

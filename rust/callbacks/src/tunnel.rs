@@ -1,5 +1,5 @@
-//! The answer of a proxy to `CONNECT`. The HTTP client does not return the status of a refused tunnel,
-//! so this asks the proxy once more.
+//! The answer of a proxy to `CONNECT`. The HTTP client does not return the status of a refused
+//! tunnel, so this module asks the proxy once more.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer that contain the status.
 const HEAD: usize = 16;
 
-/// The status with which `proxy` refuses a tunnel to `target`; `None` if it does not answer, or if it
-/// uses TLS itself.
+/// The status with which `proxy` refuses a tunnel to `target`; `None` if it does not answer, or if
+/// it uses TLS itself.
 pub async fn refusal(proxy: &Url, target: &Url) -> Option<u16> {
     if proxy.scheme() != "http" {
         return None;

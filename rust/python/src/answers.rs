@@ -9,13 +9,13 @@ const NO_SNIFF: (&str, &str) = ("x-content-type-options", "nosniff");
 const TEXT: (&str, &str) = ("content-type", "text/plain");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// For endpoints that the list of destinations would open.
+/// Header for a rejected endpoint that the allow list would permit.
 const LISTED: (&str, &str) = ("verve-hint", "VERVE_CALLBACK_ALLOW opens internal destinations");
 
 /// Status, headers and body.
 pub type Response<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>);
 
-/// Parts of answers, made once.
+/// Parts of answers, created once.
 pub struct Answers {
     ok: Py<PyBytes>,
     failed: Py<PyBytes>,
@@ -34,7 +34,7 @@ impl Answers {
             .map(|rejection| {
                 let error = ("verve-error", rejection.name());
                 let pairs = [TEXT, NO_STORE, NO_SNIFF, error, LISTED];
-                // Everyone's first try is a receiver on the own machine.
+                // Most first endpoints are on the user's own machine.
                 let opened =
                     matches!(rejection, Rejection::EndpointAddress | Rejection::EndpointNotListed);
                 headers(py, &pairs[..4 + usize::from(opened)]).map(Bound::unbind)

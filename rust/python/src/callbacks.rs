@@ -24,11 +24,11 @@ use crate::http::query_bytes;
 
 /// Takes and sends the callbacks of a counter from this process.
 ///
-/// `options` as of `diagnose_callback`, and `rate` (posts a second to each public destination), `oldest`
-/// (seconds after which a callback is not sent any more), `most` (posts under way at once), `log`
-/// (`all`, `failures` or `summary`) and `lines` (reports a second).
+/// `options` are those of `diagnose_callback`, and `rate` (posts per second to each public
+/// destination), `oldest` (maximum age of a callback in seconds), `most` (maximum number of posts
+/// in flight), `log` (`all`, `failures` or `summary`) and `lines` (reports per second).
 ///
-/// Raises `SettingError`. To be made in the process that sends, after any fork.
+/// Raises `SettingError`. Create it in the process that sends, after any fork.
 #[pyclass(frozen, module = "verve._verve")]
 pub struct Callbacks {
     inner: ArcSwapOption<verve_callbacks::Callbacks>,
@@ -77,8 +77,8 @@ impl Callbacks {
         })
     }
 
-    /// Answers the query of `GET /api/verve/accept`, as `Counter.accept` does, and queues the callback
-    /// if it names an endpoint: (status, headers, body).
+    /// Answers the query of `GET /api/verve/accept`, as `Counter.accept` does, and queues the
+    /// callback if it names an endpoint: (status, headers, body).
     #[pyo3(signature = (query, /))]
     fn accept<'py>(
         &self,
@@ -89,7 +89,7 @@ impl Callbacks {
         self.answers.response(py, answer)
     }
 
-    /// As `accept`, with the start of the window and the id: (response, None) if it was refused.
+    /// As `accept`, with the start of the window and the id: (response, None) if it was rejected.
     #[pyo3(signature = (query, /))]
     fn accept_placed<'py>(
         &self,
@@ -100,7 +100,8 @@ impl Callbacks {
         Ok((self.answers.response(py, answer)?, placed.map(|its| (its.window_start, its.id))))
     }
 
-    /// The attempts since the last call, each a dict, and how many are not to be logged, by outcome.
+    /// The attempts since the last call, each a dict, and the number of unlogged attempts by
+    /// outcome.
     fn drain<'py>(
         &self,
         py: Python<'py>,
@@ -115,8 +116,8 @@ impl Callbacks {
         Ok((reports, left_out))
     }
 
-    /// Sends what is due, for at most `patience` seconds, and sends no more after that. What is left
-    /// waits in the segment for another process.
+    /// Sends callbacks that are due, for at most `patience` seconds, and none after that. The rest
+    /// wait in the segment for another process.
     fn stop(&self, py: Python<'_>, patience: f64) {
         let patience = Duration::try_from_secs_f64(patience).unwrap_or_default();
         if let Some(callbacks) = self.get() {
@@ -124,15 +125,15 @@ impl Callbacks {
         }
     }
 
-    /// Leaves the segment; to be called after `stop`.
+    /// Leaves the segment. Call it after `stop`.
     fn close(&self) {
         self.inner.store(None);
         self.counter.store(None);
     }
 }
 
-/// What is counted of callbacks since the segment was made, over all processes, by name; `pending` is
-/// the number that wait or are being sent.
+/// The figures of callbacks since the segment was created, over all processes, by name. `pending`
+/// is the number of callbacks that wait or are being sent.
 #[pyfunction]
 pub fn callback_figures<'py>(
     py: Python<'py>,
@@ -155,7 +156,7 @@ pub fn callback_figures<'py>(
     Ok(dict)
 }
 
-/// Reads options as `diagnose_callback` takes them: how many authorities they trust. Raises
+/// Checks options of `diagnose_callback`. Returns the number of trusted authorities. Raises
 /// `SettingError`.
 #[pyfunction]
 #[pyo3(signature = (**options))]
@@ -167,10 +168,11 @@ pub fn check_callback_options(
     verve_callbacks::check(&settings).map_err(|error| errors::to_python(py, &error))
 }
 
-/// Sends one callback to `url` that reports `count`, past all limits: a dict of what was found.
+/// Sends one callback to `url` that reports `count`, without any limit. Returns a dict of the
+/// findings.
 ///
 /// `options`: `mode` (`public`, `listed` or `off`), `allow` (networks, hosts, suffixes), `secrets`,
-/// `authorities`, `certificate`, `key` (paths of PEM files with what they held), `proxy` (a URL).
+/// `authorities`, `certificate`, `key` (paths of PEM files with their content), `proxy` (a URL).
 #[pyfunction]
 #[pyo3(signature = (url, count, **options))]
 pub fn diagnose_callback<'py>(

@@ -1,4 +1,4 @@
-//! The clock that a test moves.
+//! The clock that tests move.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ const SECOND: f64 = 1e9;
 
 /// A clock that stands still until it is moved, for tests.
 ///
-/// `ManualClock(wall)`: `wall` is the time it starts at, seconds since the epoch.
+/// `ManualClock(wall)`: `wall` is its start time, in seconds since the epoch.
 #[pyclass(frozen, module = "verve")]
 pub struct ManualClock(pub Arc<verve_core::ManualClock>);
 
-/// Nanoseconds since the boot, suspensions included (`CLOCK_BOOTTIME`): what the clock of a counter
-/// adds its offset to.
+/// Nanoseconds since the boot, suspensions included (`CLOCK_BOOTTIME`). The clock of a counter adds
+/// its offset to them.
 #[pyfunction]
 pub fn boot_nanoseconds() -> u64 {
     verve_core::platform::boot_nanoseconds()
@@ -26,12 +26,12 @@ impl ManualClock {
         Self(Arc::new(verve_core::ManualClock::new((wall * SECOND) as u64)))
     }
 
-    /// Nanoseconds since its boot, as `ReferenceClock.boot` gives them.
+    /// Nanoseconds since its boot, as `ReferenceClock.boot` returns them.
     fn boot(&self) -> u64 {
         self.0.boot()
     }
 
-    /// Lets `seconds` go by.
+    /// Advances the clock by `seconds`.
     fn advance(&self, seconds: f64) {
         self.0.advance((seconds * SECOND) as u64);
     }

@@ -14,7 +14,7 @@ use crate::errors;
 use crate::ids;
 use crate::record::WindowRecord;
 
-/// Ids that are counted between two looks at the signals: some 30 ms.
+/// Ids counted between two checks for signals: some 30 ms.
 const PIECE: usize = 1 << 20;
 
 /// Counts distinct 64-bit ids per window, exactly.
@@ -22,10 +22,10 @@ const PIECE: usize = 1 << 20;
 /// `Counter()` counts in memory, for the threads of this process and the children that it forks.
 /// `Counter(path)` counts in a memory-mapped file, together with all processes that open it.
 /// `window` is the length of a window in seconds (1 to 86,400; None: that of an existing file),
-/// `max_ids` the number of ids that a window is meant to hold at the most. `cluster` and
-/// `state_directory` are names that all users of a file must agree on. `clock_offset` is what a
-/// reference clock is ahead of boot time, in nanoseconds: a file that is made begins by it and not by
-/// the wall clock.
+/// `max_ids` the maximum number of ids that a window is meant to hold. `cluster` and
+/// `state_directory` are names that must be the same for all users of a file. `clock_offset` is the
+/// number of nanoseconds by which a reference clock is ahead of boot time: a new file starts with
+/// it instead of the wall clock.
 ///
 /// Raises `SettingError`, `SegmentError`, `CapacityError`; after `close()`, `ClosedError`.
 #[pyclass(frozen, module = "verve")]
@@ -89,7 +89,7 @@ impl Counter {
     ) -> PyResult<Self> {
         let default = SegmentConfig::default();
         let identity = SegmentConfig {
-            // Out of range is 0, which the core refuses by name.
+            // 0 stands for a value out of range, which the core rejects with the setting's name.
             window_seconds: window.map(|seconds| u32::try_from(seconds).unwrap_or(0)),
             max_ids: max_ids.map_or(default.max_ids, |ids| u64::try_from(ids).unwrap_or(0)),
             cluster: cluster.to_owned(),
@@ -106,10 +106,10 @@ impl Counter {
         Ok(Self { inner: ArcSwapOption::from_pointee(counter), answers: Answers::new(py)?, path })
     }
 
-    /// Counts `id`: True if it is new in the current window.
+    /// Counts `id`. Returns True if it is new in the current window.
     ///
-    /// Raises `IdError` if it is outside int64, `TypeError` if it is no integer, `CapacityError` if
-    /// there is no room. Then it is not counted.
+    /// Raises `IdError` if it is outside int64, `TypeError` if it is not an integer,
+    /// `CapacityError` if there is no room. The id is not counted then.
     #[pyo3(signature = (id, /))]
     fn add(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
         self.add_in_window(py, id).map(|(new, _)| new)
@@ -122,7 +122,7 @@ impl Counter {
         let counter = self.inner.load();
         let counter = counter.as_ref().ok_or_else(|| errors::closed(py))?;
         let placement = errors::caught(py, || match counter.add_at_once(id) {
-            // The window is to be turned, or other maintenance is due: others may go on meanwhile.
+            // A rollover or other maintenance is due: other threads can run meanwhile.
             Ok(None) => py.detach(|| counter.add(id)),
             Ok(Some(placement)) => Ok(placement),
             Err(error) => Err(error),
@@ -134,18 +134,18 @@ impl Counter {
     /// Counts many ids and returns how many were new.
     ///
     /// `ids` is a buffer of int64 (numpy, array, memoryview) or an iterable of int; arrays of other
-    /// integers are counted by value. All are read before the first is counted: a bad one raises
-    /// `IdError` or `TypeError` and changes nothing, and so does what could be read in several ways
-    /// (raw bytes, masked arrays, bool, floats, times). `MemoryError`, if there is no memory for all,
-    /// or if an iterable without a length gives more than 67,108,864, changes nothing either. The
-    /// GIL is released. `CapacityError` says how many were recorded. What a signal's handler raises
-    /// ends the call; what was recorded by then stays.
+    /// integers are counted by value. All are read before the first is counted: an invalid id
+    /// raises `IdError` or `TypeError` and changes nothing, and so does an input that could be read
+    /// in several ways (raw bytes, masked arrays, bool, floats, times). `MemoryError`, if there is
+    /// no memory for all ids, or if an iterable without a length gives more than 67,108,864,
+    /// changes nothing either. The GIL is released. `CapacityError` states how many ids were
+    /// recorded. An exception of a signal handler ends the call; the ids recorded by then stay.
     #[pyo3(signature = (ids, /))]
     fn add_many(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
         Ok(self.batch(py, ids)?.shares.iter().map(|share| share.new).sum())
     }
 
-    /// As `add_many`: a list of (start of the window, ids that were new in it).
+    /// As `add_many`, but returns a list of (start of the window, ids that were new in it).
     #[pyo3(signature = (ids, /))]
     fn add_many_by_window(
         &self,
@@ -161,7 +161,7 @@ impl Counter {
         self.detached(py, verve_core::Counter::count)
     }
 
-    /// The current window as it stands.
+    /// The record of the current window so far.
     fn current(&self, py: Python<'_>) -> PyResult<WindowRecord> {
         self.detached(py, verve_core::Counter::current).map(WindowRecord)
     }
@@ -187,12 +187,13 @@ impl Counter {
         Ok(array)
     }
 
-    /// Keeps the ids of the current window, also when it is closed, until `release`: its start.
+    /// Keeps the ids of the current window until `release`, also when it is closed. Returns its
+    /// start.
     fn hold(&self, py: Python<'_>) -> PyResult<u64> {
         self.detached(py, verve_core::Counter::hold)
     }
 
-    /// Lets go of a held window.
+    /// Releases a held window.
     fn release(&self, py: Python<'_>, window_start: u64) -> PyResult<()> {
         self.detached(py, |counter| counter.release(window_start))
     }
@@ -203,14 +204,14 @@ impl Counter {
         self.detached(py, verve_core::Counter::seal).map(WindowRecord)
     }
 
-    /// The records of the closed windows, oldest first: the newest `limit`, 1,439 at the most.
+    /// The records of the closed windows, oldest first: the newest `limit`, at most 1,439.
     #[pyo3(signature = (limit=None))]
     fn closed(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Vec<WindowRecord>> {
         let records = self.detached(py, |counter| counter.closed(limit.unwrap_or(usize::MAX)))?;
         Ok(records.into_iter().map(WindowRecord).collect())
     }
 
-    /// Leaves the segment. Calls that are under way end first.
+    /// Leaves the segment. Calls in progress end first.
     fn close(&self, py: Python<'_>) {
         let counter = self.inner.swap(None);
         py.detach(|| drop(counter));
@@ -231,8 +232,9 @@ impl Counter {
         self.path.as_ref().map(|path| path.display().to_string())
     }
 
-    /// Whether the file at `path` is still the segment's. It may have been removed or replaced: those
-    /// who count in it go on, and who opens the path joins them as long as one of them lives.
+    /// Whether the file at `path` is still the segment's. It may have been removed or replaced:
+    /// processes that count in it continue, and a process that opens the path joins them while one
+    /// of them is alive.
     fn in_place(&self, py: Python<'_>) -> PyResult<bool> {
         self.detached(py, |counter| Ok(self.path.as_ref().is_none_or(|path| counter.is_at(path))))
     }
@@ -243,7 +245,7 @@ impl Counter {
         Ok(self.get(py)?.window_seconds())
     }
 
-    /// Ids that a window is meant to hold at the most.
+    /// Maximum number of ids that a window is meant to hold.
     #[getter]
     fn max_ids(&self, py: Python<'_>) -> PyResult<u64> {
         self.detached(py, verve_core::Counter::stats).map(|stats| stats.max_ids)
@@ -255,12 +257,12 @@ impl Counter {
         self.inner.load().is_none()
     }
 
-    /// The segment's time, seconds since the epoch.
+    /// The segment's time, in seconds since the epoch.
     fn now(&self, py: Python<'_>) -> PyResult<f64> {
         Ok(self.get(py)?.now() as f64 / 1e9)
     }
 
-    /// Seconds until the interval that the segment's clock is in comes to its end.
+    /// Seconds until the end of the interval that the segment's clock is in.
     fn until_boundary(&self, py: Python<'_>) -> PyResult<f64> {
         Ok(self.get(py)?.until_boundary() as f64 / 1e9)
     }

@@ -1,4 +1,4 @@
-//! One place that maps the core's error to the tree of Python exceptions.
+//! Maps the core's error to the tree of Python exceptions, in one place.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,10 +20,10 @@ struct Tree {
 
 static TREE: PyOnceLock<Tree> = PyOnceLock::new();
 
-/// Makes the exceptions and puts them into the module.
+/// Creates the exceptions and adds them to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    // As a `class` statement would: it may have two bases.
+    // Calls `type` as a `class` statement does, since an exception may have two bases.
     let new = |name: &str, doc: &str, bases: &Bound<'_, PyTuple>| -> PyResult<Py<PyType>> {
         let namespace = PyDict::new(py);
         namespace.set_item("__module__", "verve")?;
@@ -77,8 +77,8 @@ fn raise(py: Python<'_>, exception: PyResult<Py<PyAny>>) -> PyErr {
     }
 }
 
-/// Runs `work` of the core; a panic, which is a fault of ours or of a damaged segment, is a `VerveError`,
-/// since Python's `PanicException` is none that `except Exception` would meet.
+/// Runs `work` of the core. A panic, which means a bug or a damaged segment, becomes a
+/// `VerveError`, since `except Exception` does not catch a `PanicException`.
 #[inline]
 pub fn caught<T>(py: Python<'_>, work: impl FnOnce() -> T) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(py, &*panic))
@@ -139,7 +139,7 @@ fn capacity(
     Ok(exception)
 }
 
-/// The exception for an integer that is no id.
+/// The exception for an integer that is not an id.
 pub fn bad_id(py: Python<'_>, shown: &str, position: Option<usize>) -> PyErr {
     let place = position.map_or(String::new(), |position| format!(" at position {position}"));
     let message = format!(

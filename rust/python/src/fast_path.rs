@@ -1,4 +1,5 @@
-//! Answers on the thread on which Granian hands a request to Python, without the event loop.
+//! Answers accepts on the thread on which Granian hands a request to Python, without the event
+//! loop.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,10 +17,11 @@ use crate::http::query_bytes;
 /// The path that the fast path answers.
 const ACCEPT: &str = "/api/verve/accept";
 
-/// Takes Granian's watchers: answers `GET /api/verve/accept` itself and hands all else to `stock`.
+/// Takes Granian's watchers: answers `GET /api/verve/accept` itself and hands all other requests to
+/// `stock`.
 ///
-/// `schedule` is what Granian is to call. It returns None, never raises, never blocks, and answers
-/// exactly once. `failed` is told of exceptions that nobody else would hear of.
+/// Granian shall call `schedule`, which returns None, never raises, never blocks, and answers
+/// exactly once. `failed` gets the exceptions that nothing else reports.
 #[pyclass(frozen, module = "verve._verve")]
 pub struct FastPath {
     counter: Arc<verve_core::Counter>,
@@ -30,7 +32,7 @@ pub struct FastPath {
     aside: AtomicBool,
 }
 
-/// An accept that the fast path is to answer: its query, and the method that answers it.
+/// An accept for the fast path: its query, and the method that answers it.
 struct Asked<'py> {
     query: Bound<'py, PyString>,
     respond: Bound<'py, PyAny>,
@@ -54,7 +56,7 @@ impl FastPath {
 
     /// Hands every request to `stock` from now on.
     fn step_aside(&self) {
-        // Relaxed: nothing else is read by it, and a request more may come by here.
+        // Relaxed: no other memory depends on it, and one more request may be answered here.
         self.aside.store(true, Relaxed);
     }
 
@@ -64,9 +66,9 @@ impl FastPath {
         // Relaxed: as in `step_aside`.
         let asked = if self.aside.load(Relaxed) { Ok(None) } else { Self::asked(py, watcher) };
         let done = match asked {
-            // The request is counted in here: the stock path would count it once more.
+            // `answer` counts the request: the stock path would count it once more.
             Ok(Some(asked)) => self.answer(py, &asked),
-            // What failed has counted nothing: the stock path answers the request.
+            // A failure here has counted nothing: the stock path answers the request.
             Ok(None) | Err(_) => self.stock.call1(py, (watcher,)).map(drop),
         };
         if let Err(error) = done
@@ -78,7 +80,7 @@ impl FastPath {
 }
 
 impl FastPath {
-    /// What is asked; None if it is no accept.
+    /// The accept of `watcher`; None if the request is not an accept.
     fn asked<'py>(py: Python<'py>, watcher: &Bound<'py, PyAny>) -> PyResult<Option<Asked<'py>>> {
         let scope = watcher.getattr(pyo3::intern!(py, "scope"))?;
         let is = |name: &Bound<'_, PyString>, wanted: &str| -> PyResult<bool> {

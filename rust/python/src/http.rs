@@ -37,7 +37,7 @@ impl Http {
         self.0.get().answers.response(py, answer)
     }
 
-    /// Answers a batch, `kind` being binary, json or text: (status, headers, body). Releases the GIL.
+    /// Answers a batch: (status, headers, body). `kind` is binary, json or text. Releases the GIL.
     #[pyo3(signature = (kind, body, /))]
     fn accept_batch<'py>(
         &self,
@@ -65,7 +65,8 @@ impl Http {
         Ok((self.0.get().answers.response(py, answer)?, placed))
     }
 
-    /// As `accept_batch`, with the ids that were recorded, duplicates too, grouped as by `Replication.take`.
+    /// As `accept_batch`, with the recorded ids, duplicates included, grouped as by
+    /// `Replication.take`.
     #[pyo3(signature = (kind, body, /))]
     fn accept_batch_placed<'py>(
         &self,
@@ -80,7 +81,7 @@ impl Http {
         Ok((Answers::batch_response(py, &answer)?, window_groups(py, &groups)))
     }
 
-    /// Counts a request that was rejected before it came to the counter, by the reason's name.
+    /// Counts a request that was rejected before it reached the counter, by the name of the reason.
     fn reject(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
         let rejection = Rejection::ALL
             .into_iter()
@@ -91,12 +92,13 @@ impl Http {
     }
 }
 
-/// The bytes of a query. A lone surrogate has none; it stands for a byte that is no text, so for no id.
+/// The bytes of a query. A query with a lone surrogate has none: it is read as one with an invalid
+/// id.
 pub fn query_bytes<'a>(query: &'a Bound<'_, PyString>) -> &'a [u8] {
     query.to_str().map_or(&b"id=%FF"[..], str::as_bytes)
 }
 
-/// The form of a batch's body, by its name.
+/// The format of a batch's body, by its name.
 pub fn batch_kind(kind: &str) -> PyResult<BatchFormat> {
     match kind {
         "binary" => Ok(BatchFormat::Binary),
@@ -106,11 +108,11 @@ pub fn batch_kind(kind: &str) -> PyResult<BatchFormat> {
     }
 }
 
-/// Whether `query` names `id` or `endpoint`, as only that of a single accept may.
+/// Whether `query` names `id` or `endpoint`, which only the query of a single accept may.
 #[pyfunction]
 #[pyo3(signature = (query, /))]
 pub fn names_single(query: &Bound<'_, PyString>) -> bool {
-    // What has no bytes may name anything; it is rejected.
+    // A query without bytes may name anything, and is rejected.
     query
         .to_str()
         .map_or(true, |query| verve_core::request::query::check_batch(query.as_bytes()).is_err())

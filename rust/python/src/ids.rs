@@ -1,7 +1,8 @@
-//! Ids out of Python objects: all are read before the first is counted.
+//! Reads ids from Python objects: all are read before the first is counted.
 //!
-//! What could be read in more than one way is refused. A buffer of native signed 64-bit integers is
-//! copied; every other accepted input gives its items one by one, each an integer by `__index__`.
+//! An input that could be read in more than one way is refused. A buffer of native signed 64-bit
+//! integers is copied; every other accepted input gives its items one by one, each an integer by
+//! `__index__`.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,9 @@ use crate::errors;
 
 /// Items that an iterable may give beyond the length that it states: 512 MiB of ids.
 const UNSTATED: usize = 1 << 26;
-/// Ids of a buffer that are copied between two looks at the signals: a few milliseconds.
+/// Ids of a buffer that are copied between two checks for signals: a few milliseconds.
 const PIECE: usize = 1 << 20;
-/// Items between two looks at the signals.
+/// Items between two checks for signals.
 const STRIDE: usize = 1 << 12;
 /// How long other threads wait for the GIL, as in Python's own loop.
 const SWITCH: Duration = Duration::from_millis(5);
@@ -30,7 +31,7 @@ pub fn one(id: &Bound<'_, PyAny>, position: Option<usize>) -> PyResult<i64> {
     let id = if let Ok(id) = id.cast::<PyInt>() {
         id
     } else {
-        // Once, and what it raises is the caller's.
+        // Called once; its exception goes to the caller.
         let found = INDEX.import(py, "operator", "index")?.call1((id,))?;
         index = found.cast_into::<PyInt>()?;
         &index
@@ -41,7 +42,7 @@ pub fn one(id: &Bound<'_, PyAny>, position: Option<usize>) -> PyResult<i64> {
     })
 }
 
-/// Many ids: a buffer of integers (copied, so that nobody changes them under our hands), or an
+/// Many ids: a buffer of integers (copied, so that no other thread changes them meanwhile), or an
 /// iterable of integers.
 pub fn many(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     let py = ids.py();
@@ -91,7 +92,7 @@ pub fn many(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     if is_native && let Ok(buffer) = PyBuffer::<i64>::get(&view) {
         return copied(&view, &buffer);
     }
-    // A memoryview gives its items in the machine's own form only.
+    // A memoryview returns its items in the machine's own form only.
     let is_readable = if ids.is_instance_of::<PyMemoryView>() {
         matches!(order, "" | "@") && "hHiIlLqQnN".contains(code)
     } else {
@@ -101,23 +102,23 @@ pub fn many(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
         let hint = "cast it to int64, such as by `numpy.asarray(ids).astype(numpy.int64)`";
         return Err(wrong("a buffer of ids holds integers, in one dimension", &format, hint));
     }
-    // As long as it is held, an array behind it could not grow.
+    // While it is held, an array behind it cannot grow.
     drop(view);
     iterated(ids)
 }
 
-/// What an object states of the type of its items.
+/// The type of its items that an object states.
 #[derive(PartialEq)]
 enum Declared {
     /// Nothing.
     No,
-    /// They are integers, or objects.
+    /// Integers, or objects.
     Integers,
-    /// They are something else, but there are none.
+    /// Another type, but there are no items.
     Nothing,
 }
 
-/// Refuses what states another type than integers, as arrays of numpy, pandas and such do.
+/// Refuses an object that states another type than integers, as arrays of numpy and pandas do.
 fn declared(ids: &Bound<'_, PyAny>) -> PyResult<Declared> {
     let Some(declared) = ids.getattr_opt("dtype")? else {
         let is_array = ids.hasattr("typecode")?;
@@ -162,7 +163,7 @@ fn copied(view: &Bound<'_, PyAny>, buffer: &PyBuffer<i64>) -> PyResult<Vec<i64>>
     let count = buffer.item_count();
     let mut found = Vec::new();
     found.try_reserve_exact(count).map_err(|_| memory(count))?;
-    // Only the items of one dimension can be had in parts.
+    // Only a buffer of one dimension can be read in parts.
     let piece = if buffer.dimensions() == 1 { PIECE } else { count.max(1) };
     for start in (0..count).step_by(piece) {
         let end = count.min(start + piece);
@@ -173,7 +174,7 @@ fn copied(view: &Bound<'_, PyAny>, buffer: &PyBuffer<i64>) -> PyResult<Vec<i64>>
             let part = view.get_item(PySlice::new(py, start as isize, end as isize, 1))?;
             PyBuffer::get(&part)?.copy_to_slice(py, &mut found[start..end])?;
         }
-        // Others may have the GIL: the buffer stays as long as it is held here.
+        // Other threads may take the GIL: the buffer stays while it is held here.
         py.detach(|| ());
         py.check_signals()?;
     }
@@ -181,14 +182,14 @@ fn copied(view: &Bound<'_, PyAny>, buffer: &PyBuffer<i64>) -> PyResult<Vec<i64>>
 }
 
 /// The items of an iterable. It may be endless, and may run without Python's own loop: signals are
-/// looked at here, and other threads get the GIL.
+/// checked here, and other threads get the GIL.
 fn iterated(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     let py = ids.py();
     let items = ids.try_iter()?;
     let stated = if ids.get_type().hasattr("__len__")? { ids.len()? } else { 0 };
     let most = stated.max(UNSTATED);
     let mut found = Vec::new();
-    // A length is a hint, and may be beyond any memory: the vector grows by what really comes.
+    // A length is a hint, and may be beyond any memory: the vector grows with the actual items.
     found.try_reserve(stated.min(1 << 16)).map_err(|_| memory(stated))?;
     let mut switched = Instant::now();
     for (position, id) in items.enumerate() {

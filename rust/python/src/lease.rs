@@ -11,7 +11,7 @@ use crate::counter::Counter;
 pub struct Lease(pub Py<Counter>);
 
 /// The process that holds the lease: its `term`, writer `slot` and `process` id, and whether it is
-/// `alive`; a process that is stopped is alive.
+/// `alive`; a stopped process is alive.
 #[pyclass(frozen, get_all, module = "verve._verve")]
 pub struct Leader {
     term: u32,
@@ -26,7 +26,7 @@ pub struct Ring(pub Py<Counter>);
 
 #[pymethods]
 impl Counter {
-    /// The lease, by which at most one process of the segment leads.
+    /// The lease, which makes at most one process of the segment the leader.
     #[getter]
     fn lease(this: Py<Self>) -> Lease {
         Lease(this)
@@ -41,18 +41,18 @@ impl Counter {
 
 #[pymethods]
 impl Lease {
-    /// Takes or renews the lease: the term while this process leads, else None.
+    /// Takes or renews the lease. Returns the term if this process is the leader, else None.
     fn acquire(&self, py: Python<'_>) -> PyResult<Option<u32>> {
         self.0.get().detached(py, |counter| counter.lease().acquire())
     }
 
-    /// Gives the lease back, if this process holds it.
+    /// Releases the lease, if this process holds it.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         self.0.get().get(py)?.lease().release();
         Ok(())
     }
 
-    /// The leader; None while nobody holds the lease.
+    /// The leader; None while no process holds the lease.
     fn holder(&self, py: Python<'_>) -> PyResult<Option<Leader>> {
         let holder = self.0.get().detached(py, |counter| Ok(counter.lease().holder()))?;
         Ok(holder.map(|verve_core::Leader { term, slot, process, alive }| Leader {
@@ -71,19 +71,19 @@ impl Lease {
 
 #[pymethods]
 impl Ring {
-    /// Start of the newest window up to which all are sealed, seconds since the epoch.
+    /// Start of the newest window up to which all are sealed, in seconds since the epoch.
     fn newest(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.0.get().get(py)?.ring().newest())
     }
 
-    /// Start of the newest window that sink number `sink` (0 to 7) has taken; 0: none.
+    /// Start of the newest window that sink number `sink` (0 to 7) has taken; 0 if there is none.
     fn cursor(&self, py: Python<'_>, sink: usize) -> PyResult<u64> {
         check_sink(sink)?;
         Ok(self.0.get().get(py)?.ring().cursor(sink))
     }
 
-    /// Notes that sink number `sink` has taken all windows up to `window_start`; False, and nothing
-    /// noted, if `term` is no longer the term of the lease.
+    /// Notes that sink number `sink` has taken all windows up to `window_start`. Returns False, and
+    /// notes nothing, if `term` is no longer the term of the lease.
     fn advance_cursor(
         &self,
         py: Python<'_>,

@@ -58,7 +58,7 @@ mod _verve {
     #[pymodule_export]
     use crate::worker_figures::WorkerFigures;
 
-    /// Sets of a store over which the ids of a window are spread.
+    /// Number of shards of a window's ids.
     #[pymodule_export]
     const SHARDS: usize = verve_core::SHARDS;
 

@@ -17,7 +17,7 @@ use verve_listener::{Accept, BodyPart, Event, Limits, Listener};
 use crate::callbacks::Callbacks;
 use crate::counter::Counter;
 
-/// What takes the accepts: the sender of callbacks, or the counter alone.
+/// The component that answers accepts: the sender of callbacks, or the counter alone.
 enum Accepter {
     Callbacks(Arc<verve_callbacks::Callbacks>),
     Counter(Arc<verve_core::Counter>),
@@ -37,7 +37,7 @@ impl Accept for Accepter {
 /// Accepts are answered from the counter, or from `callbacks` if given; all other requests wait in
 /// `take`. With `accepts=False` the application answers accepts too. Times are in seconds.
 ///
-/// To be made in the process that serves, after any fork. Raises `OSError`.
+/// Create it in the process that serves, after any fork. Raises `OSError`.
 #[pyclass(frozen, module = "verve._verve")]
 pub struct NativeListener {
     inner: Listener,
@@ -66,7 +66,7 @@ impl NativeListener {
         }
         #[expect(unsafe_code, reason = "a descriptor from Python has no owner that Rust can see")]
         // SAFETY: the caller gives the descriptor away (`socket.detach()`), so that nothing else
-        // closes it; one that is none makes the first call on it fail.
+        // closes it; if it is not a descriptor, the first call on it fails.
         let socket = TcpListener::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
         let seconds = |value: f64| {
             Duration::try_from_secs_f64(value)
@@ -99,8 +99,8 @@ impl NativeListener {
         self.inner.inbox().descriptor()
     }
 
-    /// What has come since the last call: requests, and parts of bodies that were pulled, each as
-    /// (number of the exchange, part): bytes, None at the end, False if the body is broken.
+    /// The events since the last call: requests, and pulled parts of bodies, each as (number of the
+    /// exchange, part): bytes, None at the end, False if the body is broken.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let converted = |event| match event {
             Event::Request(exchange) => {
@@ -118,14 +118,14 @@ impl NativeListener {
         self.inner.inbox().take().into_iter().map(converted).collect()
     }
 
-    /// Ends each connection with its next answer, while new ones are still taken.
+    /// Ends each connection with its next answer, while new connections are still taken.
     fn retire(&self) {
         self.inner.retire();
     }
 
-    /// Takes the connections in the queue and no more, answers what is under way, and ends the
-    /// thread; False if that takes longer than `patience` seconds. The application goes on to answer
-    /// meanwhile, from another thread. Releases the GIL.
+    /// Takes the connections in the queue and no more, answers the requests in flight, and ends the
+    /// thread. Returns False if that takes longer than `patience` seconds. The application
+    /// continues to answer meanwhile, from another thread. Releases the GIL.
     fn stop(&self, py: Python<'_>, patience: f64) -> bool {
         let patience = Duration::try_from_secs_f64(patience).unwrap_or_default();
         py.detach(|| self.inner.stop(patience))
@@ -146,55 +146,56 @@ pub struct Exchange {
 
 #[pymethods]
 impl Exchange {
-    /// By which parts of the body name it.
+    /// The number by which parts of the body name the exchange.
     #[getter]
     fn number(&self) -> u64 {
         self.inner.number
     }
 
-    /// As it was sent.
+    /// The method as it was sent.
     #[getter]
     fn method(&self) -> &str {
         self.inner.head.method.as_str()
     }
 
-    /// As it was sent, still encoded, without the query.
+    /// The path as it was sent: encoded, without the query.
     #[getter]
     fn path(&self) -> &str {
         self.inner.head.uri.path()
     }
 
-    /// Still encoded; empty without one.
+    /// The query, encoded; empty if there is none.
     #[getter]
     fn query(&self) -> &str {
         self.inner.head.uri.query().unwrap_or_default()
     }
 
-    /// Of an absolute target.
+    /// The authority of an absolute target; None for other targets.
     #[getter]
     fn authority(&self) -> Option<&str> {
         self.inner.head.uri.authority().map(http::uri::Authority::as_str)
     }
 
-    /// The address of the other end, without port.
+    /// The address of the peer, without port.
     #[getter]
     fn peer(&self) -> String {
         self.inner.peer.ip().to_string()
     }
 
-    /// All values of a header, by its name in lower case; one that is not visible ASCII is left out.
+    /// All values of a header, by its name in lower case. Values outside visible ASCII are left
+    /// out.
     #[pyo3(signature = (name, /))]
     fn header(&self, name: &str) -> Vec<&str> {
         let values = self.inner.head.headers.get_all(name).into_iter();
         values.filter_map(|value| value.to_str().ok()).collect()
     }
 
-    /// Asks for the next part of the body, which `NativeListener.take` gives.
+    /// Asks for the next part of the body, which `NativeListener.take` returns.
     fn pull(&self) {
         self.inner.pull();
     }
 
-    /// Answers; length and date are added.
+    /// Answers the request; length and date are added.
     #[pyo3(signature = (status, headers, body, /))]
     fn respond(&self, status: u16, headers: Vec<(String, String)>, body: &[u8]) -> PyResult<()> {
         let wrong = |what: &str| PyValueError::new_err(format!("no such {what}"));

@@ -4,13 +4,13 @@ use pyo3::prelude::*;
 
 use crate::counter::Counter;
 
-/// What any process does for the others; see `Counter.maintenance`.
+/// Work that any process does for the others; see `Counter.maintenance`.
 #[pyclass(frozen, module = "verve._verve")]
 pub struct Maintenance(pub Py<Counter>);
 
 #[pymethods]
 impl Counter {
-    /// What any process does for the others, mostly the leader.
+    /// Work that any process, mostly the leader, does for the others.
     #[getter]
     fn maintenance(this: Py<Self>) -> Maintenance {
         Maintenance(this)

@@ -2,13 +2,13 @@
 
 use pyo3::prelude::*;
 
-/// What is known of one window on this host.
+/// The record of one window on this host.
 ///
 /// `window_start` is in seconds since the epoch, `window_seconds` its length. `unique` counts the
-/// distinct ids, exactly; `requests` the accepted ids, `duplicates` those that were there already;
-/// `late` those that came for the window before and met its freeze; `rejected` the refused requests.
-/// `gap`: nobody was there to count, or the clock was set forward over the window. `sealed_at` is
-/// in seconds since the epoch, 0.0 for a window that is open.
+/// distinct ids, exactly; `requests` the accepted ids, `duplicates` those that the window had
+/// already counted; `late` those whose own window, the one before, was frozen before the insert;
+/// `rejected` the rejected requests. `gap`: no process ran, or the clock was set forward over the
+/// window. `sealed_at` is in seconds since the epoch, 0.0 while the window is open.
 #[pyclass(frozen, eq, module = "verve")]
 #[derive(PartialEq)]
 pub struct WindowRecord(pub verve_core::Record);

@@ -25,15 +25,15 @@ impl ReferenceClock {
         Ok(())
     }
 
-    /// Follows a reference that is `offset` nanoseconds ahead of `boot`, by the rules that hold for
-    /// the wall clock.
+    /// Follows a reference that is `offset` nanoseconds ahead of `boot`, by the rules for the wall
+    /// clock.
     #[pyo3(signature = (offset, /))]
     fn steer(&self, py: Python<'_>, offset: i64) -> PyResult<()> {
         self.0.get().get(py)?.reference_clock().steer(offset);
         Ok(())
     }
 
-    /// Whether the segment's clock has ever followed a reference, or was made with one.
+    /// Whether the segment's clock has ever followed a reference, or was created with one.
     #[getter]
     fn was_followed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.0.get().get(py)?.reference_clock().was_followed())

@@ -1,4 +1,4 @@
-//! New ids on their way to a store, acknowledged ids, and the counts of the cluster.
+//! New ids for a store, acknowledged ids, and the counts of the cluster.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -16,12 +16,12 @@ pub fn members<'py>(py: Python<'py>, group: &Group) -> Members<'py> {
     group.ids.iter().map(|id| PyBytes::new(py, &id.to_le_bytes())).collect()
 }
 
-/// Groups as Python gets them: (start of the window, shard, members).
+/// Groups for Python: (start of the window, shard, members).
 pub fn window_groups<'py>(py: Python<'py>, groups: &[Group]) -> Vec<WindowGroup<'py>> {
     groups.iter().map(|group| (group.window_start, group.shard, members(py, group))).collect()
 }
 
-/// New ids on their way to a store, and counts of all hosts; see `Counter.replication`.
+/// New ids for a store, acknowledged ids, and the counts of the cluster; see `Counter.replication`.
 #[pyclass(frozen, module = "verve._verve")]
 pub struct Replication(pub Py<Counter>);
 
@@ -36,14 +36,15 @@ impl Counter {
 
 #[pymethods]
 impl Replication {
-    /// Keeps the ids that this process finds new from now on, `limit` at the most, for `take`;
-    /// ids past the limit are left out. 0 ends it. A forked child begins without.
+    /// Queues the ids that this process finds new from now on for `take`, at most `limit`. Ids
+    /// beyond the limit are left out. With 0 no more are queued. A forked child begins with limit
+    /// 0.
     fn queue(&self, py: Python<'_>, limit: u64) -> PyResult<()> {
         self.0.get().detached(py, |counter| counter.replication().queue(limit))
     }
 
-    /// Takes the ids that have waited longest, `most` at the most: a list of (start of the window,
-    /// shard, members), a member being the id as 8 little-endian bytes.
+    /// Takes the oldest ids of the queue, at most `most`: a list of (start of the window, shard,
+    /// members). A member is the id as 8 little-endian bytes.
     fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<WindowGroup<'py>>> {
         let groups = self.0.get().detached(py, |counter| counter.replication().take(most))?;
         Ok(window_groups(py, &groups))
@@ -54,25 +55,25 @@ impl Replication {
         self.0.get().detached(py, |counter| counter.replication().queued())
     }
 
-    /// Ids that were left out, since more than the limit would have waited.
+    /// Ids that were left out because the queue was full.
     fn left_out(&self, py: Python<'_>) -> PyResult<u64> {
         self.0.get().detached(py, |counter| counter.replication().left_out())
     }
 
-    /// Counts that a store has acknowledged `count` ids that `take` gave for a window; False, and
-    /// nothing counted, when the window's arena is gone.
+    /// Counts `count` ids as acknowledged by a store, which `take` returned for a window. Returns
+    /// False, and counts nothing, if the window's arena is gone.
     fn acknowledge(&self, py: Python<'_>, window_start: u64, count: u64) -> PyResult<bool> {
         self.0.get().detached(py, |counter| counter.replication().acknowledge(window_start, count))
     }
 
-    /// Ids of a window that a store has acknowledged, over all processes; None when its arena is gone.
-    /// If this is the count of the sealed window, each of its ids was acknowledged.
+    /// Ids of a window that a store has acknowledged, over all processes; None if its arena is
+    /// gone. If this equals the count of the sealed window, each of its ids was acknowledged.
     fn acknowledged(&self, py: Python<'_>, window_start: u64) -> PyResult<Option<u64>> {
         self.0.get().detached(py, |counter| counter.replication().acknowledged(window_start))
     }
 
-    /// Notes what the cluster counted in a window, one of the newest 16: it only rises, until a
-    /// `final` count takes its place.
+    /// Notes the cluster's count of a window, for the newest 16 windows. The count only rises,
+    /// until a `final` count replaces it.
     #[pyo3(signature = (window_start, count, *, r#final=false))]
     fn note_cluster_count(
         &self,
@@ -86,7 +87,7 @@ impl Replication {
         Ok(())
     }
 
-    /// What the cluster counted in a window; None if nobody noted it.
+    /// The cluster's count of a window; None if it was not noted.
     fn cluster_count(&self, py: Python<'_>, window_start: u64) -> PyResult<Option<u64>> {
         Ok(self.0.get().get(py)?.replication().cluster_count(window_start))
     }

@@ -27,13 +27,15 @@ impl Retention {
         Ok(())
     }
 
-    /// Clears arenas of sealed windows without waiting for `settle`, in all processes of the segment.
+    /// Clears arenas of sealed windows without waiting for `settle`, in all processes of the
+    /// segment.
     fn disable(&self, py: Python<'_>) -> PyResult<()> {
         self.0.get().get(py)?.retention().disable();
         Ok(())
     }
 
-    /// Lets go of the arenas of the sealed windows up to the one that starts at `window_start`.
+    /// Permits to clear the arenas of the sealed windows up to the one that starts at
+    /// `window_start`.
     fn settle(&self, py: Python<'_>, window_start: u64) -> PyResult<()> {
         self.0.get().get(py)?.retention().settle(window_start);
         Ok(())
@@ -44,13 +46,13 @@ impl Retention {
         Ok(self.0.get().get(py)?.retention().settled())
     }
 
-    /// Starts of the sealed windows whose arenas are there still and not settled, oldest first.
+    /// Starts of the sealed windows whose arenas are kept and not settled, oldest first.
     fn kept(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
         Ok(self.0.get().get(py)?.retention().kept())
     }
 
-    /// Reads about `most` ids of a window, from `position` on, 0 at first: a list of (shard, members),
-    /// and the position to go on at, None at the end. The GIL is released.
+    /// Reads about `most` ids of a window, from `position` on, 0 at first: a list of (shard,
+    /// members), and the position to continue at, None at the end. The GIL is released.
     ///
     /// Raises `SettingError` if the ids of that window are not kept.
     #[expect(clippy::type_complexity, reason = "the shape that Python gets")]

@@ -1,4 +1,4 @@
-//! The segment from outside: what it is, what keeps it, and its removal.
+//! The segment from outside: its identity, its keeper, and its removal.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use verve_core::Error;
 use crate::counter::Counter;
 use crate::errors;
 
-/// Keeps the segment of `counter` reachable while no process counts in it, for the processes that
-/// come next, even when its file has lost its name.
+/// Keeps the segment of `counter` reachable for later processes while no process counts in it, even
+/// if its file has lost its name.
 ///
-/// Raises `SegmentError` if another keeper has it.
+/// Raises `SegmentError` if another keeper has the segment.
 #[pyclass(frozen, module = "verve")]
 pub struct Keeper(Mutex<Option<verve_core::Keeper>>);
 
@@ -29,13 +29,13 @@ impl Keeper {
         }
     }
 
-    /// Gives the segment up.
+    /// Gives up the segment.
     fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// Removes the segment at `path` and what lies beside it, unless a process lives in it.
+/// Removes the segment at `path` and the files that belong to it, unless a process uses it.
 ///
 /// Raises `SegmentError`.
 #[pyfunction]
@@ -44,8 +44,8 @@ pub fn remove_segment(py: Python<'_>, path: PathBuf) -> PyResult<()> {
     py.detach(|| verve_core::remove(&path)).map_err(|error| errors::to_python(py, &error))
 }
 
-/// What the segment at `path` is, without attaching: format, window, cluster, state directory,
-/// identity, alive. Of another format only `format` and `alive` are known.
+/// The identity of the segment at `path`, without attaching: format, window, cluster, state
+/// directory, identity, alive. For another format, only `format` and `alive` are known.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "arguments come by value from Python")]
 pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {

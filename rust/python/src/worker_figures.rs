@@ -29,7 +29,7 @@ impl WorkerFigures {
         Ok(())
     }
 
-    /// Sets what holds of this worker now: `waiting`, `fast_path` or `draining`.
+    /// Sets a present figure of this worker: `waiting`, `fast_path` or `draining`.
     #[pyo3(signature = (name, value, /))]
     fn set(&self, py: Python<'_>, name: &str, value: u64) -> PyResult<()> {
         self.0.get().get(py)?.worker_figures().set(figure(name, false)?, value);
@@ -37,7 +37,7 @@ impl WorkerFigures {
     }
 }
 
-/// The figure of this name: a total, or what holds now.
+/// The figure of this name: a total, or a present figure.
 fn figure(name: &str, is_total: bool) -> PyResult<WorkerFigure> {
     WorkerFigure::ALL
         .into_iter()

@@ -1,4 +1,4 @@
-//! What an accept is answered: the same through the fast path, RSGI and ASGI.
+//! Answers to accepts and batches, the same through the fast path, RSGI and ASGI.
 
 use std::fmt::Write;
 
@@ -17,13 +17,13 @@ use crate::sync::Ordering;
 pub enum Answer {
     /// 200 `ok`.
     Ok,
-    /// 200 `ok`, and the caller wants to know what became of the id.
+    /// 200 `ok`, with the placement of the id, for which the request asked.
     Verdict(Placement),
     /// `failed`: nothing was counted.
     Failed(Rejection),
 }
 
-/// An id and where it was counted, for who waits until a store has it.
+/// An id and its window, for a caller that waits until a store has the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// Start of the window that the id is counted in, seconds since the epoch.
@@ -35,9 +35,9 @@ pub struct Placed {
 /// The answer to a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchAnswer {
-    /// Why it failed; `None`: 200.
+    /// The reason of a failure; `None` for status 200.
     pub rejection: Option<Rejection>,
-    /// Where the refused id stands, or how many were recorded before the table was full.
+    /// The index of the rejected id, or the number of ids recorded before the table was full.
     pub position: Option<usize>,
     /// The body: JSON, or `failed`.
     pub body: String,
@@ -72,14 +72,14 @@ impl Counter {
 }
 
 impl Http<'_> {
-    /// Answers the query of a `GET /api/verve/accept`, and counts the rejection if it is one.
+    /// Answers the query of a `GET /api/verve/accept`, and counts a rejection.
     #[inline]
     #[must_use]
     pub fn accept(self, query: &[u8]) -> Answer {
         self.accept_placed(query).0
     }
 
-    /// As [`Http::accept`], with the id and its window unless it was refused.
+    /// As [`Http::accept`], with the id and its window unless it was rejected.
     #[inline]
     #[must_use]
     pub fn accept_placed(self, query: &[u8]) -> (Answer, Option<Placed>) {
@@ -96,7 +96,7 @@ impl Http<'_> {
         Ok((accept, placement))
     }
 
-    /// The answer to an accept that was taken or refused; a rejection is counted.
+    /// The answer for the outcome of an accept. Counts a rejection.
     #[inline]
     #[must_use]
     pub fn answered(
@@ -122,8 +122,7 @@ impl Http<'_> {
         self.answer_batch(format, body, |_, _| ()).0
     }
 
-    /// As [`Http::accept_batch`], with the ids that were recorded, duplicates too, by window and
-    /// shard.
+    /// As [`Http::accept_batch`], with the recorded ids, duplicates included, by window and shard.
     #[must_use]
     pub fn accept_batch_placed(
         self,

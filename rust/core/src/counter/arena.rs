@@ -16,11 +16,11 @@ pub(crate) struct Arena<'a> {
     arena: usize,
 }
 
-/// Bytes that storage is put behind by one call: about a millisecond.
+/// Bytes of storage that one call reserves: about a millisecond.
 const PIECE: u64 = 2 << 20;
 
-/// First bucket and number of buckets of extent `index`, where the first extent has `first`: the
-/// extents follow each other, so that a table always uses the same pages from the arena's start.
+/// First bucket and number of buckets of extent `index`, if the first extent has `first` buckets.
+/// The extents follow each other, so a table always uses the same pages from the arena's start.
 #[inline]
 fn extent_range(first: usize, index: usize) -> (usize, usize) {
     // Nearly all inserts: a twenty-fifth of the time of one in a small table.
@@ -44,7 +44,7 @@ impl Storage for Arena<'_> {
 }
 
 impl Arena<'_> {
-    /// As `reserve`, for about `most` bytes at the most: whether that was all.
+    /// As `reserve`, for about `most` bytes. Returns whether the whole extent is reserved.
     pub(crate) fn reserve_some(
         &self,
         first: usize,
@@ -61,26 +61,26 @@ impl Arena<'_> {
         }
         let end = at.saturating_add(count).saturating_mul(size_of::<Bucket>()) as u64;
         let end = end.min(whole).next_multiple_of(platform::page_size()).min(whole);
-        // Acquire and AcqRel: who sees the mark may touch what it covers.
+        // Acquire and AcqRel: a thread that sees the mark may use the bytes that it covers.
         let mut reserved = header.reserved.load(Ordering::Acquire);
         if reserved >= end {
             return Ok(true);
         }
-        // Asking a full file system costs it more than an insert costs us, and every id that finds
-        // no room would ask.
+        // A request to a full file system costs more than an insert, and every id without room
+        // would make one.
         let grows = index > 0;
         if grows && self.segment.is_short() {
             return Err(Shortage::Space(self.segment.shortage()));
         }
-        // In pieces, so that signals, each of which takes a call back, cannot hold it up for ever. But at
-        // once where there may not be room for all: what is too large then takes nothing from others.
+        // In pieces, since each signal undoes the call that it interrupts. In one call if there may
+        // not be room for all: a call that fails takes nothing from others.
         let fits =
             platform::free_storage(&self.segment.file).is_none_or(|free| free > end - reserved);
         let (piece, most) =
             if fits { (PIECE, most.max(PIECE) / PIECE * PIECE) } else { (end, end) };
         let target = end.min(reserved.saturating_add(most));
-        // Several may do this at once and over the same range. One that fails takes back none of
-        // what another one was promised: tmpfs settles pages that it is asked for twice.
+        // Several threads may reserve the same range at once. A call that fails takes back nothing
+        // that another one was promised: tmpfs settles pages that are requested twice.
         let offset = ARENAS_AT + self.arena as u64 * whole;
         while reserved < target {
             let next = target.min(reserved.saturating_add(piece));
@@ -113,7 +113,7 @@ impl Counter {
 
     /// Bytes of `arena` that have storage behind them.
     pub(crate) fn reserved(&self, arena: usize) -> u64 {
-        // Relaxed: for figures and plans; `Arena::reserve` is what makes sure.
+        // Relaxed: for figures and plans; `Arena::reserve` decides.
         self.front().arenas[arena].reserved.load(Ordering::Relaxed)
     }
 
@@ -135,11 +135,11 @@ impl Counter {
         (at.saturating_mul(size_of::<Bucket>()) as u64).min(self.front().header.arena_bytes)
     }
 
-    /// Makes `arena` as new, for a caller who has it alone; false if that has to be tried again, or to go
-    /// on: `most` buckets are zeroed at the most, which are counted down.
+    /// Zeroes `arena`, for a caller that is alone in it: at most `most` buckets, which are counted
+    /// down. Returns false if the caller has to call again, to continue or to retry.
     ///
-    /// It may be killed anywhere in between, and is begun anew then by the next one: nothing is
-    /// forgotten of what has to be zeroed before it is zero.
+    /// If the process is killed in between, the next one begins anew: the extents to zero are not
+    /// forgotten before they are zero.
     pub(crate) fn zero(
         &self,
         participant: &Participant,
@@ -160,10 +160,10 @@ impl Counter {
         // Relaxed: the caller is alone; the step to `Free` releases all of this.
         let reserved = header.reserved.load(Ordering::Relaxed);
         let mut kept = reserved.min(wanted.max(1).next_multiple_of(page));
-        // What is used may be more than what is marked, where somebody was killed right below.
+        // More bytes may be used than marked, if a process was killed right below.
         let end = reserved.max(used.next_multiple_of(page)).min(front.header.arena_bytes);
         if end > kept {
-            // First the mark: nobody may rely on storage that is gone.
+            // The mark comes first: no thread may rely on storage that is gone.
             header.reserved.store(kept, Ordering::Relaxed);
             if platform::punch_hole(file, at + kept, end - kept).is_err() {
                 if platform::reserve(file, at + kept, end - kept).is_err() {
@@ -173,7 +173,8 @@ impl Counter {
                 kept = end;
             }
         }
-        // Nobody is inside while the arena is in this state, which names its window: what is zero stays so.
+        // No process pins the arena in this state, which names its window, so zeroed bytes stay
+        // zero.
         let clearing = (arena, self.rollover().state(arena));
         let all = used.min(kept) as usize;
         let from = participant.progress().zeroed(clearing).min(all);
@@ -198,7 +199,7 @@ impl Counter {
         for moved in &header.moved {
             moved.store(0, Ordering::Relaxed);
         }
-        // Release: stays behind the zeroing. The extents must not be forgotten before they are clean.
+        // Release: stays after the zeroing. The extents must not be forgotten before they are zero.
         header.extents.store(0, Ordering::Release);
         header.flags.store(0, Ordering::Release);
         true

@@ -1,6 +1,6 @@
 //! The callback cells of a segment, and the processes that own them.
 //!
-//! The crate `verve-callbacks` says how a cell passes from one owner to another.
+//! The crate `verve-callbacks` defines how a cell passes from one owner to another.
 
 use crate::counter::handle::Counter;
 use crate::counter::reading::Unsealed;
@@ -9,12 +9,12 @@ use crate::platform;
 use crate::segment::layout::{CALLBACK_CELL, CALLBACK_CELLS, CallbackCell, CallbackFront, FRONT};
 use crate::sync::Ordering;
 
-/// One attachment of one process. Others that had the same writer slot have another generation.
+/// One attachment of one process. Other owners of the same writer slot have another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Index of the writer slot.
     pub slot: usize,
-    /// Which owner of the slot it is, modulo 2^20.
+    /// Number of this owner among all owners of the slot, modulo 2^20.
     pub generation: u32,
 }
 
@@ -27,7 +27,7 @@ pub struct CallbackCells<'a> {
 }
 
 impl Counter {
-    /// The cells in which callbacks wait, and what their sender needs besides.
+    /// The cells in which callbacks wait, and the other data that their sender needs.
     #[inline]
     #[must_use]
     pub fn callback_cells(&self) -> CallbackCells<'_> {
@@ -48,17 +48,17 @@ impl<'a> CallbackCells<'a> {
         })
     }
 
-    /// Whether an owner lives. An owner that has left the segment is dead.
+    /// Whether an owner is alive. An owner that has left the segment is dead.
     #[must_use]
     pub fn is_alive(self, owner: Owner) -> bool {
         let Some(slot) = self.counter.front().participants.get(owner.slot) else { return false };
-        // Relaxed: the process that counted it up had the lock of the slot, so the owner before is
-        // dead.
+        // Relaxed: the process that incremented it had the lock of the slot, so the previous owner
+        // is dead.
         slot.generation.load(Ordering::Relaxed) % GENERATIONS == u64::from(owner.generation)
             && self.counter.participant().is_ok_and(|participant| participant.is_alive(owner.slot))
     }
 
-    /// The words, figures and rates of callbacks that all processes share.
+    /// The words, figures and rates of callbacks, which all processes share.
     #[inline]
     #[must_use]
     pub fn front(self) -> &'a CallbackFront {
@@ -90,15 +90,16 @@ impl<'a> CallbackCells<'a> {
             segment.note_shortage(number);
             return Err(Error::Space(number));
         }
-        // Release: the storage is there before the mark says so.
+        // Release: pairs with the Acquire in `reserved`; the storage exists before the mark names
+        // it.
         self.front().reserved.0.fetch_max(count as u64, Ordering::Release);
         Ok(())
     }
 
-    /// Distinct ids of the window that starts at `window_start`: so far while it is open, the final
-    /// count once it is sealed; the count of the whole cluster where that was noted and is larger.
-    /// `None` for a window that is not kept any more, and for one that is not sealed yet unless
-    /// `unsealed` says to seal it.
+    /// Distinct ids of the window that starts at `window_start`: the count so far while it is open,
+    /// the final count once it is sealed, or the count of the whole cluster if that was noted and
+    /// is larger. `None` for a window that is no longer kept, and for one that is not sealed yet
+    /// unless `unsealed` says to seal it.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
@@ -106,12 +107,12 @@ impl<'a> CallbackCells<'a> {
         self.counter.distinct(window_start, unsealed)
     }
 
-    /// A secret of the segment, which must not be shown: a caller that knew it could choose what
-    /// hashes to the same value.
+    /// A secret of the segment, which must not be shown: a client that knew it could choose inputs
+    /// with the same hash.
     #[must_use]
     pub fn secret(self) -> u64 {
         let key = &self.counter.front().header.key;
-        // The mix's words are not shown either; this is none of them.
+        // The words of the mix are secret too; this is none of them.
         key[0].rotate_left(17) ^ key[1].rotate_left(43) ^ key[2]
     }
 

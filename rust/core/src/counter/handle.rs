@@ -1,4 +1,4 @@
-//! The counter: what a caller opens, uses and drops.
+//! The counter: a caller opens it, uses it and drops it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use crate::segment::locks::Keeper;
 use crate::table::mix::Mix;
 use crate::window::rollover::Rollover;
 
-/// Nested forks that a counter survives.
+/// Maximum number of processes in a line of forks that can use one counter.
 const GENERATIONS: usize = 16;
 
 /// Counts distinct ids per window; see the crate's documentation.
@@ -25,14 +25,14 @@ pub struct Counter {
     segment: Segment,
     clock: Clock,
     mix: Mix,
-    /// Nanoseconds of a window.
+    /// Length of a window in nanoseconds.
     window_length: u64,
     cached_window: CachedWindow,
-    /// The segment's clock is steered, and this process does not look at the wall clock.
+    /// Whether the segment's clock is steered and this process does not read the wall clock.
     by_reference: AtomicBool,
-    /// Forks that had led to this process when the counter was opened.
+    /// Number of forks that had led to this process when the counter was opened.
     born: u64,
-    /// One participant for each process of a line of forks: the first is that of the opener.
+    /// One participant per process of a line of forks; the first is the opener's.
     participants: [OnceLock<Participant>; GENERATIONS],
 }
 
@@ -46,8 +46,7 @@ impl Counter {
         Self::attached(segment, clock)
     }
 
-    /// A counter on the segment at `path`, which is made if there is none and continued if there
-    /// is one.
+    /// A counter on the segment at `path`, which is created if it does not exist.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Space`], and [`Error::Segment`] with its reasons.
@@ -72,7 +71,7 @@ impl Counter {
         Ok(counter)
     }
 
-    /// Whether the file at `path` is the segment's: it may have been removed, or replaced.
+    /// Whether the file at `path` is the segment's. It may have been removed or replaced.
     #[must_use]
     pub fn is_at(&self, path: &Path) -> bool {
         let ours = self.segment.file.metadata().map(|found| (found.dev(), found.ino()));
@@ -80,7 +79,7 @@ impl Counter {
         ours.is_ok_and(|ours| there.is_ok_and(|there| ours == there))
     }
 
-    /// Keeps the segment reachable while no process counts in it; None if another one does that.
+    /// Keeps the segment reachable while no process counts in it. `None` if another keeper has it.
     ///
     /// # Errors
     /// [`Error::Segment`], when its file cannot be opened or locked.
@@ -104,7 +103,7 @@ impl Counter {
         let nested = || Error::no_slot("too many nested forks with one counter", generation);
         let place = self.participants.get(generation).ok_or_else(nested)?;
         let participant = Participant::claim(&self.segment)?;
-        // Another thread may have been first; its participant counts, and ours is given back.
+        // If another thread was first, its participant is used and this one is vacated.
         if let Err(participant) = place.set(participant) {
             participant.vacate(&self.segment);
         }
@@ -118,7 +117,7 @@ impl Counter {
         self.clock.now(&self.front().header.clock.0)
     }
 
-    /// Nanoseconds until the interval that the clock is in comes to its end.
+    /// Nanoseconds until the end of the interval that the clock is in.
     #[must_use]
     pub fn until_boundary(&self) -> u64 {
         self.window_length - self.now() % self.window_length

@@ -1,7 +1,8 @@
-//! The lease of a segment: the process that holds it leads, and keeps it by a heartbeat.
+//! The lease of a segment: the process that holds it is the leader, and keeps it by a heartbeat.
 //!
-//! The holder counts the heartbeat up; the others time it by their own monotonic clocks. The lease
-//! passes on at once when its holder is dead, and after [`SILENCE`] without a beat.
+//! The holder increments the heartbeat; the other processes time it by their own monotonic clocks.
+//! Another process can take the lease at once if the holder is dead, and after [`SILENCE`] without
+//! a heartbeat.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,10 @@ use crate::sync::Ordering;
 /// Time without a heartbeat after which a live holder loses the lease.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What a process knows of the lease.
+/// The lease as one process last saw it.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    /// The term for which this process holds the lease; 0: it does not.
+    /// The term for which this process holds the lease; 0 while it does not.
     term: u32,
     /// The last values of lease and heartbeat, and when they changed.
     seen: Option<(u64, u64, Instant)>,
@@ -30,7 +31,7 @@ pub struct Leader {
     pub slot: usize,
     /// Its process id.
     pub process: u32,
-    /// Whether the process lives; one that is stopped lives.
+    /// Whether the process is alive; a stopped process is alive.
     pub alive: bool,
 }
 
@@ -45,7 +46,7 @@ pub struct Lease<'a> {
 }
 
 impl Counter {
-    /// The lease, by which at most one process of the segment leads.
+    /// The lease, which makes at most one process of the segment the leader.
     #[must_use]
     pub fn lease(&self) -> Lease<'_> {
         Lease { counter: self }
@@ -53,8 +54,8 @@ impl Counter {
 }
 
 impl Lease<'_> {
-    /// Takes or renews the lease: the term while this process leads. A leader calls it about ten
-    /// times per second.
+    /// Takes or renews the lease. Returns the term if this process is the leader. A leader calls it
+    /// about ten times per second.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
@@ -65,7 +66,7 @@ impl Lease<'_> {
         // Acquire: pairs with the AcqRel below; a new leader sees what the old one wrote.
         let lease = header.lease.0.load(Ordering::Acquire);
         if view.term != 0 && lease == pack(view.term, participant.slot) {
-            // Relaxed: only its changing matters.
+            // Relaxed: only the change matters.
             header.heartbeat.0.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(view.term));
         }
@@ -81,7 +82,7 @@ impl Lease<'_> {
                 now
             }
         };
-        // A lease that names this slot with another term is that of a dead owner of the slot.
+        // A lease that names this slot with another term belonged to a dead owner of the slot.
         let holder = (lease & 0xffff_ffff) as usize;
         let free =
             holder == 0 || holder - 1 == participant.slot || !participant.is_alive(holder - 1);
@@ -107,7 +108,7 @@ impl Lease<'_> {
         Ok(Some(term))
     }
 
-    /// Gives the lease back, if this process holds it.
+    /// Releases the lease, if this process holds it.
     pub fn release(self) {
         let Ok(participant) = self.counter.participant() else { return };
         let mut view = participant.lease.lock().expect("no panic while the lease is looked at");
@@ -122,7 +123,7 @@ impl Lease<'_> {
         }
     }
 
-    /// The leader; `None` while nobody holds the lease.
+    /// The leader; `None` while no process holds the lease.
     #[must_use]
     pub fn holder(self) -> Option<Leader> {
         let lease = self.counter.front().header.lease.0.load(Ordering::Acquire);

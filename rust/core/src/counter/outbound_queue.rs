@@ -1,9 +1,9 @@
 //! The outbound queue: ids that this process found to be new and that are not yet in Redis.
 //!
 //! The queue belongs to one process: a forked child begins with an empty one, and an id that was
-//! new is in one queue, once. Ids that a full queue leaves out, or that die with their process, are
-//! still in the arena. The sum of the acknowledged ids lacks them, so that the arena is sent again
-//! when the window ends.
+//! new is in one queue, once. Ids that a full queue leaves out, or that are lost with their
+//! process, are still in the arena. The sum of the acknowledged ids lacks them, so that the arena
+//! is sent again when the window ends.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -15,7 +15,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// Maximum ids per piece. Pieces are taken whole, and no larger block of memory is moved.
 const PIECE: usize = 4_096;
 
-/// Ids of one window, in the order in which they came.
+/// Ids of one window, in the order of their inserts.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) window: u64,
@@ -44,13 +44,13 @@ impl OutboundQueue {
         Self { limit: AtomicU64::new(0), queue: Mutex::default(), forks: forks::count() }
     }
 
-    /// Whether new ids are wanted.
+    /// Whether new ids are queued.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.limit() != 0
     }
 
-    /// Queues an id that was new in `window`, if new ids are wanted.
+    /// Queues an id that was new in `window`, if the limit is not 0.
     #[inline]
     pub(crate) fn push(&self, window: u64, id: i64) {
         if self.is_on() {
@@ -119,7 +119,7 @@ impl OutboundQueue {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Held for the copy of a piece at the most.
+    /// Locks the queue, for no longer than the copy of one piece takes.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("no panic while the queue is changed")
     }

@@ -1,4 +1,4 @@
-//! Reading what was counted: the current window, its ids, and the records of the closed ones.
+//! Reads the current window, its ids, and the records of sealed windows.
 
 use std::time::Instant;
 
@@ -12,10 +12,10 @@ use crate::window::ring;
 use crate::window::rollover::Entered;
 use crate::window::word::{ArenaState, CurrentWord};
 
-/// A window's record.
+/// The record of one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Start, seconds since the epoch.
+    /// Start of the window, in seconds since the epoch.
     pub window_start: u64,
     /// Length in seconds.
     pub window_seconds: u32,
@@ -23,26 +23,26 @@ pub struct Record {
     pub unique: u64,
     /// Accepted ids, duplicates included.
     pub requests: u64,
-    /// Ids that came for the window before and met its freeze.
+    /// Late ids: their window, the previous one, was frozen before the insert.
     pub late: u64,
-    /// Requests refused since the record before.
+    /// Requests rejected since the previous record.
     pub rejected: u64,
-    /// Nobody was there to count, or the clock was set forward over the window.
+    /// Whether the window is a gap: no process ran, or the clock was set forward over it.
     pub gap: bool,
-    /// Milliseconds since the epoch at which it was sealed; 0 for a window that is open.
+    /// Time of sealing, in milliseconds since the epoch; 0 while the window is open.
     pub sealed_at: u64,
 }
 
-/// How a window is read that is not open any more and not sealed yet.
+/// How to read a window that is no longer open and not yet sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsealed {
-    /// It has no count so far.
+    /// Return no count.
     Skip,
-    /// The caller seals it.
+    /// Seal the window first.
     Seal,
 }
 
-/// Sums of the processes' counts of one arena.
+/// Sums over all processes of their counts of one arena.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) requests: u64,
@@ -59,10 +59,10 @@ impl Counter {
         self.current().map(|record| record.unique)
     }
 
-    /// The current window as it stands.
+    /// The record of the current window so far.
     ///
     /// # Errors
-    /// As for [`Counter::add`], when the window has to be turned.
+    /// As for [`Counter::add`], when the call has to roll the window over.
     pub fn current(&self) -> Result<Record, Error> {
         let participant = self.participant()?;
         let entered = self.enter(participant, self.now_window())?;
@@ -80,7 +80,8 @@ impl Counter {
         Ok(self.record_of(word.window(), &figures, self.figures_before(word.window())))
     }
 
-    /// Distinct ids so far of the window that the caller has entered; `counted` was read inside.
+    /// Distinct ids so far of the window whose arena the caller has pinned. The caller read
+    /// `counted` under that pin.
     fn unique(&self, participant: &Participant, word: CurrentWord, counted: &Counted) -> u64 {
         if self.is_certain(participant, word.arena()) {
             return counted.new;
@@ -89,7 +90,8 @@ impl Counter {
         let begun = Instant::now();
         if scans().begin(word, begun) {
             let found = self.table(word.arena(), word.size_step()).count();
-            // In this order: whoever has left has counted his ids, by the Acquire in `count`.
+            // In this order: a thread that has unpinned the arena has counted its ids, by the
+            // Acquire in `count`.
             let alone = self.is_alone(participant, word.arena());
             let after = self.counted(word.arena()).new;
             let at_rest = alone && after == counted.new;
@@ -126,17 +128,18 @@ impl Counter {
         self.replication().cluster_count(window_start).map_or(unique, |count| count.max(unique))
     }
 
-    /// Whether the processes' counts of an arena agree with its table: not if one died inside.
+    /// Whether the processes' counts of an arena agree with its table. They may not after a process
+    /// died while it had pinned the arena.
     fn is_certain(&self, participant: &Participant, arena: usize) -> bool {
         let front = self.front();
-        // Who buries a process sets the flag before it clears the announcement. So the announcements
-        // are read before the flag, by the Acquire in `count`.
+        // A process that reaps another sets the flag before it clears the pins. So the pins are
+        // read before the flag, by the Acquire in `count`.
         (0..PARTICIPANTS).all(|slot| {
             front.participants[slot].pins.count(arena) == 0 || participant.is_alive(slot)
         }) && front.arenas[arena].flags.load(Ordering::Relaxed) & UNCERTAIN == 0
     }
 
-    /// Whether no live process is inside of an arena, but for the caller, once.
+    /// Whether no live process has pinned an arena, except for one pin of the caller.
     fn is_alone(&self, participant: &Participant, arena: usize) -> bool {
         (0..PARTICIPANTS).all(|slot| match self.front().participants[slot].pins.count(arena) {
             0 => true,
@@ -145,11 +148,11 @@ impl Counter {
         })
     }
 
-    /// The ids of the current window, or of a closed one whose arena is still held; in no order.
+    /// The ids of the current window, or of a sealed window whose arena is still held, in no order.
     ///
     /// # Errors
-    /// [`Error::Window`], when the ids of that window are not kept; [`Error::Memory`], when there is no
-    /// memory for them.
+    /// [`Error::Window`], when the ids of that window are not kept; [`Error::Memory`], when there
+    /// is no memory for them.
     pub fn ids(&self, window_start: Option<u64>) -> Result<Vec<i64>, Error> {
         let participant = self.participant()?;
         let entered = match window_start {
@@ -162,7 +165,7 @@ impl Counter {
         Ok(words.into_iter().map(|word| self.mix().backward(word)).collect())
     }
 
-    /// Enters the arena of a window whose ids are there still.
+    /// Pins the arena of a window whose ids are still in it.
     pub(crate) fn enter_kept(
         &self,
         participant: &Participant,
@@ -170,7 +173,7 @@ impl Counter {
     ) -> Option<Entered<'_>> {
         let rollover = self.rollover();
         let pins = &self.front().participants[participant.slot].pins;
-        // Again when the window was turned, sealed or cleared between the look and the entering.
+        // Retry if the window was rolled over, sealed or cleared between the read and the pin.
         loop {
             let word = rollover.current();
             if self.start_of(word.window()) == window_start
@@ -181,7 +184,8 @@ impl Counter {
             let sealed_through = self.sealed_through();
             let (word, state) = rollover.states().find_map(|(arena, state)| {
                 let (window, size_step) = match state {
-                    // Up to there, a confirmed arena is a claim that lost: no window was there.
+                    // Up to `sealed_through`, a confirmed arena is a claim that lost: no window
+                    // used it.
                     ArenaState::Confirmed { window, size_step } if window > sealed_through => {
                         (window, size_step)
                     }
@@ -197,10 +201,11 @@ impl Counter {
         }
     }
 
-    /// Keeps the ids of the current window until [`Counter::release`]: its start.
+    /// Keeps the ids of the current window until [`Counter::release`]. Returns the start of the
+    /// window, in seconds since the epoch.
     ///
     /// # Errors
-    /// As for [`Counter::add`], when the window has to be turned.
+    /// As for [`Counter::add`], when the call has to roll the window over.
     pub fn hold(&self) -> Result<u64, Error> {
         let participant = self.participant()?;
         let Entered { word, pinned } = self.enter(participant, self.now_window())?;
@@ -214,10 +219,10 @@ impl Counter {
         Ok(start)
     }
 
-    /// Lets go of a held window.
+    /// Releases a held window.
     ///
     /// # Errors
-    /// [`Error::Window`], when it is not held.
+    /// [`Error::Window`], when the window is not held.
     pub fn release(&self, window_start: u64) -> Result<(), Error> {
         let participant = self.participant()?;
         let mut held = participant.held.lock().expect("no panic while windows are held");
@@ -230,11 +235,11 @@ impl Counter {
         Ok(())
     }
 
-    /// Closes the current window now and gives its record. What comes after belongs to the next
-    /// window, which begins early.
+    /// Seals the current window now and returns its record. Later ids belong to the next window,
+    /// which begins early.
     ///
     /// # Errors
-    /// As for [`Counter::add`], when the window cannot be turned.
+    /// As for [`Counter::add`], when the window cannot be rolled over.
     pub fn seal(&self) -> Result<Record, Error> {
         let participant = self.participant()?;
         let word = self.rollover().current();
@@ -244,13 +249,13 @@ impl Counter {
             .ok_or_else(|| Error::Window { start: self.start_of(word.window()) })
     }
 
-    /// The newest `limit` sealed windows, oldest first.
+    /// The records of the newest `limit` sealed windows, oldest first.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn closed(&self, limit: usize) -> Result<Vec<Record>, Error> {
         let participant = self.participant()?;
-        // A shortage here is the next writer's to hear of.
+        // The next insert reports a shortage.
         let _ = self.roll_over_to(participant, self.now_window());
         self.seal_ended(participant);
         let sealed_through = self.sealed_through();
@@ -262,8 +267,8 @@ impl Counter {
             .filter(|&window| window <= sealed_through)
             .collect();
         windows.sort_unstable();
-        // One less than the ring holds, so that the oldest is never one that is being replaced; and
-        // one more to begin with, whose rejections the next one's are counted from.
+        // One less than the ring holds, so that the oldest record is never being replaced. One more
+        // is read before it, since rejections are counted from the previous record.
         let limit = limit.min(ring::RECORDS - 1);
         let found: Vec<_> = windows[windows.len().saturating_sub(limit + 1)..]
             .iter()
@@ -306,7 +311,8 @@ impl Counter {
         ring::slot(&self.front().ring, window).read(window)
     }
 
-    /// The record before that of `window`: mostly of the window before, but some may be skipped.
+    /// The record before that of `window`. It is mostly that of the previous window, but windows
+    /// may be skipped.
     fn figures_before(&self, window: u64) -> Option<ring::RecordFields> {
         self.figures(window - 1).or_else(|| {
             let windows = self.front().ring.iter().filter_map(ring::RecordSlot::window);
@@ -315,7 +321,7 @@ impl Counter {
     }
 
     pub(crate) fn counted(&self, arena: usize) -> Counted {
-        // Relaxed: figures; what has to be exact is counted in the table.
+        // Relaxed: figures; exact counts come from the table.
         self.front().participants.iter().fold(Counted::default(), |sum, slot| {
             let counts = &slot.counts[arena];
             Counted {

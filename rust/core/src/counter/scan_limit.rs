@@ -14,22 +14,22 @@ const REST: u32 = 99;
 /// ... and at least this long.
 const LEAST_REST: Duration = Duration::from_millis(100);
 
-/// What this process knows of the running count of one window.
+/// The running count of one window, as this process last saw it.
 #[derive(Debug, Default)]
 pub(crate) struct Scans {
     word: Option<CurrentWord>,
-    /// No scan before this time; `None` while one is under way.
+    /// No scan before this time; `None` during a scan.
     next: Option<Instant>,
-    /// Ids that the sums lack, at least.
+    /// Minimum number of ids that the sums lack.
     lacking: u64,
     /// The largest count that was returned or found: never more than the ids of the table.
     given: u64,
-    /// Scans that were begun, of this window and of those before.
+    /// Number of scans begun, of this window and of earlier ones.
     begun: u64,
 }
 
 impl Scans {
-    /// Whether the caller is to count the table of `word`, and then to call [`Scans::end`].
+    /// Whether the caller shall count the table of `word` and then call [`Scans::end`].
     pub(crate) fn begin(&mut self, word: CurrentWord, now: Instant) -> bool {
         if self.word.is_none_or(|before| before.0 < word.0) {
             *self =
@@ -61,7 +61,7 @@ impl Scans {
         }
     }
 
-    /// The count to return where the sums come to `sum`: never less than before.
+    /// The count to return if the sums are `sum`. It never decreases within a window.
     pub(crate) fn give(&mut self, word: CurrentWord, sum: u64) -> u64 {
         if self.word != Some(word) {
             return sum;
@@ -93,7 +93,7 @@ mod tests {
         counter.participant().expect("a participant").scans.lock().expect("no panic").begun
     }
 
-    /// Leaves `id` as a process does that is killed before it has counted it, and was buried.
+    /// Leaves `id` as a process does that is killed before it has counted the id, and is reaped.
     fn die_inside(counter: &Counter, id: i64) {
         let word = counter.rollover().current();
         let table = counter.table(word.arena(), word.size_step());

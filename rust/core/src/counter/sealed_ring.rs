@@ -19,13 +19,14 @@ impl Counter {
 }
 
 impl Ring<'_> {
-    /// Start of the newest window up to which all are sealed, seconds since the epoch.
+    /// Start of the newest window up to which all are sealed, in seconds since the epoch.
     #[must_use]
     pub fn newest(self) -> u64 {
         self.counter.start_of(self.counter.sealed_through())
     }
 
-    /// Start of the newest window that sink `sink` has taken, seconds since the epoch; 0: none.
+    /// Start of the newest window that sink `sink` has taken, in seconds since the epoch; 0 if
+    /// there is none.
     ///
     /// # Panics
     /// If `sink` is not below 8.
@@ -35,8 +36,8 @@ impl Ring<'_> {
         self.counter.front().header.cursors.0[sink].load(Ordering::Acquire)
     }
 
-    /// Notes that sink `sink` has taken all windows up to the one that starts at `window_start`;
-    /// false, and nothing noted, if `term` is no longer that of the lease.
+    /// Notes that sink `sink` has taken all windows up to the one that starts at `window_start`.
+    /// Returns false, and notes nothing, if `term` is no longer the term of the lease.
     ///
     /// # Panics
     /// If `sink` is not below 8.

@@ -5,10 +5,10 @@ use crate::counter::worker_figures::{self, WorkerFigures};
 use crate::sync::Ordering;
 use crate::window::word::{ARENAS, ArenaState};
 
-/// The state of a segment and all that was counted in it, over all processes.
+/// The state of a segment and all of its counts, over all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
-    /// Accepted ids, duplicates included. Never falls, nor do the next two.
+    /// Accepted ids, duplicates included. Like the next two, this never decreases.
     pub requests: u64,
     /// New ids.
     pub new: u64,
@@ -26,13 +26,13 @@ pub struct Stats {
     pub processes: Vec<u32>,
     /// Term of the lease.
     pub term: u32,
-    /// Nanoseconds that the segment's clock is ahead of boot time.
+    /// Nanoseconds by which the segment's clock is ahead of boot time.
     pub clock_offset: i64,
-    /// Nanoseconds that the wall clock was ahead of the segment's when last looked at.
+    /// Nanoseconds by which the wall clock was ahead of the segment's clock when it was last read.
     pub skew: i64,
-    /// The wall clock is not trusted.
+    /// Whether the wall clock is distrusted.
     pub distrusted: bool,
-    /// Ids per window that the segment was made for.
+    /// Ids per window for which the segment was created.
     pub max_ids: u64,
     /// The segment's random identity.
     pub identity: u64,
@@ -87,7 +87,7 @@ impl Counter {
             }
             worker_figures::add_up(slot, alive, &mut stats.workers);
         }
-        // Counts on their way from an arena to the totals of before are in neither for a moment.
+        // Counts that move from an arena to the totals are in neither for a moment.
         let sums = [&mut stats.requests, &mut stats.new, &mut stats.late];
         for (sum, total) in sums.into_iter().zip(&header.totals) {
             // Relaxed: a figure; the largest wins, whichever process writes it.

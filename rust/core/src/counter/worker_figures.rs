@@ -11,22 +11,22 @@ use crate::sync::Ordering;
 pub enum WorkerFigure {
     /// Ids that the store has acknowledged.
     Sent,
-    /// Ids that were left out, so that the end of their window sends them.
+    /// Ids that were left out of the queue; they are sent after the end of their window.
     LeftOut,
     /// Batches that the store did not acknowledge at the first attempt.
     FailedBatches,
     /// Requests answered 500.
     Errors,
-    /// Ids that wait to be sent, now.
+    /// Ids that wait to be sent at present.
     Waiting,
-    /// 1 while accepts are answered without the event loop.
+    /// 1 while the fast path answers accepts.
     FastPath,
     /// 1 while the worker drains.
     Draining,
 }
 
 impl WorkerFigure {
-    /// All of them, in order.
+    /// All figures, in order.
     pub const ALL: [Self; 7] = [
         Self::Sent,
         Self::LeftOut,
@@ -51,19 +51,19 @@ impl WorkerFigure {
         }
     }
 
-    /// Whether it is a total, which only rises over all owners of a slot. The others end with their
-    /// owner.
+    /// Whether the figure is a total, which only rises over all owners of a slot. The other figures
+    /// end with their owner.
     #[must_use]
     pub const fn is_total(self) -> bool {
         (self as usize) <= Self::Errors as usize
     }
 }
 
-/// The figures of all workers of a host, by their place in [`WorkerFigure::ALL`].
+/// The figures of all workers of a host, by their index in [`WorkerFigure::ALL`].
 pub type WorkerFigures = [u64; WorkerFigure::ALL.len()];
 
-/// Adds what the owners of `slot` told to `sums`: totals of all of them, the rest of one that
-/// lives.
+/// Adds the figures of `slot` to `sums`: the totals of all owners, and the other figures if the
+/// owner is alive.
 pub(crate) fn add_up(slot: &ParticipantSlot, alive: bool, sums: &mut WorkerFigures) {
     const { assert!(WorkerFigure::ALL.len() <= WORKER_FIGURES) };
     for (figure, sum) in WorkerFigure::ALL.into_iter().zip(sums) {
@@ -74,7 +74,8 @@ pub(crate) fn add_up(slot: &ParticipantSlot, alive: bool, sums: &mut WorkerFigur
     }
 }
 
-/// Ends what the owner before told of its present. Called with the lock of the slot.
+/// Clears the figures of the previous owner that are not totals. The caller has the lock of the
+/// slot.
 pub(crate) fn forget(slot: &ParticipantSlot) {
     for figure in WorkerFigure::ALL.into_iter().filter(|figure| !figure.is_total()) {
         // Relaxed: a figure.

@@ -1,24 +1,25 @@
-//! Ids that a store has acknowledged, counted in the arena that they stand in.
+//! The number of ids that a store has acknowledged, per arena.
 //!
-//! A process counts an id once, if it was the one that found it new: the sum over all slots never
-//! exceeds the distinct ids of the window, and reaches them only when each was acknowledged. What a
-//! process had counted when it died stays in its slot, where the next owner goes on; what it had
-//! not is missing for good.
+//! A process counts an acknowledged id once, if that process found it new. So the sum over all
+//! slots never exceeds the distinct ids of the window, and equals them only when each id was
+//! acknowledged. The count of a dead process stays in its slot, and the next owner adds to it. Ids
+//! that the dead process had not counted stay uncounted.
 
 use crate::error::Error;
 use crate::replication::handle::Replication;
 use crate::sync::Ordering;
 
 impl Replication<'_> {
-    /// Counts that a store has acknowledged `count` ids which [`Replication::take`] gave for the window
-    /// that starts at `window_start`; false, and nothing counted, when its arena is gone.
+    /// Counts `count` ids as acknowledged by a store, which [`Replication::take`] returned for the
+    /// window that starts at `window_start`. Returns false, and counts nothing, if its arena is
+    /// gone.
     ///
     /// # Errors
     /// [`Error::Segment`], when a forked child finds no slot of its own.
     pub fn acknowledge(self, window_start: u64, count: u64) -> Result<bool, Error> {
         let participant = self.counter.participant()?;
         let slot = &self.counter.front().participants[participant.slot];
-        // Inside, so that the arena is not given to another window meanwhile.
+        // The pin keeps the arena from being given to another window.
         let Some(entered) = self.counter.enter_kept(participant, window_start) else {
             return Ok(false);
         };
@@ -27,9 +28,9 @@ impl Replication<'_> {
         Ok(true)
     }
 
-    /// Ids of the window that starts at `window_start` which a store has acknowledged, over all
-    /// processes, dead ones included; `None` when its arena is gone. If this is the count of the
-    /// sealed window, then each of its ids was acknowledged.
+    /// Ids of the window that starts at `window_start` that a store has acknowledged, over all
+    /// processes, dead ones included. `None` if its arena is gone. If this equals the count of the
+    /// sealed window, each of its ids was acknowledged.
     ///
     /// # Errors
     /// As for [`Replication::acknowledge`].

@@ -12,8 +12,8 @@ const COUNT_BITS: u32 = 44;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 /// Set when the count is final.
 const FINAL: u64 = 1 << COUNT_BITS;
-/// Above it, the number of the window's lap round the words: half of what it tells apart is 8 years
-/// of minutes.
+/// Lowest bit of the lap, which is the window's number divided by the number of words. Half of all
+/// laps is 8 years of minutes.
 const LAP_AT: u32 = COUNT_BITS + 1;
 const LAP_MASK: u64 = u64::MAX >> LAP_AT;
 
@@ -36,7 +36,7 @@ fn noted(before: u64, window: u64, count: u64, how: Noted) -> Option<u64> {
     let count = count.saturating_add(1).min(COUNT_MASK);
     let mark = if how == Noted::Final { FINAL } else { 0 };
     let word = lap << LAP_AT | mark | count;
-    // As numbers on a circle: later by less than half of it.
+    // Laps are numbers on a circle: a later one is ahead by less than half of it.
     let ahead = lap.wrapping_sub(before >> LAP_AT) & LAP_MASK;
     if before == 0 || (ahead != 0 && ahead <= LAP_MASK / 2) {
         return Some(word);
@@ -59,10 +59,10 @@ impl<'a> Replication<'a> {
 
     /// Notes that the cluster counted `count` distinct ids in the window that starts at
     /// `window_start`. The newest 16 windows are kept; a window that is older than the one in its
-    /// place is passed over.
+    /// word is ignored.
     pub fn note_cluster_count(self, window_start: u64, count: u64, how: Noted) {
         let (window, word) = self.cluster_word(window_start);
-        // Relaxed throughout: the word is all there is, no other memory hangs on it.
+        // Relaxed throughout: no other memory depends on the word.
         let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
             noted(before, window, count, how)
         });

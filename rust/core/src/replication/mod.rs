@@ -1,4 +1,4 @@
-//! What a store of many hosts needs of the counter: ids to send, to keep and to acknowledge.
+//! The part of the counter for a store of many hosts: ids to send, to keep and to acknowledge.
 
 pub(crate) mod acknowledged;
 pub(crate) mod cluster_count;

@@ -1,5 +1,5 @@
-//! A clock that many hosts share, in place of the wall clock: the caller observes it, the segment's
-//! clock follows by the same rules.
+//! A clock that many hosts share. The caller observes it, and the segment's clock follows it by the
+//! rules for the wall clock.
 
 use crate::counter::handle::Counter;
 use crate::sync::Ordering;
@@ -19,25 +19,26 @@ impl Counter {
 }
 
 impl ReferenceClock<'_> {
-    /// From now on this process does not look at the wall clock, and leaves the segment's clock to
-    /// [`ReferenceClock::steer`]. So do the children that it forks.
+    /// From now on this process does not read the wall clock, and leaves the segment's clock to
+    /// [`ReferenceClock::steer`]. The children that it forks do the same.
     pub fn follow(self) {
-        // Relaxed: a thread that sees it later has looked at the wall clock once more.
+        // Relaxed: a thread that sees it later has read the wall clock once more.
         self.counter.by_reference().store(true, Ordering::Relaxed);
     }
 
-    /// Follows a reference that is `offset` nanoseconds ahead of [`ReferenceClock::boot`], as the wall clock
-    /// is followed: a difference of 5 s at once, a larger one forward once it has lasted 10 s, one
-    /// backward never. To be called about as often as [`Maintenance::run`](crate::Maintenance::run), from whoever leads.
+    /// Follows a reference that is `offset` nanoseconds ahead of [`ReferenceClock::boot`], by the
+    /// rules for the wall clock: a difference of at most 5 s at once, a larger one forward once it
+    /// has lasted 10 s, a larger one backward never. The leader calls this about as often as
+    /// [`Maintenance::run`](crate::Maintenance::run).
     pub fn steer(self, offset: i64) {
         let words = &self.counter.front().header.clock.0;
         if self.counter.clock().follow(words, offset) {
-            // Release: pairs with the Acquire in `was_followed`; the offset is there before.
+            // Release: pairs with the Acquire in `was_followed`; the offset is written before.
             words.reference.store(1, Ordering::Release);
         }
     }
 
-    /// Whether the segment's clock has ever followed a reference, or was made with one.
+    /// Whether the segment's clock has ever followed a reference, or was created with one.
     #[must_use]
     pub fn was_followed(self) -> bool {
         // Acquire: pairs with the Release in `steer`.

@@ -1,8 +1,7 @@
-//! Keeping the arenas of sealed windows until a store has all of their ids.
+//! Keeps the arenas of sealed windows until a store has all of their ids.
 //!
-//! A shared word says up to which window arenas may be cleared, besides that it must be sealed;
-//! at 0 nothing else is asked. While the rule holds, an arena that was cleared is one of a window
-//! that is settled.
+//! A shared word names the window up to which arenas of sealed windows may be cleared; 0 permits
+//! all of them. While the word is not 0, only arenas of settled windows are cleared.
 
 use crate::counter::handle::Counter;
 use crate::error::Error;
@@ -15,11 +14,11 @@ use crate::window::word::ArenaState;
 pub struct Piece {
     /// The ids by shard.
     pub groups: Vec<Group>,
-    /// Where to go on; `None` at the end.
+    /// The position to continue at; `None` at the end.
     pub next: Option<u64>,
 }
 
-/// With this in the word nothing is settled: no window that anybody counts in has so low a number.
+/// The word while no window is settled: no window with ids has so low a number.
 const NONE: u64 = 1;
 
 /// The arenas of sealed windows that wait for a store; see [`Counter::retention`].
@@ -49,8 +48,8 @@ impl Retention<'_> {
     pub fn enable(self) {
         let settled = &self.counter.front().header.settled.0;
         let _ = settled.compare_exchange(0, NONE, Ordering::Release, Ordering::Relaxed);
-        // SeqCst: pairs with the fence in `clearable`. Whoever still clears by the rule before has
-        // read a sealed window that is seen here, and so counts as settled.
+        // SeqCst: pairs with the fence in `clearable`. A thread that still clears by the previous
+        // rule has read a sealed window that is seen here, and that window counts as settled.
         fence(Ordering::SeqCst);
         let _ = settled.compare_exchange(
             NONE,
@@ -60,9 +59,9 @@ impl Retention<'_> {
         );
     }
 
-    /// Says that a store has all ids of the windows up to the one that starts at `window_start`, so
-    /// that their arenas may be cleared. Never goes back; a window that is not sealed yet cannot be
-    /// settled, and nothing can while arenas are not kept.
+    /// Notes that a store has all ids of the windows up to the one that starts at `window_start`,
+    /// so that their arenas may be cleared. The mark never goes back. A window that is not sealed
+    /// yet cannot be settled, and no window can while arenas are not kept.
     pub fn settle(self, window_start: u64) {
         let window = (window_start / u64::from(self.counter.window_seconds()))
             .min(self.counter.sealed_through());
@@ -73,15 +72,15 @@ impl Retention<'_> {
         );
     }
 
-    /// Start of the window up to which all are settled, seconds since the epoch; 0: arenas are not
-    /// kept.
+    /// Start of the window up to which all are settled, in seconds since the epoch; 0 while arenas
+    /// are not kept.
     #[must_use]
     pub fn settled(self) -> u64 {
         self.counter.start_of(self.settled_window())
     }
 
     fn settled_window(self) -> u64 {
-        // Acquire: pairs with the Releases above; what was done before a window was settled is seen.
+        // Acquire: pairs with the Releases above; writes from before a window was settled are seen.
         self.counter.front().header.settled.0.load(Ordering::Acquire)
     }
 
@@ -96,8 +95,8 @@ impl Retention<'_> {
         }
     }
 
-    /// Starts of the sealed windows whose arenas are there still, oldest first; without those
-    /// that are settled and about to be cleared.
+    /// Starts of the sealed windows whose arenas are kept, oldest first. Settled windows, whose
+    /// arenas are about to be cleared, are left out.
     #[must_use]
     pub fn kept(self) -> Vec<u64> {
         let (sealed_through, settled) = (self.counter.sealed_through(), self.settled_window());
@@ -119,9 +118,9 @@ impl Retention<'_> {
     }
 
     /// Reads about `most` ids of the window that starts at `window_start`, from `position` on: 0 at
-    /// first, then what [`Piece::next`] says. Passes over all ids once if the window is sealed, or
-    /// was being sealed at the first call; over those of an open one that were there before that, some of
-    /// them twice if the table grows meanwhile.
+    /// first, then [`Piece::next`]. The calls return each id once if the window is sealed, or was
+    /// being sealed at the first call. Of an open window, they return the ids that were present
+    /// before the first call, some of them twice if the table grows meanwhile.
     ///
     /// # Errors
     /// [`Error::Window`], when the ids of that window are not kept.

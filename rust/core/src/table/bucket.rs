@@ -16,11 +16,11 @@ pub const SLOTS_PER_BUCKET: usize = if cfg!(loom) { 2 } else { 8 };
 /// Outcome of an insert into one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BucketInsert {
-    /// The id was not there, and is now.
+    /// The id was absent and is now present.
     New,
-    /// The id was there.
+    /// The id was present already.
     Present,
-    /// The bucket has no room, and will have none.
+    /// The bucket has no room and never will.
     Full,
     /// The bucket was closed while it had room.
     Closed,
@@ -35,19 +35,19 @@ pub(crate) enum Lookup {
     Room(usize),
     /// Other words fill the bucket.
     Full,
-    /// The word is not there, and came neither here nor further in this extent before the bucket was
-    /// closed.
+    /// The word is not there, and was not inserted here or further on in this extent before the
+    /// bucket was closed.
     Closed,
 }
 
 /// Outcome of an insert into a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insert {
-    /// The id was not there, and is now.
+    /// The id was absent and is now present.
     New,
-    /// The id was there.
+    /// The id was present already.
     Present,
-    /// The table is being frozen and the id was not there. The id belongs to the next window.
+    /// The table is being frozen and the id was absent. The id belongs to the next window.
     Frozen,
 }
 
@@ -99,8 +99,8 @@ impl Bucket {
         if line.contains(word) {
             return Lookup::Present;
         }
-        // Slots before the first empty one never change: the word is not there. Slots behind it say
-        // nothing: they may have been read after that slot was filled.
+        // Slots before the first empty one never change: the word is not there. Slots after it
+        // prove nothing: they may have been read after that slot was filled.
         let occupied = line.occupied();
         if self.is_closed(occupied) {
             Lookup::Closed

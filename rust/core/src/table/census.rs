@@ -1,8 +1,8 @@
 //! Which ids of which extents count: one definition for freezing, visiting and counting.
 //!
-//! While the ids of the oldest extent move, an id may be in that extent and in a later one. It counts
-//! once: in the last extent that holds it. All buckets of a frozen table are closed, so that no id moves
-//! any more, and every process that counts gets the same ids.
+//! While the ids of the oldest extent move, an id may be in that extent and in a later one. It
+//! counts once: in the last extent that holds it. All buckets of a frozen table are closed, so that
+//! no id moves any more, and every process that counts gets the same ids.
 
 use core::ops::RangeInclusive;
 

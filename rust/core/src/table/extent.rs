@@ -70,16 +70,18 @@ impl Extents {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent<'a> {
     pub(crate) buckets: &'a [Bucket],
-    /// Whether it has all of its buckets: the end of the arena does not cut it off.
+    /// Whether the extent has all of its buckets, because the end of the arena does not cut it off.
     pub(crate) is_whole: bool,
 }
 
 impl<'a> Extent<'a> {
-    /// The bucket at which the probe for `word` begins: the high half of a product, so that an extent
-    /// may have any number of buckets (Lemire, "Fast random integer generation in an interval").
+    /// The bucket at which the probe for `word` begins: the high half of a product, so that an
+    /// extent may have any number of buckets (Lemire, "Fast random integer generation in an
+    /// interval").
     ///
-    /// So the ids of a bucket move to two neighbouring buckets of the next extent. An extent that is cut
-    /// off uses other bits first, so that ids that crowd in one extent are spread in the next.
+    /// So the ids of a bucket move to two neighbouring buckets of the next extent. An extent that
+    /// is cut off uses other bits first, so that ids that crowd in one extent are spread in the
+    /// next.
     #[inline]
     fn position(self, word: u64) -> usize {
         let word = if self.is_whole { word } else { word.rotate_left(23) };

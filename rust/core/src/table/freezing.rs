@@ -1,8 +1,8 @@
 //! Freezing a table: all buckets are closed, and the ids in them are counted.
 //!
-//! Any number of processes may freeze one table at once, while others insert. All of them get the same
-//! count, and no id is inserted after it. A process may freeze in pieces, since a closed bucket never
-//! changes.
+//! Any number of processes may freeze one table at once, while others insert. All of them get the
+//! same count, and no id is inserted after it. A process may freeze in pieces, since a closed
+//! bucket never changes.
 
 use core::ops::Range;
 
@@ -20,7 +20,7 @@ const CLOSE_AHEAD: usize = 32;
 pub struct Freezing {
     /// The extents in use when the frozen bit was set; `None` before that.
     extents: Option<Extents>,
-    /// The extent to close next. One behind the newest while ids that did not move are counted.
+    /// The extent to close next. One past the newest while ids that did not move are counted.
     index: usize,
     /// The bucket to close or count next.
     at: usize,
@@ -28,7 +28,7 @@ pub struct Freezing {
 }
 
 impl Freezing {
-    /// Whether this has come further than `other` with the same table.
+    /// Whether this is further than `other`, for the same table.
     #[must_use]
     pub fn is_beyond(&self, other: &Self) -> bool {
         let place = |it: &Self| (it.extents.is_some(), it.index, it.at);
@@ -55,9 +55,9 @@ impl<S: Storage> Table<'_, S> {
         }
     }
 
-    /// Goes on with freezing the table for at most `most` buckets, which are counted down. Returns the
-    /// number of its ids once all buckets are closed. The table must not have been cleared since
-    /// `freezing` began.
+    /// Continues to freeze the table, for at most `most` buckets, which are counted down. Returns
+    /// the number of its ids once all buckets are closed. The table must not have been cleared
+    /// since `freezing` began.
     pub fn freeze_some(&self, freezing: &mut Freezing, most: &mut usize) -> Option<u64> {
         let extents = freezing.extents.unwrap_or_else(|| self.begin_to_freeze(freezing));
         let census = self.census(extents);
@@ -88,8 +88,8 @@ impl<S: Storage> Table<'_, S> {
     }
 
     fn begin_to_freeze(&self, freezing: &mut Freezing) -> Extents {
-        // AcqRel: Acquire pairs with the Release in `open_behind`, so that every extent that was opened
-        // before is closed. After this none can be opened.
+        // AcqRel: Acquire pairs with the Release in `open_behind`, so that every extent that was
+        // opened before is closed. After this none can be opened.
         let bit = choose(Site::FreezeExtents, FROZEN_BIT, 0);
         let extents = Extents::of(self.header.extents.fetch_or(bit, Ordering::AcqRel));
         let flags = self.header.flags.fetch_or(FROZEN_BIT, Ordering::Relaxed);
@@ -102,8 +102,8 @@ impl<S: Storage> Table<'_, S> {
         extents
     }
 
-    /// Closes all buckets, since another thread has begun to. Until the last bucket is closed, an id may
-    /// be copied to a bucket that a reader has passed.
+    /// Closes all buckets, since another thread has begun to. Until the last bucket is closed, an
+    /// id may be copied to a bucket that a reader has passed.
     pub(crate) fn finish_freezing(&self) {
         perform(Site::FreezeBeforeRead, || self.freeze());
     }

@@ -1,10 +1,10 @@
 //! The table of one arena: extents of buckets, each bucket one cache line.
 //!
-//! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed word of
-//! one id, or is [`CLOSED`]. An insert probes up to [`PROBE_LENGTH`] buckets of an extent and takes the
-//! first empty slot. If all are full, or one is closed, it goes on in the next extent. No slot is freed
-//! within a window. So a full probe stays full, every thread probes the same buckets, and two threads
-//! with the same id meet in the same slot.
+//! A bucket has eight slots and is filled from the front. A slot is [`EMPTY`], holds the mixed word
+//! of one id, or is [`CLOSED`]. An insert probes up to [`PROBE_LENGTH`] buckets of an extent and
+//! takes the first empty slot. If all are full, or one is closed, it continues in the next extent.
+//! No slot is freed within a window. So a full probe stays full, every thread probes the same
+//! buckets, and two threads with the same id meet in the same slot.
 //!
 //! A full table opens an extent of twice the size, to which its ids move: see
 //! [`crate::table::growth`]. Freezing closes all buckets: see [`crate::table::freezing`].
@@ -27,15 +27,15 @@ pub const UNCERTAIN: u64 = 4;
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct ArenaHeader {
-    /// What the arena is used for; see [`crate::window::word::ArenaState`].
+    /// The use of the arena; see [`crate::window::word::ArenaState`].
     pub state: AtomicU64,
     /// Which extents are in use; see [`Extents`].
     pub extents: AtomicU64,
-    /// The two ids that cannot be in a slot, [`FROZEN_BIT`], after which they cannot be inserted, and
-    /// [`UNCERTAIN`].
+    /// The two ids that cannot be in a slot, [`FROZEN_BIT`], after which they cannot be inserted,
+    /// and [`UNCERTAIN`].
     pub flags: AtomicU64,
-    /// Bytes from the arena's start that have storage behind them. Raised by a thread that has pinned
-    /// the arena, lowered only by one that is alone in it.
+    /// Bytes from the arena's start that have storage behind them. Raised by a thread that has
+    /// pinned the arena, lowered only by one that is alone in it.
     pub reserved: AtomicU64,
     spare: [u64; 12],
     /// How far the ids of each extent have moved to the next; see [`crate::table::growth`].
@@ -57,8 +57,8 @@ impl Default for ArenaHeader {
 
 /// The memory of an arena's buckets.
 pub trait Storage {
-    /// The buckets of extent `index` of a table whose first extent has `first` buckets: `first << index`
-    /// of them, or fewer if the arena ends before. The extent must be open.
+    /// The buckets of extent `index` of a table whose first extent has `first` buckets. There are
+    /// `first << index` of them, or fewer if the arena ends before. The extent must be open.
     fn extent(&self, first: usize, index: usize) -> &[Bucket];
     /// Puts storage behind extent `index`, without opening it.
     ///
@@ -117,8 +117,8 @@ impl<'a, S: Storage> Table<'a, S> {
             match self.extent(index).insert(word) {
                 BucketInsert::New => return Ok(Insert::New),
                 BucketInsert::Present => return Ok(Insert::Present),
-                // Acquire: pairs with the Release of the thread that closed the bucket. The word that is
-                // read next has what that thread had seen, or done.
+                // Acquire: pairs with the Release of the thread that closed the bucket. The word
+                // that is read next includes what that thread had seen or done.
                 BucketInsert::Closed => fence(Ordering::Acquire),
                 BucketInsert::Full => {}
             }
@@ -133,14 +133,15 @@ impl<'a, S: Storage> Table<'a, S> {
         }
     }
 
-    /// Opens the extent behind the newest of `extents`, unless the word has changed.
+    /// Opens the extent after the newest of `extents`, unless the word has changed.
     fn open_behind(&self, extents: Extents) -> Result<(), Shortage> {
         let index = extents.newest() + 1;
         if index == EXTENTS {
             return Err(Shortage::Full);
         }
         self.storage.reserve(self.first, index)?;
-        // Release: pairs with the Acquire in `extents`. After a failure the caller reads the word again.
+        // Release: pairs with the Acquire in `extents`. After a failure the caller reads the word
+        // again.
         let release = ordering(Site::OpenExtent, Ordering::Release);
         let _ = self.header.extents.compare_exchange(
             extents.word(),
@@ -215,11 +216,12 @@ impl<'a, S: Storage> Table<'a, S> {
         before.are_frozen() || self.census(before).moving().is_none() && self.extents() == before
     }
 
-    /// Visits the mixed words that are present, from bucket `position` of all extents on, until the bucket
-    /// with which `most` words were read. Returns the position to go on with, or `None` at the end.
+    /// Visits the mixed words that are present, from bucket `position` of all extents on, until the
+    /// bucket with which `most` words were read. Returns the position to continue at, or `None` at
+    /// the end.
     ///
-    /// Each word is visited once if the table was being frozen at position 0. While others insert, a word
-    /// that moves may be visited twice.
+    /// Each word is visited once if the table was being frozen at position 0. While others insert,
+    /// a word that moves may be visited twice.
     pub fn visit_from(
         &self,
         position: u64,
@@ -247,7 +249,8 @@ impl<'a, S: Storage> Table<'a, S> {
             for (at, bucket) in (passed + from..).zip(&buckets[from as usize..]) {
                 bucket.for_each(|word| {
                     visited += 1;
-                    // Upwards, as words move: a word that is left out here is visited in a later extent.
+                    // Upwards, as words move: a word that is left out here is visited in a later
+                    // extent.
                     if census.counts(index, word) {
                         visit(word);
                     }
@@ -265,8 +268,8 @@ impl<'a, S: Storage> Table<'a, S> {
     #[inline]
     #[must_use]
     pub fn extents(&self) -> Extents {
-        // Acquire: pairs with the Release in `open_behind`, after which an extent has storage, and with
-        // that in `leave`, after which the ids of an extent are in later ones.
+        // Acquire: pairs with the Release in `open_behind`, after which an extent has storage, and
+        // with that in `leave`, after which the ids of an extent are in later ones.
         Extents::of(self.header.extents.load(Ordering::Acquire))
     }
 

@@ -1,4 +1,5 @@
-//! A keyed, invertible 64-bit mix: a slot holds the whole id, in an order that no caller can foresee.
+//! A keyed, invertible 64-bit mix: a slot holds the whole id, in an order that no caller can
+//! foresee.
 //!
 //! Multiplications by odd numbers and xor-shifts are bijections of the 64-bit words (the
 //! finalizer of `MurmurHash3` is built the same way). Two of the multipliers come from the

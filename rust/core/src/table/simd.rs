@@ -1,8 +1,8 @@
 //! A cache line of slots, read as a whole.
 //!
-//! A comparison slot by slot ends at a slot that no branch predictor foresees, and loads the same line
-//! up to eight times before it has arrived. Four vector loads and one branch let the processor go on to
-//! the lines of the next ids meanwhile (measured: a third of the time per insert).
+//! A comparison slot by slot ends at a slot that no branch predictor foresees, and loads the same
+//! line up to eight times before it has arrived. Four vector loads and one branch let the processor
+//! load the lines of the next ids meanwhile (measured: a third of the time per insert).
 
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 use core::arch::{
@@ -37,8 +37,9 @@ impl Line {
     pub fn read(slots: &[AtomicU64; SLOTS_PER_BUCKET]) -> Self {
         let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
         // SAFETY: the slots are 64 bytes, aligned to 16 as part of a `Bucket`, and readable for as
-        // long as the reference lives. The loads are in assembly, since other threads write the slots
-        // meanwhile: each half of an aligned load is an atomic load of its slot on every x86-64.
+        // long as the reference lives. The loads are in assembly, since other threads write the
+        // slots meanwhile: each half of an aligned load is an atomic load of its slot on every
+        // x86-64.
         unsafe {
             asm!(
                 "movdqa {first}, xmmword ptr [{slots}]",
@@ -67,7 +68,7 @@ impl Line {
     #[inline]
     #[must_use]
     pub fn occupied(self) -> usize {
-        // One bit behind the last slot, for a line without a zero.
+        // One bit after the last slot, for a line without a zero.
         (self.equal(0) | 1 << (2 * SLOTS_PER_BUCKET)).trailing_zeros() as usize / 2
     }
 
@@ -120,7 +121,7 @@ pub fn prefetch(slots: &[AtomicU64; SLOTS_PER_BUCKET]) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(slots.as_ptr().cast()) }
 }
 
-/// Prefetches a line, on processors for which this is written.
+/// Does nothing: there is no prefetch for this processor.
 #[cfg(any(not(target_arch = "x86_64"), loom))]
 #[inline]
 pub fn prefetch(_slots: &[AtomicU64; SLOTS_PER_BUCKET]) {}
