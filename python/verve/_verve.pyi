@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeAlias, TypedDict, final, type_check_only
 REJECTIONS: Final[dict[str, int]]
 """HTTP status by the reason for which an accept or a batch is rejected."""
 SHARDS: Final[int]
-"""Sets of a store over which the ids of a window are spread."""
+"""Number of shards of a window's ids."""
 
 class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -25,7 +25,7 @@ class SettingError(VerveError, ValueError):
     """An argument or a setting is out of its range."""
 
 class SegmentError(VerveError):
-    """The segment cannot be used. `reason` says why in a word; `alive`: a process lives in it."""
+    """The segment cannot be used. `reason` is a word; `alive`: a process uses it."""
 
     reason: str
     alive: bool
@@ -46,17 +46,17 @@ class ManualClock:
 
     def __new__(cls, wall: float) -> ManualClock: ...
     def boot(self) -> int:
-        """Nanoseconds since its boot, as `ReferenceClock.boot` gives them."""
+        """Nanoseconds since its boot, as `ReferenceClock.boot` returns them."""
 
     def advance(self, seconds: float) -> None:
-        """Lets `seconds` go by."""
+        """Advances the clock by `seconds`."""
 
     def step(self, seconds: float) -> None:
         """Sets the wall clock forward, or back if negative, by `seconds`."""
 
 @final
 class WindowRecord:
-    """What is known of one window on this host; see the attributes."""
+    """The record of one window on this host; see the attributes."""
 
     @property
     def window_start(self) -> int: ...
@@ -79,7 +79,7 @@ class WindowRecord:
 
 @type_check_only
 class Stats(TypedDict):
-    """Figures of a segment over all processes; bytes, seconds, counts since it was made."""
+    """Figures of a segment over all processes: bytes, seconds, counts since its creation."""
 
     requests_total: int
     new_total: int
@@ -100,7 +100,7 @@ class Stats(TypedDict):
 
 @type_check_only
 class SegmentIdentity(TypedDict):
-    """What the header of a segment says; of another format only `format`, `ours`, `alive` count."""
+    """The header of a segment. Of another format, only `format`, `ours` and `alive` count."""
 
     format: int
     ours: bool
@@ -177,7 +177,7 @@ class Counter:
 
 @final
 class Leader:
-    """The process that holds the lease; one that is stopped is alive."""
+    """The process that holds the lease; a stopped process is alive."""
 
     @property
     def term(self) -> int: ...
@@ -190,7 +190,7 @@ class Leader:
 
 @final
 class Lease:
-    """The lease, by which at most one process of the segment leads."""
+    """The lease, which makes at most one process of the segment the leader."""
 
     def acquire(self) -> int | None: ...
     def release(self) -> None: ...
@@ -207,7 +207,7 @@ class Ring:
 
 @final
 class Maintenance:
-    """What any process does for the others, mostly the leader."""
+    """Work that any process, mostly the leader, does for the others."""
 
     def run(self) -> None: ...
     def populate(self) -> None: ...
@@ -269,7 +269,7 @@ class ReferenceClock:
 
 @final
 class FastPath:
-    """Takes Granian's watchers: answers accepts itself and hands all else to `stock`."""
+    """Takes Granian's watchers: answers accepts itself and hands all other requests to `stock`."""
 
     def __new__(
         cls,
@@ -287,36 +287,36 @@ class Exchange:
 
     @property
     def number(self) -> int:
-        """By which parts of the body name it."""
+        """The number by which parts of the body name the exchange."""
 
     @property
     def method(self) -> str:
-        """As it was sent."""
+        """The method as it was sent."""
 
     @property
     def path(self) -> str:
-        """As it was sent, still encoded, without the query."""
+        """The path as it was sent: encoded, without the query."""
 
     @property
     def query(self) -> str:
-        """Still encoded; empty without one."""
+        """The query, encoded; empty if there is none."""
 
     @property
     def authority(self) -> str | None:
-        """Of an absolute target."""
+        """The authority of an absolute target; None for other targets."""
 
     @property
     def peer(self) -> str:
-        """The address of the other end, without port."""
+        """The address of the peer, without port."""
 
     def header(self, name: str, /) -> list[str]:
-        """All values of a header, by its name in lower case; only those of visible ASCII."""
+        """All values in visible ASCII of a header, by its name in lower case."""
 
     def pull(self) -> None:
-        """Asks for the next part of the body, which `NativeListener.take` gives."""
+        """Asks for the next part of the body, which `NativeListener.take` returns."""
 
     def respond(self, status: int, headers: list[tuple[str, str]], body: bytes, /) -> None:
-        """Answers; length and date are added. Raises `ValueError` for what is no HTTP."""
+        """Answers the request; length and date are added. Raises `ValueError` for invalid HTTP."""
 
 @final
 class NativeListener:
@@ -324,7 +324,7 @@ class NativeListener:
 
     Accepts are answered from the counter, or from `callbacks` if given; all other requests wait in
     `take`. With `accepts=False` the application answers accepts too. `head` is in bytes, times are
-    in seconds. To be made in the process that serves, after any fork. Raises `OSError`.
+    in seconds. Create it in the process that serves, after any fork. Raises `OSError`.
     """
 
     def __new__(
@@ -346,17 +346,17 @@ class NativeListener:
         """A descriptor that is readable while `take` has something."""
 
     def take(self) -> list[Exchange | tuple[int, bytes | bool | None]]:
-        """What has come since the last call: requests, and parts of bodies that were pulled.
+        """The events since the last call: requests, and pulled parts of bodies.
 
         A part is (number of the exchange, bytes); None stands for the end of the body, False for
-        one that is broken.
+        a broken body.
         """
 
     def retire(self) -> None:
-        """Ends each connection with its next answer, while new ones are still taken."""
+        """Ends each connection with its next answer, while new connections are still taken."""
 
     def stop(self, patience: float) -> bool:
-        """Takes the connections in the queue and no more, answers what is under way, and ends.
+        """Takes the connections in the queue and no more, answers requests in flight, and ends.
 
         False if that takes longer than `patience` seconds. Releases the GIL.
         """
@@ -366,7 +366,7 @@ class NativeListener:
 
 @type_check_only
 class CallbackReport(TypedDict):
-    """What came of one attempt at a callback."""
+    """The report of one attempt at a callback."""
 
     endpoint: str
     outcome: str
@@ -382,7 +382,7 @@ class CallbackReport(TypedDict):
 
 @type_check_only
 class CallbackDiagnosis(TypedDict):
-    """What was found when a callback was sent by hand."""
+    """The findings of a callback that was sent by hand."""
 
     endpoint: str | None
     refusal: str | None
@@ -396,7 +396,7 @@ class CallbackDiagnosis(TypedDict):
 
 @type_check_only
 class CallbackFigures(TypedDict):
-    """What is counted of callbacks over all processes, since the segment was made."""
+    """The figures of callbacks over all processes, since the segment was created."""
 
     pending: int
     ended: dict[str, int]
@@ -423,13 +423,13 @@ class Keeper:
     def close(self) -> None: ...
 
 def boot_nanoseconds() -> int:
-    """Nanoseconds since the boot, suspensions included: what a counter adds its offset to."""
+    """Nanoseconds since the boot, suspensions included. A counter adds its offset to them."""
 
 def callback_figures(counter: Counter) -> CallbackFigures:
-    """What is counted of callbacks since the segment was made, over all processes."""
+    """The figures of callbacks since the segment was created, over all processes."""
 
 def check_callback_options(**options: object) -> int:
-    """Read options as `diagnose_callback` takes them: the number of trusted authorities."""
+    """Check options of `diagnose_callback`. Returns the number of trusted authorities."""
 
 def diagnose_callback(url: str, count: int, **options: object) -> CallbackDiagnosis:
     """Send one callback that reports `count`. Raises `SettingError`."""
@@ -438,13 +438,13 @@ def shard_of(id: int, /) -> int:
     """The shard of `id`, the same on all hosts. Raises `IdError`."""
 
 def remove_segment(path: str | os.PathLike[str]) -> None:
-    """Remove a segment and what lies beside it. Raises `SegmentError` while one lives in it."""
+    """Remove a segment and its files. Raises `SegmentError` while a process uses it."""
 
 def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
-    """What the segment at `path` is, without attaching. Raises `SegmentError`."""
+    """The identity of the segment at `path`, without attaching. Raises `SegmentError`."""
 
 def names_single(query: str, /) -> bool:
-    """Whether `query` names `id` or `endpoint`, as only that of a single accept may."""
+    """Whether `query` names `id` or `endpoint`, which only that of a single accept may."""
 
 __all__ = [
     "REJECTIONS",
