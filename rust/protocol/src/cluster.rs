@@ -1,8 +1,8 @@
-//! The whole: Redis, the hosts, those at publishing, and what the properties remember.
+//! The whole state: Redis, the hosts, the commits under way, and the memory of the properties.
 
 use crate::flaw::Flaw;
 use crate::host::{Attempt, Host, Leader};
-use crate::redis::{HOSTS, Line, Record, Redis, STATE, Standing, marker};
+use crate::redis::{HOSTS, HostState, Line, Record, Redis, STATE, marker};
 use crate::scenario::{Faults, Scenario};
 
 /// Where the window is. The clocks of the hosts agree on it.
@@ -18,7 +18,7 @@ pub enum Phase {
     Expired,
 }
 
-/// The counts that were told of each revision, so far.
+/// The counts of each revision so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History {
     /// One more than the count of revision 1, 2, ...; 0 is none.
@@ -33,20 +33,20 @@ impl History {
         let place = usize::from(record.revision) - 1;
         let (before, from) = self.counts.split_at_mut(place);
         let (same, after) = from.split_first_mut().expect("few revisions");
-        let told = record.count + 1;
-        self.is_broken |= (*same != 0 && *same != told)
-            || before.iter().any(|&count| count > told)
-            || after.iter().any(|&count| count != 0 && count < told);
-        *same = told;
+        let count = record.count + 1;
+        self.is_broken |= (*same != 0 && *same != count)
+            || before.iter().any(|&earlier| earlier > count)
+            || after.iter().any(|&later| later != 0 && later < count);
+        *same = count;
     }
 }
 
-/// What a replica has while it is behind its master.
+/// The content of a replica that is behind its master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Replica {
-    /// The master that it is of.
+    /// Its master.
     pub master: usize,
-    /// What was there when it fell behind.
+    /// The content when it fell behind.
     pub content: Redis,
 }
 
@@ -55,22 +55,22 @@ pub struct Replica {
 pub struct Cluster {
     /// Where the window is.
     pub phase: Phase,
-    /// What all hosts see.
+    /// The shared state.
     pub redis: Redis,
     /// The hosts.
     pub hosts: [Host; HOSTS],
-    /// Who publishes: the leader of each host, and one that was overtaken by its own host.
+    /// The commits under way: one per leader, and one that its own host overtook.
     pub attempts: [Attempt; HOSTS + 1],
     /// A replica that is behind.
     pub replica: Option<Replica>,
     /// What may still go wrong.
     pub faults: Faults,
-    /// What was committed, whoever saw it.
+    /// The committed records, whether or not a host saw them.
     pub committed: History,
-    /// What was seen by a host; only that is logged, served and delivered.
+    /// The records that a host saw: only those are logged, served and delivered.
     pub seen: History,
-    /// Whether a host gave up an id that no complete record counts.
-    pub is_an_id_given_up: bool,
+    /// Whether a host released an id that no complete record counts.
+    pub is_an_id_released: bool,
 }
 
 impl Cluster {
@@ -85,7 +85,7 @@ impl Cluster {
             faults: scenario.faults,
             committed: History::default(),
             seen: History::default(),
-            is_an_id_given_up: false,
+            is_an_id_released: false,
         };
         for host in 0..scenario.ids.len() {
             cluster.hosts[host].leader = Leader::Working;
@@ -120,22 +120,22 @@ impl Cluster {
         self.hosts[host].trusted = Some(self.hosts[host].known);
     }
 
-    /// The hosts that a publisher waits for, a bit each (rule 4).
-    pub fn waited_for(&self) -> u8 {
+    /// The hosts that a commit waits for, one bit each (rule 4).
+    pub fn awaited_hosts(&self) -> u8 {
         let waited = |host: &usize| match self.redis.lines[*host] {
             Line::Live(_) => true,
             Line::Silent => false,
-            Line::Missing => self.redis.state.hosts[*host] != Standing::Unknown,
+            Line::Missing => self.redis.state.hosts[*host] != HostState::Unknown,
         };
         (0..HOSTS).filter(waited).map(|host| 1 << host).sum()
     }
 
     /// Whether all that are waited for are complete.
     pub fn all_are_complete(&self) -> bool {
-        let waited = self.waited_for();
+        let waited = self.awaited_hosts();
         (0..HOSTS).all(|host| {
             waited & (1 << host) == 0
-                || matches!(self.redis.state.hosts[host], Standing::Complete(..))
+                || matches!(self.redis.state.hosts[host], HostState::Complete(..))
         })
     }
 
@@ -154,7 +154,7 @@ impl Cluster {
 
     /// What a replica of `master` keeps if it falls behind now.
     pub fn fall_behind(&self, master: usize) -> Replica {
-        // Of the rest nothing is kept, so that states do not differ by it.
+        // The rest is left out, so that states do not differ by it.
         let mut content = Redis::default();
         if master == STATE {
             content.state = self.redis.state;

@@ -1,4 +1,4 @@
-//! Rules left out one at a time, to see that the checker misses them.
+//! Rules that are left out one at a time, to show that the proof needs them.
 
 /// A protocol that is wrong on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Flaw {
     TrustsAnothersMarker,
     /// A leader trusts a marker that it placed after the start of the window.
     TrustsALateMarker,
-    /// Nobody compares the epochs after the sum.
+    /// The epochs are not compared after the count.
     EpochsAreNotCompared,
     /// In a full send the marker goes in behind the ids.
     MarkerGoesInBehindTheIds,
@@ -39,12 +39,12 @@ pub enum Flaw {
     RestoreAsksForNoRevision,
     /// After a loss the leader adds its marker again, and goes on to trust it.
     MarkerIsPlacedAgain,
-    /// After a loss the leaders publish at once.
+    /// After a loss the leaders commit at once.
     NoPause,
-    /// A host that starts publishes at once, as if it knew that nothing was just lost.
+    /// A host that starts commits at once, as if it knew that nothing was just lost.
     StartsWithoutPause,
-    /// A host that is late gives its ids up for a complete record that was made without it.
-    GivesUpBeforeItCloses,
+    /// A late host releases its ids for a complete record that was made without it.
+    ReleasesBeforeCompletion,
 }
 
 /// The flaw of a model, if it has one.

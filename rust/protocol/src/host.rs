@@ -1,32 +1,32 @@
-//! What a host keeps for itself: in its segment, in its ledger, and in the memory of its leader.
+//! The private state of a host: in its segment, its ledger, and the memory of its leader.
 
-use crate::redis::{Epochs, Members, Record, Standing, Sum, Token};
+use crate::redis::{Epochs, HostState, Members, Record, Sum, Token};
 
-/// How far the leader is with closing the window.
+/// How far the leader is with completing its host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Closing {
-    /// It has to begin, or to begin again.
+pub enum Completion {
+    /// It has to begin, or begin again.
     #[default]
     Open,
-    /// A new marker is known by name, the epochs were read; a full send follows.
+    /// A new marker is registered and the epochs were read; a full send follows.
     Marked(Epochs),
     /// The first half of the full send is done: the marker, and then the ids.
     HalfSent(Epochs),
     /// `complete` is to be called with this.
-    Ready(Standing),
-    /// It was called.
-    Closed,
+    Ready(HostState),
+    /// `complete` was called.
+    Completed,
 }
 
-/// How far somebody is with publishing. Between any two of these steps it may stop for good.
+/// How far a leader is with a commit. It may stop for good between any two steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Attempt {
-    /// Nobody is at it.
+    /// No commit is under way.
     #[default]
     None,
     /// It holds the token, on a master with these epochs.
     Begun(Token, u8),
-    /// `fix` has answered; so many shards were read.
+    /// `fix` has answered, and this many shards were read.
     Summing(Sum, u8, u8),
     /// The epochs were read after the sum, and compared.
     Verified(Sum, u8),
@@ -53,7 +53,7 @@ pub enum Leader {
     Fresh,
     /// It is at work.
     Working,
-    /// It has renewed the line, saw that Redis lost something, and has yet to see to it.
+    /// It renewed the line, noticed a loss, and has yet to recover from it.
     Disturbed,
 }
 
@@ -64,26 +64,26 @@ pub struct Host {
     pub leader: Leader,
     /// The number of its leader.
     pub term: u8,
-    /// The number of its attempt at publishing; a new one where an old one may still be under way.
+    /// The number of its attempt to commit; an earlier one may still be under way.
     pub attempt: u8,
     /// Whether it registered for the window.
     pub registered: bool,
-    /// The markers that it has used. The first is that of before the start.
+    /// The number of markers that it has used. The first is from before the start.
     pub markers: u8,
     /// The epochs of when the first marker was placed, as long as that marker is trusted.
     pub trusted: Option<Epochs>,
     /// The ids that were sent once.
     pub sent: Members,
-    /// The ids of which Redis said so.
+    /// The ids that Redis acknowledged.
     pub acknowledged: Members,
-    /// How far it is with closing.
-    pub closing: Closing,
+    /// How far it is with its completion.
+    pub completion: Completion,
     /// The epochs as of the last heartbeat.
     pub known: Epochs,
-    /// After a loss: the hosts that may not have seen to it yet, a bit each.
+    /// After a loss: the hosts that may not have recovered yet, one bit each.
     pub pause: u8,
-    /// The last record that it saw; in its ledger.
+    /// The last record that it saw, which is in its ledger.
     pub seen: Record,
-    /// Whether its ids are gone from arena and spill.
-    pub gave_up: bool,
+    /// Whether its ids are released from arena and spill.
+    pub released: bool,
 }

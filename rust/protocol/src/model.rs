@@ -8,7 +8,7 @@ use crate::host::{Attempt, Leader};
 use crate::redis::{HOSTS, Line, Redis, STATE, StateHash, ids};
 use crate::scenario::Scenario;
 
-/// A step. A host is told by its number.
+/// A step. Hosts are given by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Rule 2: the host registers.
@@ -23,29 +23,29 @@ pub enum Action {
     SendWithoutReply(usize),
     /// The window ends, and is frozen.
     End,
-    /// Rule 3: a step of closing.
-    Close(usize),
+    /// Rule 3: a step of completing the host.
+    Complete(usize),
     /// Rule 5: the host takes the free token.
     Begin(usize),
-    /// Rule 5: it takes that of a slow host.
+    /// Rule 5: it takes the token of a slow host.
     TakeOver(usize),
-    /// Rules 5 to 7: a step of publishing.
-    Publish(usize),
+    /// Rules 5 to 7: a step of the commit.
+    Commit(usize),
     /// The host reads the record.
     See(usize),
     /// Rule 10.
     Deliver(usize),
     /// Rule 8.
-    GiveUp(usize),
+    Release(usize),
     /// Rule 9: a heartbeat that changes something.
     Renew(usize),
-    /// Rule 9: what follows from it.
-    SeeToALoss(usize),
+    /// Rule 9: the recovery from a loss.
+    Recover(usize),
     /// An attempt is overtaken by another one of its host.
     Depose(usize),
     /// The leader dies.
     Die(usize),
-    /// There is another.
+    /// Another leader is elected.
     Elect(usize),
     /// The host had no leader for a minute.
     StayAway(usize),
@@ -87,13 +87,13 @@ impl Scenario {
             return;
         }
         let steps = [
-            (cluster.has_to_close(host), Action::Close(host)),
-            (cluster.attempts[host] != Attempt::None, Action::Publish(host)),
+            (cluster.has_to_complete(host), Action::Complete(host)),
+            (cluster.attempts[host] != Attempt::None, Action::Commit(host)),
             (its.leader == Leader::Working && cluster.has_to_see(host), Action::See(host)),
             (cluster.has_to_deliver(host), Action::Deliver(host)),
-            (self.giving_up && cluster.may_give_up(host, self), Action::GiveUp(host)),
+            (self.releasing && cluster.may_release(host, self), Action::Release(host)),
             (cluster.has_to_renew(host, self), Action::Renew(host)),
-            (its.leader == Leader::Disturbed, Action::SeeToALoss(host)),
+            (its.leader == Leader::Disturbed, Action::Recover(host)),
         ];
         actions.extend(steps.iter().filter(|(is_next, _)| *is_next).map(|(_, action)| *action));
         if cluster.may_begin(host, self) {
@@ -181,18 +181,18 @@ impl Scenario {
             Action::Send(host) => self.send(cluster, host, true),
             Action::SendWithoutReply(host) => self.send(cluster, host, false),
             Action::End => cluster.phase = Phase::Ended,
-            Action::Close(host) => cluster.close(host, self),
+            Action::Complete(host) => cluster.complete_step(host, self),
             Action::Begin(host) => cluster.begin(host),
             Action::TakeOver(host) => {
                 cluster.faults.slow -= 1;
                 cluster.begin(host);
             }
-            Action::Publish(which) => cluster.publish(which, self),
+            Action::Commit(which) => cluster.commit_step(which, self),
             Action::See(host) => cluster.see(host, self),
             Action::Deliver(_) => cluster.redis.state.delivery = None,
-            Action::GiveUp(host) => cluster.give_up(host, self.ids[host]),
+            Action::Release(host) => cluster.release(host, self.ids[host]),
             Action::Renew(host) => cluster.renew(host, self),
-            Action::SeeToALoss(host) => cluster.see_to_a_loss(host, self),
+            Action::Recover(host) => cluster.recover(host, self),
             Action::Elect(host) => cluster.elect(host, self),
             _ => Self::fail(cluster, action),
         }
@@ -213,7 +213,7 @@ impl Scenario {
             Action::StayAway(host) => {
                 cluster.faults.absences -= 1;
                 redis.lines[host] = Line::Silent;
-                cluster.no_longer_wait_for(host);
+                cluster.stop_waiting_for(host);
             }
             Action::Flush => {
                 cluster.faults.flushes -= 1;
@@ -273,7 +273,7 @@ impl Scenario {
             self.add_steps(cluster, host, actions);
         }
         if cluster.attempts[HOSTS] != Attempt::None {
-            actions.push(Action::Publish(HOSTS));
+            actions.push(Action::Commit(HOSTS));
         }
     }
 }
@@ -337,16 +337,16 @@ impl Model for Scenario {
             Property::always(names::COMMITTED, |_, cluster: &Cluster| !cluster.committed.is_broken),
             Property::always(names::IN_THE_END, |scenario: &Self, cluster: &Cluster| {
                 let record = &cluster.redis.state.record;
-                let gave_up = cluster.hosts.iter().any(|host| host.gave_up);
+                let released = cluster.hosts.iter().any(|host| host.released);
                 let is_good = record.counted == scenario.all_ids()
                     && record.complete
                     && cluster.redis.state.delivery.is_none();
                 is_good
-                    || gave_up && !record.complete
+                    || released && !record.complete
                     || cluster.phase == Phase::Expired
                     || !scenario.is_at_rest(cluster)
             }),
-            Property::always(names::KEPT, |_, cluster: &Cluster| !cluster.is_an_id_given_up),
+            Property::always(names::KEPT, |_, cluster: &Cluster| !cluster.is_an_id_released),
         ]
     }
 }

@@ -38,7 +38,7 @@ pub const STATE: usize = SHARDS;
 
 /// The field `host:<id>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum HostState {
     /// There is no such field.
     #[default]
     Unknown,
@@ -90,7 +90,7 @@ pub struct Token {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StateHash {
     /// The fields `host:<id>`.
-    pub hosts: [Standing; HOSTS],
+    pub hosts: [HostState; HOSTS],
     /// The fields `mark:<marker>`: the markers that are known by name.
     pub marks: Members,
     /// Completions so far.
@@ -126,7 +126,7 @@ pub struct Sum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fixed {
     /// The fields `host:<id>`.
-    pub hosts: [Standing; HOSTS],
+    pub hosts: [HostState; HOSTS],
     /// The hosts that are waited for, a bit each.
     pub waited: u8,
     /// The markers that are known.
@@ -174,18 +174,18 @@ impl StateHash {
     /// `register`: the host is waited for, and these markers of it are known.
     pub fn register(&mut self, host: usize, marks: Members) {
         self.marks |= marks;
-        if self.hosts[host] == Standing::Unknown {
-            self.hosts[host] = Standing::Registered;
+        if self.hosts[host] == HostState::Unknown {
+            self.hosts[host] = HostState::Registered;
         }
     }
 
     /// `complete`: the host has closed. False: Redis lost the registration, nothing was noted.
-    pub fn complete(&mut self, host: usize, standing: Standing, flaws: Flaws) -> bool {
-        if self.hosts[host] == Standing::Unknown && !flaws.has(Flaw::ScriptsTakeAnyState) {
+    pub fn complete(&mut self, host: usize, state: HostState, flaws: Flaws) -> bool {
+        if self.hosts[host] == HostState::Unknown && !flaws.has(Flaw::ScriptsTakeAnyState) {
             return false;
         }
-        if self.hosts[host] != standing {
-            self.hosts[host] = standing;
+        if self.hosts[host] != state {
+            self.hosts[host] = state;
             if !flaws.has(Flaw::CompletionsAreNoChanges) {
                 self.changes += 1;
             }
@@ -207,9 +207,9 @@ impl StateHash {
     }
 
     /// The second half of the comparison: hosts that failed it close again, unless they just did.
-    pub fn set_back(&mut self, host: usize, found: Standing) {
+    pub fn set_back(&mut self, host: usize, found: HostState) {
         if self.hosts[host] == found {
-            self.hosts[host] = Standing::Registered;
+            self.hosts[host] = HostState::Registered;
         }
     }
 
@@ -228,7 +228,7 @@ impl StateHash {
             }
         }
         let complete = if flaws.has(Flaw::CompletenessIsJudgedAtCommit) {
-            self.hosts.iter().all(|&standing| standing != Standing::Registered)
+            self.hosts.iter().all(|&state| state != HostState::Registered)
         } else {
             sum.complete && self.hosts == sum.fixed.hosts
         };

@@ -44,7 +44,7 @@ pub struct Scenario {
     /// Whether the grace may be over before all hosts are complete.
     pub grace_may_end: bool,
     /// Whether hosts give their ids up.
-    pub giving_up: bool,
+    pub releasing: bool,
     /// What may go wrong.
     pub faults: Faults,
     /// What is wrong with the protocol.
@@ -59,7 +59,7 @@ impl Scenario {
             shards: 1,
             from_registration: false,
             grace_may_end: true,
-            giving_up: false,
+            releasing: false,
             faults: Faults::default(),
             flaws: Flaws::default(),
         }

@@ -138,6 +138,6 @@ fn leaders_must_wait_after_their_start() {
 #[test]
 fn a_late_host_must_close_before_it_gives_its_ids_up() {
     let faults = Faults { unsent: 1, deaths: 1, absences: 1, ..Faults::default() };
-    let scenario = Scenario { giving_up: true, ..ready(faults) };
-    shows(Flaw::GivesUpBeforeItCloses, KEPT, scenario);
+    let scenario = Scenario { releasing: true, ..ready(faults) };
+    shows(Flaw::ReleasesBeforeCompletion, KEPT, scenario);
 }

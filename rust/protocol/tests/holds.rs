@@ -42,15 +42,15 @@ fn on_two_shards(scenario: Scenario) -> Scenario {
     Scenario { shards: 2, ..scenario }
 }
 
-fn giving_up(scenario: Scenario) -> Scenario {
-    Scenario { giving_up: true, ..scenario }
+fn releasing(scenario: Scenario) -> Scenario {
+    Scenario { releasing: true, ..scenario }
 }
 
 #[test]
 fn without_faults() {
     for ids in [OVERLAPPING, APART, ONE_IDLE, THREE] {
         holds(from_registration(Scenario::of(ids)), &[]);
-        holds(giving_up(on_two_shards(Scenario::of(ids))), &[]);
+        holds(releasing(on_two_shards(Scenario::of(ids))), &[]);
     }
 }
 
@@ -79,7 +79,7 @@ fn leaders_die() {
 #[test]
 fn a_host_is_away_and_comes_back() {
     let faults = Faults { unsent: 2, deaths: 1, absences: 1, ..NONE };
-    holds(giving_up(Scenario::of(OVERLAPPING).with(faults)), &[]);
+    holds(releasing(Scenario::of(OVERLAPPING).with(faults)), &[]);
 }
 
 #[test]
@@ -131,13 +131,13 @@ fn everything_is_flushed() {
 #[test]
 fn everything_is_flushed_while_a_host_is_away() {
     let faults = Faults { flushes: 1, deaths: 1, absences: 1, ..NONE };
-    holds(giving_up(Scenario::of(APART).with(faults)), &[COMMITTED, SEEN]);
+    holds(releasing(Scenario::of(APART).with(faults)), &[COMMITTED, SEEN]);
 }
 
 #[test]
 fn the_window_expires() {
     let faults = Faults { expiries: 1, unsent: 1, ..NONE };
-    holds(giving_up(Scenario::of(OVERLAPPING).with(faults)), &[]);
+    holds(releasing(Scenario::of(OVERLAPPING).with(faults)), &[]);
 }
 
 #[test]

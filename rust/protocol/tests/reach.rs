@@ -1,4 +1,4 @@
-//! What the properties rest on: every step is taken somewhere, and every run comes to an end.
+//! The properties rest on this: every step is taken in some scenario, and every run ends.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,9 +7,9 @@ use verve_protocol::cluster::Cluster;
 use verve_protocol::model::Action;
 use verve_protocol::scenario::{Faults, Scenario};
 
-/// Walks through all of `scenario`, depth first. Adds the names of the steps that are taken, and
+/// Explores all of `scenario`, depth first. Adds the names of the steps that are taken, and
 /// panics if a run comes back to where it was: then it could go on for ever.
-fn walk(scenario: Scenario, taken: &mut BTreeSet<String>) {
+fn explore(scenario: Scenario, taken: &mut BTreeSet<String>) {
     fn steps(scenario: &Scenario, cluster: &Cluster) -> Vec<Action> {
         let mut actions = Vec::new();
         scenario.actions(cluster, &mut actions);
@@ -17,7 +17,7 @@ fn walk(scenario: Scenario, taken: &mut BTreeSet<String>) {
     }
 
     let start = Cluster::new(&scenario);
-    // Of each state whether it is on the way from the start to where the walk is.
+    // Of each state whether it is on the way from the start to where the search is.
     let mut on_the_way = HashMap::from([(start.clone(), true)]);
     let mut way = vec![(steps(&scenario, &start), start)];
     while let Some((left, cluster)) = way.last_mut() {
@@ -44,13 +44,13 @@ fn walk(scenario: Scenario, taken: &mut BTreeSet<String>) {
 fn every_step_is_taken_and_every_run_ends() {
     let none = Faults::default();
     let ids: &[_] = &[0b01, 0b10];
-    let giving_up = Scenario { giving_up: true, ..Scenario::of(ids) };
+    let releasing = Scenario { releasing: true, ..Scenario::of(ids) };
     let starting = Scenario { from_registration: true, ..Scenario::of(ids) };
     let idle = Scenario::of(&[0b1, 0]);
     let scenarios = [
         starting.with(Faults { unsent: 1, lost_replies: 1, ..none }),
-        giving_up.with(Faults { deaths: 1, absences: 1, ..none }),
-        giving_up.with(Faults { expiries: 1, ..none }),
+        releasing.with(Faults { deaths: 1, absences: 1, ..none }),
+        releasing.with(Faults { expiries: 1, ..none }),
         Scenario::of(ids).with(Faults { unsent: 1, slow: 1, deposed: 1, ..none }),
         Scenario::of(ids).with(Faults { flushes: 1, ..none }),
         Scenario::of(ids).with(Faults { evictions: 1, ..none }),
@@ -60,10 +60,10 @@ fn every_step_is_taken_and_every_run_ends() {
     ];
     let mut taken = BTreeSet::new();
     for scenario in scenarios {
-        walk(scenario, &mut taken);
+        explore(scenario, &mut taken);
     }
-    let all = "Begin Close Deliver Depose Die Elect End Evict EvictNames Expire FailOver FallBehind \
-               Flush GiveUp LoseState Place Publish Register Renew See SeeToALoss Send \
+    let all = "Begin Commit Complete Deliver Depose Die Elect End Evict EvictNames Expire FailOver \
+               FallBehind Flush LoseState Place Recover Register Release Renew See Send \
                SendWithoutReply Start StayAway TakeOver";
     assert_eq!(taken, all.split(' ').map(str::to_owned).collect());
 }

@@ -1,20 +1,21 @@
-//! What a leader does apart from publishing: heartbeats, losses, closing, keeping (rules 2, 3, 8, 9).
+//! The work of a leader except commits: heartbeats, losses, completion, retention (rules 2, 3, 8
+//! and 9).
 
 use crate::cluster::{Cluster, Phase};
 use crate::flaw::Flaw;
-use crate::host::{Attempt, Closing, Leader};
-use crate::redis::{HOSTS, Line, Members, Record, Standing, marker, markers};
+use crate::host::{Attempt, Completion, Leader};
+use crate::redis::{HOSTS, HostState, Line, Members, Record, marker, markers};
 use crate::scenario::Scenario;
 
 impl Cluster {
-    /// Whether the leader of `host` does anything about the window.
+    /// Whether the leader of `host` works on the window.
     pub fn is_at_work(&self, host: usize, scenario: &Scenario) -> bool {
         let is_over = self.phase == Phase::Expired
             && (!scenario.flaws.has(Flaw::AddsAfterExpiry) || self.hosts[host].seen.complete);
         self.hosts[host].leader != Leader::None && self.hosts[host].registered && !is_over
     }
 
-    /// Whether the next heartbeat of `host` tells that Redis lost something.
+    /// Whether the next heartbeat of `host` notices that Redis lost something.
     pub fn would_notice(&self, host: usize, scenario: &Scenario) -> bool {
         let its = &self.hosts[host];
         let line = match self.redis.lines[host] {
@@ -22,7 +23,7 @@ impl Cluster {
             Line::Silent => !scenario.flaws.has(Flaw::LineNamesNoTerm),
             Line::Live(term) => term != its.term && !scenario.flaws.has(Flaw::LineNamesNoTerm),
         };
-        let registration = self.redis.state.hosts[host] == Standing::Unknown
+        let registration = self.redis.state.hosts[host] == HostState::Unknown
             && !scenario.flaws.has(Flaw::RegistrationIsNotWatched);
         line || registration || its.known != self.redis.epochs
     }
@@ -46,33 +47,33 @@ impl Cluster {
         self.hosts[host].known = self.redis.epochs;
         self.hosts[host].leader = if notices { Leader::Disturbed } else { Leader::Working };
         if !notices {
-            self.no_longer_wait_for(host);
+            self.stop_waiting_for(host);
         }
     }
 
-    /// The rest of rule 9.
-    pub fn see_to_a_loss(&mut self, host: usize, scenario: &Scenario) {
+    /// The recovery of rule 9.
+    pub fn recover(&mut self, host: usize, scenario: &Scenario) {
         let flaws = scenario.flaws;
         let its = &mut self.hosts[host];
         if its.seen.revision > 0 && self.phase != Phase::Expired {
             self.redis.state.restore(host, its.seen, flaws);
         }
-        // One that gave its ids up is registered, and never again complete.
+        // A host that released its ids is registered, and never complete again.
         self.redis.state.register(host, markers(host, its.markers));
         if its.trusted.is_some() && flaws.has(Flaw::MarkerIsPlacedAgain) {
             self.redis.place(marker(host, 0), scenario.shards);
         }
         its.leader = Leader::Working;
-        its.closing = Closing::Open;
+        its.completion = Completion::Open;
         self.attempts[host] = Attempt::None;
         if !flaws.has(Flaw::NoPause) {
             self.pause(host, scenario);
         }
-        self.no_longer_wait_for(host);
+        self.stop_waiting_for(host);
     }
 
-    /// For two seconds `host` publishes nothing: until each of the others has renewed its line and
-    /// has seen to what it noticed by that.
+    /// For two seconds `host` commits nothing: until each other host has renewed its line and has
+    /// recovered from the losses that it noticed by that.
     pub fn pause(&mut self, host: usize, scenario: &Scenario) {
         let renews = |other: &usize| {
             *other != host
@@ -84,14 +85,14 @@ impl Cluster {
             (0..scenario.ids.len()).filter(renews).map(|other| 1 << other).sum();
     }
 
-    /// `host` has seen to whatever was lost, or is away for so long that nobody waits.
-    pub fn no_longer_wait_for(&mut self, host: usize) {
+    /// `host` has recovered, or is away for so long that no host waits for it.
+    pub fn stop_waiting_for(&mut self, host: usize) {
         for other in 0..HOSTS {
             self.hosts[other].pause &= !(1 << host);
         }
     }
 
-    /// Another worker is elected. What the one before it remembered is gone.
+    /// Another worker is elected. The memory of the one before it is gone.
     pub fn elect(&mut self, host: usize, scenario: &Scenario) {
         let epochs = self.redis.epochs;
         let its = &mut self.hosts[host];
@@ -107,51 +108,51 @@ impl Cluster {
     pub fn lose_leader(&mut self, host: usize) {
         let its = &mut self.hosts[host];
         its.leader = Leader::None;
-        its.closing = Closing::Open;
+        its.completion = Completion::Open;
         its.pause = 0;
         self.attempts[host] = Attempt::None;
     }
 
-    /// Whether there is a next step of closing for `host`.
-    pub fn has_to_close(&self, host: usize) -> bool {
+    /// Whether there is a next step of completing `host`.
+    pub fn has_to_complete(&self, host: usize) -> bool {
         let its = &self.hosts[host];
-        let was_set_back =
-            its.closing == Closing::Closed && self.redis.state.hosts[host] == Standing::Registered;
+        let was_set_back = its.completion == Completion::Completed
+            && self.redis.state.hosts[host] == HostState::Registered;
         // Without its registration it can do nothing before the next heartbeat.
-        let waits =
-            its.closing == Closing::Open && self.redis.state.hosts[host] == Standing::Unknown;
+        let waits = its.completion == Completion::Open
+            && self.redis.state.hosts[host] == HostState::Unknown;
         let ended = matches!(self.phase, Phase::Ended | Phase::Expired);
         its.leader == Leader::Working
             && ended
-            && !its.gave_up
+            && !its.released
             && !waits
-            && (its.closing != Closing::Closed || was_set_back)
+            && (its.completion != Completion::Completed || was_set_back)
     }
 
-    /// The next step of closing (rule 3).
-    pub fn close(&mut self, host: usize, scenario: &Scenario) {
+    /// The next step of completing `host` (rule 3).
+    pub fn complete_step(&mut self, host: usize, scenario: &Scenario) {
         let flaws = scenario.flaws;
         let Self { redis, hosts, .. } = self;
         let its = &mut hosts[host];
         let ids = scenario.ids[host];
-        its.closing = match its.closing {
-            Closing::Open | Closing::Closed => {
+        its.completion = match its.completion {
+            Completion::Open | Completion::Completed => {
                 let first = marker(host, 0);
                 if ids == 0 {
-                    Closing::Ready(Standing::Complete(0, redis.epochs))
+                    Completion::Ready(HostState::Complete(0, redis.epochs))
                 } else if redis.holds(first, scenario.shards)
                     && its.acknowledged == ids
                     && its.trusted == Some(redis.epochs)
                 {
-                    Closing::Ready(Standing::Complete(first, redis.epochs))
+                    Completion::Ready(HostState::Complete(first, redis.epochs))
                 } else {
                     redis.state.register(host, marker(host, its.markers));
                     its.markers += 1;
-                    Closing::Marked(redis.epochs)
+                    Completion::Marked(redis.epochs)
                 }
             }
-            Closing::Marked(epochs) | Closing::HalfSent(epochs) => {
-                let is_first = its.closing == Closing::Marked(epochs);
+            Completion::Marked(epochs) | Completion::HalfSent(epochs) => {
+                let is_first = its.completion == Completion::Marked(epochs);
                 let sends_ids = is_first == flaws.has(Flaw::MarkerGoesInBehindTheIds);
                 let sent = marker(host, its.markers - 1);
                 if sends_ids {
@@ -162,48 +163,48 @@ impl Cluster {
                     redis.place(sent, scenario.shards);
                 }
                 if is_first {
-                    Closing::HalfSent(epochs)
+                    Completion::HalfSent(epochs)
                 } else {
-                    Closing::Ready(Standing::Complete(sent, epochs))
+                    Completion::Ready(HostState::Complete(sent, epochs))
                 }
             }
-            Closing::Ready(standing) => {
-                if redis.state.complete(host, standing, flaws) {
-                    Closing::Closed
+            Completion::Ready(state) => {
+                if redis.state.complete(host, state, flaws) {
+                    Completion::Completed
                 } else {
-                    Closing::Open
+                    Completion::Open
                 }
             }
         };
     }
 
-    /// Whether `host` may give its ids up (rule 8; the further window is left out).
-    pub fn may_give_up(&self, host: usize, scenario: &Scenario) -> bool {
+    /// Whether `host` may release its ids (rule 8; the further window is left out).
+    pub fn may_release(&self, host: usize, scenario: &Scenario) -> bool {
         let its = &self.hosts[host];
-        let is_in_it = its.closing == Closing::Closed
-            && matches!(self.redis.state.hosts[host], Standing::Complete(..))
-            || scenario.flaws.has(Flaw::GivesUpBeforeItCloses);
+        let is_in_it = its.completion == Completion::Completed
+            && matches!(self.redis.state.hosts[host], HostState::Complete(..))
+            || scenario.flaws.has(Flaw::ReleasesBeforeCompletion);
         let record = &self.redis.state.record;
         its.leader == Leader::Working
-            && !its.gave_up
+            && !its.released
             && is_in_it
             && its.seen.complete
             && (record.revision, record.count) == (its.seen.revision, its.seen.count)
             && !self.redis.state.asks()
     }
 
-    /// `host` gives up its `ids`.
-    pub fn give_up(&mut self, host: usize, ids: Members) {
+    /// `host` releases its `ids`.
+    pub fn release(&mut self, host: usize, ids: Members) {
         let its = &mut self.hosts[host];
-        its.gave_up = true;
-        self.is_an_id_given_up |= !its.seen.complete || its.seen.counted & ids != ids;
+        its.released = true;
+        self.is_an_id_released |= !its.seen.complete || its.seen.counted & ids != ids;
     }
 
     /// Whether `host` has not seen the record.
     pub fn has_to_see(&self, host: usize) -> bool {
-        let told = |record: &Record| (record.revision, record.count, record.complete);
+        let parts = |record: &Record| (record.revision, record.count, record.complete);
         let (record, seen) = (&self.redis.state.record, &self.hosts[host].seen);
-        record.revision > 0 && record.revision >= seen.revision && told(record) != told(seen)
+        record.revision > 0 && record.revision >= seen.revision && parts(record) != parts(seen)
     }
 
     /// `host` sees the record: it is logged and served.
@@ -211,7 +212,7 @@ impl Cluster {
         let mut record = self.redis.state.record;
         self.seen.note(&record);
         if !scenario.flaws.has(Flaw::RestoreAsksForNoRevision) {
-            // Nobody needs it, and states differ by it.
+            // It has no use, but would make states differ.
             record.published_changes = 0;
         }
         self.hosts[host].seen = record;

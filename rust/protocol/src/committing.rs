@@ -1,21 +1,21 @@
-//! How a record is made (rules 5 to 7): begin, fix, a sum shard by shard, verify, commit.
+//! The commit of a record (rules 5 to 7): begin, fix, count each shard, verify, commit.
 
 use crate::cluster::Cluster;
 use crate::flaw::Flaw;
-use crate::host::{Attempt, Closing, Leader};
-use crate::redis::{Fixed, HOSTS, Line, STATE, Standing, Sum, Token, ids};
+use crate::host::{Attempt, Completion, Leader};
+use crate::redis::{Fixed, HOSTS, HostState, Line, STATE, Sum, Token, ids};
 use crate::scenario::Scenario;
 
 impl Cluster {
     /// Whether `host` may take the token, should it be free.
     pub fn may_begin(&self, host: usize, scenario: &Scenario) -> bool {
         let (flaws, its, state) = (scenario.flaws, &self.hosts[host], &self.redis.state);
-        let stands = matches!(state.hosts[host], Standing::Complete(..))
+        let stands = matches!(state.hosts[host], HostState::Complete(..))
             || flaws.has(Flaw::ScriptsTakeAnyState);
         let same_master =
             its.known[STATE] == self.redis.epochs[STATE] || flaws.has(Flaw::ScriptsTakeAnyMaster);
         its.leader == Leader::Working
-            && its.closing == Closing::Closed
+            && its.completion == Completion::Completed
             && its.pause == 0
             && self.attempts[host] == Attempt::None
             && stands
@@ -24,7 +24,7 @@ impl Cluster {
             && (scenario.grace_may_end || self.all_are_complete())
     }
 
-    /// Whether the token is free for `host`, its own, or that of an attempt that is no more.
+    /// Whether the token is free, that of `host`, or that of an attempt that has ended.
     pub fn token_is_free(&self, host: usize) -> bool {
         self.redis.state.token.is_none_or(|held| {
             usize::from(held.host) == host
@@ -40,7 +40,7 @@ impl Cluster {
     }
 
     /// The next step of an attempt.
-    pub fn publish(&mut self, which: usize, scenario: &Scenario) {
+    pub fn commit_step(&mut self, which: usize, scenario: &Scenario) {
         self.attempts[which] = match self.attempts[which] {
             Attempt::None => Attempt::None,
             Attempt::Begun(token, master) => self.fix(token, master, scenario),
@@ -77,7 +77,7 @@ impl Cluster {
         let owed = (0..scenario.ids.len())
             .filter(is_awaited)
             .fold(0, |owed, host| owed | scenario.ids[host]);
-        let waited = self.waited_for();
+        let waited = self.awaited_hosts();
         let state = &mut self.redis.state;
         state.fixed = state.changes;
         let fixed = Fixed {
@@ -92,7 +92,7 @@ impl Cluster {
         Attempt::Summing(sum, 0, master)
     }
 
-    /// One transaction: the size of the set, and which of the known markers are there.
+    /// One transaction: reads the size of the set, and which known markers are there.
     fn read_shard(&self, mut sum: Sum, shard: usize, scenario: &Scenario) -> Sum {
         let set = self.redis.sets[shard];
         let beside = if scenario.flaws.has(Flaw::NamesAreInTheStateOnly) {
@@ -102,8 +102,8 @@ impl Cluster {
         };
         sum.count += (set & !sum.fixed.marks & !beside).count_ones() as u8;
         sum.counted |= ids(set);
-        for (host, standing) in sum.fixed.hosts.iter().enumerate() {
-            if let Standing::Complete(marker, _) = standing
+        for (host, state) in sum.fixed.hosts.iter().enumerate() {
+            if let HostState::Complete(marker, _) = state
                 && set & marker != *marker
             {
                 sum.marked &= !(1 << host);
@@ -112,22 +112,22 @@ impl Cluster {
         sum
     }
 
-    /// The epochs, and what they and the markers say about each host.
+    /// Reads the epochs, and judges each host by them and by its marker.
     fn verify(&mut self, mut sum: Sum, scenario: &Scenario) -> Sum {
         sum.complete = true;
-        for (host, &standing) in sum.fixed.hosts.iter().enumerate() {
+        for (host, &state) in sum.fixed.hosts.iter().enumerate() {
             let is_waited_for = sum.fixed.waited & (1 << host) != 0;
-            let holds = match standing {
-                Standing::Complete(_, epochs) => {
+            let holds = match state {
+                HostState::Complete(_, epochs) => {
                     let same_epochs = epochs == self.redis.epochs
                         || scenario.flaws.has(Flaw::EpochsAreNotCompared);
                     let holds = same_epochs && sum.marked & (1 << host) != 0;
                     if !holds {
-                        self.redis.state.set_back(host, standing);
+                        self.redis.state.set_back(host, state);
                     }
                     holds
                 }
-                Standing::Registered | Standing::Unknown => false,
+                HostState::Registered | HostState::Unknown => false,
             };
             sum.complete &= holds || !is_waited_for;
         }
