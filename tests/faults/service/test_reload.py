@@ -177,12 +177,17 @@ class _Bound:
 @pytest.fixture
 def proxies() -> Iterator[ExitStack]:
     """What ends the proxy of a test."""
-    if shutil.which("haproxy") is None:
+    if _haproxy() is None:
         if os.environ.get("CI"):
             pytest.fail("haproxy is missing")
         pytest.skip("haproxy is missing; hint: scripts/setup installs it")
     with ExitStack() as stack:
         yield stack
+
+
+def _haproxy() -> str | None:
+    """The program; Debian has it where only root's PATH leads."""
+    return shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def _proxy(proxies: ExitStack, directory: Path, option: str, *services: Service) -> int:
@@ -191,7 +196,9 @@ def _proxy(proxies: ExitStack, directory: Path, option: str, *services: Service)
     servers = "\n  ".join(f"server s{one.port} 127.0.0.1:{one.port}" for one in services)
     configuration = directory / "haproxy.cfg"
     configuration.write_text(_PROXY.format(port=port, option=option, servers=servers))
-    proxy = subprocess.Popen(["haproxy", "-db", "-f", configuration])
+    binary = _haproxy()
+    assert binary is not None
+    proxy = subprocess.Popen([binary, "-db", "-f", configuration])
     proxies.callback(proxy.wait)
     proxies.callback(proxy.terminate)
     return port
