@@ -134,7 +134,8 @@ def test_spilled_ids_of_an_earlier_segment_are_counted(
     try:
         own_server.stop()
         window = a.add(range(77))
-        wait_until(lambda: list((a.settings.state_dir / "spill").glob("*.ids")), of=a)
+        spilled = f"{window}-*.ids"
+        wait_until(lambda: list((a.settings.state_dir / "spill").glob(spilled)), of=a)
         identity = a.identity
     finally:
         a.close()
