@@ -152,12 +152,19 @@ impl Conversation<'_> {
     async fn run(mut self) -> Response<Bytes> {
         while let Some(order) = self.received.recv().await {
             match order {
-                Order::Pull => {
-                    self.is_awaited = true;
-                    let part = next_part(&mut self.body).await;
-                    self.deliver(part);
-                }
+                Order::Pull => self.is_awaited = true,
                 Order::Respond(response) => return response,
+            }
+            // The application may answer while the caller keeps it waiting for the body.
+            while self.is_awaited {
+                tokio::select! {
+                    part = next_part(&mut self.body) => self.deliver(part),
+                    order = self.received.recv() => match order {
+                        Some(Order::Pull) => {}
+                        Some(Order::Respond(response)) => return response,
+                        None => return unanswered(),
+                    },
+                }
             }
         }
         unanswered()
