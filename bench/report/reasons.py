@@ -16,7 +16,7 @@ class Reason:
     against: str
     """The contender's name; empty for a goal in Verve's own figure."""
     decision: str
-    """The heading in docs/decisions.md that tells more, as it stands in a link."""
+    """Anchor of the heading in docs/decisions.md that explains the reason."""
     why: str
 
 
