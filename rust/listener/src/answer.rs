@@ -1,4 +1,5 @@
-//! The answer to an accept as HTTP: one table for the fast path, RSGI, ASGI and both lanes.
+//! The answer to an accept as HTTP, for both lanes. The binding makes the same answers for Python, in
+//! `rust/python/src/answers.rs`; the contract tests compare the two.
 
 use std::cell::RefCell;
 use std::io::Write;
