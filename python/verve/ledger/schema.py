@@ -82,7 +82,9 @@ def identity_of(path: Path) -> tuple[int, int] | None:
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    address = f"file:{quote(str(path))}?mode=ro"
+    # It only reads. But a process that was killed inside a transaction leaves a journal that the
+    # next connection must apply, and SQLite refuses that to connections of `mode=ro`.
+    address = f"file:{quote(str(path))}?mode=rw"
     return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
 

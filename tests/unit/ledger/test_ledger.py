@@ -3,6 +3,8 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -232,6 +234,25 @@ def test_a_path_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(LedgerError) as caught:
         Ledger(tmp_path / "file" / ledger.FILE_NAME, YEAR)
     assert caught.value.kind is LedgerFailure.BROKEN
+
+
+def test_a_kill_in_the_middle_of_a_transaction_does_not_stop_readers(path: Path) -> None:
+    """The rollback journal that a killed process leaves is applied by the next that reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = (
+        "import os, sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "database.execute('PRAGMA cache_size = 1')\n"
+        "database.execute('CREATE TABLE t (c)')\n"
+        "database.execute('BEGIN')\n"
+        "for _ in range(100):\n"
+        "    database.execute('INSERT INTO t VALUES (zeroblob(4000))')\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", unfinished, str(path)], check=True)
+    journal = path.with_name(f"{path.name}-journal")
+    assert journal.stat().st_size > 0
+    assert ledger.rows(path) == []
 
 
 def test_a_removed_file_is_noticed(opened: Ledger) -> None:
