@@ -239,11 +239,13 @@ class Service:
         """The process id of the leader; 0 while there is none."""
         return int(self.metrics()["verve_leader_process"])
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `verve <arguments>` with the settings of this service."""
+    def command(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `verve <arguments>` with the settings of this service, and `environment` over it."""
         done = subprocess.run(
             [sys.executable, "-m", "verve", *arguments],
-            env={**self._environment, "VERVE_PORT": str(self.port)},
+            env={**self._environment, "VERVE_PORT": str(self.port), **(environment or {})},
             capture_output=True,
             text=True,
             check=False,
@@ -299,7 +301,7 @@ class Service:
     def _token(self) -> dict[str, str]:
         """The header that a service with a token requires."""
         token = self._given_token or self._environment.get("VERVE_ADMIN_TOKEN")
-        return {} if token is None else {"authorization": f"Bearer {token}"}
+        return {} if token is None else {"authorization": f"Bearer {token.split(',')[0]}"}
 
     # Output
 

@@ -19,7 +19,7 @@ from verve.status import cluster_status
 from verve.windows.window import LATE_WINDOWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import httpx
 
@@ -48,8 +48,9 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
     """
     service = (url or _local(settings)).rstrip("/")
     yield _service(service, timeout)
-    yield from _access(_guarded(service, settings), settings.admin_token, timeout)
-    identity = _identity(service, settings.admin_token, timeout)
+    tokens = settings.admin_token or ()
+    yield from _access(_guarded(service, settings), tokens, timeout)
+    identity = _identity(service, tokens, timeout)
     settings = _with_identity(settings, identity)
     yield _state(settings)
     yield _segment(settings)
@@ -62,14 +63,21 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
         yield _redis(settings)
 
 
-def _identity(url: str, token: str | None, timeout: float) -> dict[str, Any]:
+def _identity(url: str, tokens: Sequence[str], timeout: float) -> dict[str, Any]:
     """The service's identity; empty if it does not run on this host or does not answer."""
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
-    try:
-        identity = _get(f"{url}/readyz?verbose", timeout, **headers).json()["service"]
-        return dict(identity) if identity["hostname"] == socket.gethostname() else {}
-    except (_UnreachableError, ValueError, KeyError, TypeError):
-        return {}
+    for headers in [_bearer(token) for token in tokens] or [{}]:
+        try:
+            identity = _get(f"{url}/readyz?verbose", timeout, **headers).json()["service"]
+            return dict(identity) if identity["hostname"] == socket.gethostname() else {}
+        except _UnreachableError:
+            return {}
+        except (ValueError, KeyError, TypeError):
+            continue  # the service does not have this token, so it names nothing
+    return {}
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
 
 
 def _with_identity(settings: Settings, identity: dict[str, Any]) -> Settings:
@@ -132,7 +140,7 @@ def _service(url: str, timeout: float) -> Finding:
     return Finding("service", ok=ready, detail=f"{text or answer.status_code}: `{address}`")
 
 
-def _access(url: str, token: str | None, timeout: float) -> Iterator[Finding]:
+def _access(url: str, tokens: Sequence[str], timeout: float) -> Iterator[Finding]:
     """The access rule of metrics and history, as the service's answers show it."""
     address = f"{url}/api/verve/current"
 
@@ -149,9 +157,9 @@ def _access(url: str, token: str | None, timeout: float) -> Iterator[Finding]:
                 "this host; hint: behind a proxy, set `VERVE_ADMIN_TOKEN`"
             )
             yield Finding("access", ok=True, detail=detail, warns=True)
-        elif token is None:
+        elif not tokens:
             yield Finding("access", ok=True, detail="metrics and history are not open from here")
-        elif refuses(authorization=f"Bearer {token}"):
+        elif all(refuses(**_bearer(token)) for token in tokens):
             detail = (
                 "the service rejects this token: `admin_token`; hint: use the token of the service"
             )

@@ -35,6 +35,7 @@ _SIZE_UNITS = {
     "g": 2**30,
 }
 _NUMBER_AND_UNIT = re.compile(r"([0-9][0-9_]{0,18})\s*([A-Za-z]*)")
+_MOST_TOKENS = 2
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _SWITCH = {
     "on": True,
@@ -101,6 +102,14 @@ def token(value: str) -> str:
     if not re.fullmatch(r"[!-~]+", value):
         raise BadValue("is no token", "use visible ASCII characters without spaces")
     return value
+
+
+def tokens(value: str) -> tuple[str, ...]:
+    """One token, or two during a rotation, separated as `entries` are."""
+    found = tuple(token(entry) for entry in entries(value))
+    if len(found) > _MOST_TOKENS:
+        raise BadValue("has too many tokens", "give one token or, during a rotation, two")
+    return found
 
 
 def path(value: str) -> Path:

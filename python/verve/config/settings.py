@@ -311,11 +311,12 @@ class Settings:
         "guarded",
         "Access to metrics and history without a token: `guarded`, loopback only; `open`, for all.",
     )
-    admin_token: str | None = setting(
+    admin_token: tuple[str, ...] | None = setting(
         "access",
-        parsers.token,
+        parsers.tokens,
         None,
-        "Bearer token that metrics and history require from every client, loopback included.",
+        "Bearer token that metrics and history require from every client, loopback included; "
+        "during a rotation the new and the old one.",
         secret=True,
     )
     log_format: LogFormat = setting(

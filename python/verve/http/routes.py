@@ -46,7 +46,7 @@ def _no_figures(request: Request) -> Response:
 
 
 # A worker that could not start has no settings, so the loopback rule applies.
-_LOOPBACK_ONLY = Access(everyone=False, token=None)
+_LOOPBACK_ONLY = Access(everyone=False, tokens=None)
 
 ROUTES: Mapping[str, Route] = {
     ACCEPT: Route(

@@ -2,7 +2,8 @@
 
 The accept route and the health checks are open to every client. If a token is set, the guarded
 routes require it from every client: a proxy on this host may call the service by a loopback name
-and add no header (nginx with only `proxy_pass` does), so its clients look like local ones.
+and add no header (nginx with only `proxy_pass` does), so its clients look like local ones. During a
+rotation there are two tokens, and either one gives access.
 
 Without a token, the guarded routes answer only a client on the same host that uses a loopback name.
 The name matters because a web page that points its own name at 127.0.0.1 (DNS rebinding) sends that
@@ -21,6 +22,8 @@ from verve.config.choices import Admin
 from .exchange import json_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from verve.config import Settings
 
     from .exchange import Request, Response
@@ -50,10 +53,10 @@ class Rule(Enum):
 class Access:
     """Decides by one rule which requests have access."""
 
-    def __init__(self, *, everyone: bool, token: str | None) -> None:
-        self._token = token.encode() if token else None
+    def __init__(self, *, everyone: bool, tokens: Iterable[str] | None) -> None:
+        self._tokens = tuple(token.encode() for token in tokens or ())
         # A token applies even if the settings open the guarded routes to everyone.
-        if self._token is not None:
+        if self._tokens:
             self.rule = Rule.TOKEN
         else:
             self.rule = Rule.OPEN if everyone else Rule.LOOPBACK
@@ -61,7 +64,7 @@ class Access:
     @classmethod
     def of(cls, settings: Settings) -> Access:
         """Return the access that the settings define."""
-        return cls(everyone=settings.admin is Admin.OPEN, token=settings.admin_token)
+        return cls(everyone=settings.admin is Admin.OPEN, tokens=settings.admin_token)
 
     def refusal(self, request: Request) -> Response | None:
         """Return None if this request has access, else its answer: 401 with a hint."""
@@ -87,11 +90,13 @@ class Access:
 
     def _has_token(self, request: Request) -> bool:
         values = request.header("authorization")
-        if self._token is None or len(values) != 1:
+        if len(values) != 1:
             return False
-        scheme, _, token = values[0].partition(" ")
-        same = hmac.compare_digest(token.strip().encode(errors="replace"), self._token)
-        return same and scheme.lower() == "bearer"
+        scheme, _, text = values[0].partition(" ")
+        given = text.strip().encode(errors="replace")
+        # A list: each token is compared, so that the time does not tell which one is right.
+        same = [hmac.compare_digest(given, token) for token in self._tokens]
+        return any(same) and scheme.lower() == "bearer"
 
 
 def _local(request: Request) -> bool:

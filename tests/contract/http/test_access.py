@@ -65,6 +65,27 @@ def test_the_token(serve: Serve, server: Server) -> None:
     assert "s3cret" not in service.output()
 
 
+@pytest.mark.parametrize(
+    "server", [Server.VERVE, Server.GRANIAN, Server.GRANIAN_ASGI, Server.UVICORN, Server.NATIVE]
+)
+def test_two_tokens_during_a_rotation(serve: Serve, server: Server) -> None:
+    service = serve(server, environment={"VERVE_ADMIN_TOKEN": "n3wer,s3cret"})
+    for path in GUARDED:
+        for token, status in (("n3wer", 200), ("s3cret", 200), ("n3wer,s3cret", 401), ("", 401)):
+            headers = [("authorization", f"Bearer {token}")]
+            assert ask(service, "GET", path, headers).status == status
+    # A caller that has the tokens in the other order, or a service that does not know the new one.
+    for tokens, status, words in (
+        ("s3cret,n3wer", 0, "require the token"),
+        ("newest,s3cret", 0, "require the token"),
+        ("newest,s4cret", 1, "rejects this token"),
+    ):
+        done = service.command("check", environment={"VERVE_ADMIN_TOKEN": tokens})
+        assert done.returncode == status, done.stdout
+        assert words in done.stdout
+    assert "s3cret" not in service.output()
+
+
 @pytest.mark.parametrize("server", [Server.VERVE, Server.GRANIAN_ASGI, Server.UVICORN])
 def test_behind_an_nginx_that_only_passes_on(serve: Serve, tmp_path: Path, server: Server) -> None:
     """Its requests look like those of this host: only the token keeps its callers out."""

@@ -129,7 +129,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "verve.toml"
     file.write_text(f'window = 3\nadmin_token_file = "{token}"\n', encoding="utf-8-sig")
     made = config.load({"config": str(file)}, {})
-    assert (made.window, made.admin_token) == (3, SECRET)
+    assert (made.window, made.admin_token) == (3, (SECRET,))
     # Nor is another encoding guessed at, or shown.
     file.write_text("window = 3", encoding="utf-16")
     with pytest.raises(SettingError, match=r"the settings file is not UTF-8: .*; hint: save it"):
@@ -195,14 +195,26 @@ def test_a_secret_from_a_file(tmp_path: Path) -> None:
         config.load({}, {"VERVE_ADMIN_TOKEN_FILE": file}),
         config.load({"config": _write(tmp_path, f"admin_token_file = '{file}'")}, {}),
     ):
-        assert made.admin_token == SECRET
+        assert made.admin_token == (SECRET,)
         assert made.origins["admin_token"].endswith(f", in {file}")
+
+
+def test_two_tokens_during_a_rotation(tmp_path: Path) -> None:
+    for made in (
+        config.load({}, {"VERVE_ADMIN_TOKEN": "new,old"}),
+        config.load({"admin_token_file": _write(tmp_path, "new\nold\n", "token")}, {}),
+        config.load({"config": _write(tmp_path, "admin_token = ['new', 'old']")}, {}),
+    ):
+        assert made.admin_token == ("new", "old")
+    with pytest.raises(SettingError, match="is no token"):
+        config.load({}, {"VERVE_ADMIN_TOKEN": "new,älter"})
 
 
 def test_a_secret_that_is_wrong_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(SettingError) as caught:
-        config.load({}, {"VERVE_ADMIN_TOKEN": "two words"})
-    assert "two words" not in str(caught.value)
+        config.load({}, {"VERVE_ADMIN_TOKEN": "three whole words"})
+    assert "has too many tokens" in str(caught.value)
+    assert "words" not in str(caught.value)
     environ = {"VERVE_ADMIN_TOKEN": "a", "VERVE_ADMIN_TOKEN_FILE": _write(tmp_path, "b", "token")}
     with pytest.raises(SettingError, match="given twice"):
         config.load({}, environ)
@@ -256,7 +268,7 @@ def test_workers_get_the_very_same_settings(tmp_path: Path, flags: dict[str, str
     made = config.load({**flags, "admin_token_file": token}, {"VERVE_ADMIN_TOKEN": "another"})
     again = pickle.loads(pickle.dumps(made))  # noqa: S301 - as where workers are spawned
     assert again == made
-    assert again.admin_token == SECRET
+    assert again.admin_token == (SECRET,)
     assert SECRET not in repr(again)
 
 

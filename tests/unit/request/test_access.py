@@ -44,9 +44,9 @@ class Asked:
         raise NotImplementedError(limit, held)
 
 
-LOOPBACK = Access(everyone=False, token=None)
+LOOPBACK = Access(everyone=False, tokens=None)
 SECRET = "s3cret"  # noqa: S105 - of this test
-TOKEN = Access(everyone=False, token=SECRET)
+TOKEN = Access(everyone=False, tokens=[SECRET])
 
 
 def _may(access: Access, asked: Asked) -> bool:
@@ -56,9 +56,9 @@ def _may(access: Access, asked: Asked) -> bool:
 def test_the_rule_follows_from_the_settings() -> None:
     assert LOOPBACK.rule is Rule.LOOPBACK
     assert TOKEN.rule is Rule.TOKEN
-    assert Access(everyone=True, token=None).rule is Rule.OPEN
-    assert Access(everyone=True, token=SECRET).rule is Rule.TOKEN
-    assert Access(everyone=False, token="").rule is Rule.LOOPBACK
+    assert Access(everyone=True, tokens=None).rule is Rule.OPEN
+    assert Access(everyone=True, tokens=[SECRET]).rule is Rule.TOKEN
+    assert Access(everyone=False, tokens=()).rule is Rule.LOOPBACK
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
@@ -181,7 +181,7 @@ def test_anything_else_does_not(values: list[str]) -> None:
 
 
 def test_an_open_service_refuses_nobody() -> None:
-    access = Access(everyone=True, token=None)
+    access = Access(everyone=True, tokens=None)
     assert _may(access, Asked(peer="192.0.2.1", host=[], headers={"via": ["x"]}))
 
 
