@@ -84,6 +84,20 @@ _FITS: Mapping[Kind, Callable[[object], bool]] = {
     Kind.OBJECTS: _is_list_of(dict),
 }
 
+_SCHEMAS: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.TIME: {"type": "string", "format": "date-time", "pattern": f"^{_TIME.pattern}$"},
+    Kind.SINCE_EPOCH: {"type": "number"},
+    Kind.COUNT: {"type": "integer", "minimum": 0},
+    Kind.NUMBER: {"type": "integer"},
+    Kind.SECONDS: {"type": "number"},
+    Kind.BYTES: {"type": "integer", "minimum": 0},
+    Kind.FLAG: {"type": "boolean"},
+    Kind.TEXT: {"type": "string"},
+    Kind.NAMES: {"type": "array", "items": {"type": "string"}},
+    Kind.OBJECT: {"type": "object"},
+    Kind.OBJECTS: {"type": "array", "items": {"type": "object"}},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -111,6 +125,12 @@ class Field:
     def fits(self, value: object) -> bool:
         """Whether a JSON value is of this type."""
         return self.null if value is None else _FITS[self.kind](value)
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema of a value in JSON."""
+        schema = _SCHEMAS[self.kind]
+        kind = [schema["type"], "null"] if self.null else schema["type"]
+        return {**schema, "type": kind, "description": self.meaning}
 
 
 _K = Kind

@@ -18,12 +18,18 @@ from verve.status.cluster_status import seconds_since
 from verve.timestamps import rfc3339
 from verve.windows.window import Window
 
+from .operation import JSON, Answer, Named, Operation, error, json_schema
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from verve._verve import Counter, WindowRecord
     from verve.config import Settings
     from verve.request.exchange import Request, Response
     from verve.service.running import RunningService
     from verve.status.cluster_status import Membership
+
+    from .operation import Schema
 
 DEFAULT_LIMIT = 60
 LARGEST_LIMIT = 10_080
@@ -39,6 +45,52 @@ _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+
+_FIGURES = (
+    "window_start",
+    "window_seconds",
+    "unique",
+    "requests",
+    "duplicates",
+    "late",
+    "rejected",
+)
+_MOMENT: Schema = {
+    "anyOf": [
+        {"type": "string", "format": "date-time"},
+        {"type": "string", "pattern": f"^{_EPOCH.pattern}$"},
+    ]
+}
+
+
+def current_operations(settings: Settings) -> Mapping[str, Operation]:
+    """Describe `/api/verve/current`."""
+    cluster = ("host_unique", "cluster_age_seconds") if settings.redis_url is not None else ()
+    schema = json_schema(*_FIGURES, *cluster)
+    answers = {200: Answer("The figures of the current window.", {JSON: schema})}
+    return {"GET": Operation("current", "The current window.", answers)}
+
+
+def windows_operations(_settings: Settings) -> Mapping[str, Operation]:
+    """Describe `/api/verve/windows`."""
+    window = json_schema(*_FIGURES, "gap", "degraded", "revision", optional=("host_unique",))
+    found = json_schema("windows", optional=("incomplete",), windows={"items": window})
+    parameters = {
+        "limit": Named(
+            f"Maximum number of windows, {DEFAULT_LIMIT} if not given.",
+            {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT},
+        ),
+        "since": Named(
+            "Windows that start at this time or later: RFC 3339, or seconds since the epoch.",
+            _MOMENT,
+        ),
+        "until": Named("Windows that start before this time, in the same forms.", _MOMENT),
+    }
+    answers = {
+        200: Answer("Closed windows, newest first.", {JSON: found}),
+        400: error("A parameter is invalid or repeated."),
+    }
+    return {"GET": Operation("windows", "The closed windows.", answers, parameters)}
 
 
 class BadParameterError(Exception):

@@ -18,6 +18,8 @@ from verve.request.exchange import json_object, plain
 from verve.sinks import KAFKA, LOG
 from verve.windows.window import LATE_WINDOWS
 
+from .operation import JSON, TEXT, Answer, Named, Operation, json_schema
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from verve.service.host_facts import Facts
     from verve.service.running import RunningService
     from verve.status.cluster_status import Membership
+
+    from .operation import Schema
 
 REDIS = "redis"
 
@@ -53,6 +57,35 @@ class Part:
 
 
 LIVE = plain(200, "live")
+LIVENESS = {
+    "GET": Operation(
+        "live",
+        "Whether this process answers.",
+        {200: Answer("It does.", {TEXT: {"const": "live"}})},
+    )
+}
+_PARTS: Schema = {
+    "additionalProperties": {
+        **json_schema("state", "detail", state={"enum": list(State)}),
+    }
+}
+_READINESS = {
+    TEXT: {"type": "string", "pattern": "^(not ready: |ready$|ready, degraded: )"},
+    JSON: json_schema("ready", "parts", optional=("service",), parts=_PARTS),
+}
+READINESS = {
+    "GET": Operation(
+        "ready",
+        "Whether this process should get requests.",
+        {
+            200: Answer("It should.", _READINESS),
+            503: Answer("It should not.", _READINESS),
+        },
+        parameters={
+            "verbose": Named("Lists each part, in JSON.", {"type": "string"}, may_be_empty=True)
+        },
+    )
+}
 
 
 async def live(_service: RunningService, _request: Request) -> Response:

@@ -16,6 +16,7 @@ from verve.sinks.base import FailureKind
 
 from .cluster_metrics import CLUSTER_METRICS
 from .metric import Kind, Metric, Sample, by_trouble, stat
+from .operation import Answer, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -265,6 +266,15 @@ async def page(service: RunningService, _request: Request) -> Response:
     facts = await service.host_facts.facts()
     text = await asyncio.to_thread(render, service, facts)
     return Response(200, [("content-type", CONTENT_TYPE), *SHARED], text.encode())
+
+
+METRICS_PAGE = {
+    "GET": Operation(
+        "metrics",
+        "The metrics of this host.",
+        {200: Answer("The metrics.", {CONTENT_TYPE: {"type": "string"}})},
+    )
+}
 
 
 def render(service: RunningService, facts: Facts) -> str:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verve._verve import VerveError
 from verve.log.event_log import logger
-from verve.request.access import Access
-from verve.request.exchange import Entry, json_error
+from verve.request.access import Access, Rule
+from verve.request.exchange import Entry, json_error, json_object
 
-from . import accept, api, health, metrics
+from . import accept, accept_operations, api, health, metrics, openapi
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from verve.config import Settings
     from verve.request.exchange import Request, Response
     from verve.service.running import RunningService
 
+    from .operation import Operation
+
     Handler = Callable[[RunningService, Request], Awaitable[Response]]
+    Operations = Callable[[Settings], Mapping[str, Operation]]
 
 ACCEPT = "/api/verve/accept"
 
@@ -33,11 +37,21 @@ class Route:
     """The answer of a worker that could not start: its server still takes requests."""
     guarded: bool = False
     """Whether the route requires access."""
+    operations: Operations | None = None
+    """The description of each method but HEAD, under these settings; None: not documented."""
 
 
-def _figures(handler: Handler) -> Route:
+def _page(
+    handler: Handler, operations: Operations, without_service: Callable[[Request], Response]
+) -> Route:
+    """Return the route of a page that is open to everyone."""
+    return Route({"GET": handler, "HEAD": handler}, without_service, operations=operations)
+
+
+def _figures(handler: Handler, operations: Operations) -> Route:
     """Return the route of a page of figures, which requires access."""
-    return Route({"GET": handler, "HEAD": handler}, _no_figures, guarded=True)
+    methods = {"GET": handler, "HEAD": handler}
+    return Route(methods, _no_figures, guarded=True, operations=operations)
 
 
 def _no_figures(request: Request) -> Response:
@@ -48,16 +62,51 @@ def _no_figures(request: Request) -> Response:
 # A worker that could not start has no settings, so the loopback rule applies.
 _LOOPBACK_ONLY = Access(everyone=False, tokens=None)
 
+
+# By the address that it describes, with the settings that it was made for: it takes milliseconds.
+_documents: dict[Entry, tuple[Settings, Response]] = {}
+
+
+async def _document(service: RunningService, request: Request) -> Response:
+    """Answer `/openapi.json`: the routes of the address that the request arrived at."""
+    settings, made = _documents.get(request.entry, (None, None))
+    if made is None or settings is not service.settings:
+        made = json_object(200, _described(service, request))
+        _documents[request.entry] = service.settings, made
+    return made
+
+
+def _described(service: RunningService, request: Request) -> dict[str, Any]:
+    rule, settings = service.access.rule, service.settings
+    described = {
+        path: openapi.Described(
+            route.operations(settings),
+            guarded=route.guarded and rule is not Rule.OPEN,
+            token=route.guarded and rule is Rule.TOKEN,
+            head="HEAD" in route.methods,
+        )
+        for path, route in ROUTES.items()
+        if route.operations is not None and not _is_elsewhere(service, request, route)
+    }
+    return openapi.document(described, token=rule is Rule.TOKEN)
+
+
 ROUTES: Mapping[str, Route] = {
     ACCEPT: Route(
         {"GET": accept.one, "POST": accept.batch},
         lambda _: accept.failed("segment unusable"),
+        operations=accept_operations.operations,
     ),
-    "/livez": Route({"GET": health.live, "HEAD": health.live}, lambda _: health.LIVE),
-    "/readyz": Route({"GET": health.ready, "HEAD": health.ready}, health.ready_without_service),
-    "/metrics": _figures(metrics.page),
-    "/api/verve/current": _figures(api.current),
-    "/api/verve/windows": _figures(api.windows),
+    "/livez": _page(health.live, lambda _: health.LIVENESS, lambda _: health.LIVE),
+    "/readyz": _page(health.ready, lambda _: health.READINESS, health.ready_without_service),
+    "/metrics": _figures(metrics.page, lambda _: metrics.METRICS_PAGE),
+    "/api/verve/current": _figures(api.current, api.current_operations),
+    "/api/verve/windows": _figures(api.windows, api.windows_operations),
+    openapi.PATH: _page(
+        _document,
+        lambda _: openapi.DOCUMENT,
+        lambda _: api.unusable("the segment could not be attached"),
+    ),
 }
 """Paths are compared after one percent-decoding: a trailing slash makes a different path."""
 
