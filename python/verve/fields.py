@@ -144,7 +144,9 @@ FIELDS: Mapping[str, Field] = {
     "exception": Field(_K.TEXT, "Traceback of an exception."),
     "process": Field(_K.NUMBER, "Id of the process that wrote the line."),
     "worker": Field(
-        _K.NUMBER, "Number of a worker, from 1: the one that wrote the line, or that it is about."
+        _K.NUMBER,
+        "Number of a worker, from 1: the one that wrote the line, or that it is about. "
+        "As a label of a metric: the id of its process.",
     ),
     # Windows.
     "window_start": Field(_K.TIME, "Start of the window."),
@@ -208,6 +210,7 @@ FIELDS: Mapping[str, Field] = {
     "output": Field(_K.TEXT, "`stdout` or `stderr`."),
     # The service and its processes.
     "version": Field(_K.TEXT, "Version of Verve.", null=True),
+    "lane": Field(_K.TEXT, "Lane of the native listener: `accept` or `hyper`."),
     "address": Field(_K.TEXT, "Address of the service: `http://...` or `unix:<file>`."),
     "host": Field(_K.TEXT, "Listening address; none with `--uds`.", null=True),
     "port": Field(_K.NUMBER, "Listening port; none with `--uds`.", null=True),

@@ -40,7 +40,7 @@ def test_four_workers_count_what_their_answers_say(
     def enough() -> bool:
         time.sleep(0.25)
         passed = time.time() // 2 - began // 2
-        return passed > boundaries and service.metrics()["verve_requests_total"] >= requests
+        return passed > boundaries and service.metrics()["verve_ids_total"] >= requests
 
     service.wait_until(enough, 240, f"{requests} requests over {boundaries} boundaries")
     results = [load.stop() for load in loads]

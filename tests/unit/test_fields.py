@@ -111,8 +111,10 @@ def test_the_files_of_the_cluster_and_of_the_sinks() -> None:
 
 def test_the_labels_and_units_of_the_metrics() -> None:
     for metric in METRICS:
-        if metric.label is not None:
-            assert FIELDS[metric.label].kind is Kind.TEXT, metric.name
+        for label in metric.labels:
+            # A worker is named by a number, everything else by a word.
+            wanted = Kind.NUMBER if label == "worker" else Kind.TEXT
+            assert FIELDS[label].kind is wanted, metric.name
     units = {"seconds": Kind.SECONDS, "bytes": Kind.BYTES}
     for name, field in FIELDS.items():
         unit = units.get(name.rpartition("_")[2])

@@ -54,7 +54,7 @@ CLUSTER_METRICS = (
         _GAUGE,
         "1 for the kind of the leader's last failure to reach Redis, else 0.",
         _membership(_redis_failures),
-        "trouble",
+        ("trouble",),
     ),
     Metric(
         "verve_redis_failed_attempts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
@@ -10,22 +11,34 @@ from verve._verve import callback_figures
 from verve.publishing.sink_status import SinkStatus
 from verve.sinks import KAFKA, LOG
 
+from . import proc
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
     from verve._verve import CallbackFigures, Counter, Stats
     from verve.service.host_facts import Facts
     from verve.service.running import RunningService
     from verve.status.cluster_status import Membership
 
-    Value = float | Mapping[str, float] | None
+    from .proc import Process
+
+    Value = float | Mapping[str, float] | Mapping[tuple[str, ...], float] | None
+
+UNITS = ("seconds", "bytes")
+"""Units that the name of a metric ends with. The other metrics are numbers."""
 
 
 class Kind(StrEnum):
-    """Kind of a metric: a counter only rises, and restarts with a new segment or a new worker."""
+    """Type of a metric, in the words of Prometheus.
+
+    A counter only rises, and restarts with a new segment or a new worker. An info is always 1: its
+    labels are the information.
+    """
 
     COUNTER = "counter"
     GAUGE = "gauge"
+    INFO = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +52,22 @@ class Sample:
     callbacks: CallbackFigures
     cluster: Membership | None
     facts: Facts
+    processes: Mapping[int, Process]
+    """The processes that share the segment, by their ids."""
 
     @classmethod
     def take(cls, service: RunningService, facts: Facts) -> Sample:
-        """Read the segment; `facts` are the figures of the host's files."""
+        """Read the segment and `/proc`; `facts` are the figures of the host's files."""
+        stats = service.counter.stats()
         return cls(
             service,
-            service.counter.stats(),
+            stats,
             facts.sinks.get(LOG, SinkStatus()),
             facts.sinks.get(KAFKA, SinkStatus()),
             callback_figures(service.counter),
             facts.cluster,
             facts,
+            proc.read(stats["processes"]),
         )
 
     @property
@@ -61,13 +78,38 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: `read` returns a number, numbers by the values of `label`, or None."""
+    """One metric: `read` returns a number, numbers by the values of its labels, or None.
+
+    A value of a label is one word of a closed list, in the form of the ecosystem: `id_missing`.
+    `values` describes values that are no such words.
+    """
 
     name: str
     kind: Kind
     help: str
     read: Callable[[Sample], Value]
-    label: str | None = None
+    labels: tuple[str, ...] = ()
+    values: str | None = None
+
+    @property
+    def family(self) -> str:
+        """The name without the suffix of its type."""
+        return self.name.removesuffix("_total").removesuffix("_info")
+
+    @property
+    def unit(self) -> str:
+        """The unit that the name ends with; empty if the value is a number."""
+        return next((unit for unit in UNITS if self.family.endswith(f"_{unit}")), "")
+
+    def samples(self, sample: Sample) -> Iterator[tuple[dict[str, str], float]]:
+        """The labels and the value of each sample."""
+        value = self.read(sample)
+        if isinstance(value, Mapping):
+            for key, number in value.items():
+                words = (key,) if isinstance(key, str) else key
+                yield dict(zip(self.labels, words, strict=True)), number
+        elif value is not None:
+            yield {}, value
 
 
 def stat(name: str) -> Callable[[Sample], Value]:
@@ -80,9 +122,18 @@ def stat(name: str) -> Callable[[Sample], Value]:
     return read
 
 
+def by_word(figures: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the figures by their words in the form of a label: `id_missing` for `id missing`."""
+    return {_word(name): number for name, number in figures.items()}
+
+
+def _word(name: str) -> str:
+    return name.replace(" ", "_").replace("-", "_")
+
+
 def by_trouble(kinds: type[StrEnum], trouble: str | None) -> Value:
     """Return 1 for the kind of the failure and 0 for the others; an unknown kind is `other`."""
     known = {str(kind): 0 for kind in kinds}
     if trouble:
         known[trouble if trouble in known else "other"] = 1
-    return known
+    return by_word(known)

@@ -1,33 +1,30 @@
-"""`/metrics` in the Prometheus text format: one table, from which the docs are generated too.
+"""The table of metrics, from which `/metrics` and `docs/metrics.md` are made.
 
-The figures come from the segment and from the leader's files, so any worker can answer for the
-whole host: each scrape may reach a different worker. The values of a label are a closed list, and
-every scrape contains all of them.
+The figures come from the segment, from `/proc` and from the leader's files, so any worker can
+answer for the whole host: each scrape may reach a different worker. Only the figures of the native
+listener are those of the worker that answers. The values of a label are a closed list, and every
+scrape contains all of them.
 """
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import math
+from importlib import metadata
 from typing import TYPE_CHECKING
 
-from verve.request.exchange import SHARED, Response
+from verve.publishing.lease import Cursor
+from verve.sinks import LOG
 from verve.sinks.base import FailureKind
 
 from .cluster_metrics import CLUSTER_METRICS
-from .metric import Kind, Metric, Sample, by_trouble, stat
-from .operation import Answer, Operation
+from .metric import Kind, Metric, by_trouble, by_word, stat
+from .process_metrics import PROCESS_METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from verve.request.exchange import Request
-    from verve.service.host_facts import Facts
-    from verve.service.running import RunningService
-
-    from .metric import Value
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+    from .metric import Sample, Value
 
 
 def _leading_process(sample: Sample) -> int:
@@ -40,6 +37,17 @@ def _window_lag(sample: Sample) -> float:
     published = counter.ring.newest()
     # The window after the newest sealed one is due as soon as it has ended.
     return max(0.0, counter.now() - (published + 2 * counter.window)) if published else 0.0
+
+
+def _last_published(sample: Sample) -> float:
+    cursor = Cursor.LOG if LOG in sample.service.settings.sinks else Cursor.LEDGER
+    return sample.counter.ring.cursor(cursor) or math.nan
+
+
+@functools.cache
+def _version() -> str:
+    """The version of Verve, which takes long to read."""
+    return metadata.version("verve-counter")
 
 
 def _publishing(name: str) -> Callable[[Sample], Value]:
@@ -58,7 +66,15 @@ _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
 
 METRICS = (
     Metric(
-        "verve_requests_total",
+        "verve_build_info",
+        Kind.INFO,
+        "Version of the worker that answers.",
+        lambda _: {_version(): 1},
+        ("version",),
+        "that of the wheel",
+    ),
+    Metric(
+        "verve_ids_total",
         _COUNTER,
         "Accepted ids, including duplicates.",
         stat("requests_total"),
@@ -76,8 +92,8 @@ METRICS = (
         "verve_rejected_total",
         _COUNTER,
         "Requests answered `failed`, by reason.",
-        stat("rejected"),
-        "reason",
+        lambda sample: by_word(sample.stats["rejected"]),
+        ("reason",),
     ),
     Metric(
         "verve_errors_total",
@@ -105,6 +121,13 @@ METRICS = (
         _window_lag,
     ),
     Metric(
+        "verve_last_published_window_timestamp_seconds",
+        _GAUGE,
+        "Start of the last window that the log, or without it the ledger, has taken, in Unix time; "
+        "NaN before the first.",
+        _last_published,
+    ),
+    Metric(
         "verve_ledger_lag_seconds",
         _GAUGE,
         "Seconds of sealed windows that the ledger has not taken.",
@@ -115,7 +138,7 @@ METRICS = (
         _COUNTER,
         "Old windows that the ledger dropped before a sink took them.",
         lambda sample: sample.facts.dropped,
-        "sink",
+        ("sink",),
     ),
     Metric(
         "verve_log_lag_seconds",
@@ -134,14 +157,14 @@ METRICS = (
         _GAUGE,
         "1 for the kind of the last failure to log a window, else 0.",
         lambda sample: by_trouble(FailureKind, sample.log.failure),
-        "trouble",
+        ("trouble",),
     ),
     Metric(
         "verve_log_lost_lines_total",
         _COUNTER,
         "Lines of all processes that could not be written; counts of windows are never lost.",
         lambda sample: sample.facts.lost_lines,
-        "output",
+        ("output",),
     ),
     Metric(
         "verve_kafka_lag_seconds",
@@ -166,7 +189,7 @@ METRICS = (
         _GAUGE,
         "1 for the kind of the last failure to deliver to Kafka, else 0.",
         lambda sample: by_trouble(FailureKind, sample.kafka.failure),
-        "trouble",
+        ("trouble",),
     ),
     *CLUSTER_METRICS,
     Metric(
@@ -179,8 +202,8 @@ METRICS = (
         "verve_callbacks_total",
         _COUNTER,
         "Finished callbacks, by outcome.",
-        lambda sample: sample.callbacks["ended"],
-        "outcome",
+        lambda sample: by_word(sample.callbacks["ended"]),
+        ("outcome",),
     ),
     Metric(
         "verve_callback_retries_total",
@@ -192,8 +215,8 @@ METRICS = (
         "verve_callback_failures_total",
         _COUNTER,
         "Failed attempts at callbacks, by cause.",
-        lambda sample: sample.callbacks["failures"],
-        "cause",
+        lambda sample: by_word(sample.callbacks["failures"]),
+        ("cause",),
     ),
     Metric(
         "verve_callbacks_taken_over_total",
@@ -213,7 +236,7 @@ METRICS = (
         "Slots of the current window's table.",
         stat("window_slots"),
     ),
-    Metric("verve_arenas", _GAUGE, "Arenas, by state.", stat("arenas"), "state"),
+    Metric("verve_arenas", _GAUGE, "Arenas, by state.", stat("arenas"), ("state",)),
     Metric("verve_arena_bytes", _GAUGE, "Memory reserved for arenas.", stat("arena_bytes")),
     Metric(
         "verve_processes",
@@ -258,54 +281,5 @@ METRICS = (
         "Workers that are draining.",
         _workers("draining"),
     ),
+    *PROCESS_METRICS,
 )
-
-
-async def page(service: RunningService, _request: Request) -> Response:
-    """Answer `/metrics`."""
-    facts = await service.host_facts.facts()
-    text = await asyncio.to_thread(render, service, facts)
-    return Response(200, [("content-type", CONTENT_TYPE), *SHARED], text.encode())
-
-
-METRICS_PAGE = {
-    "GET": Operation(
-        "metrics",
-        "The metrics of this host.",
-        {200: Answer("The metrics.", {CONTENT_TYPE: {"type": "string"}})},
-    )
-}
-
-
-def render(service: RunningService, facts: Facts) -> str:
-    """Return the whole page in the Prometheus text format."""
-    sample = Sample.take(service, facts)
-    return "".join(line + "\n" for metric in METRICS for line in _lines(metric, sample))
-
-
-def _lines(metric: Metric, sample: Sample) -> Iterator[str]:
-    yield f"# HELP {metric.name} {metric.help}"
-    yield f"# TYPE {metric.name} {metric.kind}"
-    value = metric.read(sample)
-    if value is None:
-        return
-    if isinstance(value, int | float):
-        yield f"{metric.name} {_number(value)}"
-    else:
-        for name, number in value.items():
-            yield f'{metric.name}{{{metric.label}="{name}"}} {_number(number)}'
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return str(int(value)) if isinstance(value, bool) else str(value)
-
-
-def markdown() -> str:
-    """Return the table of metrics for the docs, in Markdown."""
-    lines = ["| metric | kind | meaning |", "|---|---|---|"]
-    for metric in METRICS:
-        name = metric.name if metric.label is None else f"{metric.name}{{{metric.label}}}"
-        lines.append(f"| `{name}` | {metric.kind} | {metric.help} |")
-    return "\n".join(lines)

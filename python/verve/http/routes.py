@@ -11,7 +11,7 @@ from verve.log.event_log import logger
 from verve.request.access import Access, Rule
 from verve.request.exchange import Entry, json_error, json_object
 
-from . import accept, accept_operations, api, health, metrics, openapi
+from . import accept, accept_operations, api, exposition, health, openapi
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -99,7 +99,7 @@ ROUTES: Mapping[str, Route] = {
     ),
     "/livez": _page(health.live, lambda _: health.LIVENESS, lambda _: health.LIVE),
     "/readyz": _page(health.ready, lambda _: health.READINESS, health.ready_without_service),
-    "/metrics": _figures(metrics.page, lambda _: metrics.METRICS_PAGE),
+    "/metrics": _figures(exposition.page, lambda _: exposition.METRICS_PAGE),
     "/api/verve/current": _figures(api.current, api.current_operations),
     "/api/verve/windows": _figures(api.windows, api.windows_operations),
     openapi.PATH: _page(

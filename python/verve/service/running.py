@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Callbacks as CallbackSender
-    from verve._verve import Counter, Http
+    from verve._verve import Counter, Http, NativeListener
     from verve.cluster.replication.sender import IdSender
     from verve.config import Settings
     from verve.publishing.leader import Leader
@@ -65,6 +65,8 @@ class RunningService:
     termination: Termination
     close: Callable[[], None]
     """Stops what the start has started, in the reverse order."""
+    listeners: list[NativeListener] = field(default_factory=list)
+    """The native listeners of this worker, which start once the service runs."""
 
     @property
     def accepter(self) -> Http | CallbackSender:

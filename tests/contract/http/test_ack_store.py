@@ -155,7 +155,7 @@ def test_without_an_answer_of_redis_there_is_no_ok(at: Rig) -> None:
         assert codes == {503}
         assert time.monotonic() - started < _UNCONFIRMED_WITHIN
     samples = at.service.get("/metrics").text
-    assert 'reason="store unconfirmed"' in samples
+    assert 'reason="store_unconfirmed"' in samples
     at.recover()
     # Refused, they were recorded nevertheless, and reach Redis: that is why one asks again.
     wait_until(lambda: all(map(at.has, [1, 2, 3, *range(10, 30)])) or None, "all ids", 10)

@@ -160,7 +160,7 @@ def test_a_client_that_goes_away_is_counted_once(serve: Serve) -> None:
 
     def each_once() -> bool:
         metrics = service.metrics()
-        return metrics["verve_requests_total"] == metrics["verve_new_ids_total"] > 1
+        return metrics["verve_ids_total"] == metrics["verve_new_ids_total"] > 1
 
     service.wait_until(each_once, 5, "as many requests as ids")
     assert not service.events("fast_path.failed")

@@ -9,13 +9,27 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
 from tests.support.http.raw import ask
 from tests.support.service import ACCEPT, Server, Service
-from verve.http import metrics
+from verve.http.metrics import METRICS
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text"
+SCRAPER = (
+    f"{OPEN_METRICS};version=1.0.0,{OPEN_METRICS};version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+"""What Prometheus 2 asks for."""
+ODD = [
+    f"{OPEN_METRICS};version={version}"
+    for version in ("x", "1.0.x", "2.x.y", "1", "1.0.0.0", "9" * 5_000, '"1.0.0"', "")
+]
 PARTS = {"process", "segment", "arenas", "leader", "ledger", "files", "log", "clock"}
 
 
@@ -86,7 +100,7 @@ def test_metrics_follow_the_requests(service: Service) -> None:
         ask(service, "GET", f"{ACCEPT}?id={time.time_ns() + id}")
     ask(service, "POST", ACCEPT, [("content-type", "text/plain")], b"%d\n1" % time.time_ns())
     after = service.metrics()
-    assert after["verve_requests_total"] == before["verve_requests_total"] + 4
+    assert after["verve_ids_total"] == before["verve_ids_total"] + 4
     assert after["verve_new_ids_total"] >= before["verve_new_ids_total"] + 3
     assert after["verve_batches_total"] == before["verve_batches_total"] + 1
     assert after["verve_window_seconds"] == 3600
@@ -101,7 +115,7 @@ def test_metrics_follow_the_requests(service: Service) -> None:
 
 def test_the_page_is_in_the_prometheus_text_format(service: Service) -> None:
     answer = service.get("/metrics")
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.headers["content-type"] == TEXT
     kinds: dict[str, str] = {}
     helped: list[str] = []
     for line in answer.text.splitlines():
@@ -111,16 +125,60 @@ def test_the_page_is_in_the_prometheus_text_format(service: Service) -> None:
             _, _, name, kinds_word = line.split(" ")
             kinds[name] = kinds_word
         else:
-            sample = re.fullmatch(
-                r'([a-z_]+)(\{[a-z]+="[a-z -]+"\})? (-?[0-9.]+(e[+-]?[0-9]+)?)', line
-            )
+            label = r'[a-z]+="[a-z0-9_.]+"'
+            number = r"NaN|-?[0-9.]+(e[+-]?[0-9]+)?"
+            sample = re.fullmatch(rf"([a-z_]+)(\{{{label}(,{label})*\}})? ({number})", line)
             assert sample, line
             assert helped[-1] == sample[1]
             assert (kinds[sample[1]] == "counter") == sample[1].endswith("_total")
-    assert helped == list(kinds) == [metric.name for metric in metrics.METRICS]
+    assert helped == list(kinds) == [metric.name for metric in METRICS]
     assert answer.text.endswith("\n")
 
 
-def test_the_docs_name_every_metric() -> None:
-    table = metrics.markdown()
-    assert all(f"`{metric.name}" in table for metric in metrics.METRICS)
+@pytest.mark.parametrize("accept", [OPEN_METRICS, f"{OPEN_METRICS};version=1.0.0", SCRAPER])
+def test_the_page_is_in_openmetrics_for_those_who_ask(service: Service, accept: str) -> None:
+    answer = service.get("/metrics", headers={"accept": accept})
+    assert answer.headers["content-type"].startswith(f"{OPEN_METRICS}; version=1.0.0; ")
+    read = text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in read}
+    assert list(families) == [metric.family for metric in METRICS]
+    for metric in METRICS:
+        family = families[metric.family]
+        assert (family.type, family.unit) == (metric.kind, metric.unit)
+        assert {sample.name for sample in family.samples} <= {metric.name}
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/html", "text/plain;version=0.0.4", *ODD])
+def test_everybody_else_gets_text(service: Service, accept: str) -> None:
+    answer = service.get("/metrics", headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == TEXT
+    assert "verve_ids_total " in answer.text
+
+
+def test_what_was_published_last_is_told(serve: Serve) -> None:
+    service = serve(window=1)
+    name = "verve_last_published_window_timestamp_seconds"
+
+    def told() -> bool:
+        window = service.windows(1)
+        return bool(window) and service.metrics()[name] > 0
+
+    service.wait_until(told, 10, "published")
+    assert service.metrics()[name] % 1 == 0
+    assert abs(service.metrics()[name] - time.time()) < 60
+
+
+def test_the_native_listener_shows_its_figures(serve: Serve) -> None:
+    service = serve(Server.NATIVE)
+    for id in range(3):
+        assert service.get(f"{ACCEPT}?id={id}").status_code == 200
+    (worker,) = service.workers()
+    lane = f'verve_listener_accepts_total{{lane="%s",worker="{worker}"}}'
+    others = f'verve_listener_other_requests_total{{worker="{worker}"}}'
+    before = service.metrics()
+    assert before[lane % "accept"] + before[lane % "hyper"] == 3
+    assert before[f'verve_listener_connections{{worker="{worker}"}}'] >= 1
+    after = service.metrics()
+    assert after[others] > before[others]
+    assert after[lane % "accept"] == before[lane % "accept"]

@@ -109,7 +109,8 @@ def _assert_only_kafka_suffers(service: Service, trouble: str, said: str) -> Non
     assert part["state"] == "degraded"
     assert part["trouble"] == trouble
     assert said in part["last_error"]
-    assert service.metrics()[f'verve_kafka_failing{{trouble="{trouble}"}}'] == 1
+    label = trouble.replace("-", "_")
+    assert service.metrics()[f'verve_kafka_failing{{trouble="{label}"}}'] == 1
     assert service.metrics()["verve_kafka_failed_attempts"] >= 1
     checked = service.command("check")
     assert checked.returncode == 1

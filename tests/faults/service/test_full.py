@@ -140,7 +140,8 @@ def _overfill(service: Service, start_load: StartLoad, reason: str) -> None:
     for _ in range(FULL_WINDOWS):
         sleep_into_window(service.window, 0.1)
         filled.append(_fill(service, fresh, reason))
-    assert service.metrics()[f'verve_rejected_total{{reason="{reason}"}}'] > 0
+    label = reason.replace(" ", "_")
+    assert service.metrics()[f'verve_rejected_total{{reason="{label}"}}'] > 0
 
     sleep_into_window(service.window, 0.1)
     recovered = service.get(f"{ACCEPT}?id={next(fresh)}&verdict=1")

@@ -178,10 +178,8 @@ def _await_workers(service: Service, count: int) -> None:
 
 def _await_requests(service: Service) -> None:
     """Wait until some thousand requests more were answered."""
-    wanted = service.metrics()["verve_requests_total"] + 5_000
-    service.wait_until(
-        lambda: service.metrics()["verve_requests_total"] > wanted, 10, "serving again"
-    )
+    wanted = service.metrics()["verve_ids_total"] + 5_000
+    service.wait_until(lambda: service.metrics()["verve_ids_total"] > wanted, 10, "serving again")
 
 
 def _answered_after_restart(sent: records.Records, window: int) -> NDArray[np.int64]:

@@ -73,7 +73,7 @@ def test_a_stop_of_one_of_two_services_behind_a_proxy(
     stays, goes = (serve(server, workers=1, window=60) for _ in range(2))
     port = _proxy(proxies, tmp_path, "http-keep-alive", stays, goes)
     load = start_load(stays, "--connections", "32", "--rate", "2000", port=port)
-    goes.wait_until(lambda: goes.metrics()["verve_requests_total"] > 500, 10, "in use")
+    goes.wait_until(lambda: goes.metrics()["verve_ids_total"] > 500, 10, "in use")
     assert goes.stop() == 0
     time.sleep(0.2)
     assert load.stop().faults == {}

@@ -9,7 +9,7 @@ import pytest
 from tests.support import rig
 from tests.support.running import running_service
 from tests.unit.publishing.test_ledger_writer import Office
-from verve.http import metrics
+from verve.http import exposition
 from verve.ledger import expiry, ledger
 from verve.ledger.expiry import Dropped
 from verve.ledger.ledger import Ledger
@@ -178,9 +178,10 @@ def test_what_was_dropped_is_logged_and_shown(
         assert (fields["sink"], fields["first"]) == ("kafka", rfc3339(rig.MINUTE))
     total = sum(ledger.dropped(ledger.path_of(office.settings)).values())
     service = running_service(office.settings, office.counter)
-    page = metrics.render(service, host_facts.read(office.settings, office.counter))
-    assert f'verve_ledger_dropped_windows_total{{sink="kafka"}} {total}' in page
-    assert 'verve_ledger_dropped_windows_total{sink="log"} 0' in page
+    facts = host_facts.read(office.settings, office.counter)
+    page = exposition.render(service, facts)[1].decode()
+    assert f'verve_ledger_dropped_windows_total{{sink="kafka"}} {total}.0' in page
+    assert 'verve_ledger_dropped_windows_total{sink="log"} 0.0' in page
     assert total == fields["number"] >= 2
     office.ledger_writer.close()
     office.counter.close()

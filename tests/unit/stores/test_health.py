@@ -12,7 +12,7 @@ import pytest
 from tests.support import rig
 from tests.support.running import running_service
 from verve.commands import check
-from verve.http import api, health, metrics
+from verve.http import api, exposition, health
 from verve.http.health import State
 from verve.service import host_facts
 from verve.service.running import ClusterJoin
@@ -60,10 +60,10 @@ class Rig:
         return found
 
     def metrics(self) -> dict[str, str]:
-        """The samples, by name and label."""
-        page = metrics.render(self.service, self.facts())
-        lines = page.splitlines()
-        return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        """The samples, by name and label; whole numbers without their `.0`."""
+        _, page = exposition.render(self.service, self.facts())
+        lines = [line for line in page.decode().splitlines() if not line.startswith("#")]
+        return dict(line.removesuffix(".0").rsplit(" ", 1) for line in lines)
 
     def current(self) -> dict[str, Any]:
         """The running count."""
