@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TOKEN = "a-token-of-the-tests-0123456789abcdef"  # noqa: S105 - of the tests alone
 EXCLUDED = {"/", "/api/verve/stream"}
 """Paths with tests of their own: the page, and the stream, which does not end."""
-EXAMPLES = 200 if FULL else 30
+EXAMPLES = 100 if FULL else 30
 """Maximum number of cases per operation and phase."""
 
 
