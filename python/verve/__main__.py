@@ -12,6 +12,6 @@ try:
 except (IndexError, OSError):
     pass
 
-from .commands.cli import main
+from .commands.entry import main
 
-main(prog_name="verve")
+main()

@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from verve import config
 from verve._verve import VerveError
 from verve.config import table as config_table
-from verve.config.moments import moment, span
-from verve.ledger import ledger
 from verve.log import event_log
 from verve.printable import printable, shortened
 
-from . import segment_files, streams, window_view
+from . import readiness, segment_files, streams
+from .completion import completion
+from .options import REDIS_SETTINGS, settings_from, with_settings
+from .window_list import windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from verve.config import Settings
-    from verve.windows.window import Key
 
 _LONGEST_MESSAGE = 2_000
+_BY_FLAG = ParameterSource.COMMANDLINE
 
 
 class Group(click.Group):
@@ -58,6 +58,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except VerveError as error:
             fail(str(error))
+        except BrokenPipeError:
+            # As in `main`; click would make status 1 of it.
+            streams.drop_output()
+            raise SystemExit(0) from None
         except OSError as error:
             if error.filename is None:
                 raise
@@ -81,41 +85,6 @@ def _colour() -> bool:
     return event_log.wants_colour()
 
 
-def with_settings_but(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add one flag per setting, except for `names`; the command takes them as `**options`."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for row in reversed([row for row in config.TABLE.values() if row.name not in names]):
-            name = f"{row.name}_file" if row.secret else row.name
-            default = row.default_text
-            help_text = row.help + (f" Default: {default}." if default else "")
-            command = click.option(
-                row.flag,
-                f"setting_{name}",
-                metavar="FILE" if row.secret else "VALUE",
-                help=help_text.replace("`", ""),
-            )(command)
-        return command
-
-    return decorate
-
-
-with_settings = with_settings_but()
-
-
-def settings_from(options: dict[str, Any]) -> Settings:
-    """The settings that a command's options select; prints warnings about the environment."""
-    flags = {
-        name.removeprefix("setting_"): value
-        for name, value in options.items()
-        if name.startswith("setting_") and value is not None
-    }
-    settings = config.load(flags)
-    for warning in settings.warnings:
-        click.echo(f"warning: {printable(warning)}", err=True)
-    return settings
-
-
 # The help texts are arguments: `python -OO` removes docstrings.
 @click.group(
     cls=Group,
@@ -127,12 +96,29 @@ def main() -> None:
     """Verve counts distinct ids per minute, exactly."""
 
 
+def _print_versions(context: click.Context, _option: click.Parameter, given: bool) -> None:  # noqa: FBT001 - click's own
+    """Print the versions of Verve and of Granian, and end."""
+    if given:
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom asked for
+
+        click.echo(f"verve {version('verve-counter')}\ngranian {version('granian')}")
+        context.exit()
+
+
 @main.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
     help="Serve `GET /api/verve/accept` with Granian.",
     epilog="Verve passes other options to Granian: `granian --help` lists them.",
 )
-@with_settings
+@with_settings()
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Show the versions of Verve and of Granian, and exit.",
+)
 @click.argument("granian", nargs=-1, type=click.UNPROCESSED)
 def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - see with_settings
     """Serve `GET /api/verve/accept` with Granian."""
@@ -156,9 +142,36 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
 
 
 @main.command(help="Check that the service is ready and its files are sound. Exit status 0 or 1.")
-@with_settings_but("cluster")
+@with_settings(
+    (
+        *("config", "host", "port", "admin_listen", "window", "state_dir", "segment"),
+        *REDIS_SETTINGS,
+        *("sinks", "kafka_brokers", "kafka_topic", "admin_token"),
+    ),
+    without=("cluster",),
+)
 @click.option("--url", help="URL of the service. Default: its host and port on this machine.")
-@click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait for an answer.")
+@click.option(
+    "--timeout",
+    default=readiness.DEFAULT_TIMEOUT,
+    show_default=True,
+    help="Seconds to wait for an answer.",
+)
+@click.option(
+    "--ready",
+    is_flag=True,
+    help="Only ask the service once whether it is ready, as a health check does. It is ready while "
+    "Kafka or Redis is away.",
+)
+@click.option(
+    "--uds",
+    metavar="FILE",
+    envvar=readiness.UDS_VARIABLE,
+    help="With --ready: ask at this Unix socket, which verve serve has by the same option.",
+)
+@click.option(
+    "--at-admin", is_flag=True, help="With --ready: ask at the address of --admin-listen."
+)
 @click.option(
     "--cluster",
     is_flag=False,
@@ -168,16 +181,25 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
 )
 @click.option("--json", "as_json", is_flag=True, help="With --cluster: print one JSON object.")
 @click.option("--forget", metavar="HOST", help="With --cluster: remove the line of a dead host.")
-def check(
+def check(  # noqa: PLR0913 - one per option
     *,
     url: str | None,
     timeout: float,
+    ready: bool,
+    uds: str | None,
+    at_admin: bool,
     cluster: str | None,
     as_json: bool,
     forget: str | None,
     **options: Any,  # noqa: ANN401 - see with_settings
 ) -> None:
     """Check that the service is ready and its files are sound. Exit status 0 or 1."""
+    if ready:
+        if cluster is not None or as_json or forget is not None:
+            raise click.UsageError("--ready excludes --cluster, --json and --forget")
+        _check_ready(settings_from(options), url, uds, timeout, admin=at_admin)
+    if at_admin or click.get_current_context().get_parameter_source("uds") is _BY_FLAG:
+        raise click.UsageError("--uds and --at-admin require --ready")
     if cluster is not None:
         settings = settings_from({**options, "setting_cluster": cluster or None})
         _check_cluster(settings, forget, as_json=as_json)
@@ -193,6 +215,26 @@ def check(
         detail = printable(finding.detail)
         click.echo(f"{mark} {finding.part:<8} {detail}", color=_colour() or None)
     raise SystemExit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _check_ready(
+    settings: Settings, url: str | None, uds: str | None, timeout: float, *, admin: bool
+) -> NoReturn:
+    by_flag = click.get_current_context().get_parameter_source("uds") is _BY_FLAG
+    if sum([url is not None, by_flag, admin]) > 1:
+        raise click.UsageError("--url, --uds and --at-admin exclude each other")
+    if not 0 < timeout < float("inf"):
+        raise click.UsageError("--timeout is no number of seconds above 0")
+    if admin:
+        if settings.admin_listen is None:
+            raise click.UsageError("--at-admin requires --admin-listen or VERVE_ADMIN_LISTEN")
+        host, _, port = settings.admin_listen.rpartition(":")
+        url = readiness.address_of(host, port)
+    elif url is None and not uds:
+        url = readiness.address_of(settings.host, settings.port)
+    status, text = readiness.check(url, uds or "", timeout)
+    click.echo(text)
+    raise SystemExit(status)
 
 
 def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> NoReturn:
@@ -212,71 +254,14 @@ def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> 
     raise SystemExit(1 if view.warnings else 0)
 
 
-@main.command(help="Print the closed windows from the ledger, newest first.")
-@with_settings
-@click.option(
-    "--limit",
-    default=20,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Maximum number of windows.",
-)
-@click.option(
-    "--since",
-    type=moment,
-    metavar="TIME",
-    help="Print windows from this start on: RFC 3339, epoch seconds, or an age such as 2h.",
-)
-@click.option("--until", type=moment, metavar="TIME", help="Print windows that start before this.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-@click.option("--undelivered", is_flag=True, help="Print only windows that a sink has not taken.")
-@click.option(
-    "--redeliver",
-    type=span,
-    metavar="SINCE..UNTIL",
-    help="Send the windows that start in this span to Kafka again, and print none.",
-)
-def windows(  # noqa: PLR0913 - one per option
-    *,
-    limit: int,
-    since: int | None,
-    until: int | None,
-    as_json: bool,
-    undelivered: bool,
-    redeliver: tuple[int, int] | None,
-    **options: Any,  # noqa: ANN401 - see with_settings
-) -> None:
-    """Print the closed windows from the ledger, newest first."""
-    settings = settings_from(options)
-    path = ledger.path_of(settings)
-    if redeliver is not None:
-        count = window_view.redeliver(settings, *redeliver)
-        click.echo(f"{count} windows will be sent to Kafka again", err=True)
-        return
-    sinks: dict[Key, tuple[str, ...]] = {}
-    if undelivered:
-        waiting = ledger.undelivered(path, limit=limit, since=since, until=until)
-        found = [window for window, _ in waiting]
-        sinks = {window.key: names for window, names in waiting}
-    else:
-        found = ledger.rows(path, limit=limit, since=since, until=until)
-    if as_json:
-        for window in found:
-            more = {"undelivered": sinks[window.key]} if undelivered else {}
-            click.echo(json.dumps(window.as_json() | more))
-        return
-    if not found:
-        click.echo(f"no {'undelivered ' if undelivered else ''}windows in `{path}`", err=True)
-        return
-    for line in window_view.lines(found, sinks):
-        click.echo(line)
+main.add_command(windows)
 
 
 @main.command(
     "config",
     help="Print the settings in effect and the source of each. Secrets are masked.",
 )
-@with_settings
+@with_settings()
 @click.option("--toml", "form", flag_value="toml", help="Print a TOML file.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print the table for the docs.")
 def show_config(form: str | None, **options: Any) -> None:  # noqa: ANN401 - see with_settings
@@ -294,7 +279,7 @@ def segment() -> None:
 
 
 @segment.command(help="Print the identity and the contents of the segment.")
-@with_settings
+@with_settings(("config", "state_dir", "segment"))
 @click.option("--ids", is_flag=True, help="Print the ids of the current window, one per line.")
 def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_settings
     """Print the identity and the contents of the segment."""
@@ -311,6 +296,7 @@ def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_
 
 segment.add_command(segment_files.ls)
 segment.add_command(segment_files.rm)
+main.add_command(completion)
 
 
 @main.group(help="Send a test callback, and list failed callbacks.")
@@ -323,7 +309,12 @@ def callback() -> None:
     help="Send one callback to URL; print its addresses, the verdict of the egress policy and the "
     "answer. Exit status 0 or 1.",
 )
-@with_settings
+@with_settings(
+    (
+        *("config", "callbacks", "callback_allow", "callback_secret", "callback_proxy"),
+        *("callback_ca", "callback_certificate", "callback_key"),
+    )
+)
 @click.argument("url")
 @click.option(
     "--count", default=0, show_default=True, type=click.IntRange(0), help="Count to report."
@@ -339,7 +330,7 @@ def callback_test(url: str, count: int, **options: Any) -> None:  # noqa: ANN401
 
 
 @callback.command("failed", help="Print recent failed callbacks and the reasons, newest first.")
-@with_settings
+@with_settings(("config", "state_dir"))
 @click.option(
     "--limit",
     default=20,
@@ -368,15 +359,21 @@ def callback_failed(limit: int, *, as_json: bool, **options: Any) -> None:  # no
 def count(file: Path, binary: bool, max_ids: str) -> None:  # noqa: FBT001 - click passes it by name
     """Count the distinct ids in FILE, or in standard input."""
     from .count_file import count_distinct  # noqa: PLC0415 - only this command needs it
+    from .progress import Progress  # noqa: PLC0415 - as above
 
     if str(file) == "-":
         if sys.stdin is None:
             fail("there is no standard input; hint: name a file")
-        click.echo(count_distinct(sys.stdin.buffer, binary=binary, max_ids=max_ids))
+        with Progress(sys.stdin.buffer) as progress:
+            found = count_distinct(
+                sys.stdin.buffer, binary=binary, max_ids=max_ids, tell=progress.tell
+            )
+        click.echo(found)
         return
     try:
-        with file.open("rb") as source:
-            click.echo(count_distinct(source, binary=binary, max_ids=max_ids))
+        with file.open("rb") as source, Progress(source) as progress:
+            found = count_distinct(source, binary=binary, max_ids=max_ids, tell=progress.tell)
+        click.echo(found)
     except OSError as error:
         fail(f"cannot read the file: {error.strerror}: `{file}`")
 

@@ -10,6 +10,7 @@ from verve.config import parsers
 from verve.printable import shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
 _CHUNK = 4 << 20
@@ -20,8 +21,16 @@ _OK = 200
 _BAD_INPUT = 400
 
 
-def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
+def count_distinct(
+    source: BinaryIO,
+    *,
+    binary: bool,
+    max_ids: str,
+    tell: Callable[[int, int], None] = lambda _ids, _size: None,
+) -> int:
     """Read `source` to its end, and count its distinct ids.
+
+    `tell` gets the ids and the bytes that are read so far, after each piece of some MiB.
 
     Raises `IdError` for the first line that is no id, and `CapacityError` if the ids do not fit.
     """
@@ -33,11 +42,12 @@ def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
         ) from None
     # The clock does not advance, so that all ids belong to one window.
     with Counter(max_ids=room, clock=ManualClock(wall=0.0)) as counter:
-        done = 0
+        done = size = 0
         rest = b""
         while True:
             chunk = source.read(_CHUNK)
             data = rest + chunk
+            size += len(chunk)
             if not chunk:
                 whole, rest = data, b""
             elif binary:
@@ -48,6 +58,7 @@ def count_distinct(source: BinaryIO, *, binary: bool, max_ids: str) -> int:
                 whole, rest = data[:cut], data[cut:]
             if whole:
                 done += _add(counter, whole, binary=binary, done=done)
+            tell(done, size)
             if len(rest) > _LONGEST_LINE:
                 raise _no_id(done, rest)
             if not chunk:

@@ -35,6 +35,7 @@ WORDS = [
     ),
     *("~nosuch/x", "--since", "--until", "--limit", "--json", "--redeliver", "--undelivered"),
     *("--max-ids", "--binary", "--ids", "--markdown", "--toml", "--count", "--window", "--segment"),
+    *("--csv", "--ready"),
 ]
 COMMANDS = [
     *(["windows"], ["config"], ["count"], ["segment", "show"], ["callback", "failed"]),
