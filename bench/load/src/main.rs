@@ -7,6 +7,7 @@
 
 mod clock;
 mod histogram;
+mod idle;
 mod ids;
 mod judge;
 mod options;

@@ -21,6 +21,7 @@ amount (closed loop, unless --rate; until a signal, unless one of the first two 
   --requests N            stop after N requests (batches, with --batch)
   --duration S            stop after S seconds
   --connections N         keep-alive connections [32]
+  --idle N                more connections, which stay open and send nothing [0]
   --depth N               requests in flight on each connection [1]
   --rate R                open loop: R requests per second, timed from their intended start
   --around-boundary MS    send only within MS milliseconds of each window boundary
@@ -74,6 +75,7 @@ pub struct Batch {
 pub struct Options {
     pub target: SocketAddr,
     pub connections: u32,
+    pub idle: u32,
     pub depth: usize,
     pub pace: Pace,
     pub requests: Option<u64>,
@@ -126,6 +128,7 @@ impl Options {
                 "requests" => options.requests = Some(value.number(1..=u64::MAX)?),
                 "duration" => options.duration = Some(value.seconds()?),
                 "connections" => options.connections = value.number(1..=20_000)? as u32,
+                "idle" => options.idle = value.number(0..=20_000)? as u32,
                 "depth" => options.depth = value.number(1..=1_024)? as usize,
                 "rate" => rate = Some(value.parsed::<f64>()?),
                 "around-boundary" => {
@@ -166,6 +169,7 @@ impl Options {
         Self {
             target: SocketAddr::from(([127, 0, 0, 1], 0)),
             connections: 32,
+            idle: 0,
             depth: 1,
             pace: Pace::Closed,
             requests: None,
@@ -299,12 +303,15 @@ mod tests {
             "zipf:10:1.1",
             "--base",
             "-4",
+            "--idle",
+            "9900",
         ])
         .unwrap();
         assert_eq!(options.pace, Pace::Rate(10_000.0));
         assert_eq!(options.duration, Some(Duration::from_millis(2_500)));
         assert_eq!(options.stream, Stream::Zipf { size: 10, exponent: 1.1 });
         assert_eq!(options.base, -4);
+        assert_eq!((options.connections, options.idle), (32, 9_900));
     }
 
     #[test]

@@ -10,13 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, spawn_local};
 
 use crate::clock::Clock;
+use crate::idle::Idle;
 use crate::ids::Ids;
 use crate::options::Options;
 use crate::records::Records;
 use crate::request::Template;
 use crate::schedule::Schedule;
 use crate::tally::Tally;
-use crate::wire::Wire;
+use crate::wire::{Fault, Wire};
 use crate::worker::Worker;
 
 /// The state that the connections of a run share, all on one thread.
@@ -43,6 +44,7 @@ pub struct Outcome {
 pub async fn drive(options: Options) -> Result<Outcome, String> {
     // Connections are made before the clock starts: they are not measured.
     let wires = connect_all(&options).await?;
+    let idle = Idle::open(options.target, options.idle)?;
     let clock = Clock::start(options.window, options.near);
     let out = options.out.as_deref();
     let records = Records::create(out, &clock, options.window.as_secs())
@@ -75,7 +77,11 @@ pub async fn drive(options: Options) -> Result<Outcome, String> {
     for task in [pacer, signals, progress] {
         task.abort();
     }
-    finish(&run, cpu_seconds() - cpu_before)
+    let cpu = cpu_seconds() - cpu_before;
+    for _ in 0..idle.ended() {
+        run.tally.borrow_mut().fault(Fault::Idle);
+    }
+    finish(&run, cpu)
 }
 
 fn finish(run: &Run, cpu: f64) -> Result<Outcome, String> {
@@ -88,6 +94,7 @@ fn finish(run: &Run, cpu: f64) -> Result<Outcome, String> {
     let mut report = tally.report(run.ids.borrow().distinct(), run.options.histogram);
     report["cpu_seconds"] = cpu.into();
     report["connections"] = run.options.connections.into();
+    report["idle"] = run.options.idle.into();
     report["gave_up"] = run.gave_up.get().into();
     report["started_at"] = (clock.wall_at_start() as f64 / 1e9).into();
     Ok(Outcome { report, clean: tally.failures() == 0, gave_up: run.gave_up.get() })

@@ -32,6 +32,8 @@ pub enum Fault {
     Body,
     /// The verdict headers are missing or wrong.
     Verdict,
+    /// The server ended a connection that sent nothing, or sent something on it.
+    Idle,
 }
 
 impl Fault {
@@ -45,6 +47,7 @@ impl Fault {
             Self::Length => "length",
             Self::Body => "body",
             Self::Verdict => "verdict",
+            Self::Idle => "idle",
         }
     }
 }
