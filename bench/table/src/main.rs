@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! verve-table TABLE OPERATION [THREADS [DISTINCT]]
-//!   TABLE       verve dashset papaya scc mutex
+//!   TABLE       verve bare dashset papaya scc mutex
 //!   OPERATION   single batch              into a table whose memory was used before
 //!               growing growing-batch     into an empty table, page faults included
 //!               memory                    bytes per id
@@ -12,6 +12,7 @@
 //!
 //! Twice as many operations as distinct ids (5,000,000), each id twice, in random order.
 
+mod bare;
 mod processes;
 mod sealing;
 mod tables;
@@ -24,6 +25,7 @@ use foldhash::fast::RandomState;
 use serde_json::Value;
 use verve_core::Counter;
 
+use bare::Bare;
 use tables::{Locked, Papaya, Scc, Table};
 use work::Handing;
 
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
             Some(processes::measure(threads, Handing::Batch, 2 * distinct, distinct))
         }
         ("verve", _) => measure::<Counter>(operation, threads, distinct),
+        // It cannot grow.
+        ("bare", "single" | "batch") => measure::<Bare>(operation, threads, distinct),
         ("dashset", _) => measure::<DashSet<i64, RandomState>>(operation, threads, distinct),
         ("papaya", _) => measure::<Papaya>(operation, threads, distinct),
         ("scc", _) => measure::<Scc>(operation, threads, distinct),

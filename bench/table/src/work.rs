@@ -121,6 +121,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::bare::Bare;
     use crate::tables::{Locked, Papaya, Scc};
 
     #[test]
@@ -144,6 +145,7 @@ mod tests {
     #[test]
     fn every_table_counts_right() {
         counts_right::<verve_core::Counter>();
+        counts_right::<Bare>();
         counts_right::<dashmap::DashSet<i64, foldhash::fast::RandomState>>();
         counts_right::<Papaya>();
         counts_right::<Scc>();
