@@ -47,6 +47,7 @@ QUICK_RESULTS = FULL_RESULTS / "quick"
 def main() -> int:
     """Run the selected scenarios; return 1 when a count was wrong or nothing was measured."""
     options = arguments()
+    machine.allow_open_files()
     chosen_plan = FULL if options.full else QUICK
     plan = Plan(
         full=options.full,
@@ -148,6 +149,7 @@ def run(scenario: Scenario, plan: Plan) -> dict[str, Any]:
         "columns": dict(scenario.columns),
         "more_is_better": scenario.more_is_better,
         "goals": [dataclasses.asdict(goal) for goal in scenario.goals],
+        "price": dataclasses.asdict(scenario.price) if scenario.price else None,
         "contenders": [{"name": one.name, "title": one.title} for one in scenario.contenders],
         "skipped": skipped,
         "full": plan.full,

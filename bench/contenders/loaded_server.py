@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,10 @@ class LoadedServer:
     """Whether Redis runs on the generator's core, as if on another host, not on the server's."""
     endpoint: bool = False
     """Whether each request names an endpoint: a receiver on the generator's core."""
+    share_of_limit: float = 0.0
+    """The constant rate, as a share of the rate of the warm-up in a closed loop; 0 for no such."""
+    beside: tuple[str, ...] = ()
+    """Arguments of a second generator that loads the server meanwhile; empty for none."""
     called: str = ""
     """The name of the contender, if it differs from the server's."""
     heading: str = ""
@@ -90,10 +95,15 @@ class LoadedServer:
         with ServerProcess(SERVERS[self.server], server_cores, self.window, redis_cores) as running:
             if self.warm_up:
                 runs.append(self._load(running.port, self.warm_up, load_cores, arguments))
+            if self.share_of_limit:
+                rate = self.share_of_limit * runs[0]["rate"]
+                arguments = (*arguments, "--rate", f"{rate:.0f}")
             cpu = running.cpu_seconds()
             watches = machine.Watch.of(server_cores), machine.Watch.of(load_cores)
-            result = self._load(running.port, self.seconds, load_cores, arguments)
-            runs.append(result)
+            measured = self._measured(running.port, load_cores, arguments)
+            result = measured[0]
+            runs += measured
+            result["cpu_seconds"] = sum(run["cpu_seconds"] for run in measured)
             cpu = running.cpu_seconds() - cpu
             if self.all_cores:
                 disturbed = watches[0].foreign_share(cpu + result["cpu_seconds"])
@@ -107,6 +117,15 @@ class LoadedServer:
         result["server_cpu_seconds"] = cpu
         result["ids_in_all"] = sum(run["ids"] for run in runs)
         return Sample(figures_of(result), problems, disturbed, result)
+
+    def _measured(
+        self, port: int, cores: Sequence[int], arguments: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Run the load, and the one beside it if there is one, and return their outputs."""
+        commands = [arguments, *([self.beside] if self.beside else [])]
+        with ThreadPoolExecutor(len(commands)) as pool:
+            runs = [pool.submit(self._load, port, self.seconds, cores, one) for one in commands]
+            return [run.result() for run in runs]
 
     def _load(
         self, port: int, seconds: float, cores: Sequence[int], arguments: Sequence[str]

@@ -41,10 +41,12 @@ class Table:
         problems = [] if result["right"] else [f"counted {result['count']:,} of {self.distinct:,}"]
         names = ("per_second", "bytes_per_id", "milliseconds")
         figures = {name: float(result[name]) for name in names if name in result}
+        if "per_second" in figures:
+            figures["ns"] = self.threads * 1e9 / figures["per_second"]
         return Sample(figures, problems, disturbed, result)
 
     def _program(self) -> list[str]:
-        table = self.name.partition("-")[0]
+        table = "bare" if self.name == "verve-bare" else self.name.partition("-")[0]
         if table == "go":
             return [str(build.go_program(build.BENCH / "table" / "go"))]
         if table == "python":

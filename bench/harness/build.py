@@ -36,6 +36,7 @@ class Crate:
 
 LOAD = Crate(BENCH / "load", "verve-load")
 HYPER = Crate(BENCH / "peers" / "hyper", "peer-hyper")
+EPOLL = Crate(BENCH / "peers" / "epoll", "peer-epoll")
 TABLE = Crate(BENCH / "table", "verve-table")
 STORM = Crate(ROOT / "rust" / "callbacks", "storm", "example")
 

@@ -45,6 +45,7 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
         "p99_ms": result["latency_us"]["p99"] / 1e3,
         "p99.9_ms": result["latency_us"]["p99.9"] / 1e3,
         "generator_cpu": result["cpu_seconds"] / max(1e-9, result["seconds"]),
+        "server_cpu": result["server_cpu_seconds"] / max(1e-9, result["seconds"]),
     }
     if near["count"] and away["count"]:
         figures["near_p99_ms"] = near["p99"] / 1e3

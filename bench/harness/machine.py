@@ -34,6 +34,12 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[1]
 
 
+def allow_open_files() -> None:
+    """Raise the limit of open files as far as the system allows, for all programs started later."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def pinned(cores: Sequence[int], command: list[str]) -> list[str]:
     """Return the command that runs `command` on these cores only."""
     return ["taskset", "-c", ",".join(map(str, cores)), *command]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PEERS = build.BENCH / "peers"
 # The same options for Verve and for the static app: only the application differs.
 GRANIAN = ["--interface", "rsgi", "--http", "1", "--no-ws", "--loop", "uvloop"]
+NATIVE = "listener=native"
 FAST_PATH = "Accepts are answered without the event loop"
 
 Command = Callable[[int, int, int], list[str]]
@@ -71,6 +72,10 @@ def _verve_serve(port: int, _window: int, workers: int) -> list[str]:
     return [build.python_module("verve"), "-m", "verve", "serve", *address]
 
 
+def _verve_native(port: int, window: int, workers: int) -> list[str]:
+    return [*_verve_serve(port, window, workers), "--listener", "native"]
+
+
 def _gin_redis(port: int) -> RedisOptions:
     return ["-redis", f"127.0.0.1:{port}"], {}
 
@@ -83,10 +88,30 @@ def _hyper(port: int, _window: int, _workers: int) -> list[str]:
     return [str(build.program(build.HYPER)), f"127.0.0.1:{port}"]
 
 
+def _hyper_dashset(port: int, window: int, workers: int) -> list[str]:
+    return [*_hyper(port, window, workers), str(window)]
+
+
+def _epoll(port: int, _window: int, _workers: int) -> list[str]:
+    return [str(build.program(build.EPOLL)), f"127.0.0.1:{port}"]
+
+
 def _gin(port: int, window: int, _workers: int) -> list[str]:
     # Go starts as many threads as it may use cores.
-    program = build.go_program(PEERS / "gin")
+    return _go("gin", port, window)
+
+
+def _fasthttp(port: int, window: int, _workers: int) -> list[str]:
+    return _go("fasthttp", port, window)
+
+
+def _go(peer: str, port: int, window: int) -> list[str]:
+    program = build.go_program(PEERS / peer)
     return [str(program), "-listen", f"127.0.0.1:{port}", "-window", f"{window}s"]
+
+
+def _socketify(port: int, _window: int, _workers: int) -> list[str]:
+    return [build.python_module("socketify"), "app.py", "127.0.0.1", str(port)]
 
 
 def _fastapi(port: int, _window: int, _workers: int) -> list[str]:
@@ -97,12 +122,35 @@ def _fastapi(port: int, _window: int, _workers: int) -> list[str]:
     return [build.python_module("uvicorn"), "-m", "uvicorn", *address, *flags, "app:app"]
 
 
+CALLBACKS = {"VERVE_CALLBACK_ALLOW": "127.0.0.1", "VERVE_CALLBACK_LOG": "summary"}
+
+
+def _native(
+    name: str,
+    title: str,
+    environment: Mapping[str, str] | None = None,
+    redis: Callable[[int], RedisOptions] | None = None,
+) -> Server:
+    return Server(
+        name,
+        title,
+        _verve_native,
+        answers_count=True,
+        environment=environment or {},
+        expected_log=NATIVE,
+        redis=redis,
+    )
+
+
 SERVERS = {
     server.name: server
     for server in (
+        _native("verve-native", "Verve, native listener"),
+        _native("verve-native-redis", "Verve, native, Redis mode", redis=_verve_redis),
+        _native("verve-native-callbacks", "Verve, native, callbacks", environment=CALLBACKS),
         Server(
             "verve",
-            "Verve",
+            "Verve, Granian",
             _verve,
             answers_count=True,
             environment={"VERVE_FAST_PATH": "on"},
@@ -147,15 +195,16 @@ SERVERS = {
             "Verve, each with a callback",
             _verve,
             answers_count=True,
-            environment={
-                "VERVE_FAST_PATH": "on",
-                "VERVE_CALLBACK_ALLOW": "127.0.0.1",
-                "VERVE_CALLBACK_LOG": "summary",
-            },
+            environment={"VERVE_FAST_PATH": "on", **CALLBACKS},
             expected_log=FAST_PATH,
         ),
         Server("gin-redis", "Gin, Redis SET NX EX", _gin, redis=_gin_redis),
         Server("hyper", "bare hyper", _hyper, counts=False),
+        Server("hyper-dashset", "hyper, DashSet", _hyper_dashset),
+        Server("epoll", "epoll loop, fixed answer", _epoll, counts=False),
+        # Go users who care for speed let the heap grow further between collections.
+        Server("fasthttp", "fasthttp, xsync.Map", _fasthttp, environment={"GOGC": "400"}),
+        Server("socketify", "socketify, set", _socketify, folder=PEERS / "socketify"),
         Server("fastapi", "FastAPI, dict", _fastapi, folder=PEERS / "fastapi"),
     )
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.harness import build
 
 CRATES = ("dashmap", "papaya", "scc", "hashbrown", "foldhash")
-DISTRIBUTIONS = ("granian", "uvloop", "uvicorn", "fastapi", "numpy")
+DISTRIBUTIONS = ("granian", "uvloop", "uvicorn", "fastapi", "socketify", "numpy")
 
 
 def description() -> dict[str, str]:
@@ -29,8 +29,10 @@ def description() -> dict[str, str]:
         "go": _output("go", "version").removeprefix("go version "),
         "python": platform.python_version(),
         **{name: _version(name) for name in DISTRIBUTIONS},
-        "gin": _module("gin-gonic/gin"),
-        "go-redis": _module("redis/go-redis/v9"),
+        "gin": _module("gin", "gin-gonic/gin"),
+        "go-redis": _module("gin", "redis/go-redis/v9"),
+        "fasthttp": _module("fasthttp", "valyala/fasthttp"),
+        "xsync": _module("fasthttp", "puzpuzpuz/xsync/v4"),
         "redis": _redis(),
         "hyper": _crates(build.HYPER).get("hyper", "unknown"),
         **{name: _crates(build.TABLE).get(name, "unknown") for name in CRATES},
@@ -74,8 +76,8 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
-def _module(name: str) -> str:
-    text = (build.BENCH / "peers" / "gin" / "go.mod").read_text()
+def _module(peer: str, name: str) -> str:
+    text = (build.BENCH / "peers" / peer / "go.mod").read_text()
     found = re.search(rf"github\.com/{re.escape(name)} v(\S+)", text)
     return found.group(1) if found else "unknown"
 

@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING
 
 from bench.report.plots import plot
 from bench.report.reasons import reason
-from bench.report.result import NOISE, Result, State, Verdict, number, read
+from bench.report.result import (
+    GENERATOR_BUSY,
+    NOISE,
+    SERVER_BUSY,
+    Result,
+    State,
+    Verdict,
+    number,
+    read,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BENCH = Path(__file__).resolve().parents[1]
 DECISIONS = BENCH.parent / "docs" / "decisions.md"
+
+OVERVIEW = "accept-distinct"
+"""The scenario of the picture that opens the page."""
 
 METHOD = """\
 The server has one core and the load generator another, unless a scenario says that they share
@@ -36,9 +48,12 @@ A run with a wrong count is named as failed, and none of its figures is used.** 
 which other programs had more than {noise:.0%} of a core is named as disturbed. Where most rounds
 are disturbed, a goal is undecided.
 
-The generator keeps 64 connections open (4 for batches). At a constant rate, latency is timed from
-the moment at which a request was due, so a server that stalls cannot hide it. Tables get twice as
-many operations as distinct ids, in random order; peers in Rust hash with foldhash.
+The generator keeps 64 connections open, unless a scenario says otherwise (4 for batches). It must
+not be the limit. Where it used more than {generator:.0%} of its core, and the server less than
+{server:.0%} of its own, the page says so: that rate is a lower bound, a goal of a ratio to it is
+undecided, and the CPU time per request is what to compare. At a constant rate, latency is timed
+from the moment at which a request was due, so a server that stalls cannot hide it. Tables get twice
+as many operations as distinct ids, in random order; peers in Rust hash with foldhash.
 """
 
 
@@ -49,8 +64,11 @@ def render(folder: Path, page: Path) -> None:
     plots.mkdir(parents=True, exist_ok=True)
     for result in results:
         (plots / f"{result.name}.svg").write_text(plot(result))
+        if result.name == OVERVIEW:
+            (plots / "overview.svg").write_text(plot(result.fastest_first()))
+    drawn = {result.name for result in results}
     for old in plots.glob("*.svg"):
-        if old.stem not in {result.name for result in results}:
+        if old.stem not in drawn | ({"overview"} if OVERVIEW in drawn else set()):
             old.unlink()
     page.parent.mkdir(parents=True, exist_ok=True)
     to = os.path.relpath
@@ -69,14 +87,20 @@ def text_of(results: Sequence[Result], *, plots: str, decisions: str, folder: st
         return "# Measured\n\nNothing was measured yet: `make bench FULL=1`.\n"
     parts = [
         _opening(results, folder),
+        _picture(results, plots),
         _goals(results),
+        _prices(results),
         _slower(results, decisions),
-        f"## Method\n\n{METHOD.format(noise=NOISE)}{_generator(results)}",
+        f"## Method\n\n{_method()}{_generator(results)}",
         _machines(results),
         "## Scenarios\n",
         *(_scenario(result, plots) for result in results),
     ]
     return "\n".join(parts)
+
+
+def _method() -> str:
+    return METHOD.format(noise=NOISE, generator=GENERATOR_BUSY, server=SERVER_BUSY)
 
 
 def table(result: Result) -> str:
@@ -107,6 +131,11 @@ def notes(result: Result) -> list[str]:
         lines.append(f"In fewer rounds, since they take long: {', '.join(fewer)}.")
     if disturbed:
         lines.append(f"Disturbed: {'; '.join(disturbed)}.")
+    if limited := result.limited():
+        named = ", ".join(result.titles[name] for name in limited)
+        lines.append(
+            f"Faster than the generator, which was the limit: {named}. Compare the CPU time."
+        )
     if result.content["note"]:
         lines.append(result.content["note"])
     return lines
@@ -141,12 +170,48 @@ def _goals(results: Sequence[Result]) -> str:
 def goal_text(result: Result, verdict: Verdict) -> str:
     """Return a goal in words."""
     goal = verdict.goal
-    sign = "at least" if result.more_is_better else "at most"
+    sign = "at most" if result.at_most(goal) else "at least"
     bound = number(goal["bound"])
     title = result.columns[goal["figure"] or result.figure]
     if not goal["against"]:
         return f"{sign} {bound} {title}"
-    return f"{sign} {bound} times {result.titles[goal['against']]}"
+    # A figure that is not the compared one is named.
+    named = f"{title}, " if goal["figure"] else ""
+    return f"{named}{sign} {bound} times {result.titles[goal['against']]}"
+
+
+def _picture(results: Sequence[Result], plots: str) -> str:
+    """Return the picture that opens the page, if its scenario was measured."""
+    if not any(result.name == OVERVIEW for result in results):
+        return ""
+    return (
+        f"![Requests per second and CPU time per request of each server]({plots}/overview.svg)\n\n"
+        "Requests per second and CPU time per request: one worker on one core, distinct ids, 64"
+        " connections.\n"
+    )
+
+
+def _prices(results: Sequence[Result]) -> str:
+    """Return what Verve costs beyond a part of it, beside the whole figure of a rival."""
+    rows = []
+    for result in results:
+        price = result.content.get("price")
+        if not price:
+            continue
+        figure = price["figure"]
+        extra = result.differences(price["part"], figure)
+        whole, rival = (result.values(name, figure) for name in (result.ours, price["beside"]))
+        if extra and whole and rival:
+            cells = (extra, whole, rival)
+            rows.append([f"{result.content['title']}, price of {price['of']}", *map(_range, cells)])
+    if not rows:
+        return ""
+    return (
+        "## Price of crash safety and windows\n\n"
+        "What the counter takes beyond its table alone, in ns per insert, beside the whole time of"
+        " `DashSet`, which has neither.\n\n"
+        + _markdown([["", "price", "all of Verve's insert", "all of `DashSet`'s"], *rows])
+    )
 
 
 def _slower(results: Sequence[Result], decisions: str) -> str:
@@ -166,7 +231,7 @@ def _slower(results: Sequence[Result], decisions: str) -> str:
             f"the goal of {goal_text(result, it)} is missed, with {number(it.measured or 0)}"
             for it in missed.values()
         ]
-        found = [reason(result.name, name) for name in names]
+        found = [reason(result.name, name, result.ours) for name in names]
         why = [
             f"{one.why} ([more]({decisions}#{one.decision}))"
             for one in dict.fromkeys(one for one in found if one)
@@ -235,7 +300,8 @@ def _row(result: Result, name: str, title: str) -> list[str]:
         return [title, "failed", *[""] * left]
     ratios = [] if name == result.ours else result.ratios(name)
     goals = [
-        f"{'>=' if result.more_is_better else '<='} {number(verdict.goal['bound'])} {verdict.state}"
+        f"{'<=' if result.at_most(verdict.goal) else '>='} {number(verdict.goal['bound'])}"
+        f" {verdict.state}"
         for verdict in result.verdicts()
         if (verdict.goal["against"] or result.ours) == name
     ]
@@ -246,6 +312,10 @@ def _row(result: Result, name: str, title: str) -> list[str]:
         _spread(ratios) if ratios else "",
         ", ".join(goals),
     ]
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def _spread(ratios: Sequence[float]) -> str:

@@ -18,12 +18,20 @@ class Reason:
     decision: str
     """Anchor of the heading in docs/decisions.md that explains the reason."""
     why: str
+    ours: str = "*"
+    """The contender of Verve that it is about, as a pattern."""
 
 
 def _read() -> tuple[Reason, ...]:
     table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
     return tuple(
-        Reason(tuple(row["scenarios"]), row["against"], row["decision"], row["why"])
+        Reason(
+            tuple(row["scenarios"]),
+            row["against"],
+            row["decision"],
+            row["why"],
+            row.get("ours", "*"),
+        )
         for row in table["reason"]
     )
 
@@ -31,9 +39,13 @@ def _read() -> tuple[Reason, ...]:
 REASONS = _read()
 
 
-def reason(scenario: str, against: str) -> Reason | None:
+def reason(scenario: str, against: str, ours: str) -> Reason | None:
     """The first reason that fits, if one is recorded."""
     for one in REASONS:
-        if fnmatch(against, one.against) and any(fnmatch(scenario, it) for it in one.scenarios):
+        if (
+            fnmatch(against, one.against)
+            and fnmatch(ours, one.ours)
+            and any(fnmatch(scenario, it) for it in one.scenarios)
+        ):
             return one
     return None

@@ -19,13 +19,18 @@ NOISE = 0.1
 """Share of a core that other programs may use before a sample counts as disturbed."""
 
 
+GENERATOR_BUSY, SERVER_BUSY = 0.9, 0.9
+"""Shares of a core: with more of the generator's and less of the server's, it is the limit."""
+RATES = {"rate", "ids_rate"}
+
+
 class State(StrEnum):
     """The state of a goal."""
 
     REACHED = "reached"
     MISSED = "missed"
     UNDECIDED = "undecided"
-    """Most rounds were disturbed."""
+    """Most rounds were disturbed, or the rival's rate is that of the generator."""
     FAILED = "failed"
     """There is no sample without problems."""
 
@@ -86,6 +91,16 @@ class Result:
         """The greatest number of samples of a contender."""
         return max(map(len, self.content["samples"].values()), default=0)
 
+    def fastest_first(self) -> Result:
+        """Return the same result with its contenders sorted by the compared figure."""
+
+        def place(contender: Mapping[str, str]) -> float:
+            found = self.values(contender["name"], self.figure)
+            return -median(found) if found else 0.0
+
+        contenders = sorted(self.content["contenders"], key=place)
+        return Result({**self.content, "contenders": contenders})
+
     def samples(self, name: str) -> Sequence[Mapping[str, Any]]:
         """Return the samples of a contender by round; none when it was left out."""
         found: Sequence[Mapping[str, Any]] = self.content["samples"].get(name, [])
@@ -108,6 +123,36 @@ class Result:
             for mine, theirs in pairs
             if not mine["problems"] and not theirs["problems"] and theirs["figures"].get(figure)
         ]
+
+    def differences(self, name: str, figure: str) -> list[float]:
+        """Return Verve's figure less that of `name`, for each round where both are good."""
+        pairs = zip(self.samples(self.ours), self.samples(name), strict=False)
+        return [
+            mine["figures"][figure] - theirs["figures"][figure]
+            for mine, theirs in pairs
+            if not mine["problems"]
+            and not theirs["problems"]
+            and figure in mine["figures"]
+            and figure in theirs["figures"]
+        ]
+
+    def limited(self) -> list[str]:
+        """Return the contenders that could have answered more than the generator asked for."""
+        return [name for name in self.titles if self._is_limited(name)]
+
+    def _is_limited(self, name: str) -> bool:
+        if self.figure not in RATES:
+            return False
+        shares = zip(
+            self.values(name, "generator_cpu"), self.values(name, "server_cpu"), strict=False
+        )
+        found = [theirs > GENERATOR_BUSY and own < SERVER_BUSY for theirs, own in shares]
+        return 2 * sum(found) > len(found)
+
+    def at_most(self, goal: Mapping[str, Any]) -> bool:
+        """Whether the figure of a goal is to be small."""
+        said: bool | None = goal.get("at_most")
+        return not self.more_is_better if said is None else said
 
     def failures(self) -> list[str]:
         """Return one line per problem."""
@@ -150,9 +195,12 @@ class Result:
             return Verdict(goal, None, State.FAILED)
         measured = median(values)
         bound = float(goal["bound"])
-        good = measured >= bound if self.more_is_better else measured <= bound
+        good = measured <= bound if self.at_most(goal) else measured >= bound
         state = State.REACHED if good else State.MISSED
-        if self._mostly_disturbed(against or self.ours):
+        if self._mostly_disturbed(against or self.ours) or (
+            # A rate of the generator is less than the rival's, so the ratio is too good.
+            figure in RATES and against and self._is_limited(against)
+        ):
             state = State.UNDECIDED
         return Verdict(goal, measured, state)
 

@@ -23,13 +23,30 @@ class Plan:
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound of a figure: at least (rates) or at most (times, bytes)."""
+    """A bound of a figure: at least (rates) or at most (times, bytes).
+
+    The scenario says which, unless `at_most` does.
+    """
 
     bound: float
     against: str = ""
     """The rival whose figure divides that of Verve; empty for a bound of Verve's own figure."""
     figure: str = ""
     """The name of the figure; empty for the one that is compared."""
+    at_most: bool | None = None
+    """Whether less is better; `None` for what the scenario says."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """The figure of Verve less that of a part of it, beside the whole figure of a rival."""
+
+    of: str
+    """What is paid for."""
+    figure: str
+    part: str
+    """The contender that lacks what is paid for."""
+    beside: str
 
 
 @dataclass(frozen=True)
@@ -49,3 +66,5 @@ class Scenario:
     """The greatest useful number of rounds."""
     note: str = ""
     """What else a reader must know."""
+    price: Price | None = None
+    """What Verve costs beyond another contender, if that is the question."""

@@ -8,6 +8,9 @@ from bench.contenders.callback_sender import CallbackSender
 from bench.contenders.loaded_server import LoadedServer
 from bench.contenders.redis_store import RedisStore
 from bench.contenders.server_at_rest import IDS, IdleCpu, Memory, StartUpTime
+from bench.harness.servers import SERVERS
+from bench.scenarios.latencies import latencies
+from bench.scenarios.loads import CONNECTIONS, DUPLICATES, RATE_COLUMNS, ZIPF
 from bench.scenarios.scenario import Goal, Plan, Scenario
 
 if TYPE_CHECKING:
@@ -15,34 +18,19 @@ if TYPE_CHECKING:
 
     from bench.harness.sample import Contender
 
-CONNECTIONS = ("--connections", "64")
-"""Many more connections than workers."""
-DUPLICATES = 10_000
 STEADY_WARM_UP = 7.0
 """Three windows of 2 s and a part of a fourth: windows begin in their full size after them."""
-
-RATE_COLUMNS = {"rate": "requests/s", "cpu_us": "CPU us per request", "p99_ms": "p99 ms"}
-LATENCY_COLUMNS = {
-    "p99_ms": "p99 ms",
-    "p50_ms": "p50 ms",
-    "p99.9_ms": "p99.9 ms",
-    "near_p99_ms": "p99 ms near a boundary",
-    "away_p99_ms": "p99 ms away",
-    "near_to_away": "near / away",
-    "cpu_us": "CPU us per request",
-}
 
 
 def servers(plan: Plan) -> list[Scenario]:
     """Return all scenarios with servers."""
     return [
         *accepts(plan.seconds),
-        latency(4 * plan.seconds),
-        *([steady()] if plan.full else []),
+        *connections(plan.seconds),
+        *latencies(plan),
         *clusters(plan.seconds),
         redis_cost(plan),
         *batches(plan.seconds),
-        with_callbacks(4 * plan.seconds),
         callbacks(plan),
         *at_rest(plan),
     ]
@@ -60,17 +48,26 @@ def accepts(seconds: float) -> list[Scenario]:
             for name in names
         ]
 
-    all_servers = ("verve", "static", "gin", "gin-redis", "hyper", "verve-rsgi", "fastapi")
-    counting = ("verve", "gin")
+    all_servers = (
+        *("verve-native", "epoll", "hyper", "hyper-dashset", "fasthttp", "verve", "verve-rsgi"),
+        *("static", "gin", "gin-redis", "socketify", "fastapi"),
+    )
+    counting = ("verve-native", "verve", "hyper-dashset", "fasthttp", "gin")
     return [
         Scenario(
             "accept-distinct",
             "Accept, distinct ids, one worker on one core",
             contenders(all_servers, "distinct"),
             RATE_COLUMNS,
-            [Goal(1.5, "static"), Goal(2.0, "gin"), Goal(0.75, "hyper")],
-            note="Static Granian and hyper count nothing: they show what answering costs. Redis has"
-            " the core of its server, and its CPU time is included.",
+            [
+                Goal(1.05, "hyper"),
+                Goal(1.1, "hyper-dashset"),
+                Goal(3.0, "gin"),
+                Goal(1.4, "verve"),
+                Goal(1.35, "epoll", "cpu_us", at_most=True),
+            ],
+            note="The epoll loop, bare hyper and static Granian count nothing: they show what"
+            " answering costs. Redis has the core of its server, and its CPU time is included.",
         ),
         Scenario(
             "accept-duplicates",
@@ -85,18 +82,28 @@ def accepts(seconds: float) -> list[Scenario]:
             RATE_COLUMNS,
         ),
         Scenario(
+            "accept-zipf",
+            "Accept, a million ids by Zipf's law, exponent 1.1",
+            contenders(counting, ZIPF, within=True),
+            RATE_COLUMNS,
+        ),
+        Scenario(
             "accept-all-cores",
             "Accept, distinct ids, two workers and the generator on two cores",
-            contenders(("verve", "static", "gin"), "distinct", all_cores=True),
+            contenders(
+                ("verve-native", "verve", "hyper-dashset", "fasthttp", "static", "gin"),
+                "distinct",
+                all_cores=True,
+            ),
             RATE_COLUMNS,
             note="The generator takes a large part of both cores, so the CPU time per request says"
-            " more than the rate.",
+            " more than the rate. hyper has one thread: its users would start one per core.",
         ),
         Scenario(
             "hosts",
             "Accept, as people start it: `verve serve`, `granian verve.app:app`, and tuned by hand",
             [
-                *contenders(("verve-serve", "verve-plain"), "distinct"),
+                *contenders(("verve-serve", "verve-native", "verve-plain"), "distinct"),
                 LoadedServer("verve", CONNECTIONS, seconds, heading="granian, tuned by hand"),
             ],
             RATE_COLUMNS,
@@ -105,41 +112,39 @@ def accepts(seconds: float) -> list[Scenario]:
     ]
 
 
-def latency(seconds: float) -> Scenario:
-    """Return the scenario of a constant rate across boundaries, timed from the intended start."""
-    window = 2
-    arguments = (*CONNECTIONS, "--rate", "10000")
-    names = ("verve", "hyper", "gin", "static")
-    return Scenario(
-        "latency",
-        f"Accept at a constant 10,000/s, windows of {window} s, p99 from the intended start",
-        [LoadedServer(name, arguments, seconds, window=window) for name in names],
-        LATENCY_COLUMNS,
-        [Goal(2.0, "hyper"), Goal(0.5, "gin"), Goal(1.3, figure="near_to_away")],
-        more_is_better=False,
-        note=f"Near: within 250 ms of a boundary, of which each run has {seconds / window:.0f}. "
-        "hyper and static Granian have no windows, so near and away show the noise.",
-    )
+def connections(seconds: float) -> list[Scenario]:
+    """Return the scenarios with 10,000 connections: all of them busy, and 100 of them."""
+    many, few = 10_000, 100
 
+    def busy(name: str, idle: int, called: str = "") -> LoadedServer:
+        arguments = ("--connections", str(few), "--idle", str(idle))
+        title = f"{SERVERS[name].title}, {few + idle:,} open"
+        return LoadedServer(name, arguments, seconds, called=called, heading=title)
 
-def steady() -> Scenario:
-    """Return the scenario of a constant rate for three minutes."""
-    arguments = (*CONNECTIONS, "--rate", "10000")
-    seconds = 180.0
-    return Scenario(
-        "steady",
-        "10,000/s for three minutes, minutes as windows: plain `granian verve.app:app`, in Redis"
-        " mode, with callbacks",
-        [
-            LoadedServer("verve-plain", arguments, seconds),
-            LoadedServer("verve-redis", arguments, seconds, redis_apart=True),
-            LoadedServer("verve-callbacks", arguments, seconds, endpoint=True),
-        ],
-        LATENCY_COLUMNS,
-        more_is_better=False,
-        rounds=1,
-        note="A request that fails, or a wrong count, is a failure.",
-    )
+    return [
+        Scenario(
+            "connections-busy",
+            f"Accept, distinct ids, {many:,} connections, all of them busy",
+            [
+                LoadedServer(name, ("--connections", str(many)), seconds)
+                for name in ("verve-native", "verve", "hyper-dashset", "fasthttp", "gin")
+            ],
+            RATE_COLUMNS,
+        ),
+        Scenario(
+            "connections-idle",
+            f"Accept, distinct ids, {many:,} open connections of which {few} are busy",
+            [
+                busy("verve-native", many - few),
+                busy("verve-native", 0, "verve-native-alone"),
+                busy("hyper", many - few),
+                busy("hyper", 0, "hyper-alone"),
+            ],
+            RATE_COLUMNS,
+            [Goal(0.95, "verve-native-alone")],
+            note="The others are open and send nothing. Each must still be open at the end.",
+        ),
+    ]
 
 
 def clusters(seconds: float) -> list[Scenario]:
@@ -153,12 +158,16 @@ def clusters(seconds: float) -> list[Scenario]:
         ]
 
     note = "Redis has the core of the generator, as if on another host. Its CPU time is included."
+    redis = ("verve-native-redis", "verve-native", "verve-redis", "verve", "gin-redis")
     together = (*CONNECTIONS, "--ids", "distinct")
     return [
         Scenario(
             "redis-one-core",
             "Accept in Redis mode, distinct ids, server and Redis together on one core",
-            [LoadedServer(name, together, seconds) for name in ("verve-redis", "gin-redis")],
+            [
+                LoadedServer(name, together, seconds)
+                for name in ("verve-native-redis", "verve-redis", "gin-redis")
+            ],
             RATE_COLUMNS,
             [Goal(3.0, "gin-redis")],
             note="The whole cost of a request on one core: the host and its part of Redis.",
@@ -166,19 +175,17 @@ def clusters(seconds: float) -> list[Scenario]:
         Scenario(
             "redis-distinct",
             "Accept in Redis mode, distinct ids, one worker on one core",
-            contenders(("verve-redis", "verve", "gin-redis"), "distinct"),
+            contenders(redis, "distinct"),
             RATE_COLUMNS,
-            [Goal(0.75, "verve")],
+            [Goal(0.7, "verve-native")],
             note=note,
         ),
         Scenario(
             "redis-duplicates",
             f"Accept in Redis mode, the same {DUPLICATES:,} ids over and over",
-            contenders(
-                ("verve-redis", "verve", "gin-redis"), f"duplicates:{DUPLICATES}", within=True
-            ),
+            contenders(redis, f"duplicates:{DUPLICATES}", within=True),
             RATE_COLUMNS,
-            [Goal(0.9, "verve")],
+            [Goal(0.9, "verve-native")],
             note=note,
         ),
     ]
@@ -211,28 +218,31 @@ def batches(seconds: float) -> list[Scenario]:
     def batch(kind: str) -> list[Contender]:
         arguments = ("--connections", "4", "--batch", kind, "--batch-size", "50000")
         return [
-            LoadedServer(
-                "verve",
-                arguments,
-                seconds,
-                window=2,
-                warm_up=STEADY_WARM_UP,
-                heading="Verve, after three windows",
+            *(
+                LoadedServer(
+                    name,
+                    arguments,
+                    seconds,
+                    window=2,
+                    warm_up=STEADY_WARM_UP,
+                    heading=f"{SERVERS[name].title}, after three windows",
+                )
+                for name in ("verve-native", "verve")
             ),
             # Windows of a minute, so that no second window begins meanwhile.
             LoadedServer(
-                "verve",
+                "verve-native",
                 arguments,
                 2.0,
                 within_window=True,
                 warm_up=0.0,
                 called="verve-first",
-                heading="Verve, first window, from empty",
+                heading=f"{SERVERS['verve-native'].title}, first window",
             ),
         ]
 
     title = "Batches of 50,000 distinct ids over HTTP"
-    goals = {"binary": [Goal(5e6)], "json": [], "text": []}
+    goals = {"binary": [Goal(1e7)], "json": [], "text": []}
     return [
         Scenario(
             f"batch-{kind}",
@@ -244,23 +254,6 @@ def batches(seconds: float) -> list[Scenario]:
         )
         for kind, goal in goals.items()
     ]
-
-
-def with_callbacks(seconds: float) -> Scenario:
-    """Return the scenario of accepts with callbacks."""
-    arguments = (*CONNECTIONS, "--rate", "10000")
-    return Scenario(
-        "accept-callbacks",
-        "Accept at a constant 10,000/s, each naming an endpoint, p99 from the intended start",
-        [
-            LoadedServer("verve-callbacks", arguments, seconds, endpoint=True),
-            LoadedServer("verve", arguments, seconds, heading="Verve, no endpoints"),
-        ],
-        LATENCY_COLUMNS,
-        [Goal(2.0, "verve")],
-        more_is_better=False,
-        note="The receiver shares the generator's core. Every callback is counted there.",
-    )
 
 
 def callbacks(plan: Plan) -> Scenario:
@@ -282,7 +275,7 @@ def callbacks(plan: Plan) -> Scenario:
 
 def at_rest(plan: Plan) -> list[Scenario]:
     """Return the scenarios of servers without load."""
-    names = ("verve-serve", "verve", "gin", "gin-redis", "fastapi")
+    names = ("verve-serve", "verve-native", "verve", "gin", "gin-redis", "fastapi")
     idle = 12.0 if plan.full else 6.0
     return [
         Scenario(
@@ -304,7 +297,7 @@ def at_rest(plan: Plan) -> list[Scenario]:
         Scenario(
             "memory",
             f"Memory of a server, all of its processes, after {IDS:,} distinct ids in a minute",
-            [Memory(name) for name in ("verve-serve", "verve", "gin", "gin-redis")],
+            [Memory(name) for name in ("verve-serve", "verve-native", "verve", "gin", "gin-redis")],
             {"full_mib": "MiB", "rest_mib": "MiB at rest"},
             more_is_better=False,
             rounds=2,

@@ -126,6 +126,58 @@ def test_the_page_says_how_busy_the_generator_was() -> None:
     assert "used at most 64% of a core (Growing <from> nothing: Rival & sons)" in text
 
 
+def test_a_goal_may_want_less_where_the_scenario_wants_more() -> None:
+    goals = [{"bound": 1.35, "against": "rival", "figure": "cpu_us", "at_most": True}]
+    reached = scenario([sample(100)], [sample(130)], goals=goals)
+    missed = scenario([sample(100)], [sample(140)], goals=goals)
+    assert [one.verdicts()[0].state for one in (reached, missed)] == [State.REACHED, State.MISSED]
+    assert "CPU us, at most 1.35 times Rival & sons" in page(missed)
+    assert "<= 1.35 missed" in page(missed)
+
+
+@pytest.mark.parametrize(
+    ("generator", "server", "state"),
+    [(0.99, 0.5, State.UNDECIDED), (0.99, 0.99, State.REACHED), (0.5, 0.5, State.REACHED)],
+)
+def test_a_rival_that_is_faster_than_the_generator_decides_no_goal(
+    generator: float, server: float, state: State
+) -> None:
+    theirs = sample(100)
+    theirs["figures"].update(generator_cpu=generator, server_cpu=server)
+    result = scenario([sample(200)], [theirs])
+    assert result.verdicts()[0].state == state
+    said = "Faster than the generator, which was the limit: Rival & sons." in page(result)
+    assert said == (state == State.UNDECIDED)
+
+
+def test_a_price_is_the_difference_within_each_round() -> None:
+    price = {"of": "safety", "figure": "rate", "part": "part", "beside": "rival"}
+    contenders = [{"name": name, "title": name} for name in ("verve", "part", "rival")]
+    samples = {
+        "verve": [sample(100), sample(90), sample(120)],
+        "part": [sample(60), sample(40), sample(50)],
+        "rival": [sample(80), sample(81), sample(82)],
+    }
+    text = page(scenario([], [], price=price, contenders=contenders, samples=samples, goals=[]))
+    row = next(line for line in text.splitlines() if "price of safety" in line)
+    assert [cell.strip() for cell in row.split("|")[2:5]] == [
+        "50 (40 to 70)",
+        "100 (90 to 120)",
+        "81 (80 to 82)",
+    ]
+
+
+def test_the_page_opens_with_a_picture_of_all_servers_the_fastest_first(tmp_path: Path) -> None:
+    result = scenario([sample(100)], [sample(900)], name="accept-distinct")
+    write(tmp_path, result.content)
+    report.render(tmp_path, tmp_path / "REPORT.md")
+    text = (tmp_path / "REPORT.md").read_text()
+    assert text.index("plots/overview.svg") < text.index("## Goals")
+    root = ET.parse(tmp_path / "plots" / "overview.svg").getroot()  # noqa: S314 - our own text
+    names = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert names[:2] == ["Rival & sons", "Verve"]
+
+
 def test_disturbed_samples_are_named() -> None:
     result = scenario([sample(100), sample(100)], [sample(90), sample(90, disturbed=0.4)])
     assert "Disturbed: Rival & sons in round 2." in report.notes(result)
