@@ -5,8 +5,12 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias, TypedDict, final, type_check_only
 
+ARENAS: Final[int]
+"""Number of arenas of a segment."""
 REJECTIONS: Final[dict[str, int]]
 """HTTP status by the reason for which an accept or a batch is rejected."""
+RING_RECORDS: Final[int]
+"""Size of the ring. One fewer is readable: the oldest may be replaced at any moment."""
 SHARDS: Final[int]
 """Number of shards of a window's ids."""
 
@@ -447,7 +451,9 @@ def names_single(query: str, /) -> bool:
     """Whether `query` names `id` or `endpoint`, which only that of a single accept may."""
 
 __all__ = [
+    "ARENAS",
     "REJECTIONS",
+    "RING_RECORDS",
     "SHARDS",
     "Callbacks",
     "CapacityError",

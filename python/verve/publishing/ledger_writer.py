@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from verve._verve import RING_RECORDS
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError, LedgerFailure, Receipt
 from verve.log import events
 from verve.sinks import LOG
-from verve.windows import ring
 
 from .clock import CLOCK, Clock
 from .lease import Cursor
@@ -188,7 +188,7 @@ class LedgerWriter:
         return found
 
     def _report_missed(self, windows: list[Window], cursor: int) -> None:
-        full = len(windows) >= ring.RECORDS - 1
+        full = len(windows) >= RING_RECORDS - 1
         if full and cursor and windows[0].window_start > cursor + self._counter.window:
             events.LEDGER_MISSED.emit(first=cursor + self._counter.window)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from verve._verve import RING_RECORDS
 from verve.ledger.ledger import Receipt
-from verve.windows import ring
 
 from .clock import CLOCK, Clock
 from .lease import Cursor
@@ -74,7 +74,7 @@ class LogQueue:
         with self._changed:
             self._receipts.pop(window.key, None)
             self._receipts[window.key] = Receipt(self._clock.wall(), window.revision)
-            for old in list(self._receipts)[: -2 * ring.RECORDS]:
+            for old in list(self._receipts)[: -2 * RING_RECORDS]:
                 del self._receipts[old]
             self._changed.notify_all()
         of_the_ring = window.window_seconds == self._counter.window

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from verve._verve import RING_RECORDS
 from verve.cluster.cluster_window import ClusterWindow
 from verve.ledger import ledger
 from verve.sinks import Scope, of_scope
@@ -113,14 +114,14 @@ class ClusterSource:
             ):
                 return
             self._windows[start] = self._unrecorded[start] = window
-            for old in sorted(self._windows)[: -2 * ring.RECORDS]:
+            for old in sorted(self._windows)[: -2 * RING_RECORDS]:
                 del self._windows[old]
         self._wake()
 
     def known(self) -> list[Window]:
         """Return the windows of the ring that the ledger holds, newest first."""
         try:
-            return ledger.rows(ledger.path_of(self._settings), limit=ring.RECORDS)
+            return ledger.rows(ledger.path_of(self._settings), limit=RING_RECORDS)
         except ledger.LedgerError:
             return []
 

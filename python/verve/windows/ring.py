@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from verve._verve import RING_RECORDS
 from verve.log import skipped
 
 from .window import Window
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from verve._verve import Counter, WindowRecord
 
-RECORDS = 1_440
-"""Size of the ring. One fewer is readable: the oldest may be replaced at any moment."""
-
 
 def windows_after(counter: Counter, cursor: int) -> list[Window]:
     """Return the sealed windows of the ring that start after `cursor`, oldest first."""
@@ -23,12 +21,12 @@ def windows_after(counter: Counter, cursor: int) -> list[Window]:
     if cursor >= published:
         return []
     # Two more than expected, because windows may be sealed between the calls.
-    most = (published - cursor) // counter.window + 2 if cursor else RECORDS
+    most = (published - cursor) // counter.window + 2 if cursor else RING_RECORDS
     while True:
-        records = counter.closed(min(most, RECORDS))
+        records = counter.closed(min(most, RING_RECORDS))
         # More windows were sealed between the calls, for example while this process was stopped.
         falls_short = len(records) >= most and records[0].window_start > cursor
-        if most >= RECORDS or not falls_short:
+        if most >= RING_RECORDS or not falls_short:
             break
         most *= 2
     return sound(record for record in records if record.window_start > cursor)

@@ -1,6 +1,6 @@
-//! The answer to an accept as HTTP, for both lanes. The binding makes the same answers for Python, in
-//! `rust/python/src/answers.rs`; the contract tests compare the two.
+//! The answer to an accept as HTTP, for both lanes and for the binding.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,27 +11,33 @@ use http::{Response, StatusCode};
 use verve_core::{Answer, Rejection};
 
 /// Header fields as they stand in an answer, in order.
-pub type Fields = Vec<(&'static str, String)>;
+pub type Fields = Vec<(&'static str, Cow<'static, str>)>;
+
+/// The header fields that every answer begins with.
+#[must_use]
+pub fn common_fields(content_type: &'static str) -> Fields {
+    vec![
+        ("content-type", content_type.into()),
+        ("cache-control", "no-store".into()),
+        ("x-content-type-options", "nosniff".into()),
+    ]
+}
 
 /// Status, header fields and body of the answer to an accept.
 #[must_use]
 pub fn fields_of(answer: &Answer) -> (u16, Fields, &'static str) {
-    let mut fields: Fields = vec![
-        ("content-type", "text/plain".into()),
-        ("cache-control", "no-store".into()),
-        ("x-content-type-options", "nosniff".into()),
-    ];
+    let mut fields = common_fields("text/plain");
     match answer {
         Answer::Ok => (200, fields, "ok"),
         Answer::Verdict(placement) => {
             let seen = if placement.new { "new" } else { "duplicate" };
             fields.push(("verve-seen", seen.into()));
-            fields.push(("verve-window", placement.window_start.to_string()));
+            fields.push(("verve-window", placement.window_start.to_string().into()));
             (200, fields, "ok")
         }
         Answer::Failed(rejection) => {
             fields.push(("verve-error", rejection.name().into()));
-            // Everyone's first try is a receiver on the own machine.
+            // Most first endpoints are on the user's own machine.
             if matches!(rejection, Rejection::EndpointAddress | Rejection::EndpointNotListed) {
                 let hint = "VERVE_CALLBACK_ALLOW opens internal destinations";
                 fields.push(("verve-hint", hint.into()));
@@ -49,7 +55,7 @@ pub(crate) fn response(answer: &Answer) -> Response<Bytes> {
     let headers = response.headers_mut();
     headers.insert(http::header::SERVER, SERVER);
     for (name, value) in fields {
-        if let Ok(value) = HeaderValue::try_from(value) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }

@@ -22,7 +22,7 @@ mod limits;
 mod listener;
 
 pub use self::{
-    answer::{Fields, fields_of},
+    answer::{Fields, common_fields, fields_of},
     exchange::{BodyPart, Event, Exchange, Inbox},
     figures::Figures,
     limits::Limits,

@@ -58,6 +58,13 @@ mod _verve {
     #[pymodule_export]
     use crate::worker_figures::WorkerFigures;
 
+    /// Number of arenas of a segment.
+    #[pymodule_export]
+    const ARENAS: usize = verve_core::window::word::ARENAS;
+    /// Size of the ring of sealed windows. One fewer is readable: the oldest may be replaced at any
+    /// moment.
+    #[pymodule_export]
+    const RING_RECORDS: usize = verve_core::window::ring::RECORDS;
     /// Number of shards of a window's ids.
     #[pymodule_export]
     const SHARDS: usize = verve_core::SHARDS;

@@ -11,11 +11,10 @@ from tests.support.cluster.in_process import run
 from tests.support.cluster.stepped_host import SECONDS, SteppedHost
 from tests.support.redis.server import RedisServer
 from verve import CapacityError
+from verve._verve import ARENAS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ARENAS = 16
 
 
 def counted(still: SteppedHost) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from verve._verve import ARENAS, RING_RECORDS
 from verve.cluster.spill.arena_ids import ArenaIds, GoneError
 from verve.windows import ring
 from verve.windows.window import Window
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from .window_task import WindowTask
 
-ARENAS = 16
 KEPT_ARENAS = ARENAS // 2
 """Arenas that may wait for Redis; beyond that the oldest windows are spilled."""
 WATCHED_AT_ONCE = 64
@@ -106,7 +106,7 @@ class Windows:
         `known` are those of the ledger.
         """
         seen = {w.window_start for w in known if w.revision and w.window_seconds == self._seconds}
-        left = ring.windows_after(self._counter, self._before - ring.RECORDS * self._seconds)
+        left = ring.windows_after(self._counter, self._before - RING_RECORDS * self._seconds)
         self._unseen.update(
             window.window_start
             for window in left
@@ -214,7 +214,7 @@ class Windows:
         first, own = self._counter.retention.settled(), self.own()
         oldest = min(own, default=published)
         # The ring has no record of older windows; but those that have a task are looked at.
-        floor = min(published - ring.RECORDS * self._seconds, oldest - self._seconds)
+        floor = min(published - RING_RECORDS * self._seconds, oldest - self._seconds)
         settled = max(first, floor)
         while settled < published:
             task = own.get(settled + self._seconds)
