@@ -281,7 +281,7 @@ def segment() -> None:
 @segment.command(help="Print the identity and the contents of the segment.")
 @with_settings(("config", "state_dir", "segment"))
 @click.option("--ids", is_flag=True, help="Print the ids of the current window, one per line.")
-def show(ids: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - see with_settings
+def show(*, ids: bool, **options: Any) -> None:  # noqa: ANN401 - see with_settings
     """Print the identity and the contents of the segment."""
     from . import segment_view  # noqa: PLC0415 - only this command needs it
 
@@ -356,7 +356,7 @@ def callback_failed(limit: int, *, as_json: bool, **options: Any) -> None:  # no
     "--binary", is_flag=True, help="Read little-endian 64-bit integers, not one id per line."
 )
 @click.option("--max-ids", default="100M", show_default=True, help="Maximum number of ids.")
-def count(file: Path, binary: bool, max_ids: str) -> None:  # noqa: FBT001 - click passes it by name
+def count(file: Path, *, binary: bool, max_ids: str) -> None:
     """Count the distinct ids in FILE, or in standard input."""
     from .count_file import count_distinct  # noqa: PLC0415 - only this command needs it
     from .progress import Progress  # noqa: PLC0415 - as above

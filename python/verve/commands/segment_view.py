@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from verve._verve import SegmentIdentity
 
 _IDS_AT_ONCE = 100_000
+_WORDS = {True: "yes", False: "no"}
 
 
 def figures(path: Path) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def figures(path: Path) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "path": path,
         "format": found["format"],
-        "alive": _yes(found["alive"]),
+        "alive": _WORDS[found["alive"]],
         "memory": _memory(path),
     }
     if not found["ours"]:
@@ -42,7 +43,7 @@ def figures(path: Path) -> dict[str, Any]:
             "processes": " ".join(str(pid) for pid in stats["processes"] if pid != os.getpid())
             or "-",
             "leader": "-" if leader is None else f"process {leader.process}, term {leader.term}",
-            "clock trusted": _yes(not stats["clock_distrusted"]),
+            "clock trusted": _WORDS[not stats["clock_distrusted"]],
             "current window": rfc3339(current.window_start),
             "unique": f"{current.unique:,}",
             "requests": f"{current.requests:,}",
@@ -74,7 +75,3 @@ def _memory(path: Path) -> str:
         return f"{path.stat().st_blocks * 512:,} bytes"
     except FileNotFoundError:
         return "the file was removed; processes still count in the segment"
-
-
-def _yes(fact: bool) -> str:  # noqa: FBT001 - the value that is printed
-    return "yes" if fact else "no"

@@ -112,7 +112,7 @@ def _page(request: Request, parts: list[Part], shown: Settings | None) -> Respon
     degraded = [part for part in parts if part.state is State.DEGRADED]
     status = 503 if failed else 200
     if "verbose" in (pair.partition("=")[0] for pair in (request.query or "").split("&")):
-        listed = {part.name: _listed(part, shown is not None) for part in parts}
+        listed = {part.name: _listed(part, may_look=shown is not None) for part in parts}
         service = {} if shown is None else {"service": identity(shown)}
         return json_object(status, {"ready": not failed, "parts": listed, **service})
     if failed:
@@ -199,7 +199,7 @@ def _redis(service: RunningService, found: Membership | None, term: int) -> Iter
     yield Part(REDIS, state, detail, found.figures(service.settings.window), error)
 
 
-def _listed(part: Part, may_look: bool) -> dict[str, object]:  # noqa: FBT001 - private
+def _listed(part: Part, *, may_look: bool) -> dict[str, object]:
     listed: dict[str, object] = {"state": part.state, "detail": part.detail, **part.figures}
     return {**listed, "last_error": part.error} if part.figures and may_look else listed
 

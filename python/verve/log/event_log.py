@@ -321,7 +321,7 @@ class _Losses:
         self._unstored = 0
         self._untold = 0
 
-    def tell(self, number: int, is_written: bool) -> None:  # noqa: FBT001 - see `Output.lost`
+    def tell(self, number: int, *, is_written: bool) -> None:
         """Store the number for the metric, and log it when lines are written again."""
         self._unstored += number
         self._untold += number

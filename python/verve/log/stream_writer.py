@@ -19,12 +19,12 @@ import stat
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .deferred import Deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 MOST_LINES = 4_000
 """Maximum number of lines that wait per output."""
@@ -35,14 +35,25 @@ _RETRY = 0.001
 _PIECE = select.PIPE_BUF
 
 
+class Lost(Protocol):
+    """Reports lines that an output lost."""
+
+    def __call__(self, number: int, /, *, is_written: bool) -> None:
+        """Take the number since the last call, and whether lines are written again."""
+        ...
+
+
+def _ignore(_number: int, /, *, is_written: bool) -> None:
+    del is_written
+
+
 class Output:
     """The writer of one descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.lost: Callable[[int, bool], None] = lambda _number, _over: None
-        """The writing thread calls it with the number of lines lost since the last call, and with
-        whether lines are written again."""
+        self.lost: Lost = _ignore
+        """The writing thread calls it when lines are lost, and when lines are written again."""
         self._lines = Deferred[bytes](
             f"verve-output-{descriptor}", self._write_all, MOST_LINES, self._write_briefly
         )
@@ -84,7 +95,7 @@ class Output:
         lost = self._newly_lost() + self._lines.waiting()
         self._lock = threading.Lock()
         if lost:
-            self.lost(lost, False)  # noqa: FBT003 - `lost` documents its meaning
+            self.lost(lost, is_written=False)
 
     def _write(self, line: bytes, deadline: float, *, finishes: bool = False) -> None:
         """Write a line by `deadline`; with `finishes`, a line that is begun has no deadline."""
@@ -140,7 +151,7 @@ class Output:
             self._told = now
             lost = self._newly_lost()
             if lost or (is_written and self._owes):
-                self.lost(lost, is_written)
+                self.lost(lost, is_written=is_written)
                 self._owes = not is_written
 
     def _newly_lost(self) -> int:

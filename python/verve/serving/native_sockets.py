@@ -9,7 +9,6 @@ those in the queue wait for the new worker. The parent keeps a copy until the se
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import sys
 import tempfile
 from pathlib import Path
@@ -52,19 +51,11 @@ class NativeSockets:
             }
         return self._kept[worker]
 
-    def beside(self, worker: int) -> list[int]:
-        """Return the sockets of other workers, which a forked worker must close.
-
-        A copy that it kept open would hold connections in a queue that no worker empties.
-        """
-        if multiprocessing.get_start_method() != "fork":
-            return []
-        return [
-            one.fileno()
-            for other, kept in self._kept.items()
-            for one in kept.values()
-            if other != worker
-        ]
+    def others(self, worker: int) -> list[int]:
+        """The sockets of other workers; see `worker_sockets.others`."""
+        return worker_sockets.others(
+            worker, ((number, one) for number, kept in self._kept.items() for one in kept.values())
+        )
 
     def close(self) -> None:
         """Close this process's copies of the sockets."""
@@ -96,8 +87,8 @@ class _Native:
             super()._init_shared_socket()  # type: ignore[misc]
 
     def _spawn_worker(self, *, idx: int, callback_loader: Callable[[], Any], **extra: Any) -> Any:  # noqa: ANN401 - Granian's own
-        sockets, beside = self.sockets.of(idx), self.sockets.beside(idx)
-        loader = functools.partial(_hand_over, sockets, beside, callback_loader)
+        sockets, others = self.sockets.of(idx), self.sockets.others(idx)
+        loader = functools.partial(_hand_over, sockets, others, callback_loader)
         return super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
 
     def _stop_workers(self) -> None:
@@ -106,9 +97,9 @@ class _Native:
         super()._stop_workers()  # type: ignore[misc]
 
 
-def _hand_over(sockets: Sockets, beside: list[int], loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
+def _hand_over(sockets: Sockets, others: list[int], loader: Callable[[], Any]) -> Any:  # noqa: ANN401 - Granian's own
     """Load the application in the worker, and pass it the worker's sockets."""
-    worker_sockets.close(beside)
+    worker_sockets.close(others)
     app = loader()
     app.worker.sockets = sockets
     return app

@@ -80,7 +80,7 @@ def serve(settings: Settings, arguments: Sequence[str]) -> None:
     place = place_of(settings.host, settings.port, context.params["uds"])
     native_places = _native_places(settings, place)
     with _service_lock(settings):
-        for one in {place, *native_places.values()}:
+        for one in dict.fromkeys((place, *native_places.values())):
             wait_until_free(one)
         # Here, so that an error is reported once, and not by each worker.
         _check_ledger(settings)

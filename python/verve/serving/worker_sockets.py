@@ -13,7 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class Listener(NamedTuple):
@@ -42,13 +42,8 @@ class Listeners:
         return self._kept[worker]
 
     def others(self, worker: int) -> list[int]:
-        """The sockets of other workers, which a fork inherits and must close.
-
-        It would not empty their queues.
-        """
-        if multiprocessing.get_start_method() != "fork":
-            return []
-        return [one.socket.fileno() for other, one in self._kept.items() if other != worker]
+        """The sockets of other workers; see `others`."""
+        return others(worker, ((number, one.socket) for number, one in self._kept.items()))
 
     def drop(self, worker: int) -> None:
         """Leave the connections to the other workers: this one takes none for now."""
@@ -59,6 +54,17 @@ class Listeners:
         """Keep no socket beyond the worker that listens on it."""
         for worker in list(self._kept):
             self.drop(worker)
+
+
+def others(worker: int, sockets: Iterable[tuple[int, socket.socket]]) -> list[int]:
+    """The sockets of other workers than `worker`, which it must close if it is forked.
+
+    A copy that it kept open would hold connections in a queue that no worker empties. `sockets` are
+    those of all workers with the worker's number.
+    """
+    if multiprocessing.get_start_method() != "fork":
+        return []
+    return [one.fileno() for number, one in sockets if number != worker]
 
 
 def close(descriptors: list[int]) -> None:

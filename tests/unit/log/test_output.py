@@ -35,7 +35,7 @@ class Pipe:
         os.set_blocking(writer, True)
         self.output = Output(writer)
         self.told: list[tuple[int, bool]] = []
-        self.output.lost = lambda number, written: self.told.append((number, written))
+        self.output.lost = lambda n, *, is_written: self.told.append((n, is_written))
 
     def read(self, until: bytes) -> bytes:
         """Read to the end of a text that must come."""
