@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
+from verve.clock import CLOCK, Clock
 from verve.log import event_log, events
 from verve.sinks import KAFKA, LOG
 
-from .clock import CLOCK, Clock
 from .lease import Cursor
 from .task import IDLE_SECONDS, Task
 from .term import Term

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from verve._verve import RING_RECORDS
+from verve.clock import CLOCK, Clock
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError, LedgerFailure, Receipt
 from verve.log import events
 from verve.sinks import LOG
 
-from .clock import CLOCK, Clock
 from .lease import Cursor
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from verve._verve import RING_RECORDS
+from verve.clock import CLOCK, Clock
 from verve.ledger.ledger import Receipt
 
-from .clock import CLOCK, Clock
 from .lease import Cursor
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from verve.clock import CLOCK, Clock
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError, LedgerFailure
-
-from .clock import CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
+from verve.clock import CLOCK, Clock
 from verve.ledger import ledger
 from verve.sinks import FailureKind
 from verve.status.status_file import read_status, remove_leftovers, write_status
 from verve.windows.window import LATE_WINDOWS
-
-from .clock import CLOCK, Clock
 
 if TYPE_CHECKING:
     from pathlib import Path

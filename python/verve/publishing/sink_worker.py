@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from verve.clock import CLOCK, Clock
 from verve.ledger.ledger import LedgerError
 from verve.log import events
 from verve.sinks import FailureKind, SinkError
-
-from .clock import CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

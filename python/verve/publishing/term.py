@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from verve.clock import CLOCK, Clock
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
 from verve.log.background import Notices
 from verve.sinks import LOG, open_sink
 
-from .clock import CLOCK, Clock
 from .lease import Lease
 from .ledger_writer import LedgerWriter
 from .log_queue import LogQueue

@@ -9,12 +9,12 @@ import pytest
 from tests.support import rig
 from tests.support.running import running_service
 from tests.unit.publishing.test_ledger_writer import Office
+from verve.clock import Clock
 from verve.http import exposition
 from verve.ledger import expiry, ledger
 from verve.ledger.expiry import Dropped
 from verve.ledger.ledger import Ledger
 from verve.log import event_log
-from verve.publishing.clock import Clock
 from verve.publishing.ledger_writer import DropReporter
 from verve.service import host_facts
 from verve.timestamps import rfc3339
@@ -131,7 +131,7 @@ def office(tmp_path: Path, wall: Odd) -> Office:
         rig.settings(tmp_path, keep="60", sinks="log,kafka", kafka_brokers="127.0.0.1:1"),
         rig.clock_in_minute(),
     )
-    made.ledger_writer._clock = Clock(wall=wall)
+    made.ledger_writer._clock = Clock(wall_ns=lambda: int(wall() * 1e9))
     return made
 
 

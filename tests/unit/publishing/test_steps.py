@@ -12,9 +12,9 @@ import pytest
 
 from tests.support import rig
 from verve import Counter, sinks
+from verve.clock import Clock
 from verve.ledger import ledger
 from verve.publishing import log_queue, term
-from verve.publishing.clock import Clock
 from verve.publishing.leader import Leader
 from verve.sinks import FailureKind, Scope, Sink, SinkError
 
@@ -70,8 +70,8 @@ class Host:
         self.counter: Counter = rig.counter_of(self.settings, self.manual)
         clock = Clock(
             monotonic=lambda: self.monotonic,
-            wall=self.counter.now,
-            uniform=lambda low, _high: low,
+            wall_ns=lambda: int(self.counter.now() * 1e9),
+            random=random.Random(0),
         )
         self.leader = Leader(self.counter, self.settings, clock=clock, start=self.tasks.append)
         self.leader.start()

@@ -147,7 +147,7 @@ class Windows:
         self._watch_unseen()
         if self._machine.monotonic() - self._removed_old_at > self._seconds:
             self._removed_old_at = self._machine.monotonic()
-            self._spills.remove_old(self._machine.wall_ns() / 1e9)
+            self._spills.remove_old(self._machine.wall())
 
     async def spill(self) -> None:
         """Write the oldest window that holds up the others to disk, if arenas get few."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from verve.backoff import Backoff
+from verve.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,20 +24,11 @@ class InThread(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Clock):
     """The real one by default. A simulation puts another one in its place, as a whole."""
 
-    monotonic: Callable[[], float] = time.monotonic
-    """Seconds; the clock of all pauses and time limits of the cluster code."""
-    wall_ns: Callable[[], int] = time.time_ns
-    """Nanoseconds since the epoch."""
-    random: random.Random = field(default_factory=random.SystemRandom)
     in_thread: InThread = asyncio.to_thread
     host_name: str = field(default_factory=socket.gethostname)
-
-    def backoff(self, longest: float) -> Backoff:
-        """A backoff on this clock; its pauses are at most `longest` seconds."""
-        return Backoff(longest=longest, monotonic=self.monotonic, uniform=self.random.uniform)
 
     def token(self) -> str:
         """Twelve characters that no other leader has."""
