@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import event_log
-
 if TYPE_CHECKING:
     from .event_log import Event
 
@@ -16,7 +14,3 @@ class Notices:
     def put(self, event: Event, **values: Any) -> None:  # noqa: ANN401 - see Event.emit
         """Queue an event with a value per field."""
         event.emit(**values)
-
-    def flush(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds until all events are written. Returns whether they are."""
-        return event_log.flush(timeout)

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from verve import _verve
 from verve.config.choices import Callbacks
 from verve.fields import rendered
-from verve.log import events, skipped
-from verve.log.background import Notices
+from verve.log import event_log, events, skipped
 from verve.timestamps import moment
 from verve.windows.window import LATEST_START
 
@@ -97,7 +96,6 @@ class CallbackDesk:
         )
         self._drain_seconds = settings.callback_drain
         self._failures = failures_path(settings)
-        self._notices = Notices()
         self._left_out: dict[str, int] = {}
         self._summarized = time.monotonic()
         self._over = threading.Event()
@@ -111,7 +109,7 @@ class CallbackDesk:
         # The thread also writes its last failures to a file, which may take any time.
         deadline = time.monotonic() + STOP_SECONDS
         self._thread.join(STOP_SECONDS - _FLUSH_SECONDS)
-        self._notices.flush(deadline - time.monotonic())
+        event_log.flush(deadline - time.monotonic())
         self.sender.close()
 
     def _run(self) -> None:
@@ -132,21 +130,22 @@ class CallbackDesk:
         if self._left_out and (last or now - self._summarized >= _SUMMARY_SECONDS):
             outcomes = ", ".join(f"{number} {name}" for name, number in self._left_out.items())
             number = sum(self._left_out.values())
-            self._notices.put(events.CALLBACK_SUMMARY, number=number, outcomes=outcomes)
+            events.CALLBACK_SUMMARY.emit(number=number, outcomes=outcomes)
             self._left_out = {}
             self._summarized = now
 
     def _log(self, report: CallbackReport) -> None:
-        fields = {name: value for name, value in report.items() if name not in {"logged", "failed"}}
+        fields: dict[str, Any] = {**report}
+        del fields["logged"], fields["failed"]
         if report["failed"]:
-            self._notices.put(events.CALLBACK_FAILED, **fields)
+            events.CALLBACK_FAILED.emit(**fields)
             return
         del fields["outcome"]
         if report["outcome"] == "retried":
-            self._notices.put(events.CALLBACK_RETRIED, **fields)
+            events.CALLBACK_RETRIED.emit(**fields)
         else:
             del fields["reason"]
-            self._notices.put(events.CALLBACK_DELIVERED, **fields)
+            events.CALLBACK_DELIVERED.emit(**fields)
 
     def _note(self, failed: list[CallbackReport]) -> None:
         """Keep the last failures for `verve callback failed`, if they can be written."""

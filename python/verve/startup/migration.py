@@ -17,7 +17,7 @@ from verve.cluster.spill.arena_ids import ArenaIds
 from verve.cluster.spill.spills import Spills, set_aside_all
 from verve.ledger import ledger
 from verve.ledger.ledger import Receipt
-from verve.log import events
+from verve.log import event_log, events
 from verve.log.background import Notices
 from verve.publishing.lease import Cursor
 from verve.publishing.window_source import provisional_count
@@ -120,12 +120,11 @@ def _seal(old: Counter, settings: Settings) -> OpenWindow | None:
 
 def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) -> None:
     """Write the ids of all windows that are not released to spills. Raises `SegmentError`."""
-    notices = Notices()
-    spills = Spills(replace(settings, window=old.window), old.stats()["identity"], notices)
+    spills = Spills(replace(settings, window=old.window), old.stats()["identity"], Notices())
     counts = {record.window_start: record.unique for record in records}
     kept = [(start, counts[start]) for start in old.retention.kept() if counts.get(start)]
     written = [spills.write(start, ArenaIds(old, start, count)) for start, count in kept]
-    notices.flush(_FLUSH_SECONDS)
+    event_log.flush(_FLUSH_SECONDS)
     if None in written:
         raise SegmentError(
             f"ids that Redis may not have cannot be kept: `{spills.directory}`; hint: make room "

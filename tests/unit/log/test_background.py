@@ -36,7 +36,7 @@ def test_they_are_logged_in_order(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="verve"):
         for term in range(20):
             notices.put(events.LEADER_STARTED, term=term)
-        assert notices.flush(5)
+        assert event_log.flush(5)
     assert [record.__dict__["verve_fields"]["term"] for record in caplog.records] == [*range(20)]
 
 
