@@ -145,13 +145,6 @@ def switch(value: str) -> bool:
         raise BadValue("is no switch", "use `on` or `off`") from None
 
 
-def _scaled(value: str, units: dict[str, int], problem: str, hint: str) -> int:
-    match = _NUMBER_AND_UNIT.fullmatch(value.strip())
-    if match is None or match[2].lower() not in units:
-        raise BadValue(problem, hint)
-    return int(match[1].replace("_", "")) * units[match[2].lower()]
-
-
 def _bounded(number: int, low: int, high: int) -> int:
     if not low <= number <= high:
         raise BadValue("is out of range", f"use {low} to {high}")
@@ -169,34 +162,36 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def count(low: int, high: int) -> Callable[[str], int]:
-    """A count, with the suffix `k` for 10^3, `M` for 10^6 or `G` for 10^9."""
+def _scaled(
+    low: int, high: int, units: dict[str, int], problem: str, hint: str
+) -> Callable[[str], int]:
+    """A whole number with one of `units`."""
 
     def parse(value: str) -> int:
-        hint = "use a whole number such as `5000000` or `5M`"
-        return _bounded(_scaled(value, _COUNT_UNITS, "is no count", hint), low, high)
+        match = _NUMBER_AND_UNIT.fullmatch(value.strip())
+        if match is None or match[2].lower() not in units:
+            raise BadValue(problem, hint)
+        return _bounded(int(match[1].replace("_", "")) * units[match[2].lower()], low, high)
 
     return parse
+
+
+def count(low: int, high: int) -> Callable[[str], int]:
+    """A count, with the suffix `k` for 10^3, `M` for 10^6 or `G` for 10^9."""
+    hint = "use a whole number such as `5000000` or `5M`"
+    return _scaled(low, high, _COUNT_UNITS, "is no count", hint)
 
 
 def duration(low: int, high: int) -> Callable[[str], int]:
     """A duration in whole seconds: `60`, `2s`, `1m`, `12h`, `365d`."""
-
-    def parse(value: str) -> int:
-        hint = "use seconds, or a number with s, m, h, d or w, such as `60`, `1m` or `365d`"
-        return _bounded(_scaled(value, _DURATION_UNITS, "is no length of time", hint), low, high)
-
-    return parse
+    hint = "use seconds, or a number with s, m, h, d or w, such as `60`, `1m` or `365d`"
+    return _scaled(low, high, _DURATION_UNITS, "is no length of time", hint)
 
 
 def size(low: int, high: int) -> Callable[[str], int]:
     """A size in bytes: `1048576`, `8MiB`, `512KiB`, `2GB`."""
-
-    def parse(value: str) -> int:
-        hint = "use bytes, or a number with KiB, MiB or GiB, such as `8MiB`"
-        return _bounded(_scaled(value, _SIZE_UNITS, "is no size", hint), low, high)
-
-    return parse
+    hint = "use bytes, or a number with KiB, MiB or GiB, such as `8MiB`"
+    return _scaled(low, high, _SIZE_UNITS, "is no size", hint)
 
 
 def choice(options: type[E]) -> Callable[[str], E]:
