@@ -121,7 +121,7 @@ def _look_from_outside(cluster: Cluster) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_host_that_dies_is_told_of_and_forgotten(redis: RedisServer, tmp_path: Path) -> None:
+def test_a_host_that_dies_is_reported_and_forgotten(redis: RedisServer, tmp_path: Path) -> None:
     with Cluster(tmp_path, redis.url, hosts=2, workers=1, window=WINDOW) as cluster:
         first, second = cluster.hosts
         first.wait_until(lambda: len(check(first)[1]["hosts"]) == 2, 30, "two")

@@ -41,7 +41,7 @@ def _events(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
     return [record.__dict__["verve_fields"] for record in told]
 
 
-def test_each_entry_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_entry_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     place = f"a place {os.urandom(4).hex()}"
     with caplog.at_level("INFO", logger="verve"):
         for _ in range(3):

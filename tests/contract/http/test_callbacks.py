@@ -159,7 +159,7 @@ def test_only_what_is_listed(serve: Serve) -> None:
         receiver.wait_until(bool)
 
 
-def test_tls_with_an_authority_and_a_certificate_of_ones_own(serve: Serve, tmp_path: Path) -> None:
+def test_tls_with_a_private_authority_and_certificate(serve: Serve, tmp_path: Path) -> None:
     theirs, ours = certificate(tmp_path, "receiver"), certificate(tmp_path, "verve")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(theirs)

@@ -22,7 +22,7 @@ KEPT = 2
 _REQUEST = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
-def test_idle_connections_and_slow_heads_end_after_the_time_that_is_set(serve: Serve) -> None:
+def test_idle_connections_and_slow_heads_time_out(serve: Serve) -> None:
     service = serve(Server.VERVE, arguments=["--keep-alive", str(KEPT)])
     with ExitStack() as stack:
         idle, used, slow = (stack.enter_context(raw.connect(service)) for _ in range(3))

@@ -90,7 +90,7 @@ def test_a_host_uses_each_of_them_and_no_other(own_server: RedisServer, serve: S
 
 
 @pytest.mark.parametrize("missing", ["client|setname", "evalsha", "info", "sadd", "hgetall"])
-def test_whoever_lacks_one_is_told_all(
+def test_each_missing_right_is_reported(
     own_server: RedisServer, tmp_path: Path, cluster: str, missing: str
 ) -> None:
     _allow([own_server], acl.rules(), f"-{missing}")

@@ -666,7 +666,7 @@ def _tls_server(directory: Path, ours: Path, theirs: Path) -> RedisServer:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_tls_with_an_authority_and_a_certificate_of_ones_own(tmp_path: Path, strategy: str) -> None:
+def test_tls_with_a_private_authority_and_certificate(tmp_path: Path, strategy: str) -> None:
     theirs, ours = certificate(tmp_path, "redis"), certificate(tmp_path, "verve")
     server = _tls_server(tmp_path, ours, theirs)
     url = f"rediss://verve:{SECRET}@127.0.0.1:{server.tls_port}"  # type: ignore[attr-defined]

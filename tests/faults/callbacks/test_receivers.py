@@ -118,7 +118,7 @@ def test_a_pause_beyond_a_minute_is_the_end(service: Service) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [silence, drip])
-def test_who_takes_too_long_is_given_up(service: Service, behaviour: Behaviour) -> None:
+def test_a_call_that_takes_too_long_is_given_up(service: Service, behaviour: Behaviour) -> None:
     with Receiver(behaviour, answer(200)) as receiver:
         assert accept(service, receiver.url()).text == "ok"
         posts = receiver.wait_until(lambda posts: len(posts) == 2, 40)

@@ -192,7 +192,7 @@ def test_an_id_among_the_markers_still_counts(
     Redis(server.url, "sets").use(tmp_path, cluster)(test)
 
 
-def test_a_key_of_another_kind_is_told_with_a_hint(
+def test_a_key_of_another_kind_is_reported_with_a_hint(
     server: RedisServer, cluster: str, tmp_path: Path
 ) -> None:
     server.command("SET", Keys(cluster, 60).hosts, "mine")

@@ -68,7 +68,7 @@ def stored(places: list[Path]) -> list[int]:
 
 
 @pytest.mark.timeout(600)
-def test_sums_of_processes_that_are_killed_never_say_too_much(
+def test_sums_of_killed_processes_are_never_too_high(
     segment: Path, tmp_path: Path, scale: Callable[[int], int], request: pytest.FixtureRequest
 ) -> None:
     chance = random.Random(int(request.config.getoption("randomly_seed", 0)))

@@ -256,7 +256,7 @@ def replace(segment: Path) -> None:
 
 @pytest.mark.parametrize("lose", [remove_it, remove_all, remove_folder, replace])
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
-def test_who_opens_a_lost_segment_joins_those_who_live_in_it(
+def test_an_open_joins_the_processes_of_a_lost_segment(
     segment: Path,
     remote: Callable[[Opening], Remote],
     lose: Callable[[Path], None],

@@ -151,7 +151,7 @@ def test_locks_that_the_system_refuses_are_not_taken_slots(segment: Path, tmp_pa
     assert "hint: choose a `VERVE_SEGMENT` on a tmpfs" in said
 
 
-def test_storage_that_the_system_refuses_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_refused_storage_is_reported_with_its_reason(tmp_path: Path) -> None:
     script = (
         "import os\nfrom verve import CapacityError, Counter\n"
         "counter = Counter(max_ids=10_000_000)\nos.environ['VERVE_TEST_REFUSE'] = 'storage'\n"

@@ -185,7 +185,7 @@ def test_what_is_no_file_is_refused(segment: Path, make: Callable[[Path], None])
     assert error.reason in {"kind", "mode", "io"}
 
 
-def test_a_missing_directory_is_told(segment: Path) -> None:
+def test_a_missing_directory_is_reported(segment: Path) -> None:
     missing = segment.parent / "missing" / "segment"
     with pytest.raises(SegmentError, match="No such file") as caught:
         Counter(missing)

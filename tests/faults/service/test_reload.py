@@ -80,9 +80,7 @@ def test_a_stop_of_one_of_two_services_behind_a_proxy(
 
 
 @pytest.mark.parametrize("server", [Server.VERVE, Server.NATIVE])
-def test_a_successor_takes_the_queue_of_a_worker_that_takes_none(
-    server: Server, serve: Serve
-) -> None:
+def test_a_new_worker_takes_over_the_queue_of_a_stopped_one(server: Server, serve: Serve) -> None:
     service = serve(server, workers=1, window=60, arguments=["--respawn-interval", OVERLAP])
     (old,) = service.workers()
     os.kill(old, signal.SIGSTOP)
@@ -120,7 +118,7 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_reload(serve: Serve) -> None:
     ("server", "interface"),
     [(Server.VERVE, "rsgi"), (Server.VERVE, "asgi"), (Server.NATIVE, "rsgi")],
 )
-def test_a_worker_that_retires_ends_each_connection_with_its_answer(
+def test_a_retiring_worker_closes_connections_after_an_answer(
     server: Server, interface: str, serve: Serve
 ) -> None:
     service = serve(server, workers=1, arguments=["--interface", interface])

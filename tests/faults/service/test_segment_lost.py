@@ -113,7 +113,7 @@ def test_two_services_on_one_state_directory(serve: Serve) -> None:
     assert first.get(f"{ACCEPT}?id=1").text == "ok"
 
 
-def test_a_segment_that_is_gone_with_its_processes_is_told(serve: Serve) -> None:
+def test_a_segment_that_is_gone_with_its_processes_is_reported(serve: Serve) -> None:
     service = serve(Server.GRANIAN, workers=1)
     assert service.get(f"{ACCEPT}?id=1").text == "ok"
     service.kill()

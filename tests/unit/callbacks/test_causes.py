@@ -110,7 +110,7 @@ def test_other_reasons_of_tls_are_told(tmp_path: Path) -> None:
         assert _failure(plain, **trusted) == "TLS: the receiver does not speak it"
 
 
-def test_what_is_no_connection_is_told() -> None:
+def test_what_is_no_connection_is_reported() -> None:
     nobody = f"http://127.0.0.1:{free_port()}/"
     assert _failure(nobody) == "connection refused"
     assert _failure("http://nosuch.invalid/") == "name not resolved"
@@ -124,7 +124,9 @@ def test_what_is_no_connection_is_told() -> None:
 
 
 @pytest.mark.parametrize("status", [407, 403, 502])
-def test_a_proxy_that_makes_no_tunnel_is_told_with_its_status(status: int, tmp_path: Path) -> None:
+def test_a_proxy_that_makes_no_tunnel_is_reported_with_its_status(
+    status: int, tmp_path: Path
+) -> None:
     words = "proxy wants a user and a password" if status == 407 else "proxy refused the tunnel"
     answer = b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status
     with Replier(answer, until=b"\r\n\r\n") as replier:
@@ -144,7 +146,7 @@ def test_a_proxy_that_makes_no_tunnel_is_told_with_its_status(status: int, tmp_p
         assert (report["reason"], report["status"]) == (words, status)
 
 
-def test_a_proxy_that_is_away_is_told() -> None:
+def test_a_proxy_that_is_away_is_reported() -> None:
     proxy = f"http://127.0.0.1:{free_port()}"
     for url in ("https://hooks.example/", "http://hooks.example/"):
         assert _failure(url, proxy=proxy) == "proxy not reached"

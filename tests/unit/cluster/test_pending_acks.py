@@ -213,7 +213,7 @@ def test_idle_it_costs_next_to_nothing(one: Rig) -> None:
     assert time.clock_gettime(clock) - before < 0.25
 
 
-def test_who_waits_from_another_loop(one: Rig) -> None:
+def test_waiting_from_another_loop(one: Rig) -> None:
     one.start()
 
     async def ask() -> None:

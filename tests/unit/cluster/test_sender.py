@@ -201,7 +201,7 @@ def test_a_window_that_failed_behind_one_that_did_not(at: Rig) -> None:
     assert at.counter.replication.acknowledged(rig.MINUTE + 60) == 1
 
 
-def test_who_waits_hears_once_the_store_has_the_ids(at: Rig) -> None:
+def test_a_waiting_request_is_answered_once_the_store_has_the_ids(at: Rig) -> None:
     at.start()
     at.counter.add(5)
     at.settle(1)
@@ -213,7 +213,7 @@ def test_who_waits_hears_once_the_store_has_the_ids(at: Rig) -> None:
     assert at.sender.state().sent == at.acknowledged() == sent
 
 
-def test_who_waits_does_not_hear_before_the_store_has_the_ids(at: Rig) -> None:
+def test_a_waiting_request_gets_no_answer_before_the_store_has_the_ids(at: Rig) -> None:
     at.store.down = True
     at.start()
     told = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
@@ -224,7 +224,7 @@ def test_who_waits_does_not_hear_before_the_store_has_the_ids(at: Rig) -> None:
     assert at.ids() == {1}
 
 
-def test_who_gave_up_is_dropped(at: Rig) -> None:
+def test_a_request_that_gave_up_is_dropped(at: Rig) -> None:
     at.store.down = True
     at.start()
     given_up = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
@@ -238,7 +238,7 @@ def test_who_gave_up_is_dropped(at: Rig) -> None:
         given_up.result(0)
 
 
-def test_who_gives_up_during_the_sending_harms_nothing(at: Rig) -> None:
+def test_giving_up_during_a_send_harms_nothing(at: Rig) -> None:
     at.store.plan = [1.0]
     at.start()
     given_up = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
@@ -248,7 +248,7 @@ def test_who_gives_up_during_the_sending_harms_nothing(at: Rig) -> None:
     assert at.told.names() == []
 
 
-def test_who_waits_is_not_what_makes_a_store_that_fails_be_asked(at: Rig) -> None:
+def test_waiting_requests_cause_no_call_of_a_failing_store(at: Rig) -> None:
     at.store.down = True
     at.start()
     end = time.monotonic() + 1.0
@@ -332,7 +332,7 @@ def test_a_counter_that_is_closed_ends_it(at: Rig) -> None:
     assert at.told.names() == []
 
 
-def test_what_nobody_expected_is_told(at: Rig) -> None:
+def test_an_unexpected_error_is_reported(at: Rig) -> None:
     at.store.plan = [ValueError("odd")]
     at.start()
     at.counter.add(1)

@@ -156,7 +156,7 @@ def test_a_frozen_window_goes_to_disk_and_comes_back(tmp_path: Path, told: Event
     assert spills_of(tmp_path, told).find() == []
 
 
-def test_the_bound_holds_and_is_told_once(tmp_path: Path, told: EventRecorder) -> None:
+def test_the_bound_holds_and_is_reported_once(tmp_path: Path, told: EventRecorder) -> None:
     spills = spills_of(tmp_path, told, spill_max="4096")
     kept = spills.write(MINUTE, SomeIds(range(300)))
     assert kept is not None
@@ -168,7 +168,7 @@ def test_the_bound_holds_and_is_told_once(tmp_path: Path, told: EventRecorder) -
     assert spills.write(MINUTE + 60, SomeIds(range(300))) is not None
 
 
-def test_a_full_disk_is_told_of_and_leaves_nothing_behind(
+def test_a_full_disk_is_reported_and_leaves_nothing_behind(
     tmp_path: Path, told: EventRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spills = spills_of(tmp_path, told)

@@ -176,7 +176,7 @@ asyncio.run(main())
 """
 
 
-def test_a_worker_drains_at_sigterm_and_the_server_still_hears_of_it(tmp_path: Path) -> None:
+def test_sigterm_drains_a_worker_and_still_reaches_the_server(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "VERVE_STATE_DIR": str(tmp_path / "state"),

@@ -97,7 +97,7 @@ def test_a_line_names_its_process_and_its_worker(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("where", ["handler", "filter"])
-def test_what_a_handler_of_the_user_raises_is_told_to_the_sink(where: str) -> None:
+def test_an_error_of_a_user_handler_reaches_the_sink(where: str) -> None:
     class Raises(logging.Handler):
         """Raises what no handler should."""
 
@@ -197,7 +197,7 @@ def _take_many(number: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device is Linux's")
-def test_a_line_that_cannot_be_written_is_told_to_the_sink_only() -> None:
+def test_an_unwritable_line_is_reported_to_the_sink_only() -> None:
     code = """
 from pathlib import Path
 from tests.support import rig

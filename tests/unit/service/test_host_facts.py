@@ -63,7 +63,7 @@ def test_one_look_serves_all_who_ask_meanwhile(disk: Disk, tmp_path: Path) -> No
     assert disk.asked == 2
 
 
-def test_who_asks_a_disk_that_hangs_gets_what_was_known(disk: Disk, tmp_path: Path) -> None:
+def test_a_request_on_a_hanging_disk_gets_the_last_known_facts(disk: Disk, tmp_path: Path) -> None:
     reader = HostFactsReader(rig.settings(tmp_path), Counter())
     assert asyncio.run(reader.facts()) == Facts(sinks={"log": SinkStatus()}, is_stale=True)
     began = time.monotonic()

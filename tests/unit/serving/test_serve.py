@@ -127,7 +127,7 @@ def _serve_more(*arguments: str, **environ: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_second_one_is_told_who_is_first(serve: Serve) -> None:
+def test_a_second_service_is_told_which_one_runs(serve: Serve) -> None:
     service = serve(Server.VERVE)
     code, said = _serve_more("--state-dir", str(service.state_directory), "--port", "1")
     assert code == 1

@@ -31,7 +31,7 @@ def test_a_killed_worker_is_always_started_again() -> None:
     assert policy.pause_after(0, -9, 0.1) == 0
 
 
-def test_one_that_aborts_at_its_start_is_given_up_after_growing_pauses() -> None:
+def test_a_worker_that_aborts_at_its_start_is_given_up() -> None:
     policy = RestartPolicy()
     assert [policy.pause_after(0, -signal.SIGABRT, 0.2) for _ in range(5)] == [
         *(0.1, 0.2, 0.4, 0.8),
@@ -47,9 +47,7 @@ def test_one_that_aborts_and_exits_by_turns_is_given_up() -> None:
     assert None not in pauses[:-1]
 
 
-def test_one_that_lived_before_it_crashes_again_and_again_is_started_again_later_each_time() -> (
-    None
-):
+def test_a_worker_that_keeps_crashing_is_restarted_ever_later() -> None:
     policy = RestartPolicy()
     assert policy.pause_after(0, -signal.SIGSEGV, 60) == 0
     pauses = [policy.pause_after(0, -signal.SIGSEGV, 0.2) for _ in range(20)]
@@ -64,7 +62,7 @@ def test_a_worker_that_cannot_start_ends_the_server() -> None:
     assert policy.pause_after(0, 1, 0.3) is None
 
 
-def test_one_that_ends_by_itself_after_a_while_is_started_again() -> None:
+def test_a_worker_that_exits_by_itself_is_restarted() -> None:
     policy = RestartPolicy()
     for _ in range(10):
         assert policy.pause_after(0, 1, 100) == 0
@@ -211,7 +209,7 @@ def _watched(fleet: Any, index: int) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("stops", [True, False])
-def test_an_exit_is_judged_once_the_signal_of_a_stop_was_seen(
+def test_an_exit_is_judged_after_the_signal_of_a_stop(
     fleet: Any,  # noqa: ANN401
     caplog: pytest.LogCaptureFixture,
     stops: bool,
@@ -258,7 +256,7 @@ def test_a_host_that_denies_a_process_is_named(fleet: Any) -> None:  # noqa: ANN
         fleet._spawn_workers(None, None)
 
 
-def test_the_pause_of_one_is_not_cut_short_by_the_death_of_another(
+def test_a_death_does_not_shorten_another_workers_pause(
     fleet: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -278,7 +276,7 @@ def test_the_pause_of_one_is_not_cut_short_by_the_death_of_another(
     assert time.monotonic() - begun >= 0.2
 
 
-def test_a_stop_does_not_wait_for_a_pause_nor_end_as_a_failure(
+def test_a_stop_during_a_pause_is_prompt_and_no_failure(
     fleet: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -217,7 +217,7 @@ def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.__dict__["verve_event"] for record in caplog.records]
 
 
-def test_a_segment_that_is_gone_is_told_of(
+def test_a_segment_that_is_gone_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = rig.settings(tmp_path)
@@ -238,7 +238,7 @@ def test_a_segment_that_is_gone_is_told_of(
         assert _events(caplog) == ["segment.lost"]
 
 
-def test_who_attaches_joins_those_who_live_in_a_removed_segment(
+def test_an_attach_joins_the_processes_of_a_removed_segment(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = rig.settings(tmp_path)

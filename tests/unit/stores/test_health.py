@@ -194,7 +194,7 @@ def test_metrics(host: Rig) -> None:
     assert found["verve_redis_failed_attempts"] == "4"
 
 
-def test_no_skew_is_told_before_it_was_seen(host: Rig) -> None:
+def test_no_skew_is_reported_before_it_was_seen(host: Rig) -> None:
     host.say(Membership(term=1))
     assert host.metrics()["verve_cluster_skew_seconds"] == "NaN"
 
