@@ -322,6 +322,16 @@ class Exchange:
     def respond(self, status: int, headers: list[tuple[str, str]], body: bytes, /) -> None:
         """Answers the request; length and date are added. Raises `ValueError` for invalid HTTP."""
 
+    def stream(self, status: int, headers: list[tuple[str, str]], /) -> BodySender:
+        """Answers with a body in parts, which ends when what this returns is dropped."""
+
+@final
+class BodySender:
+    """Sends the parts of a body."""
+
+    def send(self, part: bytes, /) -> bool | None:
+        """Whether the part was taken: False while the caller reads too slowly, None at the end."""
+
 @final
 class NativeListener:
     """Serves a listening socket, which it takes over, from a thread without Python.
@@ -455,6 +465,7 @@ __all__ = [
     "REJECTIONS",
     "RING_RECORDS",
     "SHARDS",
+    "BodySender",
     "Callbacks",
     "CapacityError",
     "ClosedError",

@@ -174,6 +174,7 @@ FIELDS: Mapping[str, Field] = {
     ),
     "source": Field(_K.TEXT, "Source of the count: `VERVE_SOURCE`, else the cluster or the host."),
     "windows": Field(_K.OBJECTS, "Windows, one object per window."),
+    "replaces": Field(_K.FLAG, "Whether a change of the ledger replaced figures of the window."),
     "undelivered": Field(_K.NAMES, "Sinks that have not taken the window."),
     "incomplete": Field(_K.TEXT, "Reason why windows may be missing from the answer."),
     "first": Field(_K.TIME, "Start of the first of several windows."),
@@ -234,6 +235,8 @@ FIELDS: Mapping[str, Field] = {
     "exit_status": Field(_K.TEXT, "How a process ended: `status <n>` or `signal <n>`."),
     "term": Field(_K.NUMBER, "Number of the leader's term."),
     "pid": Field(_K.NUMBER, "Id of a process other than the one that wrote the line."),
+    "now": Field(_K.SINCE_EPOCH, "Time by the clock of the segment."),
+    "leader": Field(_K.OBJECT, "Process that leads, and its term.", null=True),
     "ready": Field(_K.FLAG, "Whether the service should receive requests."),
     "service": Field(_K.OBJECT, "Identity of the service that answers."),
     "hostname": Field(_K.TEXT, "Name of the service's host."),
@@ -242,6 +245,7 @@ FIELDS: Mapping[str, Field] = {
     "state": Field(_K.TEXT, "State of a part of readiness, or of an arena."),
     "detail": Field(_K.TEXT, "Description of the state."),
     # Sinks and the ledger.
+    "ledger": Field(_K.TEXT, "Id of the ledger, in the ids of events."),
     "sink": Field(_K.TEXT, "Name of a sink."),
     "lag_seconds": Field(_K.SECONDS, "Length of the backlog in seconds of windows.", null=True),
     "windows_waiting": Field(_K.COUNT, "Windows that a sink has not taken.", null=True),
@@ -274,8 +278,24 @@ FIELDS: Mapping[str, Field] = {
     "outcomes": Field(_K.TEXT, "Number of attempts per outcome."),
     "failed": Field(_K.FLAG, "Whether the callback failed for good."),
     "logged": Field(_K.FLAG, "Whether the log has a line for the attempt."),
+    "enabled": Field(_K.FLAG, "Whether this service takes callbacks."),
+    "pending": Field(_K.COUNT, "Callbacks that wait or that are being sent."),
+    "ended": Field(_K.OBJECT, "Number of finished callbacks per outcome."),
+    "failures": Field(_K.OBJECT, "Number of failed attempts per cause."),
+    "retried": Field(_K.COUNT, "Failed attempts that another attempt follows."),
+    "taken_over": Field(_K.COUNT, "Callbacks taken over from processes that are gone."),
 }
 """Every field by name."""
+
+GROUPS: Mapping[str, Field] = {
+    "window": Field(_K.OBJECT, "Fields of `/api/verve/current`."),
+    "rejected": Field(_K.OBJECT, "Rejected requests per reason, since the segment was made."),
+    "workers": Field(_K.OBJECTS, "Processes that share the segment, each with its `pid`."),
+    "sinks": Field(_K.OBJECTS, "Sinks, as readiness lists them."),
+    "callbacks": Field(_K.OBJECT, "Figures of callbacks, since the segment was made."),
+    "cluster": Field(_K.OBJECT, "Redis, as readiness lists it; none without a cluster.", null=True),
+}
+"""The names that stand for something else at the top of the event `figures` of the stream."""
 
 
 def rendered(values: Mapping[str, object]) -> dict[str, Any]:
@@ -306,6 +326,10 @@ def markdown() -> str:
     for name, field in FIELDS.items():
         kind = f"{field.kind} or none" if field.null else str(field.kind)
         lines.append(f"| `{name}` | {kind} | {field.meaning} |")
+    lines += ["", "| group in the stream's event `figures` | type | meaning |", "|---|---|---|"]
+    for name, group in GROUPS.items():
+        kind = f"{group.kind} or none" if group.null else str(group.kind)
+        lines.append(f"| `{name}` | {kind} | {group.meaning} |")
     lines += ["", "| type | form |", "|---|---|"]
     lines += [f"| {kind} | {form} |" for kind, form in FORMS.items()]
     return "\n".join(lines)

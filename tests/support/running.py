@@ -10,6 +10,7 @@ from verve.request.body_budget import Bodies
 from verve.service.disk_threads import DiskThreads
 from verve.service.host_facts import HostFactsReader
 from verve.service.running import ClusterJoin, RunningService
+from verve.service.streams import Streams
 from verve.service.termination import Termination
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def running_service(settings: Settings, counter: Counter) -> RunningService:
         bodies=Bodies(settings.max_body),
         host_facts=HostFactsReader(settings, counter),
         history=DiskThreads("test-history", most=1),
+        streams=Streams(settings.max_connections // 4, settings.stream_seconds),
         cluster_join=ClusterJoin(),
         termination=Termination(),
         close=lambda: None,

@@ -125,6 +125,14 @@ def max_connections() -> int:
     return max(64, min(_MOST_CONNECTIONS, files - RESERVED_FILES))
 
 
+def max_streams(connections: int) -> int:
+    """Maximum number of event streams per worker: a quarter of the connections that it takes."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY:
+        connections = min(connections, files - RESERVED_FILES)
+    return max(1, connections // 4)
+
+
 def raise_open_files() -> int:
     """Raise the limit of open files as far as this process may. Returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

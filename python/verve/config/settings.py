@@ -100,6 +100,12 @@ class Settings:
         ),
         "Maximum number of connections per worker.",
     )
+    stream_seconds: int = setting(
+        "server",
+        parsers.duration(1, 86_400),
+        "300",
+        "How long an event stream lasts; its reader then connects again.",
+    )
     max_body: int = setting(
         "server", parsers.size(1024, 2**31 - 1), "8MiB", "Maximum size of the body of a batch."
     )

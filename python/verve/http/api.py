@@ -214,6 +214,11 @@ def _waiting(counter: Counter, settings: Settings, record: WindowRecord) -> Wind
     return window if settings.redis_url is None else provisional_count(counter, window)
 
 
+def newest(counter: Counter, settings: Settings) -> dict[str, object]:
+    """Return the answer of `/api/verve/windows` without parameters. Reads the ledger's file."""
+    return _windows(counter, settings, DEFAULT_LIMIT, None, None)
+
+
 def _windows(
     counter: Counter, settings: Settings, limit: int, since: int | None, until: int | None
 ) -> dict[str, object]:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from verve.request.exchange import BodyBrokenError, Entry, declared_length, gather
+from verve.request.exchange import (
+    BodyBrokenError,
+    Entry,
+    Stream,
+    declared_length,
+    gather,
+    in_time,
+    sent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 
     from verve.request.body_budget import Held
-    from verve.request.exchange import Response
+    from verve.request.exchange import Headers, Response
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+
+
+_END_SECONDS = 1.0
+"""Time for the end of a stream to be sent: a reader that is blocked keeps the server from it."""
 
 
 class ASGIRequest:
@@ -101,12 +115,45 @@ async def serve(
         await send({"type": "websocket.close"})
         return
     response = await answer(ASGIRequest(scope, receive))
-    headers = [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers
-    ]
+    headers = _encoded(response.headers)
+    if isinstance(response, Stream):
+        await _stream(receive, send, response, headers)
+        return
     headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+async def _stream(
+    receive: Receive, send: Send, response: Stream, headers: list[tuple[bytes, bytes]]
+) -> None:
+    """Send the parts of the body, until its end or until the reader is gone or blocked."""
+    source = response.source
+    gone = asyncio.ensure_future(_disconnected(receive))
+    gone.add_done_callback(lambda _: source.end())
+    try:
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
+        await send(start)
+        while (part := await source.next()) is not None:
+            message = {"type": "http.response.body", "body": part, "more_body": True}
+            if not await sent(send(message), source):
+                break
+        if not gone.done():
+            with contextlib.suppress(TimeoutError, OSError):
+                end = asyncio.ensure_future(send({"type": "http.response.body", "body": b""}))
+                await in_time(end, _END_SECONDS)
+    finally:
+        source.close()
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def live(

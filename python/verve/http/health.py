@@ -199,6 +199,11 @@ def _redis(service: RunningService, found: Membership | None, term: int) -> Iter
     yield Part(REDIS, state, detail, found.figures(service.settings.window), error)
 
 
+def in_full(parts: list[Part]) -> dict[str, dict[str, object]]:
+    """Return the parts as `?verbose` lists them to a client with access."""
+    return {part.name: _listed(part, may_look=True) for part in parts}
+
+
 def _listed(part: Part, *, may_look: bool) -> dict[str, object]:
     listed: dict[str, object] = {"state": part.state, "detail": part.detail, **part.figures}
     return {**listed, "last_error": part.error} if part.figures and may_look else listed

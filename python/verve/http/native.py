@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from verve._verve import Exchange, NativeListener
-from verve.request.exchange import BodyBrokenError, Entry, declared_length, gather
+from verve.request.exchange import BodyBrokenError, Entry, Stream, declared_length, gather
 
 if TYPE_CHECKING:
     import socket
@@ -26,6 +26,9 @@ MAX_FIELDS = 100
 """Maximum number of header fields in the head of a request."""
 STOP_SECONDS = 10.0
 """Maximum time that requests in flight get when the listener stops."""
+
+_FULL_SECONDS = 0.25
+"""Time after which a part is offered again that the caller had no room for."""
 
 
 class NativeRequest:
@@ -126,6 +129,9 @@ class NativeServer:
     async def _serve(self, exchange: Exchange) -> None:
         request = NativeRequest(exchange, self._entry, partial(self._pull, exchange))
         response = await self._answer(request)
+        if isinstance(response, Stream):
+            await _stream(exchange, response)
+            return
         exchange.respond(response.status, response.headers, response.body)
 
     def _pull(self, exchange: Exchange) -> asyncio.Future[Part]:
@@ -133,6 +139,20 @@ class NativeServer:
         self._pulls[exchange.number] = pull
         exchange.pull()
         return pull
+
+
+async def _stream(exchange: Exchange, response: Stream) -> None:
+    """Send the parts of the body. The listener ends a connection whose caller takes nothing."""
+    source = response.source
+    try:
+        body = exchange.stream(response.status, response.headers)
+        while (part := await source.next()) is not None:
+            while (taken := body.send(part)) is False and not source.over.done():
+                await asyncio.wait({source.over}, timeout=_FULL_SECONDS)
+            if not taken:
+                return
+    finally:
+        source.close()
 
 
 def start(

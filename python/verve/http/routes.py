@@ -11,7 +11,7 @@ from verve.log.event_log import logger
 from verve.request.access import Access, Rule
 from verve.request.exchange import Entry, json_error, json_object
 
-from . import accept, accept_operations, api, exposition, health, openapi
+from . import accept, accept_operations, api, exposition, health, openapi, stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -48,7 +48,7 @@ def _page(
     return Route({"GET": handler, "HEAD": handler}, without_service, operations=operations)
 
 
-def _figures(handler: Handler, operations: Operations) -> Route:
+def _figures(handler: Handler, operations: Operations | None) -> Route:
     """Return the route of a page of figures, which requires access."""
     methods = {"GET": handler, "HEAD": handler}
     return Route(methods, _no_figures, guarded=True, operations=operations)
@@ -102,6 +102,7 @@ ROUTES: Mapping[str, Route] = {
     "/metrics": _figures(exposition.page, lambda _: exposition.METRICS_PAGE),
     "/api/verve/current": _figures(api.current, api.current_operations),
     "/api/verve/windows": _figures(api.windows, api.windows_operations),
+    "/api/verve/stream": _figures(stream.stream, None),
     openapi.PATH: _page(
         _document,
         lambda _: openapi.DOCUMENT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from verve.request.exchange import BodyBrokenError, Entry, declared_length, gather
+from verve.request.exchange import BodyBrokenError, Entry, Stream, declared_length, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -42,6 +42,9 @@ class HTTPProtocol(Protocol):
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the answer; called once per request."""
+
+    def response_stream(self, status: int, headers: Headers) -> Any:  # noqa: ANN401 - Granian's
+        """Begin an answer whose body comes in parts; it ends when what this returns is dropped."""
 
 
 class RSGIRequest:
@@ -112,4 +115,21 @@ async def serve(
         protocol.close(_NOT_FOUND)
         return
     response = await answer(RSGIRequest(scope, protocol))
+    if isinstance(response, Stream):
+        await _stream(protocol, response)
+        return
     protocol.response_bytes(response.status, response.headers, response.body)
+
+
+async def _stream(protocol: HTTPProtocol, response: Stream) -> None:
+    """Send the parts of the body. Granian keeps what the reader does not take, without a bound."""
+    source = response.source
+    try:
+        transport = protocol.response_stream(response.status, response.headers)
+        while (part := await source.next()) is not None:
+            try:
+                await transport.send_bytes(part)
+            except Exception:  # noqa: BLE001 - of Granian's compiled module: the reader is gone
+                return
+    finally:
+        source.close()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUSY_SECONDS",
+    "QUALIFIED",
     "SCHEMA_VERSION",
     "Backlog",
     "Ledger",
@@ -49,6 +50,7 @@ __all__ = [
     "rows",
     "set_aside",
     "undelivered",
+    "windows_of",
 ]
 
 FILE_NAME = "ledger.sqlite3"
@@ -66,8 +68,9 @@ _REPLACED = ", ".join(
 _IS_NEWER = (
     "(excluded.revision, excluded.host_unique IS NOT NULL) > (revision, host_unique IS NOT NULL)"
 )
-_QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
-_SELECT = f"SELECT {_QUALIFIED} FROM windows w"  # noqa: S608 - the names are ours
+QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
+"""The columns that `windows_of` reads, of a table `w`."""
+_SELECT = f"SELECT {QUALIFIED} FROM windows w"  # noqa: S608 - the names are ours
 _BETWEEN = "w.window_start >= :since AND w.window_start < :until"
 _NEWEST_FIRST = "ORDER BY w.window_start DESC, w.window_seconds DESC LIMIT :limit"
 
@@ -108,7 +111,7 @@ def rows(
         found = connection.execute(
             f"{_SELECT} WHERE {_BETWEEN} {_NEWEST_FIRST}", _bounds(limit, since, until)
         )
-        return _windows(found)
+        return windows_of(found)
 
 
 def undelivered(
@@ -122,7 +125,7 @@ def undelivered(
         if connection is None:
             return []
         found = connection.execute(
-            f"SELECT {_QUALIFIED}, group_concat(d.sink) FROM windows w "  # noqa: S608 - ours
+            f"SELECT {QUALIFIED}, group_concat(d.sink) FROM windows w "  # noqa: S608 - ours
             "JOIN deliveries d USING (window_start, window_seconds) "
             f"WHERE d.taken_at IS NULL AND {_BETWEEN} "
             f"GROUP BY w.window_start, w.window_seconds {_NEWEST_FIRST}",
@@ -131,7 +134,7 @@ def undelivered(
         return [
             (window, tuple(sorted(row[-1].split(","))))
             for row in found
-            for window in _windows([row[:-1]])
+            for window in windows_of([row[:-1]])
         ]
 
 
@@ -243,7 +246,7 @@ class Ledger:
                 "ORDER BY d.window_start, d.window_seconds LIMIT ?",
                 (sink, limit),
             )
-            return _windows(found)
+            return windows_of(found)
 
     def mark_taken(
         self, sink: str, window: Window, taken_at: float, *, fence: Callable[[], bool]
@@ -340,7 +343,7 @@ def _bounds(limit: int | None, since: int | None, until: int | None) -> dict[str
     }
 
 
-def _windows(found: Iterable[tuple[Any, ...]]) -> list[Window]:
+def windows_of(found: Iterable[tuple[Any, ...]]) -> list[Window]:
     """Return the windows of these rows. SQLite stores any value, so unsound rows are skipped."""
     windows = []
     for row in found:

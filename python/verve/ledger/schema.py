@@ -54,6 +54,36 @@ revision, NULL AS host_unique FROM main.windows
 # The statement that leads to each version from the one before.
 _MIGRATIONS = {2: "ALTER TABLE windows ADD COLUMN host_unique INTEGER"}
 
+# Additions to any version, which an earlier Verve does not read. Triggers fill them, so that it
+# fills them as well. A window has one row, its newest change; `replaces` tells a revision.
+_CHANGES = """
+CREATE TABLE ledger_id (ledger TEXT NOT NULL);;
+INSERT INTO ledger_id VALUES (lower(hex(randomblob(8))));;
+CREATE TABLE changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    window_start INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    replaces INTEGER NOT NULL,
+    UNIQUE (window_start, window_seconds)
+);;
+CREATE TRIGGER window_recorded AFTER INSERT ON windows BEGIN
+    DELETE FROM changes
+    WHERE (window_start, window_seconds) = (new.window_start, new.window_seconds);
+    INSERT INTO changes (window_start, window_seconds, replaces)
+    VALUES (new.window_start, new.window_seconds, 0);
+END;;
+CREATE TRIGGER window_replaced AFTER UPDATE ON windows BEGIN
+    DELETE FROM changes
+    WHERE (window_start, window_seconds) = (new.window_start, new.window_seconds);
+    INSERT INTO changes (window_start, window_seconds, replaces)
+    VALUES (new.window_start, new.window_seconds, 1);
+END;;
+CREATE TRIGGER window_dropped AFTER DELETE ON windows BEGIN
+    DELETE FROM changes
+    WHERE (window_start, window_seconds) = (old.window_start, old.window_seconds);
+END
+"""
+
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
@@ -109,6 +139,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
                     connection.execute(statement)
             connection.execute("COMMIT")
         _migrate(connection, path)
+        _follow_changes(connection)
         _check_pages(connection, path)
     except BaseException:
         connection.close()
@@ -124,6 +155,22 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(_MIGRATIONS[version])
             connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("COMMIT")
+
+
+def has_changes(connection: sqlite3.Connection) -> bool:
+    """Whether the ledger numbers its changes: any that this Verve has written does."""
+    known = "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = 'ledger_id'"
+    return connection.execute(known).fetchone() is not None
+
+
+def _follow_changes(connection: sqlite3.Connection) -> None:
+    if has_changes(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if not has_changes(connection):
+        for statement in _CHANGES.split(";;"):
+            connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
 
     from .body_budget import Held
 
@@ -86,6 +86,51 @@ class Response:
     status: int
     headers: Headers = field(default_factory=list)
     body: bytes = b""
+
+
+class Chunks(Protocol):
+    """The body of an answer that has no end yet. The server's adapter takes and closes it."""
+
+    @property
+    def over(self) -> asyncio.Future[None]:
+        """Done once the body is to end at once, even if part of it is not sent yet."""
+        ...
+
+    async def next(self) -> bytes | None:
+        """Wait for the next part; None at the end."""
+        ...
+
+    def end(self) -> None:
+        """Have `next` return None from now on."""
+        ...
+
+    def close(self) -> None:
+        """Give up what the body holds. Always called, once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream(Response):
+    """An answer whose body comes in parts; `body` is empty."""
+
+    source: Chunks
+
+
+BLOCKED_SECONDS = 10.0
+"""A reader that takes nothing for so long is disconnected, where the server tells of it."""
+
+
+async def sent(work: Awaitable[None], source: Chunks) -> bool:
+    """Wait until a part of `source` is sent. False if the reader is gone, blocked, or to be cut."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait(
+        {task, source.over}, timeout=BLOCKED_SECONDS, return_when=asyncio.FIRST_COMPLETED
+    )
+    if not task.done():
+        task.cancel()
+        return False
+    # A server says in its own way that the reader is gone.
+    return not task.cancelled() and task.exception() is None
 
 
 class BodyTooLargeError(Exception):

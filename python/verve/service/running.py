@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .disk_threads import DiskThreads
     from .host_facts import HostFactsReader
+    from .streams import Streams
     from .termination import Termination
 
 JOIN_SECONDS = 15.0
@@ -61,6 +62,7 @@ class RunningService:
     host_facts: HostFactsReader
     history: DiskThreads
     """Threads that read the history from the ledger."""
+    streams: Streams
     cluster_join: ClusterJoin
     termination: Termination
     close: Callable[[], None]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from verve import config
 from verve._verve import VerveError
+from verve.config import limits
 from verve.config.choices import Ack
 from verve.log import event_log, events, stream_writer
 from verve.publishing.leader import Leader
@@ -21,6 +22,7 @@ from verve.service.callbacks import CallbackDesk
 from verve.service.disk_threads import DiskThreads
 from verve.service.host_facts import HostFactsReader
 from verve.service.running import ClusterJoin, RunningService
+from verve.service.streams import Streams
 
 from .attachment import attach
 from .configuration import read
@@ -88,6 +90,11 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
             desk = CallbackDesk(counter, settings, configuration.callback_options)
             started.callback(desk.stop)
 
+        streams = Streams(limits.max_streams(settings.max_connections), settings.stream_seconds)
+        # Also before a successor takes the place of this worker, where readers connect again.
+        termination.at_retirement(streams.end)
+        started.callback(streams.end)
+
         events.ACCESS_RULE.emit(rule=access.rule.value)
         return RunningService(
             settings=settings,
@@ -99,6 +106,7 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
             bodies=Bodies(settings.max_body),
             host_facts=HostFactsReader(settings, counter),
             history=DiskThreads("verve-history", most=_HISTORY_THREADS),
+            streams=streams,
             cluster_join=cluster_join,
             termination=termination,
             close=started.pop_all().close,

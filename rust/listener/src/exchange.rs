@@ -16,6 +16,8 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::body::{Body, BodySender};
+
 /// What the listener tells the application.
 #[derive(Debug)]
 pub enum Event {
@@ -56,7 +58,7 @@ pub struct Exchange {
 #[derive(Debug)]
 enum Order {
     Pull,
-    Respond(Response<Bytes>),
+    Respond(Response<Body>),
 }
 
 impl Exchange {
@@ -68,7 +70,15 @@ impl Exchange {
 
     /// Answers.
     pub fn respond(&self, response: Response<Bytes>) {
-        let _ = self.orders.send(Order::Respond(response));
+        let _ = self.orders.send(Order::Respond(response.map(Body::whole)));
+    }
+
+    /// Answers with a body in parts, which the result sends.
+    #[must_use]
+    pub fn stream(&self, response: Response<()>) -> BodySender {
+        let (sender, body) = Body::parts();
+        let _ = self.orders.send(Order::Respond(response.map(|()| body)));
+        sender
     }
 }
 
@@ -130,7 +140,7 @@ impl Inbox {
         head: Parts,
         body: Incoming,
         peer: SocketAddr,
-    ) -> Response<Bytes> {
+    ) -> Response<Body> {
         let (orders, received) = unbounded_channel();
         // Relaxed: numbers need only differ.
         let number = self.shared.numbers.fetch_add(1, Relaxed);
@@ -149,7 +159,7 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    async fn run(mut self) -> Response<Bytes> {
+    async fn run(mut self) -> Response<Body> {
         while let Some(order) = self.received.recv().await {
             match order {
                 Order::Pull => self.is_awaited = true,
@@ -202,8 +212,8 @@ async fn next_part(body: &mut Incoming) -> BodyPart {
 }
 
 /// The application has stopped, or lost the request.
-fn unanswered() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
+fn unanswered() -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::new()));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     response

@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer;
+use crate::body::Body;
 use crate::connections::Stage;
 use crate::head::ACCEPT;
 use crate::io::{Resumed, Watch};
@@ -32,13 +33,13 @@ pub(crate) async fn run(
     peer: SocketAddr,
     shared: &Shared,
 ) -> Option<TcpStream> {
-    let watch = Watch::new();
+    let watch = Arc::new(Watch::new());
     let service = service_fn(|request| {
         Box::pin(async {
             watch.requested();
-            let response = answered(request, peer, shared).await;
-            watch.answered();
-            Ok::<_, Infallible>(response.map(Full::new))
+            let mut response = answered(request, peer, shared).await;
+            response.body_mut().tell(&watch);
+            Ok::<_, Infallible>(response)
         })
     });
     let mut connection = http1::Builder::new()
@@ -56,6 +57,10 @@ pub(crate) async fn run(
             if connection.poll_without_shutdown(context).is_ready() {
                 return Poll::Ready(false);
             }
+            // A caller that takes nothing would keep a stop waiting for the end of its stream.
+            if shared.connections.stage() == Stage::Closing && watch.is_blocked_stream() {
+                return Poll::Ready(true);
+            }
             let Some(deadline) = watch.deadline(&shared.limits) else { return Poll::Pending };
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
@@ -72,16 +77,13 @@ pub(crate) async fn run(
     (!is_slow).then(|| connection.into_parts().io.into_stream())
 }
 
-async fn answered(
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    shared: &Shared,
-) -> Response<Bytes> {
+async fn answered(request: Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Response<Body> {
     let uri = request.uri();
     let mut response = match &shared.accept {
         Some(accept) if request.method() == Method::GET && uri.path() == ACCEPT => {
             shared.figures.add_hyper_lane();
-            answer::response(&accept.accept(uri.query().unwrap_or_default().as_bytes()))
+            let answer = accept.accept(uri.query().unwrap_or_default().as_bytes());
+            answer::response(&answer).map(Body::whole)
         }
         _ => {
             shared.figures.add_other();

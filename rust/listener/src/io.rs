@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::limits::Limits;
+use crate::limits::{BLOCKED_STREAM, Limits};
 
 /// What a connection under hyper waits for.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ enum Phase {
     Head(Instant),
     /// An answer.
     Answer,
+    /// The end of an answer whose body comes in parts.
+    Stream,
 }
 
 /// What a connection under hyper waits for, and since when.
@@ -52,15 +54,30 @@ impl Watch {
         self.waiting().phase = Phase::Idle(Instant::now());
     }
 
+    /// The head of an answer is ready to be written, and its body comes in parts.
+    pub(crate) fn streaming(&self) {
+        self.waiting().phase = Phase::Stream;
+    }
+
+    /// Whether the caller takes nothing of a body that comes in parts.
+    pub(crate) fn is_blocked_stream(&self) -> bool {
+        let waiting = self.waiting();
+        matches!(waiting.phase, Phase::Stream) && waiting.stalled.is_some()
+    }
+
     /// When the connection has waited for too long, as things are.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let Waiting { phase, stalled } = *self.waiting();
         let waits = match phase {
             Phase::Idle(since) => Some(since + limits.idle_timeout),
             Phase::Head(since) => Some(since + limits.head_timeout),
-            Phase::Answer => None,
+            Phase::Answer | Phase::Stream => None,
         };
-        let stalls = stalled.map(|since| since + limits.stall_timeout);
+        let patience = match phase {
+            Phase::Stream => limits.stall_timeout.min(BLOCKED_STREAM),
+            _ => limits.stall_timeout,
+        };
+        let stalls = stalled.map(|since| since + patience);
         waits.into_iter().chain(stalls).min()
     }
 

@@ -10,6 +10,7 @@
 
 mod accept_lane;
 mod answer;
+mod body;
 mod connections;
 #[cfg(test)]
 mod differential;
@@ -23,6 +24,7 @@ mod listener;
 
 pub use self::{
     answer::{Fields, common_fields, fields_of},
+    body::{BodySender, Sending},
     exchange::{BodyPart, Event, Exchange, Inbox},
     figures::Figures,
     limits::Limits,

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Unwritten bytes of answers beyond which a connection is not read.
 pub(crate) const UNWRITTEN: usize = 64 << 10;
 
+/// Without progress in writing a body that comes in parts, at most: it holds what others need.
+pub(crate) const BLOCKED_STREAM: Duration = Duration::from_secs(10);
+
 /// Bounds per connection and for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

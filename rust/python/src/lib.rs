@@ -42,7 +42,7 @@ mod _verve {
     #[pymodule_export]
     use crate::lease::{Leader, Lease, Ring};
     #[pymodule_export]
-    use crate::listener::{Exchange, NativeListener};
+    use crate::listener::{BodySender, Exchange, NativeListener};
     #[pymodule_export]
     use crate::maintenance::Maintenance;
     #[pymodule_export]

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use verve_core::Answer;
-use verve_listener::{Accept, BodyPart, Event, Limits, Listener};
+use verve_listener::{Accept, BodyPart, Event, Limits, Listener, Sending};
 
 use crate::callbacks::Callbacks;
 use crate::counter::Counter;
@@ -198,15 +198,46 @@ impl Exchange {
     /// Answers the request; length and date are added.
     #[pyo3(signature = (status, headers, body, /))]
     fn respond(&self, status: u16, headers: Vec<(String, String)>, body: &[u8]) -> PyResult<()> {
-        let wrong = |what: &str| PyValueError::new_err(format!("no such {what}"));
-        let mut response = Response::new(Bytes::copy_from_slice(body));
-        *response.status_mut() = StatusCode::from_u16(status).map_err(|_| wrong("status"))?;
-        for (name, value) in headers {
-            let name = HeaderName::try_from(name).map_err(|_| wrong("header"))?;
-            let value = HeaderValue::try_from(value).map_err(|_| wrong("value of a header"))?;
-            response.headers_mut().append(name, value);
-        }
+        let response = head(status, headers)?.map(|()| Bytes::copy_from_slice(body));
         self.inner.respond(response);
         Ok(())
+    }
+
+    /// Answers the request with a body in parts; it ends when what this returns is dropped.
+    #[pyo3(signature = (status, headers, /))]
+    fn stream(&self, status: u16, headers: Vec<(String, String)>) -> PyResult<BodySender> {
+        Ok(BodySender { inner: self.inner.stream(head(status, headers)?) })
+    }
+}
+
+fn head(status: u16, headers: Vec<(String, String)>) -> PyResult<Response<()>> {
+    let wrong = |what: &str| PyValueError::new_err(format!("no such {what}"));
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| wrong("status"))?;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name).map_err(|_| wrong("header"))?;
+        let value = HeaderValue::try_from(value).map_err(|_| wrong("value of a header"))?;
+        response.headers_mut().append(name, value);
+    }
+    Ok(response)
+}
+
+/// Sends the parts of a body, which ends when this is dropped.
+#[pyclass(frozen, module = "verve._verve")]
+pub struct BodySender {
+    inner: verve_listener::BodySender,
+}
+
+#[pymethods]
+impl BodySender {
+    /// Whether the part was taken; False while the caller reads too slowly, None once the
+    /// connection has ended.
+    #[pyo3(signature = (part, /))]
+    fn send(&self, part: &[u8]) -> Option<bool> {
+        match self.inner.send(Bytes::copy_from_slice(part)) {
+            Sending::Sent => Some(true),
+            Sending::Full => Some(false),
+            Sending::Gone => None,
+        }
     }
 }

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use verve_core::{Answer, Clock, Counter, SegmentConfig};
-use verve_listener::{Accept, BodyPart, Event, Exchange, Inbox, Limits, Listener};
+use verve_listener::{Accept, BodyPart, BodySender, Event, Exchange, Inbox, Limits, Listener};
 
 struct Counting(Arc<Counter>);
 
@@ -27,6 +27,8 @@ pub struct Served {
     pub listener: Arc<Listener>,
     pub counter: Arc<Counter>,
     pub address: SocketAddr,
+    /// The senders of the bodies that `GET /parts` asked for.
+    pub streams: Arc<Mutex<Vec<BodySender>>>,
     ended: Arc<AtomicBool>,
     application: Option<JoinHandle<()>>,
 }
@@ -41,9 +43,10 @@ impl Served {
         let accept: Option<Box<dyn Accept>> = Some(Box::new(Counting(counter.clone())));
         let listener = Arc::new(Listener::start(socket, accept, limits).unwrap());
         let ended = Arc::new(AtomicBool::new(false));
-        let (inbox, its_end) = (listener.inbox().clone(), ended.clone());
-        let application = Some(std::thread::spawn(move || apply(&inbox, &its_end)));
-        Self { listener, counter, address, ended, application }
+        let streams = Arc::<Mutex<Vec<BodySender>>>::default();
+        let (inbox, its_end, kept) = (listener.inbox().clone(), ended.clone(), streams.clone());
+        let application = Some(std::thread::spawn(move || apply(&inbox, &kept, &its_end)));
+        Self { listener, counter, address, streams, ended, application }
     }
 
     /// A connection on which reads give up after five seconds.
@@ -51,6 +54,18 @@ impl Served {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         stream
+    }
+
+    /// A connection that has asked for a body in parts, and what sends them.
+    pub fn stream(&self) -> (TcpStream, BodySender) {
+        let mut stream = self.connect();
+        stream.write_all(b"GET /parts HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        loop {
+            if let Some(sender) = self.streams.lock().unwrap().pop() {
+                return (stream, sender);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// All that is answered to `sent`, until the listener closes.
@@ -94,13 +109,17 @@ pub fn read_answer(stream: &mut TcpStream) -> String {
     head + std::str::from_utf8(&body).unwrap()
 }
 
-/// Answers `<method> <path> <bytes of the body>`; `broken` stands for a body that broke.
-fn apply(inbox: &Inbox, ended: &AtomicBool) {
+/// Answers `<method> <path> <bytes of the body>`; `broken` stands for a body that broke. The body of
+/// the answer to `/parts` is left to the test.
+fn apply(inbox: &Inbox, streams: &Mutex<Vec<BodySender>>, ended: &AtomicBool) {
     let mut open: HashMap<u64, (Box<Exchange>, usize)> = HashMap::new();
     // Relaxed: nothing is read by it.
     while !ended.load(Relaxed) {
         for event in inbox.take() {
             match event {
+                Event::Request(exchange) if exchange.head.uri.path() == "/parts" => {
+                    streams.lock().unwrap().push(exchange.stream(Response::new(())));
+                }
                 Event::Request(exchange) => {
                     exchange.pull();
                     open.insert(exchange.number, (exchange, 0));
