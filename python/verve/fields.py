@@ -230,6 +230,7 @@ FIELDS: Mapping[str, Field] = {
     "admin": Field(_K.TEXT, "The setting `VERVE_ADMIN`."),
     "rule": Field(_K.TEXT, "Access rule of metrics and history."),
     "admin_address": Field(_K.TEXT, "Address of metrics and history, if separate.", null=True),
+    "page": Field(_K.TEXT, "Address of the live page."),
     "listener": Field(_K.TEXT, "Server of the public address: `granian` or `native`."),
     "open_files": Field(_K.COUNT, "Maximum number of open files per process."),
     "exit_status": Field(_K.TEXT, "How a process ended: `status <n>` or `signal <n>`."),

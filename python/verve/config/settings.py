@@ -325,6 +325,7 @@ class Settings:
         "during a rotation the new and the old one.",
         secret=True,
     )
+    page: bool = setting("access", parsers.switch, "on", "Live page at `/`.")
     log_format: LogFormat = setting(
         "logging", parsers.choice(LogFormat), "text", "Format of log lines: `text` or `json`."
     )

@@ -11,7 +11,7 @@ from verve.log.event_log import logger
 from verve.request.access import Access, Rule
 from verve.request.exchange import Entry, json_error, json_object
 
-from . import accept, accept_operations, api, exposition, health, openapi, stream
+from . import accept, accept_operations, api, exposition, health, openapi, page, stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -39,6 +39,10 @@ class Route:
     """Whether the route requires access."""
     operations: Operations | None = None
     """The description of each method but HEAD, under these settings; None: not documented."""
+    is_admin: bool = False
+    """Whether only the admin address has the route, if there is one; guarded routes are so too."""
+    enabled: Callable[[Settings], bool] = lambda _: True
+    """Whether the settings have the route."""
 
 
 def _page(
@@ -86,12 +90,18 @@ def _described(service: RunningService, request: Request) -> dict[str, Any]:
             head="HEAD" in route.methods,
         )
         for path, route in ROUTES.items()
-        if route.operations is not None and not _is_elsewhere(service, request, route)
+        if route.operations is not None and not _is_absent(service, request, route)
     }
     return openapi.document(described, token=rule is Rule.TOKEN)
 
 
 ROUTES: Mapping[str, Route] = {
+    "/": Route(
+        {"GET": page.page, "HEAD": page.page},
+        lambda _: api.unusable("the segment could not be attached"),
+        is_admin=True,
+        enabled=lambda settings: settings.page,
+    ),
     ACCEPT: Route(
         {"GET": accept.one, "POST": accept.batch},
         lambda _: accept.failed("segment unusable"),
@@ -139,15 +149,18 @@ def _failed(service: RunningService | None, reason: str) -> Response:
     return accept.failed(reason)
 
 
-def _is_elsewhere(service: RunningService | None, request: Request, route: Route) -> bool:
-    """Whether only the admin address serves this route, and the request came by the public one."""
-    has_admin = service is not None and service.settings.admin_listen is not None
-    return route.guarded and has_admin and request.entry is Entry.PUBLIC
+def _is_absent(service: RunningService | None, request: Request, route: Route) -> bool:
+    """Whether the address that the request came by does not have this route."""
+    if service is None:
+        return False
+    is_elsewhere = service.settings.admin_listen is not None and request.entry is Entry.PUBLIC
+    is_admin = route.guarded or route.is_admin
+    return (is_admin and is_elsewhere) or not route.enabled(service.settings)
 
 
 async def _answer(service: RunningService | None, request: Request, path: str) -> Response:
     route = ROUTES.get(path)
-    if route is None or _is_elsewhere(service, request, route):
+    if route is None or _is_absent(service, request, route):
         return json_error(404, "there is no such page", f"ids are accepted at `{ACCEPT}`")
     handler = route.methods.get(request.method)
     if handler is None:

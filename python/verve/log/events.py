@@ -52,6 +52,7 @@ SERVICE_STARTING = Event(
         "open_files",
     ),
 )
+SERVICE_PAGE = Event("service.page", _I, "The live page is at {page}", ("page",))
 SERVICE_STOPPED = Event("service.stopped", _I, "Verve stopped", ())
 WORKER_REFUSED = Event("worker.refused", _E, "Verve cannot start: {error}", ("error",))
 ACCESS_RULE = Event("access.rule", _I, "Metrics and history are {rule}", ("rule",))

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import struct
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -200,6 +201,22 @@ def _log_start(settings: Settings, files: int, place: Place, options: Mapping[st
         listener=settings.listener.value,
         open_files=files,
     )
+    if settings.page and (page := _page_address(settings, place, scheme)) is not None:
+        events.SERVICE_PAGE.emit(page=page)
+
+
+def _page_address(settings: Settings, public: Place, scheme: str) -> str | None:
+    """The address of the live page; None if a browser cannot reach it.
+
+    A service on all interfaces is shown by a loopback name, which opens its figures.
+    """
+    place = public
+    if settings.admin_listen is not None:
+        place, scheme = place_of(*split(settings.admin_listen), None), "http"
+    if place.uds is not None:
+        return None
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to show, not to listen on
+    return f"{scheme}://{replace(place, host=loopback.get(place.host, place.host))}/"
 
 
 @contextlib.contextmanager

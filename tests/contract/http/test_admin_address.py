@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Serve
 
-GUARDED = ["/metrics", "/api/verve/current", "/api/verve/windows"]
+GUARDED = ["/", "/metrics", "/api/verve/current", "/api/verve/windows"]
 EVERYONE = [f"{ACCEPT}?id=7", "/livez", "/readyz", "/readyz?verbose"]
 
 

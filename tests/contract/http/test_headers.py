@@ -63,7 +63,7 @@ def test_batches(service: Service) -> None:
         _carries(answer.headers, TEXT)
 
 
-@pytest.mark.parametrize("path", [path for path in ROUTES if path not in {ACCEPT, PATH}])
+@pytest.mark.parametrize("path", [path for path in ROUTES if path not in {"/", ACCEPT, PATH}])
 def test_other_routes(service: Service, path: str) -> None:
     kind = _TYPES.get(path, JSON)
     for method in ("GET", "HEAD"):
