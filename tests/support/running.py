@@ -8,6 +8,7 @@ from verve.publishing.leader import Leader
 from verve.request.access import Access
 from verve.request.body_budget import Bodies
 from verve.service.disk_threads import DiskThreads
+from verve.service.drain import Drain
 from verve.service.host_facts import HostFactsReader
 from verve.service.running import ClusterJoin, RunningService
 from verve.service.streams import Streams
@@ -33,5 +34,6 @@ def running_service(settings: Settings, counter: Counter) -> RunningService:
         streams=Streams(settings.max_connections // 4, settings.stream_seconds),
         cluster_join=ClusterJoin(),
         termination=Termination(),
+        drain=Drain(counter, start=1),
         close=lambda: None,
     )

@@ -18,7 +18,7 @@ from verve.config import table as config_table
 from verve.log import event_log
 from verve.printable import printable, shortened
 
-from . import readiness, segment_files, streams
+from . import drain, readiness, segment_files, streams
 from .completion import completion
 from .options import REDIS_SETTINGS, settings_from, with_settings
 from .window_list import windows
@@ -254,6 +254,7 @@ def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> 
     raise SystemExit(1 if view.warnings else 0)
 
 
+main.add_command(drain.drain)
 main.add_command(windows)
 
 

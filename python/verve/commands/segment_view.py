@@ -29,7 +29,7 @@ def figures(path: Path) -> dict[str, Any]:
     }
     if not found["ours"]:
         return shown
-    with _opened(path, found) as counter:
+    with opened(path, found) as counter:
         stats = counter.stats()
         leader = counter.lease.holder()
         current = counter.current()
@@ -55,13 +55,14 @@ def figures(path: Path) -> dict[str, Any]:
 
 def ids(path: Path) -> Iterator[str]:
     """The ids of the current window in any order, one per line; yields at most 100,000 at once."""
-    with _opened(path, segment_identity(path)) as counter:
+    with opened(path, segment_identity(path)) as counter:
         found = counter.ids()
     for start in range(0, len(found), _IDS_AT_ONCE):
         yield "".join(f"{id}\n" for id in found[start : start + _IDS_AT_ONCE])
 
 
-def _opened(path: Path, found: SegmentIdentity) -> Counter:
+def opened(path: Path, found: SegmentIdentity) -> Counter:
+    """A counter on the segment that was found at `path`."""
     return Counter(
         path,
         window=None,

@@ -137,11 +137,18 @@ def identity(settings: Settings) -> dict[str, object]:
 
 def examine(service: RunningService, facts: Facts) -> Iterator[Part]:
     """Examine every part."""
-    yield _part("process", service.termination.draining, "draining")
     try:
+        yield _process(service)
         yield from _segment(service, facts)
     except VerveError:
         yield Part("segment", State.FAILED, "segment unusable")
+
+
+def _process(service: RunningService) -> Part:
+    if service.termination.draining:
+        return Part("process", State.FAILED, "draining")
+    asked = service.drain.is_on()
+    return _part("process", asked, "draining, as `verve drain` asked")
 
 
 def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:

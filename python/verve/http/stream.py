@@ -41,9 +41,11 @@ RETRY_SECONDS = 5
 
 
 async def stream(service: RunningService, request: Request) -> Response:
-    """Answer `/api/verve/stream`; 503 beyond a quarter of the worker's connections."""
+    """Answer `/api/verve/stream`; 503 beyond a quarter of the worker's connections, and in a drain."""
     if request.method == "HEAD":
         return Response(200, HEADERS)
+    if service.draining():
+        return json_error(503, "this service drains", "read the stream of another host")
     ids = request.header("last-event-id")
     reader = service.streams.read(lambda: _Source(service), ids[0] if len(ids) == 1 else None)
     if reader is None:

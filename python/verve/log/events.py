@@ -54,6 +54,12 @@ SERVICE_STARTING = Event(
 )
 SERVICE_PAGE = Event("service.page", _I, "The live page is at {page}", ("page",))
 SERVICE_STOPPED = Event("service.stopped", _I, "Verve stopped", ())
+SERVICE_DRAINING = Event(
+    "service.draining", _I, "Verve drains: it counts, and is not ready for more requests", ()
+)
+SERVICE_DRAIN_UNDONE = Event(
+    "service.drain_undone", _I, "Verve drains no more, as `verve drain --undo` asked", ()
+)
 WORKER_REFUSED = Event("worker.refused", _E, "Verve cannot start: {error}", ("error",))
 ACCESS_RULE = Event("access.rule", _I, "Metrics and history are {rule}", ("rule",))
 FAST_PATH_ON = Event("fast_path.on", _I, "Accepts are answered without the event loop", ())

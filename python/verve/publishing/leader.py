@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from verve._verve import VerveError
 from verve.clock import CLOCK, Clock
@@ -42,6 +42,13 @@ DRAIN_SECONDS = 2.0
 """Seconds that a worker without a parent has to finish its requests."""
 
 
+class Watch(Protocol):
+    """What a worker watches about 20 times per second."""
+
+    def __call__(self, *, leads: bool) -> None:
+        """`leads`: whether this worker is the leader."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaderState:
     """The state of publishing. Lags are in seconds, of the host; the rest is of this process."""
@@ -64,12 +71,17 @@ class Leader:
         *,
         clock: Clock = CLOCK,
         start: Callable[[Task], None] = Task.start,
+        watch: Watch | None = None,
     ) -> None:
-        """`start` is called with each task; a simulation takes the steps itself."""
+        """`start` is called with each task; a simulation takes the steps itself.
+
+        `watch` is called at each step.
+        """
         self._counter = counter
         self._settings = settings
         self._clock = clock
         self._start = start
+        self._watch = watch
         self._task: Task | None = None
         self._term: Term | None = None
         self._published = 0
@@ -115,6 +127,8 @@ class Leader:
             self._exit()
             return IDLE_SECONDS
         self._tick()
+        if self._watch is not None:
+            self._watch(leads=self._term is not None)
         # A little more, so that the boundary has passed at the next step.
         pause = min(TICK_SECONDS, self._counter.until_boundary())
         return max(pause, 0.0) + _AFTER_BOUNDARY_SECONDS

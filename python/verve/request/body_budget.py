@@ -27,16 +27,26 @@ class Bodies:
     def __init__(self, largest: int) -> None:
         self._room = AT_ONCE * largest
         self._held = 0
+        self._open = 0
         self._lock = threading.Lock()
+
+    @property
+    def open(self) -> int:
+        """The number of bodies that are held, also those of which nothing has arrived."""
+        return self._open
 
     @contextmanager
     def held(self) -> Iterator[Held]:
         """Hold one body within the block, and return its room afterwards."""
         one = Held(self)
+        with self._lock:
+            self._open += 1
         try:
             yield one
         finally:
-            self.take(-one.size)
+            with self._lock:
+                self._open -= 1
+                self._held -= one.size
 
     def take(self, size: int, *, of: float = 1) -> None:
         """Take room for `size` bytes; a negative size returns it. Raises `BodiesFullError`.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from verve.request.body_budget import Bodies
 
     from .disk_threads import DiskThreads
+    from .drain import Drain
     from .host_facts import HostFactsReader
     from .streams import Streams
     from .termination import Termination
@@ -65,6 +66,7 @@ class RunningService:
     streams: Streams
     cluster_join: ClusterJoin
     termination: Termination
+    drain: Drain
     close: Callable[[], None]
     """Stops what the start has started, in the reverse order."""
     listeners: list[NativeListener] = field(default_factory=list)
@@ -74,3 +76,10 @@ class RunningService:
     def accepter(self) -> Http | CallbackSender:
         """What answers single accepts: the sender of callbacks, or the counter alone."""
         return self.callback_sender or self.counter.http
+
+    def draining(self) -> bool:
+        """Whether this worker ends or its service drains, so that it is to get no more requests.
+
+        Raises `VerveError` if the segment cannot be used.
+        """
+        return self.termination.draining or self.drain.is_on()

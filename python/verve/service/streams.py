@@ -51,6 +51,10 @@ class Streams:
     def end(self) -> None:
         """End all streams at once, and open no other. Takes no lock: a signal handler calls it."""
         self._ended = True
+        self.end_open()
+
+    def end_open(self) -> None:
+        """End the streams that are open. Takes no lock."""
         for loop, hub in list(self._hubs.items()):
             with contextlib.suppress(RuntimeError):  # a loop that is closed
                 loop.call_soon_threadsafe(hub.end)

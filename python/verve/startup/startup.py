@@ -20,6 +20,7 @@ from verve.request.access import Access
 from verve.request.body_budget import Bodies
 from verve.service.callbacks import CallbackDesk
 from verve.service.disk_threads import DiskThreads
+from verve.service.drain import Drain, DrainReport
 from verve.service.host_facts import HostFactsReader
 from verve.service.running import ClusterJoin, RunningService
 from verve.service.streams import Streams
@@ -68,7 +69,10 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
         counter = started.enter_context(open_counter(settings))
         termination.at_drain(lambda: _show_draining(counter))
 
-        leader = Leader(counter, settings)
+        drain = Drain(counter)
+        bodies = Bodies(settings.max_body)
+        report = DrainReport(counter, drain, termination, bodies)
+        leader = Leader(counter, settings, watch=report.step)
         started.callback(leader.stop)
 
         id_sender = None
@@ -82,6 +86,7 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
             # Before the leader, which says whether all ids of this host are in Redis.
             started.callback(id_sender.stop)
             id_sender.start()
+        confirmer = report.confirmer = id_sender if settings.ack is Ack.STORE else None
 
         leader.start()
 
@@ -95,20 +100,23 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
         termination.at_retirement(streams.end)
         started.callback(streams.end)
 
+        report.at_begin = streams.end_open
+        drain.announce()
         events.ACCESS_RULE.emit(rule=access.rule.value)
         return RunningService(
             settings=settings,
             counter=counter,
             leader=leader,
             callback_sender=None if desk is None else desk.sender,
-            confirmer=id_sender if settings.ack is Ack.STORE else None,
+            confirmer=confirmer,
             access=access,
-            bodies=Bodies(settings.max_body),
+            bodies=bodies,
             host_facts=HostFactsReader(settings, counter),
             history=DiskThreads("verve-history", most=_HISTORY_THREADS),
             streams=streams,
             cluster_join=cluster_join,
             termination=termination,
+            drain=drain,
             close=started.pop_all().close,
         )
 

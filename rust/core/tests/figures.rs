@@ -65,12 +65,13 @@ fn what_workers_tell_is_added_up_and_what_holds_of_the_dead_is_forgotten() {
     one.worker_figures().set(WorkerFigure::FastPath, 1);
     other.worker_figures().set(WorkerFigure::FastPath, 1);
     other.worker_figures().set(WorkerFigure::Waiting, 5);
+    other.worker_figures().set(WorkerFigure::OpenBatches, 2);
     assert_eq!(told(&one), told(&other));
-    assert_eq!(told(&one), [7, 0, 0, 0, 5, 2, 0]);
+    assert_eq!(told(&one), [7, 0, 0, 0, 5, 2, 0, 0, 2, 0]);
     drop(other);
-    assert_eq!(told(&one), [7, 0, 0, 0, 0, 1, 0]);
+    assert_eq!(told(&one), [7, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
     let next = path.open(60, &clock);
-    assert_eq!(told(&next), [7, 0, 0, 0, 0, 1, 0]);
+    assert_eq!(told(&next), [7, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod answers;
 mod callbacks;
 mod clock;
 mod counter;
+mod drain;
 mod errors;
 mod fast_path;
 mod http;
@@ -35,6 +36,8 @@ mod _verve {
     use crate::clock::{ManualClock, boot_nanoseconds};
     #[pymodule_export]
     use crate::counter::Counter;
+    #[pymodule_export]
+    use crate::drain::Drain;
     #[pymodule_export]
     use crate::fast_path::FastPath;
     #[pymodule_export]

@@ -29,7 +29,7 @@ impl WorkerFigures {
         Ok(())
     }
 
-    /// Sets a present figure of this worker: `waiting`, `fast_path` or `draining`.
+    /// Sets a present figure of this worker, such as `waiting`.
     #[pyo3(signature = (name, value, /))]
     fn set(&self, py: Python<'_>, name: &str, value: u64) -> PyResult<()> {
         self.0.get().get(py)?.worker_figures().set(figure(name, false)?, value);

@@ -65,6 +65,7 @@ class Figures:
 
     def __init__(self, *, free: int = 15, leads: bool = True, distrusted: int = 0) -> None:
         self._free = free
+        self.drain = SimpleNamespace(drained=lambda: 0)
         leader = SimpleNamespace(term=1, slot=0, process=4711, alive=leads)
         self.lease = SimpleNamespace(holder=lambda: leader)
         self._distrusted = distrusted

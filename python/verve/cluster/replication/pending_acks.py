@@ -58,6 +58,10 @@ class PendingAcks:
     def __len__(self) -> int:
         return len(self._pending)
 
+    def waiting(self) -> int:
+        """The number of requests that wait. Any thread may call."""
+        return sum(not one.acknowledged.done() for one in list(self._pending))
+
     def put(self, groups: Sequence[Group], acknowledged: Future[None]) -> None:
         """Add a request; `acknowledged` is done when Redis has all of `groups`."""
         pending = _PendingAck([group for group in groups if group.members], acknowledged)

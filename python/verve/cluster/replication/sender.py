@@ -137,6 +137,10 @@ class IdSender:
             running.call(running.woken.set)
         return acknowledged
 
+    def waits(self) -> int:
+        """The number of requests that wait for the store. Any thread may call."""
+        return len(self._requests) + self._pending.waiting()
+
     def _run(self) -> None:
         """The thread: it survives every error, until it is stopped."""
         restarts = self._machine.backoff(5.0)

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod arena;
 pub(crate) mod callback_cells;
+pub(crate) mod drain;
 pub(crate) mod handle;
 pub(crate) mod insertion;
 pub(crate) mod lease;

@@ -23,11 +23,17 @@ pub enum WorkerFigure {
     FastPath,
     /// 1 while the worker drains.
     Draining,
+    /// 1 while the worker serves requests.
+    Serving,
+    /// Batches that have begun and are not counted. Written while the worker drains.
+    OpenBatches,
+    /// Requests that wait for the store. Written while the worker drains.
+    StoreWaits,
 }
 
 impl WorkerFigure {
     /// All figures, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Sent,
         Self::LeftOut,
         Self::FailedBatches,
@@ -35,6 +41,9 @@ impl WorkerFigure {
         Self::Waiting,
         Self::FastPath,
         Self::Draining,
+        Self::Serving,
+        Self::OpenBatches,
+        Self::StoreWaits,
     ];
 
     /// The name in Python.
@@ -48,6 +57,9 @@ impl WorkerFigure {
             Self::Waiting => "waiting",
             Self::FastPath => "fast_path",
             Self::Draining => "draining",
+            Self::Serving => "serving",
+            Self::OpenBatches => "open_batches",
+            Self::StoreWaits => "store_waits",
         }
     }
 

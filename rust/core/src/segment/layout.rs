@@ -30,7 +30,7 @@ pub const REJECTIONS: usize = 32;
 /// Totals that are shown as never falling.
 pub const TOTALS: usize = 3;
 /// Figures that a worker of the service may report.
-pub const WORKER_FIGURES: usize = 8;
+pub const WORKER_FIGURES: usize = 10;
 /// Sinks that may keep a cursor in the segment.
 pub const SINKS: usize = 8;
 /// Windows whose counts in the whole cluster are kept.
@@ -81,7 +81,11 @@ pub struct Header {
     pub boot: AtomicU64,
     /// The largest sums seen of accepted, new and late ids. A reader sees less while an arena is zeroed.
     pub totals: [AtomicU64; TOTALS],
-    spare: [u64; 5],
+    /// The newest start of the service; 0: none. See [`crate::Drain`].
+    pub service_start: AtomicU64,
+    /// The start of the service that drains; 0: none.
+    pub drained_start: AtomicU64,
+    spare: [u64; 3],
 
     /// The current word; see [`crate::window::word`].
     pub current: CachePadded<AtomicU64>,
@@ -160,7 +164,7 @@ pub struct ParticipantSlot {
     pub late_before: AtomicU64,
     /// What the owner reports of itself; see [`crate::WorkerFigure`].
     pub worker: [AtomicU64; WORKER_FIGURES],
-    spare_after: [u64; 5],
+    spare_after: [u64; 3],
 }
 
 /// The part of a segment that has storage from the start.
