@@ -41,7 +41,7 @@ RETRY_SECONDS = 5
 
 
 async def stream(service: RunningService, request: Request) -> Response:
-    """Answer `/api/verve/stream`; 503 beyond a quarter of the worker's connections, and in a drain."""
+    """Answer `/api/verve/stream`; 503 beyond a quarter of the connections, and in a drain."""
     if request.method == "HEAD":
         return Response(200, HEADERS)
     if service.draining():

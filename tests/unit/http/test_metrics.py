@@ -42,7 +42,12 @@ def test_no_start_imports_the_library() -> None:
 
 
 def test_figures_of_a_process() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    code = "print('up', flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as child:
+        assert child.stdout is not None
+        # Before, the child may still be between its fork and Python.
+        assert child.stdout.readline() == b"up\n"
         found = proc.read([os.getpid(), child.pid])
         child.terminate()
     ours, its = found[os.getpid()], found[child.pid]
