@@ -105,8 +105,12 @@ def token(value: str) -> str:
 
 
 def tokens(value: str) -> tuple[str, ...]:
-    """One token, or two during a rotation, separated as `entries` are."""
-    found = tuple(token(entry) for entry in entries(value))
+    """One token, or two during a rotation, separated by a comma or a line break.
+
+    Not by a space: a secret of two words would become two weaker secrets.
+    """
+    parts = [part.strip() for part in re.split(r"[,\n]", value)]
+    found = tuple(token(part) for part in parts if part) or (token(value),)
     if len(found) > _MOST_TOKENS:
         raise BadValue("has too many tokens", "give one token or, during a rotation, two")
     return found
