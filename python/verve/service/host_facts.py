@@ -104,7 +104,9 @@ class HostFactsReader:
         try:
             reading = self._begin()
             left = reading.began + READING_SECONDS - time.monotonic()
-            return await in_time(asyncio.wrap_future(reading.result), max(0.0, left))
+            # Others wait for the same reading: a caller that gives up must not cancel it.
+            result = asyncio.shield(asyncio.wrap_future(reading.result))
+            return await in_time(result, max(0.0, left))
         except (RuntimeError, TimeoutError):
             return replace(self._known or before_reading(self._settings), is_stale=True)
 

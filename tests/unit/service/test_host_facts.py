@@ -79,6 +79,22 @@ def test_a_request_on_a_hanging_disk_gets_the_last_known_facts(disk: Disk, tmp_p
     assert asyncio.run(reader.facts()) == Facts(segment_in_place=False, is_stale=True)
 
 
+def test_a_reading_that_no_thread_began_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host_facts, "READING_SECONDS", 0.05)
+    threads = DiskThreads("test-facts", most=1)
+    monkeypatch.setattr(host_facts, "DiskThreads", lambda *_, **__: threads)
+    let_go = threading.Event()
+    threads.submit(lambda: let_go.wait(10))
+    reader = HostFactsReader(rig.settings(tmp_path), Counter())
+    for _ in range(3):
+        assert asyncio.run(reader.facts()).is_stale
+    let_go.set()
+    while asyncio.run(reader.facts()).is_stale:
+        pass
+
+
 def test_threads_are_bounded_and_work_that_nobody_waits_for_is_left_out() -> None:
     threads = DiskThreads("test-disk", most=2)
     let_go = threading.Event()
