@@ -38,6 +38,7 @@ HEADERS = [
     ("x-content-type-options", "nosniff"),
 ]
 RETRY_SECONDS = 5
+_RETRY = ("retry-after", str(RETRY_SECONDS))
 
 
 async def stream(service: RunningService, request: Request) -> Response:
@@ -45,7 +46,7 @@ async def stream(service: RunningService, request: Request) -> Response:
     if request.method == "HEAD":
         return Response(200, HEADERS)
     if service.draining():
-        return json_error(503, "this service drains", "read the stream of another host")
+        return json_error(503, "this service drains", "read the stream of another host", _RETRY)
     ids = request.header("last-event-id")
     reader = service.streams.read(lambda: _Source(service), ids[0] if len(ids) == 1 else None)
     if reader is None:
@@ -53,7 +54,7 @@ async def stream(service: RunningService, request: Request) -> Response:
             503,
             "this worker takes no further event stream",
             "close streams that nobody reads, or raise `VERVE_MAX_CONNECTIONS`",
-            ("retry-after", str(RETRY_SECONDS)),
+            _RETRY,
         )
     return Stream(200, HEADERS, source=reader)
 
@@ -67,7 +68,10 @@ class _Source:
     async def figures(self) -> bytes | None:
         """Return the event `figures`."""
         facts = await self._service.host_facts.facts()
-        return await asyncio.to_thread(self._encoded, facts)
+        try:
+            return await asyncio.to_thread(self._encoded, facts)
+        except RuntimeError:  # the host denies a thread: the next second tries again
+            return None
 
     def look(self, known: Position, *, reset: bool) -> Future[Look]:
         """Look at the ledger on a thread of the history."""

@@ -189,7 +189,7 @@ class Hub:
 
     def _changes(self, reader: Reader) -> list[bytes]:
         at, known = reader.position, self._known
-        if at and at.ledger == known.ledger and self._floor <= at.number <= known.number:
+        if at and self._is_held(at):
             reader.position = known
             return [event for number, event in self._events if number > at.number]
         if self._done < reader.fresh_after:
@@ -197,7 +197,7 @@ class Hub:
             return []
         if not self._is_sound and reader.has_incomplete:
             return []
-        if self._reset is None:
+        if self._reset is None or (self._is_sound and not self._is_held(self._reset[0])):
             self._wants_reset = True
             self._look()
             return []
@@ -206,6 +206,11 @@ class Hub:
         reader.has_incomplete = not self._is_sound
         later = [event for number, event in self._events if number > position.number]
         return [reset, *later] if self._is_sound else [reset]
+
+    def _is_held(self, at: Position) -> bool:
+        """Whether all changes after `at` are at hand."""
+        known = self._known
+        return at.ledger == known.ledger and self._floor <= at.number <= known.number
 
     async def _run(self) -> None:
         while True:
@@ -218,10 +223,11 @@ class Hub:
             await asyncio.sleep(1 + _AFTER_SECOND - time.time() % 1)
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        logger.error("the event stream has failed", exc_info=task.exception())
+        if task is not self._task:
+            return  # the last reader has left
         self._task = None
+        if not task.cancelled():
+            logger.error("the event stream has failed", exc_info=task.exception())
         self.end()
 
     def _look(self) -> None:
@@ -261,7 +267,8 @@ class Hub:
             is_continued = look.position.ledger == before.ledger and look.floor <= before.number
             if not is_continued or look.position.number < before.number:
                 self._events.clear()
-                self._floor = look.floor
+                # A ledger that was put back has a lower number than its readers.
+                self._floor = min(look.floor, look.position.number)
             self._events.extend(look.events)
             while len(self._events) > KEPT:
                 self._floor, _ = self._events.popleft()

@@ -34,7 +34,8 @@ def test_a_drain(kind: str, serve: Serve) -> None:
         _drain(service, "the service drains: it counts, and is not ready for more requests")
         # The service ends the stream, well before its 5 minutes.
         assert len(list(stream)) < 10
-    assert service.get(PATH).status_code == 503
+    refused = service.get(PATH)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert _readiness(service) == {NOT_READY}
     assert service.get("/livez").status_code == 200
     verbose = service.get("/readyz?verbose").json()

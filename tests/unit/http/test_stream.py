@@ -119,6 +119,27 @@ def test_an_id_that_is_too_old_gets_a_reset(
     asyncio.run(follow())
 
 
+def test_a_ledger_that_was_put_back_is_one_reset(service: RunningService) -> None:
+    """A backup has the id of the ledger and a lower number than the readers know."""
+    path = ledger.path_of(service.settings)
+
+    async def follow() -> None:
+        with closing(ledger.open_ledger(service.settings)) as opened:
+            opened.record([rig.window(n, n) for n in range(2)])
+        backup = path.read_bytes()
+        with closing(ledger.open_ledger(service.settings)) as opened:
+            opened.record([rig.window(n, n) for n in range(2, 6)])
+        source = await _source(service)
+        await _upto(source, b"event: reset\n")
+        path.write_bytes(backup)
+        await _upto(source, b"event: reset\n")
+        for _ in range(2):
+            assert b"event: reset\n" not in await _upto(source, b"event: figures\n")
+        source.close()
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+
+
 def test_a_ledger_that_cannot_be_read_hides_nothing_else(service: RunningService) -> None:
     path = ledger.path_of(service.settings)
 
