@@ -153,6 +153,8 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
 @click.option("--url", help="URL of the service. Default: its host and port on this machine.")
 @click.option(
     "--timeout",
+    type=click.FloatRange(min=0, min_open=True, max=readiness.LONGEST_TIMEOUT),
+    metavar="S",
     default=readiness.DEFAULT_TIMEOUT,
     show_default=True,
     help="Seconds to wait for an answer.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ def drain(*, undo: bool, wait: bool, timeout: float | None, **options: Any) -> N
         raise click.UsageError("--undo and --wait exclude each other")
     if timeout is not None and not wait:
         raise click.UsageError("--timeout requires --wait")
+    if timeout is not None and math.isnan(timeout):
+        raise click.UsageError("--timeout is not a number")
     with _service(settings_from(options)) as (counter, start):
         if undo:
             was_on = counter.drain.drained() == start and counter.drain.end()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # `typing` takes longer to import than the request takes
 
 DEFAULT_TIMEOUT = 2.0
 """Seconds to wait for an answer."""
+LONGEST_TIMEOUT = 86_400.0
+"""A day. A socket refuses a time that is much longer."""
 UDS_VARIABLE = "GRANIAN_UDS"
 """The variable by which `verve serve` may get its Unix socket."""
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - never bound
@@ -58,7 +60,7 @@ def without_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> in
         timeout = float(given.get("--timeout", DEFAULT_TIMEOUT))
     except ValueError:
         return None
-    if not 0 < timeout < float("inf"):
+    if not 0 < timeout <= LONGEST_TIMEOUT:
         return None
     status, text = check(*place, timeout)
     sys.stdout.write(text + "\n")

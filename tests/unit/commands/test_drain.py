@@ -116,7 +116,13 @@ def test_a_file_that_is_no_segment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--undo", "--wait"), ("--timeout", "5"), ("--wait", "--timeout", "0"), ("--timeout", "x")],
+    [
+        ("--undo", "--wait"),
+        ("--timeout", "5"),
+        ("--wait", "--timeout", "0"),
+        ("--timeout", "x"),
+        ("--wait", "--timeout", "nan"),
+    ],
 )
 @pytest.mark.usefixtures("worker")
 def test_options_that_do_not_go_together(arguments: tuple[str, ...], tmp_path: Path) -> None:

@@ -23,18 +23,25 @@ function drawHistory() {
   });
 }
 
-// The stream has the last 60 windows; those of the day come by one request.
+// The stream has the last 60 windows; those of the day come by one request. Figures come each
+// second, and ask again until one request has succeeded.
+const DAY_RETRY = 10_000; // ms
+let dayAsked = -Infinity;
+let hasDay = false;
+
 async function loadDay() {
+  dayAsked = performance.now();
   try {
     const since = Math.floor(Date.now() / 1000) - DAY;
     const answer = await ask(`/api/verve/windows?limit=10080&since=${since}`);
     if (!answer.ok) return;
     const told = await answer.json();
+    hasDay = true;
     told.windows.forEach(keepWindow);
     showTrouble(told.incomplete);
     drawHistory();
   } catch {
-    // The connection says that it is lost, and the next one asks again.
+    // The connection says that it is lost.
   }
 }
 
@@ -95,11 +102,13 @@ function onEvent(kind, data) {
     showCluster(data, lastWindows(now(), DAY));
     showEmpty();
     if (!hour.plot) drawHistory();
+    if (!hasDay && performance.now() - dayAsked > DAY_RETRY) loadDay();
   } else if (kind === "window" || kind === "revision") {
     keepWindow(data);
     drawHistory();
   } else if (kind === "reset") {
     windows.clear();
+    hasDay = false;
     data.windows.forEach(keepWindow);
     showTrouble(data.incomplete);
     drawHistory();
