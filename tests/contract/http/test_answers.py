@@ -113,7 +113,7 @@ def test_a_query_that_is_no_text_is_refused(service: Service) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", f"{ACCEPT}/", "/API/VERVE/ACCEPT", f"/{ACCEPT}", "/api/verve", "/x%ff", f"{ACCEPT}%00"],
+    ["/x", f"{ACCEPT}/", "/API/VERVE/ACCEPT", f"/{ACCEPT}", "/api/verve", "/x%ff", f"{ACCEPT}%00"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_paths_do_not_exist(service: Service, method: str, path: str) -> None:
