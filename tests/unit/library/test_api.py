@@ -170,11 +170,17 @@ EVERY_CALL: dict[str, Callable[[Counter], object]] = {
     "reference_clock.boot": lambda c: c.reference_clock.boot(),
     "replication.note_cluster_count": lambda c: c.replication.note_cluster_count(NOW, 1),
     "replication.cluster_count": lambda c: c.replication.cluster_count(NOW),
+    "drain.announce": lambda c: c.drain.announce(1),
+    "drain.newest": lambda c: c.drain.newest(),
+    "drain.begin": lambda c: c.drain.begin(1),
+    "drain.end": lambda c: c.drain.end(),
+    "drain.drained": lambda c: c.drain.drained(),
     "enter": lambda c: c.__enter__().count(),
 }
 
 
 HANDLES = (
+    "drain",
     "lease",
     "ring",
     "maintenance",
