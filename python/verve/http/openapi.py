@@ -47,7 +47,7 @@ _NO_ACCESS = error(
 
 
 class Described:
-    """One route of the document: its operations by method, and who has access."""
+    """The operations of one route by method, and the access that the route requires."""
 
     def __init__(
         self, operations: Mapping[str, Operation], *, guarded: bool, token: bool, head: bool

@@ -117,7 +117,7 @@ class Stream(Response):
 
 
 BLOCKED_SECONDS = 10.0
-"""A reader that takes nothing for so long is disconnected, where the server tells of it."""
+"""Seconds after which a reader that takes nothing is disconnected, if the server reports it."""
 
 
 async def sent(work: Awaitable[None], source: Chunks) -> bool:

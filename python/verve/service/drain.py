@@ -78,7 +78,7 @@ class DrainReport:
         self._termination = termination
         self._bodies = bodies
         self._was_on = drain.is_on()
-        self._told = False
+        self._has_reported = False
         self.confirmer: IdSender | None = None
         """Confirms ids by the store; None where no request waits for it."""
         self.at_begin: Callable[[], None] = lambda: None
@@ -93,11 +93,11 @@ class DrainReport:
             self._figures.set("store_waits", waits)
             # Last: it says that the other two are of this drain.
             self._figures.set("draining", 1)
-            self._told = True
-        elif self._told:
+            self._has_reported = True
+        elif self._has_reported:
             for name in ("draining", "open_batches", "store_waits"):
                 self._figures.set(name, 0)
-            self._told = False
+            self._has_reported = False
         if is_on and not self._was_on:
             self.at_begin()
         if leads and is_on and not self._was_on:

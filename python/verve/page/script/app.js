@@ -35,10 +35,10 @@ async function loadDay() {
     const since = Math.floor(Date.now() / 1000) - DAY;
     const answer = await ask(`/api/verve/windows?limit=10080&since=${since}`);
     if (!answer.ok) return;
-    const told = await answer.json();
+    const history = await answer.json();
     hasDay = true;
-    told.windows.forEach(keepWindow);
-    showTrouble(told.incomplete);
+    history.windows.forEach(keepWindow);
+    showTrouble(history.incomplete);
     drawHistory();
   } catch {
     // The connection says that it is lost.

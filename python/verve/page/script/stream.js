@@ -126,8 +126,8 @@ class Connection {
   async refused(controller, answer) {
     let text = "";
     try {
-      const told = await answer.json();
-      text = [told.error, told.hint].filter(Boolean).join("; hint: ");
+      const refusal = await answer.json();
+      text = [refusal.error, refusal.hint].filter(Boolean).join("; hint: ");
     } catch {
       // A proxy answers with a page of its own.
     }
