@@ -27,7 +27,9 @@ function lastWindows(now, span) {
 function notes(item) {
   const found = [];
   if (item.revision > 1) found.push(`revision ${figure(item.revision)}`);
-  if (item.degraded) found.push("degraded: ids may be missing");
+  // Revision 0 is what a host of a cluster knows alone; its record follows within seconds.
+  if (!item.revision) found.push("provisional: the count of this host");
+  else if (item.degraded) found.push("degraded: ids may be missing");
   if (item.gap) found.push("gap: not counted in full");
   return found.join("; ");
 }
