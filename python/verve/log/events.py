@@ -28,7 +28,8 @@ WINDOW_PUBLISHED = Event(
 SERVICE_STARTING = Event(
     "service.starting",
     _I,
-    "Verve {version} serves {address} with {workers} workers",
+    "Verve {version} serves {address} with {workers} workers; a window holds "
+    "{max_ids_per_window} ids",
     (
         "version",
         "address",

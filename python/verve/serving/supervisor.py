@@ -33,6 +33,7 @@ from verve.service.termination import RETIRE
 from verve.startup.worker import NO_THREAD
 
 from . import timers, worker_sockets
+from .orphans import Orphans
 from .restart_policy import LONGEST_FAILURE_PAUSE, RestartPolicy
 from .worker_sockets import Listeners
 
@@ -94,10 +95,12 @@ class _Supervision:
         self.restart_policy = RestartPolicy()
         self.gave_up = False
         self.listeners = Listeners()
+        self.orphans = Orphans()
 
     def startup(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
         if self.respawn_failed_workers:
             os.environ[SUPERVISOR] = str(os.getpid())
+        self.orphans.watch()
         super().startup(*args)  # type: ignore[misc]
 
     def _spawn_worker(self, *, idx: int, callback_loader: Callable[[], Any], **extra: Any) -> Any:  # noqa: ANN401 - Granian's own
@@ -108,6 +111,7 @@ class _Supervision:
         loader = functools.partial(_load_in_worker, idx + 1, others, callback_loader)
         worker = super()._spawn_worker(idx=idx, callback_loader=loader, **extra)  # type: ignore[misc]
         if isinstance(worker.inner, BaseProcess):
+            self.orphans.spare(worker)
             worker.join = functools.partial(_join, worker.inner)
             worker._watcher = functools.partial(self._watch, worker, worker._watcher)  # noqa: SLF001
         return worker
@@ -123,6 +127,7 @@ class _Supervision:
             stock()
             return
         _join(worker.inner)
+        self.orphans.forget(worker)
         if not worker.interrupt_by_parent:
             self.interrupt_children.append(worker.idx)
             self.main_loop_interrupt.set()

@@ -79,6 +79,7 @@ class Process:
 
     def __init__(self, exitcode: int | None) -> None:
         self.exitcode = exitcode
+        self.pid = 4_000_000
 
 
 class Worker:
@@ -90,6 +91,9 @@ class Worker:
         self.birth = time.monotonic()
         self.told = threading.Semaphore(0)
         self.interrupt_by_parent = False
+
+    def start(self) -> None:
+        """Do nothing."""
 
     def is_alive(self) -> bool:
         """Whether it has not ended."""
