@@ -243,7 +243,7 @@ FIELDS: Mapping[str, Field] = {
     "hostname": Field(_K.TEXT, "Name of the service's host."),
     "joins_cluster": Field(_K.FLAG, "Whether the service counts with other hosts."),
     "parts": Field(_K.OBJECT, "Parts of readiness, by name."),
-    "state": Field(_K.TEXT, "State of a part of readiness, or of an arena."),
+    "state": Field(_K.TEXT, "State of a part of readiness, of an arena, or of a host."),
     "detail": Field(_K.TEXT, "Description of the state."),
     # Sinks and the ledger.
     "ledger": Field(_K.TEXT, "Id of the ledger, in the ids of events."),
@@ -261,6 +261,7 @@ FIELDS: Mapping[str, Field] = {
     "name": Field(_K.TEXT, "Name of a host of the cluster.", null=True),
     "protocol": Field(_K.TEXT, "Version of a host's protocol."),
     "heartbeat_age": Field(_K.SECONDS, "Age of a host's last heartbeat."),
+    "last_heartbeat": Field(_K.TIME, "Last heartbeat of a host that sends none.", null=True),
     "skew": Field(_K.SECONDS, "Lead of a host's wall clock over Redis's time."),
     "skew_seconds": Field(_K.SECONDS, "Lead of this host's wall clock.", null=True),
     "alive": Field(_K.FLAG, "Whether a host is alive."),
@@ -294,7 +295,7 @@ GROUPS: Mapping[str, Field] = {
     "workers": Field(_K.OBJECTS, "Processes that share the segment, each with its `pid`."),
     "sinks": Field(_K.OBJECTS, "Sinks, as readiness lists them."),
     "callbacks": Field(_K.OBJECT, "Figures of callbacks, since the segment was made."),
-    "cluster": Field(_K.OBJECT, "Redis, as readiness lists it; none without a cluster.", null=True),
+    "cluster": Field(_K.OBJECT, "Redis, as readiness lists it, and the hosts.", null=True),
 }
 """The names that stand for something else at the top of the event `figures` of the stream."""
 

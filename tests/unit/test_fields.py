@@ -105,6 +105,8 @@ def test_the_columns_of_the_ledger(tmp_path: Path) -> None:
 def test_the_files_of_the_cluster_and_of_the_sinks() -> None:
     # Of what only Verve reads: what has a name of the table has its type.
     told = asdict(cluster_status.Membership()) | {"error": "no", "since": 1.5, "live_hosts": 2}
+    # The file has a form of its own for the hosts.
+    del told["hosts"]
     assert misfits({name: value for name, value in told.items() if name in FIELDS}) == []
     assert misfits({"attempts": 1, "error": None, "trouble": None, "since": None}) == []
 

@@ -141,9 +141,21 @@ def figures(service: RunningService, facts: Facts) -> dict[str, object]:
             "enabled": service.callback_sender is not None,
             **callback_figures(counter),
         },
-        "cluster": None if cluster is None else {"cluster": service.settings.cluster, **cluster},
+        "cluster": None
+        if cluster is None
+        else {
+            "cluster": service.settings.cluster,
+            "host_id": stats["identity"],
+            **cluster,
+            "hosts": _hosts(facts),
+        },
         "parts": listed,
     }
+
+
+def _hosts(facts: Facts) -> list[dict[str, object]]:
+    """Return the hosts of the cluster, as the leader knows them."""
+    return [] if facts.cluster is None else [host.as_json() for host in facts.cluster.hosts]
 
 
 def _event(name: str, data: Mapping[str, object], position: Position | None = None) -> bytes:

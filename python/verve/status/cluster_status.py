@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from verve._verve import boot_nanoseconds
 from verve.windows.window import LATE_WINDOWS
 
+from . import cluster_hosts
 from .status_file import read_status, remove_leftovers, write_status
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from verve.config import Settings
+
+    from .cluster_hosts import HostCondition
 
 FILE_NAME = "redis.json"
 EVERY_SECONDS = 1.0
@@ -56,6 +59,7 @@ class Membership:
     - `skew_seconds`: lead of the wall clock over Redis's time; None before the first measurement.
     - `unsent_windows`: number of windows that have ended and of which Redis lacks ids.
     - `live_hosts`: number of live hosts at the last heartbeat.
+    - `hosts`: the hosts at the last heartbeat.
     - `revisions`, `degraded_windows`, `resent_ids`, `disturbances`: totals over all terms.
     """
 
@@ -73,6 +77,7 @@ class Membership:
     spill_files: int = 0
     spill_bytes: int = 0
     live_hosts: int = 0
+    hosts: tuple[HostCondition, ...] = ()
     revisions: int = 0
     degraded_windows: int = 0
     resent_ids: int = 0
@@ -113,11 +118,11 @@ def of(settings: Settings) -> Membership:
     found = {
         field.name: values[field.name]
         for field in fields(Membership)
-        if isinstance(values.get(field.name), _KINDS[str(field.type)])
+        if isinstance(values.get(field.name), _KINDS.get(str(field.type), ()))
     }
     if _WORD.fullmatch(found.get("trouble") or "") is None:
         found.pop("trouble", None)
-    return Membership(**found)
+    return Membership(**found, hosts=cluster_hosts.from_values(values.get("hosts")))
 
 
 def seconds_since(moment: int | None) -> float | None:
@@ -154,12 +159,14 @@ class Report:
 
     def _write(self, now: Membership) -> None:
         """Replace the file if the state changed or the last write is `EVERY_SECONDS` old."""
-        # The count is read twice per second: a change of `counted` alone is not written.
-        same = replace(now, counted=None) == self._said
+        # These may change twice per second: a change of them alone is written with the next one.
+        told = replace(now, counted=None, hosts=())
+        same = told == self._said
         if same and time.monotonic() - self._said_at < EVERY_SECONDS:
             return
-        write_status(self._path, asdict(now) | {"written": boot_nanoseconds()})
-        self._said, self._said_at = replace(now, counted=None), time.monotonic()
+        hosts = cluster_hosts.as_values(now.hosts)
+        write_status(self._path, asdict(now) | {"written": boot_nanoseconds(), "hosts": hosts})
+        self._said, self._said_at = told, time.monotonic()
 
 
 def _path(settings: Settings) -> Path:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import rig
-from verve.status import cluster_status
+from verve.fields import misfits
+from verve.status import cluster_hosts, cluster_status
+from verve.status.cluster_hosts import Condition, HostCondition
 from verve.status.cluster_status import Membership, Report
 from verve.windows.window import LATE_WINDOWS
 
@@ -137,6 +139,49 @@ def test_what_everyone_may_see_has_no_error_in_full(made: Settings) -> None:
     assert AWAY.error not in figures.values()
     assert "host:6379" not in json.dumps(figures)
     assert not made.state_dir.joinpath("redis.json").exists()
+
+
+def test_the_hosts_are_read_as_they_were_written(made: Settings) -> None:
+    late = HostCondition("b" * 16, "web\N{DEGREE SIGN}2", Condition.LATE, 1_795_384_680, -0.25, 2)
+    live = HostCondition("a" * 16, "", Condition.LIVE, None, 0, 0)
+    write(made, replace(AWAY, hosts=(live, late)))
+    assert cluster_status.of(made).hosts == (live, late)
+    for host in (live, late):
+        assert misfits(host.as_json()) == []
+    assert late.as_json()["last_heartbeat"] == "2026-11-22T21:58:00Z"
+
+
+def test_the_file_stays_small_with_the_hosts_that_matter(made: Settings) -> None:
+    many = [
+        HostCondition(f"{n:016x}", "\N{SNOWMAN}" * 300, Condition.LIVE, None, 1.5, n)
+        for n in range(1_000)
+    ]
+    late = replace(many[-1], condition=Condition.LATE, since=1)
+    write(made, replace(AWAY, hosts=cluster_hosts.shown([*many[:-1], late])))
+    found = cluster_status.of(made).hosts
+    assert len(found) == cluster_hosts.MOST
+    assert late.host_id in {host.host_id for host in found}
+    assert cluster_status.of(made).error == AWAY.error
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        7,
+        {"a": 1},
+        [7],
+        [["a", "n", "odd", None, 0, 0]],
+        [["a", "n", "late", -1, 0, 0]],
+        [["a", "n", "late", 10**12, 0, 0]],
+        [["a", "n", "live", None, "0", 0]],
+        [["a", "n", "live", None, 1e300, 0]],
+        [["a", "n", "live", None, 0, -1]],
+        [["a", "n", "live"]],
+    ],
+)
+def test_hosts_that_are_none_are_left_out(made: Settings, hosts: object) -> None:
+    made.state_dir.joinpath("redis.json").write_text(json.dumps({"term": 2, "hosts": hosts}))
+    assert cluster_status.of(made) == Membership(term=2)
 
 
 def test_many_windows_that_wait_are_late() -> None:

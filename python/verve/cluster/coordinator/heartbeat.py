@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from verve.cluster.protocol.clock import open_window
-from verve.cluster.redis_state.hosts import ClusterError
+from verve.cluster.redis_state.hosts import FRESH_MILLISECONDS, ClusterError
 from verve.log import events
+from verve.status.cluster_hosts import Condition, HostCondition, shown
 from verve.stores.base import StoreError
+from verve.windows.window import LATE_WINDOWS
 
 if TYPE_CHECKING:
     from verve._verve import Counter
     from verve.backoff import Backoff
     from verve.cluster.protocol.loss_detector import LossDetector
     from verve.cluster.redis_state.cluster_state import ClusterState
-    from verve.cluster.redis_state.hosts import HostLines
+    from verve.cluster.redis_state.hosts import HostLine, HostLines
     from verve.cluster.runtime.machine import Machine
     from verve.log.background import Notices
 
@@ -45,6 +47,8 @@ class Heartbeat:
     """The error of the last heartbeat; None if it got through."""
     live_hosts: frozenset[str] | None = field(default=None, init=False)
     """The hosts that are not silent; None before the first heartbeat."""
+    hosts: tuple[HostCondition, ...] = field(default=(), init=False)
+    """The condition of each host."""
     _backoff: Backoff = field(init=False)
     _first_window: int = field(init=False)
     _forgot_at: float = field(default=0.0, init=False)
@@ -75,6 +79,7 @@ class Heartbeat:
             self.losses.heartbeat(lines, epochs)
             cluster.windows.masters = cluster.client.masters
             await self.recovery.run()
+            self.hosts = shown(self._condition(host, lines.now) for host in lines.hosts.values())
             self._compare_hosts(lines)
             if self.machine.monotonic() - self._forgot_at > _FORGET_SECONDS:
                 self._forgot_at = self.machine.monotonic()
@@ -106,6 +111,18 @@ class Heartbeat:
         if self.refusal is None:
             self.notices.put(events.CLUSTER_REFUSED, error=error)
         self.refusal = str(error)
+
+    def _condition(self, host: HostLine, now: int) -> HostCondition:
+        age = now - host.heartbeat
+        condition = Condition.LIVE
+        if age > self.cluster.hosts.silent_ms:
+            condition = Condition.SILENT
+        elif age > FRESH_MILLISECONDS or host.unsent_windows > LATE_WINDOWS:
+            condition = Condition.LATE
+        since = None if age <= FRESH_MILLISECONDS else host.heartbeat // 1_000
+        return HostCondition(
+            host.id, host.name, condition, since, host.skew_ms / 1_000, host.unsent_windows
+        )
 
     def _compare_hosts(self, lines: HostLines) -> None:
         """Report the hosts that came and those that went."""

@@ -51,6 +51,7 @@ class StatusReport:
             skew_seconds=self.clock_sync.skew_seconds,
             unsent_windows=self.windows.unsent(),
             live_hosts=len(self.heartbeat.live_hosts or ()),
+            hosts=self.heartbeat.hosts,
             revisions=self.counts.revisions,
             degraded_windows=self.counts.of(events.WINDOW_DEGRADED),
             resent_ids=self.counts.resent_ids,

@@ -100,6 +100,7 @@ function onEvent(kind, data) {
     showReasons(data);
     showCallbacks(data);
     showCluster(data, lastWindows(now(), DAY));
+    showHosts(data);
     showEmpty();
     if (!hour.plot) drawHistory();
     if (!hasDay && performance.now() - dayAsked > DAY_RETRY) loadDay();

@@ -73,15 +73,27 @@ function showCallbacks({ callbacks }) {
   });
 }
 
+// A host that is not live comes with the time of its last heartbeat.
+function hostRow(own, host) {
+  const name = make("span", {}, host.name ?? "", " ",
+    make("span", { name: "quiet", text: host.host_id }), host.host_id === own ? " this host" : "");
+  const since = host.last_heartbeat ? `since ${bothTimes(new Date(host.last_heartbeat))}` : "";
+  const state = make("span", {}, badge(host.state), " ", since);
+  return [name, state, `${fine.format(host.skew)} s`, figure(host.unsent_windows)];
+}
+
 function showCluster({ cluster }, day) {
   byId("cluster").hidden = !cluster;
   if (!cluster) return;
+  const hosts = cluster.hosts ?? [];
+  const late = hosts.filter(({ state }) => state === "late");
   const incomplete = day.filter((item) => item.degraded || item.gap);
   fill("cluster", [cluster, incomplete.length], () => {
     const rows = [
       ["Name", cluster.cluster],
       ["State", badge(cluster.state)],
-      ["Live hosts", figure(cluster.live_hosts)],
+      ["Live hosts", figure(cluster.live_hosts - late.length)],
+      ["Late hosts", figure(late.length)],
       ["Skew of the clock", cluster.skew_seconds === null || cluster.skew_seconds === undefined
         ? figure(null) : `${fine.format(cluster.skew_seconds)} s`],
       ["Lag", seconds(cluster.lag_seconds)],
@@ -94,8 +106,17 @@ function showCluster({ cluster }, day) {
       ...(error ? [make("p", { name: "error", text: error })] : []),
       ...(incomplete.length ? [make("p", {
         name: "quiet",
-        text: `The newest: ${utcMoment(incomplete.at(-1).window_start)} UTC.`,
+        text: `The newest incomplete window: ${utcMoment(incomplete.at(-1).window_start)} UTC.`,
       })] : []),
     ];
   });
+}
+
+function showHosts({ cluster }) {
+  const hosts = cluster?.hosts ?? [];
+  byId("hosts").hidden = !hosts.length;
+  if (!hosts.length) return;
+  fill("hosts", [cluster.host_id, hosts], () => [scrolling("Table of hosts", table("Hosts",
+    [["Host"], ["State"], ["Skew", true], ["Unsent windows", true]],
+    hosts.map((host) => hostRow(cluster.host_id, host))))]);
 }
