@@ -2,7 +2,7 @@
 # sets up what it needs and does nothing twice. The scripts in scripts/ do the work.
 
 .DEFAULT_GOAL := help
-.PHONY: serve kafka test test-full torture bench lint format build clean help
+.PHONY: serve kafka test test-full torture bench docs lint format build clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
 ARGS ?=
@@ -25,6 +25,9 @@ torture: ## the fault tests at their full counts, again and again: ARGS=60 for a
 
 bench: ## measure, side by side in one run: FULL=1 for the long one, ONLY=name for one scenario
 	@scripts/bench $(ARGS)
+
+docs: ## the site of the documentation, into target/docs/html; ARGS=write renews docs/reference/
+	@scripts/docs $(ARGS)
 
 lint: ## formatting, lints and types only
 	@scripts/lint

@@ -2,7 +2,7 @@
 
 A name has one meaning and one type in log events, in HTTP answers, in the JSON that commands print,
 in Kafka messages, in the ledger and the other files of the state directory, and as a label of a
-metric. `docs/fields.md` is generated from this table.
+metric. `docs/reference/fields.md` is generated from this table.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def test_every_test_of_a_fault_is_there() -> None:
 
 
 def test_a_file_that_is_not_there_is_found() -> None:
-    files = ["rust/core/src/table/growth.rs", "docs/cluster.md"]
+    files = ["rust/core/src/table/growth.rs", "docs/glossary.md"]
     assert unknown_paths("`table/growth.rs`, `growth.rs`, `docs/`, `1/2`", files) == []
     assert unknown_paths("`able/growth.rs`, `gone.rs`, `ocs/`", files) == [
         "able/growth.rs",

@@ -1,4 +1,4 @@
-"""Hosts that count as one: the protocol of `docs/cluster.md`, on the side of a host's leader.
+"""Hosts that count as one: the protocol of `docs/internals/cluster.md`, for a leader.
 
 All of it but `replication` runs on one event loop, in the thread of the coordinator. `redis_state`
 reads and writes what the hosts share in Redis, `protocol` has the rules, `spill` keeps ids on disk,

@@ -1,4 +1,4 @@
-"""The reference of the command line, `docs/cli.md`: made of the commands themselves."""
+"""The reference of the command line in `docs/reference/cli.md`, made of the commands themselves."""
 
 from __future__ import annotations
 
@@ -13,19 +13,7 @@ from .options import SettingOption
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HEAD = """\
-# The command line
-
-This page is made of the commands themselves, by `python -m verve.commands.reference`. Every command
-takes the settings of the service, as variables, in a settings file or as flags: the
-[README](../README.md#settings) lists them. A command that uses a few of them names those below.
-
-Data goes to standard output; errors, warnings and progress go to standard error.
-
-## Exit statuses
-
-| status | meaning |
-|---|---|"""
+_HEAD = ("| status | meaning |", "|---|---|")
 _STATUSES = {
     "0": "The command has done what it says; of a check: all is well. Also if the reader of the "
     "output ends early, as `head` does, and if Ctrl-C ends `verve windows --follow`.",
@@ -44,9 +32,9 @@ _SERVE = (
 
 
 def markdown() -> str:
-    """The text of `docs/cli.md`."""
+    """The statuses and the commands, in Markdown."""
     statuses = [f"| {status} | {meaning} |" for status, meaning in _STATUSES.items()]
-    return "\n".join([_HEAD, *statuses, "", *_wrapped(_SERVE), *_commands(main, "verve")]) + "\n"
+    return "\n".join([*_HEAD, *statuses, "", *_wrapped(_SERVE), *_commands(main, "verve")]) + "\n"
 
 
 def _commands(command: click.Command, name: str) -> Iterator[str]:
@@ -89,7 +77,3 @@ def _flag(option: click.Option, context: click.Context) -> str:
 def _meaning(option: click.Option, context: click.Context) -> str:
     record: Any = option.get_help_record(context)
     return " ".join(str(record[1]).split()).replace("|", r"\|") if record else ""
-
-
-if __name__ == "__main__":
-    click.echo(markdown(), nl=False)

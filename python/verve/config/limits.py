@@ -11,7 +11,7 @@ import resource
 from pathlib import Path
 
 BYTES_PER_ID = 40
-"""Maximum bytes of memory per id of a window, with the kept arenas; see `docs/scale.md`."""
+"""Maximum bytes of memory per id of a window, with the kept arenas; see `docs/guides/scale.md`."""
 ADDRESSES_PER_ID = 450
 """Bytes of address space per id of a window: a process maps all arenas, used or not."""
 ADDRESSES_OF_A_SEGMENT = 48 << 20

@@ -1,4 +1,4 @@
-"""The table of metrics, from which `/metrics` and `docs/metrics.md` are made.
+"""The table of metrics, from which `/metrics` and `docs/reference/metrics.md` are made.
 
 The figures come from the segment, from `/proc` and from the leader's files, so any worker can
 answer for the whole host: each scrape may reach a different worker. Only the figures of the native

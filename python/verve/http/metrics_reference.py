@@ -1,4 +1,4 @@
-"""The reference of metrics in `docs/metrics.md`, made from the table."""
+"""The reference of metrics in `docs/reference/metrics.md`, made from the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The message of one window; `docs/kafka-message.schema.json` describes its value."""
+"""The message of one window; `docs/reference/kafka-message.schema.json` describes its value."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-//! How many hosts count as one: the protocol of `docs/cluster.md` as a model for stateright. The
-//! service does not use this crate.
+//! How many hosts count as one: the protocol of `docs/internals/cluster.md` as a model for
+//! stateright. The service does not use this crate.
 //!
 //! A [`Scenario`](scenario::Scenario) states which hosts have which ids, and how much may go
 //! wrong. From there the checker takes every possible step in every order, until no step is left,
@@ -25,8 +25,8 @@
 //!   destroyed.
 //!
 //! # What holds
-//! The properties are in [`model::names`]. A flush has the exceptions that `docs/cluster.md`
-//! names; `tests/holds.rs` shows each of them.
+//! The properties are in [`model::names`]. A flush has the exceptions that
+//! `docs/internals/cluster.md` names; `tests/holds.rs` shows each of them.
 
 #![expect(clippy::must_use_candidate, reason = "the callers are the model and its tests")]
 

@@ -142,7 +142,8 @@ fn the_window_expires() {
 
 #[test]
 fn what_nobody_saw_may_be_made_again_with_another_count() {
-    // The exception of `docs/cluster.md`: a flush between a commit and the first host that sees it.
+    // The exception of `docs/internals/cluster.md`: a flush between a commit and the first host that
+    // sees it.
     violates(Scenario::of(OVERLAPPING).with(Faults { flushes: 1, ..NONE }), COMMITTED);
 }
 

@@ -120,7 +120,7 @@ def test_every_command_of_a_script_is_listed() -> None:
 
 
 def test_the_docs_list_them() -> None:
-    text = (ROOT / "docs/scale.md").read_text()
+    text = (ROOT / "docs/guides/scale.md").read_text()
     section = text[text.index("A user of its own needs") :]
     block, _, rest = section.partition("```\n\n")
     found = re.findall(r"[~+]\S+", block)

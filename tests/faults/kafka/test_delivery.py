@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Serve, StartLoad
     from tests.support.kafka.broker import Broker
 
-SCHEMA = ROOT / "docs" / "kafka-message.schema.json"
+SCHEMA = ROOT / "docs" / "reference" / "kafka-message.schema.json"
 
 
 @pytest.mark.timeout(240)

@@ -1,4 +1,4 @@
-"""The table of `docs/cluster.md`: each rule has a function, a model function and a test."""
+"""The table of `docs/internals/cluster.md`: a function, a model function and a test per rule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from tests.support.paths import ROOT
 
-TEXT = (ROOT / "docs/cluster.md").read_text()
+TEXT = (ROOT / "docs/internals/cluster.md").read_text()
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in TEXT.splitlines()

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.paths import ROOT
 from verve import SettingError, config
 from verve.config import table as config_table
 from verve.config.choices import Admin
@@ -282,11 +281,6 @@ def test_the_markdown_has_every_setting() -> None:
     for row in config.TABLE.values():
         assert f"`{row.variable}`" in page
         assert f"`{row.flag}`" in page
-
-
-def test_the_readme_has_the_table_as_it_is_printed() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert config_table.markdown() in readme
 
 
 def test_the_effective_table_masks_secrets() -> None:
