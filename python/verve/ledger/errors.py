@@ -30,7 +30,10 @@ _HINTS = {
     LedgerFailure.LOCKED: "another process is inside a transaction; Verve tries again",
     LedgerFailure.FULL: "make room on the disk, the segment keeps the windows of a day",
     LedgerFailure.DAMAGED: "the next leader sets the file aside and starts a new one",
-    LedgerFailure.NEWER: "a newer Verve made it, use that one or another state directory",
+    LedgerFailure.NEWER: (
+        "a newer Verve made it; install that release, `pip install --upgrade verve-counter`, or "
+        "start a new ledger with `verve serve --state-dir DIRECTORY`"
+    ),
     LedgerFailure.DEPOSED: "another worker leads now and does this work",
     LedgerFailure.BROKEN: "see that the directory exists and belongs to the user of the service",
 }

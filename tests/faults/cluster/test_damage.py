@@ -84,8 +84,10 @@ def test_hosts_of_another_protocol_that_live_still_keep_us_out(
     async def main() -> None:
         client = HookedClient(server.port)
         try:
-            with pytest.raises(Exception, match="speak another protocol"):
+            with pytest.raises(Exception, match="speak another protocol") as caught:
                 await HostTable(client, keys, HostInfo(A, "a", "1")).renew(0, 0, 0, 0)
+            assert "other (77)" in str(caught.value)
+            assert "`verve serve --cluster ANOTHER`" in str(caught.value)
         finally:
             await client.close()
 

@@ -206,6 +206,32 @@ def test_what_is_damaged_is_set_aside_and_told_of(tmp_path: Path, told: EventRec
     assert told.names()[-2:] == ["spill.dropped", "spill.dropped"]
 
 
+def test_a_spill_of_a_newer_version_stays_for_the_release_that_reads_it(
+    tmp_path: Path, told: EventRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spills = spills_of(tmp_path, told)
+    with monkeypatch.context() as newer:
+        newer.setattr(spill_file, "VERSION", spill_file.VERSION + 1)
+        spilled = spills.write(MINUTE, SomeIds(range(10)))
+    assert spilled is not None
+    content = spilled.path.read_bytes()
+    assert spills.find() == []
+    name, told_of = told.events[-1]
+    assert (name, told_of["path"]) == ("spill.unreadable", spilled.path)
+    assert "version 2" in str(told_of["error"])
+    assert "`pip install --upgrade verve-counter`" in str(told_of["error"])
+    assert spilled.path.read_bytes() == content
+
+    # The other spills are read, and the newer release still finds its own.
+    ours = spills.write(MINUTE + 60, SomeIds(range(10)))
+    assert ours is not None
+    assert [found.path for found in spills.find()] == [ours.path]
+    with monkeypatch.context() as newer:
+        newer.setattr(spill_file, "VERSION", spill_file.VERSION + 1)
+        [found] = [one for one in spills.find() if one.path == spilled.path]
+        assert read_all(found) == list(range(10))
+
+
 def test_ids_that_are_fewer_than_they_should_be_are_no_spill(
     tmp_path: Path, told: EventRecorder
 ) -> None:

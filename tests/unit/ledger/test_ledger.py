@@ -227,6 +227,7 @@ def test_a_newer_ledger_is_not_changed(opened: Ledger) -> None:
         with pytest.raises(LedgerError, match="version is 99") as caught:
             attempt()
         assert caught.value.kind is LedgerFailure.NEWER
+        assert "`pip install --upgrade verve-counter`" in str(caught.value)
 
 
 def test_a_path_that_cannot_be(tmp_path: Path) -> None:

@@ -190,8 +190,8 @@ class HostTable:
             )
             raise ClusterError(
                 f"hosts of the cluster speak another protocol than {PROTOCOL}: "
-                f"`{', '.join(others)}`\nhint: stop them first, or give these hosts another "
-                "VERVE_CLUSTER until all are of one version"
+                f"`{', '.join(others)}`\nhint: install the release of those hosts here, or stop "
+                "them first; to count apart from them, `verve serve --cluster ANOTHER`"
             )
         self._joined = True
         return lines

@@ -4,8 +4,9 @@
     blocks: shard, count, checksum of both and the ids, then the ids, 8 bytes each
     tail:   magic, count, checksum of all blocks' checksums
 
-All numbers are little-endian. The file is written under another name, and renamed once it is on
-the disk.
+The head is the same in all versions, so that each tells a newer spill from a damaged one. All
+numbers are little-endian. The file is written under another name, and renamed once it is on the
+disk.
 """
 
 from __future__ import annotations
@@ -45,6 +46,17 @@ class DamagedError(VerveError):
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(f"{message}: `{path}`")
         self.path = path
+
+
+class NewerError(VerveError):
+    """A spill is of a version that this Verve cannot read."""
+
+    def __init__(self, version: int, path: Path) -> None:
+        super().__init__(
+            f"a newer Verve wrote the spill, in version {version}: `{path}`; hint: within a day, "
+            "start the newer release again, it sends the ids: "
+            "`pip install --upgrade verve-counter`"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +153,7 @@ class SpilledIds:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The spill at `path`. Raises `OSError` and `DamagedError`."""
+        """The spill at `path`. Raises `OSError`, `DamagedError` and `NewerError`."""
         with path.open("rb") as file:
             found = file.read(HEAD_BYTES)
         if len(found) < HEAD_BYTES:
@@ -151,7 +163,7 @@ class SpilledIds:
         if magic != _MAGIC or zlib.crc32(body) != checksum:
             raise DamagedError("a spill has a damaged head", path)
         if version != VERSION:
-            raise DamagedError(f"a spill is of another version, {version}", path)
+            raise NewerError(version, path)
         name = identity.rstrip(b"\0")
         if not name.isalnum() or seconds == 0 or start < 0:
             raise DamagedError("a spill has a head that makes no sense", path)

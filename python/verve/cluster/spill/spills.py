@@ -17,7 +17,7 @@ from verve.log import events, skipped
 from verve.stores.base import RETENTION_SECONDS
 
 from . import spill_file
-from .spill_file import DamagedError, SpilledIds, SpillHead
+from .spill_file import DamagedError, NewerError, SpilledIds, SpillHead
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,8 +78,9 @@ class Spills:
                     spills.append(SpilledIds.open(path))
             except DamagedError as error:
                 self.set_aside(error)
-            except OSError as error:
-                # An unreadable file must not hold up the others, nor the next windows.
+            except (OSError, NewerError) as error:
+                # An unreadable file must not hold up the others, nor the next windows. That of a
+                # newer version stays in its place, where the newer version finds it again.
                 self._notices.put(events.SPILL_UNREADABLE, path=path, error=error)
         return spills
 
