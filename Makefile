@@ -2,7 +2,7 @@
 # sets up what it needs and does nothing twice. The scripts in scripts/ do the work.
 
 .DEFAULT_GOAL := help
-.PHONY: serve kafka test test-full torture bench docs lint format build clean help
+.PHONY: serve demo kafka test test-full torture bench docs lint format build clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
 ARGS ?=
@@ -10,6 +10,9 @@ export VERVE_PYTHON
 
 serve: ## build, install into .venv and serve on 127.0.0.1:8000
 	@scripts/serve $(ARGS)
+
+demo: ## two hosts behind HAProxy with Redis, Kafka, callbacks and load, on the loopback
+	@scripts/demo $(ARGS)
 
 kafka: ## a real Kafka broker on 127.0.0.1:9092, fetched once, to try the sink out
 	@scripts/kafka $(ARGS)

@@ -16,7 +16,7 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tests.support import caller, records
 from tests.support.paths import ROOT
@@ -24,7 +24,12 @@ from tests.support.paths import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.support.service import Service
+
+class Target(Protocol):
+    """What the generator has to know of a service."""
+
+    port: int
+    window: int
 
 
 class LoadError(AssertionError):
@@ -48,7 +53,7 @@ class Load:
     """One run of the generator, from construction to `stop` or `wait`."""
 
     def __init__(
-        self, binary: Path, service: Service, out: Path, *arguments: str, port: int | None = None
+        self, binary: Path, service: Target, out: Path, *arguments: str, port: int | None = None
     ) -> None:
         """`port` is the port of a proxy in front of the service."""
         self.out = out
