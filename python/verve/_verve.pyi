@@ -328,6 +328,9 @@ class Exchange:
     def header(self, name: str, /) -> list[str]:
         """All values in visible ASCII of a header, by its name in lower case."""
 
+    def header_names(self) -> list[str]:
+        """The names of all headers, in lower case."""
+
     def pull(self) -> None:
         """Asks for the next part of the body, which `NativeListener.take` returns."""
 

@@ -61,6 +61,10 @@ class ASGIRequest:
         """All values of a header, by its name in lower case."""
         return self._headers.get(name, [])
 
+    def header_names(self) -> list[str]:
+        """The names of all headers in lower case, whatever their values."""
+        return list(self._headers)
+
     def hosts(self) -> list[str]:
         """Host headers; the server turns the authority of HTTP/2 into one."""
         return self.header("host")

@@ -54,6 +54,10 @@ class NativeRequest:
         """All values of a header, without those that are not visible ASCII."""
         return self._exchange.header(name)
 
+    def header_names(self) -> list[str]:
+        """The names of all headers in lower case, whatever their values."""
+        return self._exchange.header_names()
+
     def hosts(self) -> list[str]:
         """Host headers, and the authority of an absolute target."""
         authority = self._exchange.authority

@@ -72,6 +72,10 @@ class RSGIRequest:
         """All values of a header, without those that are not visible ASCII."""
         return list(self._headers.get_all(name))
 
+    def header_names(self) -> list[str]:
+        """The names of all headers in lower case, whatever their values."""
+        return list(self._headers.keys())
+
     def hosts(self) -> list[str]:
         """Host headers, and the authority of an absolute target or of HTTP/2."""
         authority = self._scope.authority

@@ -29,14 +29,18 @@ if TYPE_CHECKING:
     from .exchange import Request, Response
 
 # The headers that proxies add. A Unix socket needs none: its peer is no loopback address.
-_PROXY_HEADERS = (
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
+_PROXY_HEADERS = frozenset(
+    {
+        "cf-connecting-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-real-ip",
+    }
 )
+_PROXY_PREFIXES = ("x-envoy-", "x-forwarded-", "x-original-")
 
 
 class Rule(Enum):
@@ -102,10 +106,16 @@ class Access:
 def _local(request: Request) -> bool:
     if not _loopback_address(request.peer):
         return False
-    if any(request.header(name) for name in _PROXY_HEADERS):
+    # By name, because a server may leave out a value: a client that sends a byte that is not ASCII
+    # spoils the value to which its proxy appends the address.
+    if any(_of_a_proxy(name) for name in request.header_names()):
         return False
     hosts = request.hosts()
     return bool(hosts) and all(_loopback_name(host) for host in hosts)
+
+
+def _of_a_proxy(name: str) -> bool:
+    return name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES)
 
 
 def _loopback_address(text: str) -> bool:

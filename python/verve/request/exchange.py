@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable, Mapping
 
     from .body_budget import Held
 
@@ -64,6 +64,10 @@ class Request(Protocol):
 
     def header(self, name: str) -> list[str]:
         """All values of a header, by its name in lower case."""
+        ...
+
+    def header_names(self) -> Iterable[str]:
+        """The names of all headers in lower case, whatever their values."""
         ...
 
     def hosts(self) -> list[str]:

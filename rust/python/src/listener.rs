@@ -190,6 +190,11 @@ impl Exchange {
         values.filter_map(|value| value.to_str().ok()).collect()
     }
 
+    /// The names of all headers, in lower case.
+    fn header_names(&self) -> Vec<&str> {
+        self.inner.head.headers.keys().map(HeaderName::as_str).collect()
+    }
+
     /// Asks for the next part of the body, which `NativeListener.take` returns.
     fn pull(&self) {
         self.inner.pull();

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.http.raw import ask
 from tests.support.nginx import Nginx
+from tests.support.ports import free_port
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:
@@ -34,6 +35,52 @@ def test_a_name_that_is_not_the_loopbacks_is_refused(service: Service, path: str
     # A server may refuse a request with two Hosts by itself.
     assert ask(service, "GET", path, [("host", "rebound.example")]).status in {400, 401}
     assert ask(service, "GET", path, host=None).status in {400, 401}
+
+
+FORWARDED = [
+    ("forwarded", "for=127.0.0.1;host=localhost"),
+    ("via", "1.1 proxy"),
+    ("x-forwarded-for", "127.0.0.1"),
+    ("x-forwarded-for", ""),
+    # What a proxy makes that appends the address to what its caller sent. Some servers leave out
+    # the value.
+    ("x-forwarded-for", "\xff, 192.0.2.1"),
+    ("X-Forwarded-Host", "localhost"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-port", "443"),
+    ("x-real-ip", "127.0.0.1"),
+]
+ROUTES = [*GUARDED, "/api/verve/stream"]
+
+
+@pytest.mark.parametrize("header", FORWARDED, ids=lambda header: f"{header[0]}={header[1]!r}")
+def test_a_header_of_a_proxy_takes_access_away(service: Service, header: tuple[str, str]) -> None:
+    for path in ROUTES:
+        assert ask(service, "HEAD", path).status == 200
+        for method in ("GET", "HEAD"):
+            refused = ask(service, method, path, [header])
+            assert refused.status == 401, path
+    # The settings are for those with access.
+    assert "service" in json.loads(ask(service, "GET", "/readyz?verbose").body)
+    assert "service" not in json.loads(ask(service, "GET", "/readyz?verbose", [header]).body)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [Server.VERVE, Server.GRANIAN, Server.GRANIAN_ASGI, Server.UVICORN, Server.NATIVE],
+)
+def test_a_header_of_a_proxy_gives_no_access(serve: Serve, server: Server) -> None:
+    """Neither at the public address with a token, nor at the admin address."""
+    service = serve(server, environment={"VERVE_ADMIN_TOKEN": "s3cret"})
+    admin = f"127.0.0.1:{free_port()}"
+    other = serve(server, environment={"VERVE_ADMIN_LISTEN": admin})
+    for name, value in FORWARDED:
+        for path in ROUTES:
+            assert ask(service, "GET", path, [(name, value)]).status == 401
+            assert ask(other, "GET", path, [(name, value)]).status == 404
+            headers = {name: value.encode("latin-1")}
+            at_admin = httpx.get(f"http://{admin}{path}", headers=headers, trust_env=False)
+            assert at_admin.status_code == 401
 
 
 @pytest.mark.parametrize("path", EVERYONE)

@@ -47,6 +47,10 @@ class Asked:
         """All values."""
         return [self.headers[name]] if name in self.headers else []
 
+    def header_names(self) -> list[str]:
+        """The names of all headers."""
+        return list(self.headers)
+
     def hosts(self) -> list[str]:
         """Host headers."""
         return ["localhost"]

@@ -36,6 +36,9 @@ class _Request:
     def header(self, name: str) -> list[str]:
         return [self._last] if name == "last-event-id" and self._last is not None else []
 
+    def header_names(self) -> list[str]:
+        return [] if self._last is None else ["last-event-id"]
+
     def hosts(self) -> list[str]:
         return ["localhost"]
 
