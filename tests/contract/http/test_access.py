@@ -78,7 +78,7 @@ def test_a_header_of_a_proxy_gives_no_access(serve: Serve, server: Server) -> No
         for path in ROUTES:
             assert ask(service, "GET", path, [(name, value)]).status == 401
             assert ask(other, "GET", path, [(name, value)]).status == 404
-            headers = {name: value.encode("latin-1")}
+            headers = [(name.encode(), value.encode("latin-1"))]
             at_admin = httpx.get(f"http://{admin}{path}", headers=headers, trust_env=False)
             assert at_admin.status_code == 401
 
