@@ -133,6 +133,7 @@ class Counter:
         state_directory: str = "",
         clock: ManualClock | None = None,
         clock_offset: int | None = None,
+        seed: int | None = None,
     ) -> Counter: ...
     @property
     def path(self) -> str | None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Two clocks and a source of random numbers; those of the machine by default."""
+    """Clocks, random numbers and waits; those of the machine by default."""
 
     monotonic: Callable[[], float] = time.monotonic
     """Seconds; the clock of all pauses and time limits."""
     wall_ns: Callable[[], int] = time.time_ns
     """Nanoseconds since the epoch."""
     random: random.Random = field(default_factory=random.SystemRandom)
+    wait_for: Callable[[threading.Condition, Callable[[], bool], float], bool] = (
+        threading.Condition.wait_for
+    )
+    """Waits until a predicate holds, for at most some seconds; returns whether it holds."""
 
     def wall(self) -> float:
         """Seconds since the epoch."""

@@ -9,7 +9,8 @@ from verve.ledger.ledger import Receipt
 from verve.windows.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import threading
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from verve.config import Settings
@@ -26,7 +27,9 @@ def settings(directory: Path, **flags: str) -> Settings:
     return config.load({**files, "max_ids_per_window": "10000", **flags}, {})
 
 
-def counter_of(made: Settings, clock: ManualClock | None = None) -> Counter:
+def counter_of(
+    made: Settings, clock: ManualClock | None = None, *, seed: int | None = None
+) -> Counter:
     """A counter with these settings."""
     return Counter(
         made.segment,
@@ -35,7 +38,15 @@ def counter_of(made: Settings, clock: ManualClock | None = None) -> Counter:
         cluster=made.cluster,
         state_directory=str(made.state_dir),
         clock=clock,
+        seed=seed,
     )
+
+
+def no_wait(
+    _condition: threading.Condition, predicate: Callable[[], bool], _seconds: float
+) -> bool:
+    """The `wait_for` of a clock in a test of one thread, in which nothing happens meanwhile."""
+    return predicate()
 
 
 def clock_in_minute() -> ManualClock:

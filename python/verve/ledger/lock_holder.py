@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verve.clock import CLOCK, Clock
 from verve.config import SUPERVISOR
 
 if TYPE_CHECKING:
@@ -71,16 +71,19 @@ class HolderWatch:
 
     ledger: Path
     supervisor: int | None
+    clock: Clock = CLOCK
     _suspect: int = 0
     _since: float = 0.0
 
     @classmethod
-    def of_this_process(cls, ledger: Path, environ: Mapping[str, str] = os.environ) -> HolderWatch:
+    def of_this_process(
+        cls, ledger: Path, environ: Mapping[str, str] = os.environ, clock: Clock = CLOCK
+    ) -> HolderWatch:
         """Return a watch that may kill if this process is a worker of `verve serve`."""
         named = environ.get(SUPERVISOR, "")
         # The variable may have been inherited through other processes.
         ours = named.isdecimal() and int(named) == os.getppid()
-        return cls(ledger, os.getppid() if ours else None)
+        return cls(ledger, os.getppid() if ours else None, clock)
 
     def evict(self) -> int | None:
         """Kill a worker that held the lock for too long, and return its id; else None.
@@ -90,7 +93,7 @@ class HolderWatch:
         suspects = {process for process in holders(self.ledger) if self._is_sibling(process)}
         if self._suspect not in suspects:
             self._suspect = min(suspects, default=0)
-            self._since = time.monotonic()
+            self._since = self.clock.monotonic()
         if not self._suspect or not hasattr(os, "pidfd_open"):
             return None
         try:
@@ -104,7 +107,7 @@ class HolderWatch:
                 return None
             patience = STOPPED_SECONDS if facts[1] in {"T", "t"} else BUSY_SECONDS
             held = self._suspect in holders(self.ledger)
-            if not held or time.monotonic() - self._since < patience:
+            if not held or self.clock.monotonic() - self._since < patience:
                 return None
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         except OSError:

@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -202,12 +201,9 @@ class Leader:
         if self._exits:
             return
         self._exits = True
-
-        def end() -> None:
-            time.sleep(DRAIN_SECONDS - 0.2)
-            os._exit(1)
-
         # Neither the shutdown of the server nor a log line may delay the end.
-        threading.Thread(target=end, name="verve-exit", daemon=True).start()
+        end = threading.Timer(DRAIN_SECONDS - 0.2, os._exit, [1])
+        end.daemon = True
+        end.start()
         events.WORKER_ORPHANED.emit()
         os.kill(os.getpid(), signal.SIGTERM)

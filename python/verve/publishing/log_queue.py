@@ -17,7 +17,7 @@ from verve.ledger.ledger import Receipt
 from .lease import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from verve._verve import Counter
     from verve.windows.window import Key, Window
@@ -38,13 +38,11 @@ class LogQueue:
         source: WindowSource,
         lease: Lease,
         *,
-        patience: float = PATIENCE_SECONDS,
         clock: Clock = CLOCK,
     ) -> None:
         self._counter = counter
         self._source = source
         self._lease = lease
-        self._patience = patience
         self._clock = clock
         self._receipts: dict[Key, Receipt] = {}
         self._unlogged: list[Window] | None = None
@@ -53,7 +51,7 @@ class LogQueue:
     def pending(self) -> Iterator[Window]:
         """Yield what the ledger passed on, then what the source gives behind the cursor."""
         with self._changed:
-            self._changed.wait_for(lambda: self._unlogged is not None, self._patience)
+            self._wait_for(lambda: self._unlogged is not None)
             # The log waits once: a ledger that is stuck must not delay each window.
             unlogged = self._unlogged = self._unlogged or []
         for window in unlogged:
@@ -94,7 +92,11 @@ class LogQueue:
     def wait_for(self, window: Window) -> None:
         """Wait a moment until the log has taken this window."""
         with self._changed:
-            self._changed.wait_for(lambda: window.key in self._receipts, self._patience)
+            self._wait_for(lambda: window.key in self._receipts)
+
+    def _wait_for(self, predicate: Callable[[], bool]) -> None:
+        """Wait a moment, with the lock held, for the other of the two threads."""
+        self._clock.wait_for(self._changed, predicate, PATIENCE_SECONDS)
 
     def pass_on(self, unlogged: list[Window]) -> None:
         """Replace the windows of the ledger that the log lacks and the source does not give."""

@@ -54,7 +54,7 @@ class Term:
         if settings.redis_url is not None:
             source, self.coordinator = self._join_cluster(counter, lease)
         log = LogQueue(counter, source, lease, clock=clock) if LOG in settings.sinks else None
-        holders = HolderWatch.of_this_process(ledger.path_of(settings))
+        holders = HolderWatch.of_this_process(ledger.path_of(settings), clock=clock)
         self.ledger_writer = LedgerWriter(
             counter, source, settings, lease, log, holders, clock=clock
         )

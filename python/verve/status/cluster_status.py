@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from verve._verve import boot_nanoseconds
+from verve.clock import CLOCK, Clock
 from verve.windows.window import LATE_WINDOWS
 
 from . import cluster_hosts
@@ -136,8 +136,9 @@ def seconds_since(moment: int | None) -> float | None:
 class Report:
     """Writes the file during one term; the totals continue those of the previous term."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock = CLOCK) -> None:
         self._path = _path(settings)
+        self._clock = clock
         remove_leftovers(self._path)
         before = of(settings)
         self._totals = {name: getattr(before, name) for name in _TOTALS}
@@ -150,7 +151,7 @@ class Report:
         if member.error is None:
             self._since = None
         elif self._since is None:
-            self._since = time.time()
+            self._since = self._clock.wall()
         with contextlib.suppress(OSError):
             files, size = spills()
             totals = {name: n + getattr(member, name) for name, n in self._totals.items()}
@@ -162,11 +163,11 @@ class Report:
         # These may change twice per second: a change of them alone is written with the next one.
         told = replace(now, counted=None, hosts=())
         same = told == self._said
-        if same and time.monotonic() - self._said_at < EVERY_SECONDS:
+        if same and self._clock.monotonic() - self._said_at < EVERY_SECONDS:
             return
         hosts = cluster_hosts.as_values(now.hosts)
         write_status(self._path, asdict(now) | {"written": boot_nanoseconds(), "hosts": hosts})
-        self._said, self._said_at = told, time.monotonic()
+        self._said, self._said_at = told, self._clock.monotonic()
 
 
 def _path(settings: Settings) -> Path:

@@ -25,7 +25,8 @@ const PIECE: usize = 1 << 20;
 /// `max_ids` the maximum number of ids that a window is meant to hold. `cluster` and
 /// `state_directory` are names that must be the same for all users of a file. `clock_offset` is the
 /// number of nanoseconds by which a reference clock is ahead of boot time: a new file starts with
-/// it instead of the wall clock.
+/// it instead of the wall clock. For tests, `clock` replaces the clocks of the system, and `seed`, an
+/// unsigned integer of 64 bits, its random numbers: a new file gets its identity from it.
 ///
 /// Raises `SettingError`, `SegmentError`, `CapacityError`; after `close()`, `ClosedError`.
 #[pyclass(frozen, module = "verve")]
@@ -74,8 +75,8 @@ impl Counter {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "one for each keyword of Python's")]
     #[pyo3(
-        signature = (path=None, *, window=Some(60), max_ids=None, cluster="", state_directory="", clock=None, clock_offset=None),
-        text_signature = "(path=None, *, window=60, max_ids=None, cluster='', state_directory='', clock=None, clock_offset=None)",
+        signature = (path=None, *, window=Some(60), max_ids=None, cluster="", state_directory="", clock=None, clock_offset=None, seed=None),
+        text_signature = "(path=None, *, window=60, max_ids=None, cluster='', state_directory='', clock=None, clock_offset=None, seed=None)",
     )]
     fn new(
         py: Python<'_>,
@@ -86,6 +87,7 @@ impl Counter {
         state_directory: &str,
         clock: Option<&Bound<'_, ManualClock>>,
         clock_offset: Option<i64>,
+        seed: Option<u64>,
     ) -> PyResult<Self> {
         let default = SegmentConfig::default();
         let identity = SegmentConfig {
@@ -95,6 +97,7 @@ impl Counter {
             cluster: cluster.to_owned(),
             state_directory: state_directory.to_owned(),
             clock_offset,
+            seed,
         };
         let clock = clock.map_or(Clock::System, |clock| Clock::Manual(clock.get().0.clone()));
         let open = || match &path {

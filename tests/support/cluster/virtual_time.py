@@ -7,6 +7,7 @@ import random
 import selectors
 from typing import TYPE_CHECKING, TypeVar
 
+from tests.support.rig import no_wait
 from verve.cluster.runtime.machine import Machine
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def machine(loop: VirtualLoop, name: str, seed: int) -> Machine:
         monotonic=loop.time,
         wall_ns=lambda: int((EPOCH + loop.time()) * 1e9),
         random=random.Random(seed),
+        wait_for=no_wait,
         in_thread=inline,
         host_name=name,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import rig
+from verve.clock import CLOCK, Clock
 from verve.fields import misfits
 from verve.status import cluster_hosts, cluster_status
 from verve.status.cluster_hosts import Condition, HostCondition
@@ -37,8 +38,8 @@ def no_spills() -> tuple[int, int]:
     return 0, 0
 
 
-def write(made: Settings, member: Membership) -> Report:
-    report = Report(made)
+def write(made: Settings, member: Membership, clock: Clock = CLOCK) -> Report:
+    report = Report(made, clock)
     report(member, no_spills)
     return report
 
@@ -72,12 +73,9 @@ def test_what_was_written_is_read(made: Settings) -> None:
     assert cluster_status.of(made).is_up
 
 
-def test_it_is_written_when_it_changes_and_every_second(
-    made: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_written_when_it_changes_and_every_second(made: Settings) -> None:
     now = [100.0]
-    monkeypatch.setattr("verve.status.cluster_status.time.monotonic", lambda: now[0])
-    report = write(made, Membership(term=1))
+    report = write(made, Membership(term=1), Clock(monotonic=lambda: now[0]))
     first = cluster_status.of(made).written
     report(Membership(term=1, counted=5), no_spills)
     assert cluster_status.of(made).written == first

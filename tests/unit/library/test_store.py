@@ -265,6 +265,30 @@ def test_a_segment_is_made_by_the_reference(tmp_path: Path, clock: ManualClock) 
         Counter(tmp_path / "other", max_ids=100, clock=clock, clock_offset=-(1 << 62))
 
 
+def test_a_seed_determines_the_random_numbers_of_a_new_segment(tmp_path: Path) -> None:
+    def made(seed: int | None) -> tuple[str, list[int]]:
+        with Counter(max_ids=1_000, seed=seed) as counter:
+            counter.add_many(range(500))
+            # Ids come in the order of their slots, which the key of the table determines.
+            return counter.stats()["identity"], list(counter.ids())
+
+    identity, order = made(7)
+    assert made(7) == (identity, order)
+    for seed in (8, (1 << 64) - 1, None, None):
+        other, elsewhere = made(seed)
+        assert other != identity
+        assert elsewhere != order
+        assert sorted(elsewhere) == sorted(order)
+    # An existing segment keeps its own.
+    with (
+        Counter(tmp_path / "segment", max_ids=100, seed=7) as one,
+        Counter(tmp_path / "segment", max_ids=100, seed=8) as two,
+    ):
+        assert one.stats()["identity"] == two.stats()["identity"] == identity
+        assert one.add(1)
+        assert not two.add(1)
+
+
 def test_boot_time_is_that_of_the_system() -> None:
     before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     with Counter(max_ids=100) as counter:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import rig
 from verve.backoff import Backoff
+from verve.clock import Clock
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
 from verve.log import event_log
@@ -71,7 +72,7 @@ class Office:
         path = ledger.path_of(self.settings)
         watch = HolderWatch(path, None)
         source = RingSource(self.counter, self.settings)
-        queue = LogQueue(self.counter, source, self.lease, patience=0.0)
+        queue = LogQueue(self.counter, source, self.lease, clock=Clock(wait_for=rig.no_wait))
         log = queue if "log" in self.settings.sinks else None
         self.ledger_writer = LedgerWriter(
             self.counter, source, self.settings, self.lease, log, watch

@@ -14,7 +14,7 @@ from tests.support import rig
 from verve import Counter, sinks
 from verve.clock import Clock
 from verve.ledger import ledger
-from verve.publishing import log_queue, term
+from verve.publishing import term
 from verve.publishing.leader import Leader
 from verve.sinks import FailureKind, Scope, Sink, SinkError
 
@@ -72,6 +72,7 @@ class Host:
             monotonic=lambda: self.monotonic,
             wall_ns=lambda: int(self.counter.now() * 1e9),
             random=random.Random(0),
+            wait_for=rig.no_wait,
         )
         self.leader = Leader(self.counter, self.settings, clock=clock, start=self.tasks.append)
         self.leader.start()
@@ -122,8 +123,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         return by_name[name]
 
     monkeypatch.setattr(term, "open_sink", open_sink)
-    # In one thread neither can do anything while the other waits for it.
-    monkeypatch.setattr(log_queue, "PATIENCE_SECONDS", 0.0)
     made = Host(rig.settings(tmp_path, sinks="log,kafka", kafka_brokers="127.0.0.1:1"), by_name)
     yield made
     made.die()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import rig
 from verve.backoff import Backoff
+from verve.clock import Clock
 from verve.cluster.cluster_window import ClusterWindow
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
@@ -69,7 +70,7 @@ class Member:
         lease = Lease(self.counter, term)
         self.woken = 0
         self.source = ClusterSource(self.counter, self.settings, self._wake)
-        queue = LogQueue(self.counter, self.source, lease, patience=0.0)
+        queue = LogQueue(self.counter, self.source, lease, clock=Clock(wait_for=rig.no_wait))
         self.ledger_writer = LedgerWriter(
             self.counter,
             self.source,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+import threading
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -77,13 +77,13 @@ class Coordinator:
     """The tasks of the event loop that runs, or ran last."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _over: asyncio.Event | None = field(default=None, init=False)
-    _is_stopped: bool = field(default=False, init=False)
+    _stopped: threading.Event = field(default_factory=threading.Event, init=False)
     _leaves: bool = field(default=False, init=False)
 
     def run(self) -> None:
         """Work until `stop`, or until the lease is lost: the body of a thread."""
         backoff = self.machine.backoff(5.0)
-        while not self._is_stopped and self.lease.holds():
+        while self._holds():
             try:
                 run_on_loop(self.serve())
             except ClosedError:
@@ -91,16 +91,20 @@ class Coordinator:
             except Exception as error:  # noqa: BLE001 - the thread must outlive any surprise
                 if backoff.failed():
                     self.notices.put(events.LEADER_STUMBLED, error=repr(error))
-                time.sleep(min(LOCAL_SECONDS * 10, backoff.remaining))
+                self._stopped.wait(min(LOCAL_SECONDS * 10, backoff.remaining))
 
     def stop(self, *, leaves: bool = False) -> None:
         """End `run` soon, from any thread. `leaves`: this host stops, so none need wait for it."""
         self._leaves = leaves
-        self._is_stopped = True
+        self._stopped.set()
         loop, over = self._loop, self._over
         if loop is not None and over is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                 loop.call_soon_threadsafe(over.set)
+
+    def _holds(self) -> bool:
+        """Whether the term goes on."""
+        return not self._stopped.is_set() and self.lease.holds()
 
     async def serve(self) -> None:
         """Work until `stop`, until the lease is lost or until a task ends: the body of a loop."""
@@ -111,7 +115,7 @@ class Coordinator:
         self.work = work = self.assemble()
         tasks = [asyncio.create_task(self._repeat(step, seconds)) for step, seconds in work.steps()]
         try:
-            while not self._is_stopped and self.lease.holds():
+            while self._holds():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._until_next(LOCAL_SECONDS)):
                         await over.wait()
@@ -140,7 +144,7 @@ class Coordinator:
                 # The heartbeat reports it.
                 backoff.failed()
             except ClosedError:
-                self._is_stopped = True
+                self._stopped.set()
                 return
             except Exception as error:  # noqa: BLE001 - the loop must outlive any surprise
                 if backoff.failed():
@@ -206,7 +210,7 @@ class Coordinator:
         )
         current_count = CurrentCount(counter, cluster, markers)
         status_report = StatusReport(
-            Report(settings),
+            Report(settings, machine),
             self.lease,
             heartbeat,
             clock_sync,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from typing import TYPE_CHECKING
 
 from verve.cluster.runtime.machine import Machine
@@ -101,6 +102,8 @@ class Spills:
                 return None
             began = self._machine.monotonic()
             spill_file.write(path, head, ids, self._machine.token())
+            # `remove_old` goes by the same clock.
+            os.utime(path, ns=(now := self._machine.wall_ns(), now))
             spilled = SpilledIds.open(path)
         except (OSError, DamagedError) as error:
             if self._backoff.failed():

@@ -46,6 +46,9 @@ pub struct SegmentConfig {
     /// Nanoseconds that a reference is ahead of boot time: the offset of a new segment, instead of that
     /// of the wall clock. An existing segment keeps its own offset.
     pub clock_offset: Option<i64>,
+    /// Determines the random numbers of a new segment: its identity, and the key by which its tables
+    /// spread ids. `None`: the system does. An existing segment keeps its own.
+    pub seed: Option<u64>,
 }
 
 impl Default for SegmentConfig {
@@ -56,6 +59,7 @@ impl Default for SegmentConfig {
             cluster: String::new(),
             state_directory: String::new(),
             clock_offset: None,
+            seed: None,
         }
     }
 }

@@ -102,8 +102,9 @@ pub(crate) fn build(file: &File, config: &SegmentConfig, clock: &Clock) -> Resul
     header.magic = MAGIC;
     header.format = FORMAT;
     header.window_seconds = window_seconds;
-    header.identity = platform::random()?;
-    header.key = [platform::random()?, platform::random()?, platform::random()?];
+    let [identity, key @ ..] = random_numbers(config.seed)?;
+    header.identity = identity;
+    header.key = key;
     header.arena_bytes = arena_bytes;
     header.max_ids = config.max_ids;
     header.cluster = layout::name_bytes(&config.cluster);
@@ -127,6 +128,24 @@ pub(crate) fn build(file: &File, config: &SegmentConfig, clock: &Clock) -> Resul
         header.reserved = bytes.into();
     }
     Ok(())
+}
+
+/// Numbers from the system, or from `seed` by `SplitMix64`, whose outputs differ.
+fn random_numbers(seed: Option<u64>) -> io::Result<[u64; 4]> {
+    let mut numbers = [0; 4];
+    for (place, number) in numbers.iter_mut().enumerate() {
+        *number = match seed {
+            Some(seed) => {
+                let step = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mut mixed = seed.wrapping_add(step);
+                mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+                mixed ^ mixed >> 31
+            }
+            None => platform::random()?,
+        };
+    }
+    Ok(numbers)
 }
 
 /// The size step for a first extent of about `buckets` buckets that leaves room for one behind it.
