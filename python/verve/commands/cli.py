@@ -20,7 +20,7 @@ from verve.printable import printable, shortened
 
 from . import drain, readiness, segment_files, streams
 from .completion import completion
-from .options import REDIS_SETTINGS, settings_from, with_settings
+from .options import REDIS_SETTINGS, settings_from, with_limit, with_settings
 from .window_list import windows
 
 if TYPE_CHECKING:
@@ -334,13 +334,7 @@ def callback_test(url: str, count: int, **options: Any) -> None:  # noqa: ANN401
 
 @callback.command("failed", help="Print recent failed callbacks and the reasons, newest first.")
 @with_settings(("config", "state_dir"))
-@click.option(
-    "--limit",
-    default=20,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Maximum number of callbacks.",
-)
+@with_limit("callbacks")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def callback_failed(limit: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - see above
     """Print recent failed callbacks and the reasons, newest first."""

@@ -48,6 +48,17 @@ def with_settings(
     return decorate
 
 
+def with_limit(things: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the option `--limit`, the maximum number of `things` that the command prints."""
+    return click.option(
+        "--limit",
+        default=20,
+        show_default=True,
+        type=click.IntRange(1),
+        help=f"Maximum number of {things}.",
+    )
+
+
 def settings_from(options: dict[str, Any]) -> Settings:
     """The settings that a command's options select; prints warnings about the environment."""
     flags = {

@@ -11,7 +11,7 @@ from verve.config.moments import moment, span
 from verve.ledger import ledger
 
 from . import window_follow, window_view
-from .options import settings_from, with_settings
+from .options import settings_from, with_limit, with_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(help="Print the closed windows from the ledger, newest first.")
 @with_settings(("config", "state_dir", "sinks", "kafka_brokers"))
-@click.option(
-    "--limit",
-    default=20,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Maximum number of windows; with --follow, of those that are closed already.",
-)
+@with_limit("windows; with --follow, of those that are closed already")
 @click.option(
     "--since",
     type=moment,

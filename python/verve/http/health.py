@@ -147,8 +147,7 @@ def examine(service: RunningService, facts: Facts) -> Iterator[Part]:
 def _process(service: RunningService) -> Part:
     if service.termination.draining:
         return Part("process", State.FAILED, "draining")
-    asked = service.drain.is_on()
-    return _part("process", asked, "draining, as `verve drain` asked")
+    return _part("process", "draining, as `verve drain` asked", failed=service.drain.is_on())
 
 
 def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
@@ -156,15 +155,13 @@ def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
     stats = counter.stats()
     leader = counter.lease.holder()
     # Degraded only: processes that start later still join this segment.
-    is_lost = not facts.segment_in_place
-    yield _part("segment", is_lost, "segment file removed", State.DEGRADED)
-    yield _part("arenas", not stats["arenas"]["free"], "no arena free")
-    yield _part("leader", leader is None or not leader.alive, "no leader")
+    yield _part("segment", "segment file removed", degraded=not facts.segment_in_place)
+    yield _part("arenas", "no arena free", failed=not stats["arenas"]["free"])
+    yield _part("leader", "no leader", failed=leader is None or not leader.alive)
     publishing = service.leader.state()
     late = publishing.ledger_lag > LATE_WINDOWS * counter.window
-    behind = late or publishing.ledger_error is not None
-    yield _part("ledger", behind, "ledger behind", State.DEGRADED)
-    yield _part("files", facts.is_stale, "files do not answer", State.DEGRADED)
+    yield _part("ledger", "ledger behind", degraded=late or publishing.ledger_error is not None)
+    yield _part("files", "files do not answer", degraded=facts.is_stale)
     if (log := facts.sinks.get(LOG)) is not None:
         # The segment has the lag of the log even while the ledger cannot be read.
         lag = publishing.log_lag
@@ -173,14 +170,12 @@ def _segment(service: RunningService, facts: Facts) -> Iterator[Part]:
     if (kafka := facts.sinks.get(KAFKA)) is not None:
         yield _sink(KAFKA, kafka, counter.window)
     yield from _redis(service, facts.cluster, 0 if leader is None else leader.term)
-    distrusted = bool(stats["clock_distrusted"])
-    yield _part("clock", distrusted, "clock distrusted", State.DEGRADED)
+    yield _part("clock", "clock distrusted", degraded=stats["clock_distrusted"] != 0)
 
 
 def _sink(name: str, found: SinkStatus, window_seconds: int) -> Part:
-    behind = found.is_behind(window_seconds)
-    state, detail = (State.DEGRADED, f"{name} behind") if behind else (State.OK, "")
-    return Part(name, state, detail, found.figures(), found.error)
+    part = _part(name, f"{name} behind", degraded=found.is_behind(window_seconds))
+    return replace(part, figures=found.figures(), error=found.error)
 
 
 def _redis(service: RunningService, found: Membership | None, term: int) -> Iterator[Part]:
@@ -216,5 +211,8 @@ def _listed(part: Part, *, may_look: bool) -> dict[str, object]:
     return {**listed, "last_error": part.error} if part.figures and may_look else listed
 
 
-def _part(name: str, bad: bool, detail: str, state: State = State.FAILED) -> Part:  # noqa: FBT001
-    return Part(name, state, detail) if bad else Part(name, State.OK, "")
+def _part(name: str, detail: str, *, failed: bool = False, degraded: bool = False) -> Part:
+    """Return a part with `detail` if it is `failed` or `degraded`, else one that is well."""
+    if failed or degraded:
+        return Part(name, State.FAILED if failed else State.DEGRADED, detail)
+    return Part(name, State.OK, "")
