@@ -71,11 +71,7 @@ class ASGIRequest:
 
     async def body(self, limit: int, held: Held) -> bytes:
         """The whole body; see `Request.body` for limits and errors."""
-        body = await gather(self._chunks(), limit, held)
-        declared = declared_length(self)
-        if declared is not None and declared != len(body):
-            raise BodyBrokenError
-        return body
+        return await gather(self._chunks(), declared_length(self), limit, held)
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         more = True

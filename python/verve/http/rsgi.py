@@ -89,10 +89,7 @@ class RSGIRequest:
                 return await self._protocol()
             except Exception as error:
                 raise BodyBrokenError from error
-        body = await gather(self._chunks(), limit, held)
-        if declared is not None and declared != len(body):
-            raise BodyBrokenError
-        return body
+        return await gather(self._chunks(), declared, limit, held)
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the chunks of the body. Raises `BodyBrokenError`.

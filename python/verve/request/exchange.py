@@ -178,12 +178,15 @@ def declared_length(request: Request) -> int | None:
     return None
 
 
-async def gather(chunks: AsyncGenerator[bytes, None], limit: int, held: Held) -> bytes:
+async def gather(
+    chunks: AsyncGenerator[bytes, None], declared: int | None, limit: int, held: Held
+) -> bytes:
     """Join the chunks of a body of at most `limit` bytes, and never keep more than that.
 
     Reads and drops up to `limit` further bytes of a longer body, then raises `BodyTooLargeError`:
     most clients send the whole body before they read, and would see a reset instead of the answer.
-    Raises `BodiesFullError` if there is no room.
+    Raises `BodiesFullError` if there is no room, `BodyBrokenError` if its length is not the
+    declared one.
     """
     kept = bytearray()
     received = 0
@@ -200,6 +203,8 @@ async def gather(chunks: AsyncGenerator[bytes, None], limit: int, held: Held) ->
                 break
     if received > limit:
         raise BodyTooLargeError
+    if declared is not None and declared != received:
+        raise BodyBrokenError
     return bytes(kept)
 
 

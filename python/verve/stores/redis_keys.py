@@ -9,30 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import RETENTION_SECONDS, StoreCount, parse_reply
+from .base import StoreCount, parse_reply
+from .redis_store import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from .client import RedisClient
 
 _BATCH_IDS = 250
 """Ids per call: few enough for its deadline on a busy host, and for one lost reply."""
 
 
-class RedisKeys:
+class RedisKeys(RedisStore):
     """The strategy `keys`: `SET <key of the id> 1 NX EX`, counted by the replies."""
 
     name = "keys"
-
-    def __init__(
-        self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
-    ) -> None:
-        """`seconds`: the length of a window; `keep`: seconds that ids are kept after its end."""
-        self._client = client
-        self._cluster = cluster
-        self._seconds = seconds
-        self._keep = keep
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
         """Add ids to a window. It is safe to repeat, but a lost reply makes the count too low."""
@@ -70,14 +61,6 @@ class RedisKeys:
             count, *present = await pipeline.execute()
         there = frozenset(m for m, found in zip(known, present, strict=True) if found)
         return StoreCount(parse_reply(lambda: int(count or 0), count), there)
-
-    async def epochs(self) -> str:
-        """A word that changes with every restart and failover of a master."""
-        return await self._client.epochs()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     def _pipeline(self) -> Any:  # noqa: ANN401 - redis-py's
         return self._client.redis.pipeline(transaction=False)

@@ -9,6 +9,7 @@ from verve._verve import SHARDS
 from .address import Topology
 from .base import MARKER_BYTES, RETENTION_SECONDS, StoreCount, StoreError, parse_reply
 from .client import packed
+from .redis_store import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ return 1
 """
 
 
-class RedisSets:
+class RedisSets(RedisStore):
     """The strategy `sets`: exact. Adding is idempotent, so ids may be sent again."""
 
     name = "sets"
@@ -53,11 +54,8 @@ class RedisSets:
     def __init__(
         self, client: RedisClient, cluster: str, seconds: int, keep: int = RETENTION_SECONDS
     ) -> None:
-        """`seconds`: the length of a window; `keep`: seconds that ids are kept after its end."""
-        self._client = client
-        self._cluster = cluster
-        self._seconds = seconds
-        self._keep = keep
+        """See `RedisStore`."""
+        super().__init__(client, cluster, seconds, keep)
         self._expiring: set[tuple[int, int]] = set()
 
     async def add(self, window_start: int, groups: Mapping[int, Sequence[bytes]]) -> None:
@@ -140,14 +138,6 @@ class RedisSets:
             if all(present[place] for _, present in looks)
         )
         return StoreCount(ids, frozenset(everywhere))
-
-    async def epochs(self) -> str:
-        """A word that changes with every restart and failover of a master."""
-        return await self._client.epochs()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     def _expiry(self, window_start: int) -> int:
         return window_start + self._seconds + self._keep

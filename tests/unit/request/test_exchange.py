@@ -35,7 +35,7 @@ class Chunks:
 @pytest.mark.parametrize("sizes", [(), (0,), (10,), (3, 0, 7), (1,) * 10])
 def test_a_body_within_the_limit_is_kept(sizes: tuple[int, ...]) -> None:
     with Bodies(10).held() as held:
-        assert asyncio.run(gather(Chunks(*sizes)(), 10, held)) == bytes(sum(sizes))
+        assert asyncio.run(gather(Chunks(*sizes)(), None, 10, held)) == bytes(sum(sizes))
         assert held.size == sum(sizes)
 
 
@@ -54,7 +54,7 @@ def test_a_longer_one_is_dropped_and_soon_no_more_read(sizes: tuple[int, ...], g
     chunks = Chunks(*sizes)
     with Bodies(10).held() as held:
         with pytest.raises(BodyTooLargeError):
-            asyncio.run(gather(chunks(), 10, held))
+            asyncio.run(gather(chunks(), None, 10, held))
         assert held.size == 0
     assert chunks.given == given
 
