@@ -1,4 +1,4 @@
-"""A real nginx in front of a service, with a minimal configuration.
+"""A real nginx in front of a service.
 
 with Nginx(tmp_path / "nginx", service.url()) as nginx:
     httpx.get(f"http://127.0.0.1:{nginx.port}/livez")
@@ -6,21 +6,15 @@ with Nginx(tmp_path / "nginx", service.url()) as nginx:
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import socket
-import subprocess
-import time
-from typing import TYPE_CHECKING, Self
+from tests.support.front_proxy import FrontProxy
 
-from tests.support.ports import free_port
 
-if TYPE_CHECKING:
-    from pathlib import Path
+class Nginx(FrontProxy):
+    """`upstream` is the URL of the service."""
 
-MISSING = "nginx is missing; hint: on Debian and Ubuntu: sudo apt-get install nginx-light"
-_CONFIGURATION = """
+    program = "nginx"
+    arguments = ("-p", "{directory}", "-c")
+    configuration = """
 daemon off;
 worker_processes 1;
 pid {directory}/pid;
@@ -39,54 +33,3 @@ http {{
     }}
 }}
 """
-
-
-class NginxError(AssertionError):
-    """nginx is missing, or did not start."""
-
-
-class Nginx:
-    """One nginx on a free port of the loopback, for as long as the block lasts."""
-
-    def __init__(self, directory: Path, upstream: str) -> None:
-        self.port = free_port()
-        self._directory = directory
-        self._upstream = upstream
-
-    def __enter__(self) -> Self:
-        # Debian installs it in a directory that only the PATH of root contains.
-        binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        if binary is None:
-            raise NginxError(MISSING)
-        self._directory.mkdir(parents=True)
-        configuration = self._directory / "nginx.conf"
-        values = {"directory": self._directory, "port": self.port, "upstream": self._upstream}
-        configuration.write_text(_CONFIGURATION.format(**values), encoding="utf-8")
-        self._process = subprocess.Popen(
-            [binary, "-p", str(self._directory), "-c", str(configuration)],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        atexit.register(self._process.kill)
-        end = time.monotonic() + 10
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
-                raise NginxError(f"nginx does not answer: {self._end()}")
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def _end(self) -> str:
-        self._process.terminate()
-        _, complaint = self._process.communicate(timeout=10)
-        atexit.unregister(self._process.kill)
-        return complaint.decode(errors="replace")
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
