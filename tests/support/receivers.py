@@ -143,7 +143,8 @@ class Receiver:
         self._tls = tls
         self._writers: set[asyncio.StreamWriter] = set()
         self._changed = threading.Condition()
-        self._socket = socket.create_server((host, port), backlog=4_096)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=4_096)
         self.host = host
         self.port = int(self._socket.getsockname()[1])
         self._loop = asyncio.new_event_loop()
@@ -151,7 +152,8 @@ class Receiver:
 
     def url(self, path: str = "/") -> str:
         """The address of a path."""
-        return f"{'http' if self._tls is None else 'https'}://{self.host}:{self.port}{path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}{path}"
 
     def __enter__(self) -> Self:
         self._thread.start()

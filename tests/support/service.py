@@ -91,12 +91,13 @@ class Service:
         environment: Mapping[str, str] | None = None,
         segment: Path | None = None,
         port: int | None = None,
+        host: str = "127.0.0.1",
         command: Iterable[str] = (),
         stdout: int | None = None,
         stderr: int | None = None,
         token: str | None = None,
     ) -> None:
-        """`arguments` go to the server; `command` is a prefix, such as `taskset -c 0`.
+        """`arguments` go to the server, `host` too; `command` is a prefix, such as `taskset -c 0`.
 
         `stdout` and `stderr` are descriptors that replace the file; `token` is the token for
         metrics and history, if the service reads it from a file.
@@ -105,6 +106,7 @@ class Service:
         self.worker_count = workers
         self.window = window
         self.port = free_port() if port is None else port
+        self.host = host
         self.state_directory = directory / "state"
         self.segment = segment or _segment_path()
         self.output_path = directory / "output.log"
@@ -245,7 +247,12 @@ class Service:
         """Run `verve <arguments>` with the settings of this service, and `environment` over it."""
         done = subprocess.run(
             [sys.executable, "-m", "verve", *arguments],
-            env={**self._environment, "VERVE_PORT": str(self.port), **(environment or {})},
+            env={
+                **self._environment,
+                "VERVE_HOST": self.host,
+                "VERVE_PORT": str(self.port),
+                **(environment or {}),
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -258,7 +265,8 @@ class Service:
 
     def url(self, path: str = "") -> str:
         """The address of a path."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        host = "::1" if self.host == "::" else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{path}"
 
     def get(self, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
         """GET over a new connection, which may reach any worker."""
@@ -270,7 +278,7 @@ class Service:
 
     def exchange(self, request: bytes, timeout: float = 10) -> bytes:
         """Send raw bytes, and return what the server sends until it closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout) as connection:
+        with socket.create_connection((self.host, self.port), timeout) as connection:
             connection.sendall(request)
             received = bytearray()
             with contextlib.suppress(ConnectionResetError):
@@ -366,7 +374,7 @@ class Service:
         return self.process
 
     def _server_command(self) -> list[str]:
-        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        address = ["--host", self.host, "--port", str(self.port)]
         workers = ["--workers", str(self.worker_count)]
         match self.server:
             case Server.GRANIAN:

@@ -25,7 +25,8 @@ FREE_SECONDS = 3.0
 _RETRY_SECONDS = 0.1
 _HINTS = {
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose one by `VERVE_PORT`",
-    errno.EADDRNOTAVAIL: "no interface of this host has it: use `0.0.0.0` or `::` for all of them",
+    errno.EADDRNOTAVAIL: "no interface of this host has it: use `0.0.0.0` or `::` for all of them, "
+    "`::1` for the loopback of a host without IPv4",
 }
 
 
@@ -51,7 +52,8 @@ class Place:
 def place_of(host: str, port: int, uds: Path | None) -> Place:
     """The place that the settings name; of a host name the first IPv4 address, else the first IPv6.
 
-    Raises `ListenError`.
+    An address of a name that no interface has is passed over: a host without IPv4 knows `localhost`
+    as 127.0.0.1 too. Raises `ListenError`.
     """
     if uds is not None:
         try:
@@ -70,7 +72,19 @@ def place_of(host: str, port: int, uds: Path | None) -> Place:
     usable = [address for address in addresses if "%" not in address]
     if not usable:
         raise _cannot(f"an address with a zone cannot be served: `{host}`", "use `::` for all")
-    return Place(usable[0], port)
+    own = (one for one in usable if _is_own(one))
+    return Place(usable[0] if len(usable) == 1 else next(own, usable[0]), port)
+
+
+def _is_own(host: str) -> bool:
+    """Whether an interface of this host has the address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        return error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+    return True
 
 
 def wait_until_free(place: Place) -> None:

@@ -72,6 +72,17 @@ def test_a_name_stands_for_its_first_address_of_ipv4(monkeypatch: pytest.MonkeyP
         place_of("name", 8000, None)
 
 
+def test_an_address_of_a_name_that_no_interface_has_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _resolving(monkeypatch, (V4, "192.0.2.1"), (V6, "2001:db8::1"), (V4, "127.0.0.1"))
+    assert place_of("name", 8000, None).host == "127.0.0.1"
+    _resolving(monkeypatch, (V4, "192.0.2.1"), (V6, "2001:db8::1"))
+    assert place_of("name", 8000, None).host == "192.0.2.1"
+    _resolving(monkeypatch, (V4, "192.0.2.1"))
+    assert place_of("192.0.2.1", 8000, None).host == "192.0.2.1"
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 300, "a..b", "300.1.1.1"])
 def test_a_name_that_nobody_knows(host: str) -> None:
     with pytest.raises(
