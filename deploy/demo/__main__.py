@@ -73,8 +73,9 @@ def _ports(text: str) -> Ports:
 def _directories() -> Iterator[tuple[Path, Path]]:
     """A directory on a disk for data and logs, and one on a tmpfs for the segments."""
     shared = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - what it is for
-    directory = Path(tempfile.mkdtemp(prefix="verve-demo-"))
-    segments = Path(tempfile.mkdtemp(prefix="verve-demo-", dir=shared))
+    prefix = f"verve-demo-{os.getpid()}-"
+    directory = Path(tempfile.mkdtemp(prefix=prefix))
+    segments = Path(tempfile.mkdtemp(prefix=prefix, dir=shared))
     try:
         yield directory, segments
     finally:

@@ -28,7 +28,7 @@ WINDOW_PUBLISHED = Event(
 SERVICE_STARTING = Event(
     "service.starting",
     _I,
-    "Verve {version} serves {address} with {workers} workers; a window holds "
+    "Verve {version} serves {address} with {workers} workers; a window holds at least "
     "{max_ids_per_window} ids",
     (
         "version",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import time
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tests.support.container.image import Image
 
 USER = 10_001
+# Unused. Without it, httpx creates one per request, which takes longer than the request.
+_TLS = ssl.create_default_context()
 
 
 class Container:
@@ -76,13 +79,17 @@ class Container:
         """The address of a path."""
         return f"http://127.0.0.1:{self.port}{path}"
 
+    def get(self, path: str) -> httpx.Response:
+        """Ask it."""
+        return httpx.get(self.url(path), timeout=10, verify=_TLS)
+
     def accept(self, id: int) -> None:
         """Count an id, and assert that it was answered `ok`."""
-        assert httpx.get(self.url(f"/api/verve/accept?id={id}"), timeout=10).text == "ok"
+        assert self.get(f"/api/verve/accept?id={id}").text == "ok"
 
     def unique(self) -> int:
         """The number of distinct ids of the open window."""
-        return int(httpx.get(self.url("/api/verve/current"), timeout=10).json()["unique"])
+        return int(self.get("/api/verve/current").json()["unique"])
 
     def wait_ready(self) -> None:
         """Wait until the health check of the image passes."""
@@ -110,9 +117,13 @@ class Container:
             json.loads(line) for line in podman("logs", self.name).splitlines() if line[0] == "{"
         ]
 
+    def starting(self) -> Mapping[str, Any]:
+        """The line that the service logged when it started."""
+        return next(one for one in self.lines() if one["event"] == "service.starting")
+
     def counts(self) -> dict[int, int]:
         """The published count of each window, by its start in seconds since the epoch."""
-        answer = httpx.get(self.url("/api/verve/windows?limit=1000"), timeout=10).json()
+        answer = self.get("/api/verve/windows?limit=1000").json()
         starts = (datetime.fromisoformat(one["window_start"]) for one in answer["windows"])
         uniques = (one["unique"] for one in answer["windows"])
         return {
