@@ -162,6 +162,13 @@ def test_a_line_stays_one_line(text: str) -> None:
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e\u2028]", line)
 
 
+@pytest.fixture
+def _own_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the events of a test out of the reference that another test compares."""
+    monkeypatch.setattr(event_log, "EVENTS", dict(event_log.EVENTS))
+
+
+@pytest.mark.usefixtures("_own_events")
 def test_fields_with_spaces_are_quoted(records: list[logging.LogRecord]) -> None:
     with event_log.strict():
         event_log.Event("test.quoted", logging.INFO, "said", ("a", "b")).emit(
@@ -171,6 +178,7 @@ def test_fields_with_spaces_are_quoted(records: list[logging.LogRecord]) -> None
     assert line.endswith(rf'INFO test.quoted process={os.getpid()} a="x \"y\"" b=\x1b[31m said')
 
 
+@pytest.mark.usefixtures("_own_events")
 def test_exceptions(records: list[logging.LogRecord]) -> None:
     with event_log.strict():
         event = event_log.Event("test.failed", logging.ERROR, "failed", ())
