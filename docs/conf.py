@@ -33,6 +33,26 @@ html_show_sphinx = False
 html_copy_source = False
 
 
+# The navigation of the site. It is not in `index.md`, which lists the pages for its readers.
+_PARTS = {
+    "": ("tutorial",),
+    "Guides": ("guides/*",),
+    "Concepts": ("concepts/*", "compatibility"),
+    "Reference": ("reference/*", "glossary"),
+    "Internals": ("architecture", "internals/*", "decisions", "found"),
+}
+
+
+def _add_navigation(_app: Sphinx, name: str, source: list[str]) -> None:
+    """Add the tables of contents to the first page."""
+    if name == "index":
+        for caption, pages in _PARTS.items():
+            options = [":hidden:", ":glob:", ":titlesonly:"]
+            if caption:
+                options.append(f":caption: {caption}")
+            source[0] += "\n".join(["", "```{toctree}", *options, "", *pages, "```", ""])
+
+
 def _keep_links(app: Sphinx, name: str, source: list[str]) -> None:
     """Give links to pages outside of these, such as `../SAFETY.md`, as files of the site.
 
@@ -52,3 +72,4 @@ def _keep_links(app: Sphinx, name: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> None:
     """Take Sphinx's events."""
     app.connect("source-read", _keep_links)
+    app.connect("source-read", _add_navigation)

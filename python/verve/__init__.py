@@ -22,7 +22,11 @@ processes of `verve serve`, `commands` the command line. `docs/architecture.md` 
 
 from __future__ import annotations
 
-from ._verve import (
+from . import platforms
+
+platforms.check()
+
+from ._verve import (  # noqa: E402 - only where there is such a module
     CapacityError,
     ClosedError,
     Counter,

@@ -114,6 +114,16 @@ class SegmentIdentity(TypedDict):
     identity: str
     alive: bool
 
+@type_check_only
+class SegmentSize(TypedDict):
+    """Bytes of a segment; `fixed` is what is not arenas, `table` a table at a window's begin."""
+
+    file: int
+    front: int
+    fixed: int
+    arena: int
+    table: int
+
 _Response: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 _Placed: TypeAlias = tuple[int, int]
 _Members: TypeAlias = list[bytes]
@@ -473,6 +483,9 @@ def remove_segment(path: str | os.PathLike[str]) -> None:
 def segment_identity(path: str | os.PathLike[str]) -> SegmentIdentity:
     """The identity of the segment at `path`, without attaching. Raises `SegmentError`."""
 
+def segment_size(max_ids: int, ids: int) -> SegmentSize:
+    """The bytes of a segment for `max_ids` ids. Raises `SettingError` if there can be none."""
+
 def names_single(query: str, /) -> bool:
     """Whether `query` names `id` or `endpoint`, which only that of a single accept may."""
 
@@ -513,5 +526,6 @@ __all__ = [
     "names_single",
     "remove_segment",
     "segment_identity",
+    "segment_size",
     "shard_of",
 ]

@@ -270,6 +270,17 @@ FIELDS: Mapping[str, Field] = {
     "spill_bytes": Field(_K.BYTES, "Disk space that these windows use."),
     "hosts": Field(_K.OBJECTS, "Hosts of the cluster, one object per host."),
     "live_hosts": Field(_K.COUNT, "Live hosts, as of the last heartbeat."),
+    # Sizes, of `verve size`.
+    "ids_per_window": Field(_K.COUNT, "Distinct ids per window that are planned for."),
+    "segment_bytes": Field(_K.BYTES, "Length of the segment; little of it has storage."),
+    "memory_bytes": Field(_K.BYTES, "Memory of a host in use: segment and processes."),
+    "memory_limit_bytes": Field(_K.BYTES, "Memory that a host should have."),
+    "shm_bytes": Field(_K.BYTES, "Shared memory of it, for the segment."),
+    "ledger_bytes": Field(_K.BYTES, "Largest size of the ledger."),
+    "redis_bytes": Field(_K.BYTES, "Memory of Redis in all.", null=True),
+    "spill_window_bytes": Field(_K.BYTES, "Disk space of the spill of a window.", null=True),
+    "spill_windows": Field(_K.COUNT, "Windows that `VERVE_SPILL_MAX` holds.", null=True),
+    "settings": Field(_K.NAMES, "Recommended settings, one `NAME=value` each."),
     # Callbacks.
     "id": Field(_K.TEXT, "Id of a callback: the header `webhook-id` of each attempt."),
     "endpoint": Field(_K.TEXT, "URL of a callback, without query and fragment."),

@@ -21,6 +21,7 @@ from verve.printable import printable, shortened
 from . import drain, readiness, segment_files, streams
 from .completion import completion
 from .options import REDIS_SETTINGS, settings_from, with_limit, with_settings
+from .size import size
 from .window_list import windows
 
 if TYPE_CHECKING:
@@ -300,6 +301,7 @@ def show(*, ids: bool, **options: Any) -> None:  # noqa: ANN401 - see with_setti
 segment.add_command(segment_files.ls)
 segment.add_command(segment_files.rm)
 main.add_command(completion)
+main.add_command(size)
 
 
 @main.group(help="Send a test callback, and list failed callbacks.")

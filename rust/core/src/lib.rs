@@ -70,5 +70,6 @@ pub use self::{
     segment::clock::{Clock, ManualClock},
     segment::description::{Description, describe, remove},
     segment::locks::Keeper,
+    segment::size::{SegmentSize, segment_size},
     shard::{Group, SHARDS, shard_of},
 };

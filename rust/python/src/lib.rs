@@ -57,7 +57,7 @@ mod _verve {
     #[pymodule_export]
     use crate::retention::Retention;
     #[pymodule_export]
-    use crate::segment::{Keeper, remove_segment, segment_identity};
+    use crate::segment::{Keeper, remove_segment, segment_identity, segment_size};
     #[pymodule_export]
     use crate::worker_figures::WorkerFigures;
 

@@ -60,3 +60,22 @@ pub fn segment_identity(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyD
     dict.set_item("alive", found.alive)?;
     Ok(dict)
 }
+
+/// Bytes of a segment for `max_ids` ids, when windows have `ids` ids: file, front,
+/// fixed, arena, table.
+///
+/// Raises `SettingError` if there can be no such segment.
+#[pyfunction]
+pub fn segment_size(py: Python<'_>, max_ids: u64, ids: u64) -> PyResult<Bound<'_, PyDict>> {
+    let Some(size) = verve_core::segment_size(max_ids, ids) else {
+        let message = format!("there is no segment for so many ids: `{max_ids}`");
+        return Err(errors::to_python(py, &Error::Setting { message }));
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("file", size.file)?;
+    dict.set_item("front", size.front)?;
+    dict.set_item("fixed", size.fixed)?;
+    dict.set_item("arena", size.arena)?;
+    dict.set_item("table", size.table)?;
+    Ok(dict)
+}

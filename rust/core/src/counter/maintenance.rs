@@ -6,10 +6,11 @@ use crate::counter::arena::Arena;
 use crate::counter::handle::Counter;
 use crate::counter::participant::{Growth, MaintenanceGuard, Participant};
 use crate::error::Error;
-use crate::segment::creation::{FIRST_BUCKETS, SMALLEST, first_step};
+use crate::segment::creation::SMALLEST;
 use crate::segment::layout::PARTICIPANTS;
+use crate::segment::size::step_after;
 use crate::sync::Ordering;
-use crate::table::{Bucket, SLOTS_PER_BUCKET, Storage};
+use crate::table::{Bucket, Storage};
 use crate::window::ring;
 use crate::window::word::{ARENAS, ArenaState, CurrentWord, buckets_of_step};
 
@@ -144,8 +145,7 @@ impl Counter {
             .chain([self.counted(word.arena()).new])
             .max()
             .unwrap_or(0);
-        let buckets = (2 * recent).div_ceil(SLOTS_PER_BUCKET as u64) as usize;
-        first_step(front.header.arena_bytes, buckets.max(FIRST_BUCKETS))
+        step_after(front.header.arena_bytes, recent)
     }
 
     /// Zeroes and frees the arenas of sealed windows that no process has pinned and that retention

@@ -11,6 +11,7 @@ use crate::segment::attachment::{LONGEST_WINDOW, MOST_IDS, SegmentConfig, with_s
 use crate::segment::clock::{Clock, SECOND};
 use crate::segment::layout::{self, ARENAS_AT, FORMAT, FRONT, MAGIC, NAME};
 use crate::segment::mapping::Mapping;
+use crate::segment::size::arena_bytes;
 use crate::table::Bucket;
 use crate::window::word::{ArenaState, CurrentWord, buckets_of_step, step_of_buckets};
 
@@ -85,12 +86,9 @@ pub(crate) fn build(file: &File, config: &SegmentConfig, clock: &Clock) -> Resul
             "a reference clock is ahead of the epoch: `{offset}` ns after the boot"
         )));
     }
-    // 3.5 slots per id: a first extent of up to 2.8 slots per id and another one behind it. Or extents
-    // that double from the smallest, of which the last whole one and the rest have at least 1.75.
     let bucket = size_of::<Bucket>() as u64;
-    let buckets = (config.max_ids * 7 / 2).div_ceil(8).max(8);
     let page = platform::page_size();
-    let arena_bytes = (buckets * bucket).next_multiple_of(page);
+    let arena_bytes = arena_bytes(config.max_ids);
     let length =
         layout::length(arena_bytes).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     file.set_len(length)?;

@@ -9,4 +9,5 @@ pub mod layout;
 pub(crate) mod live;
 pub(crate) mod locks;
 pub(crate) mod mapping;
+pub(crate) mod size;
 pub(crate) mod stored_header;
