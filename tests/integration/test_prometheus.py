@@ -24,7 +24,7 @@ IDS = 20
 def test_prometheus_scrapes_a_service(serve: Serve, tmp_path: Path, server: Server) -> None:
     service = serve(server, workers=2, environment={"VERVE_ADMIN_TOKEN": TOKEN}, token=TOKEN)
     target = f"127.0.0.1:{service.port}"
-    with Prometheus(tmp_path / "prometheus", target, TOKEN) as prometheus:
+    with Prometheus(tmp_path / "prometheus", target, token=TOKEN) as prometheus:
         for id in range(IDS):
             assert service.get(f"{ACCEPT}?id={id}").status_code == 200
         assert service.get(f"{ACCEPT}?id=x").status_code == 400

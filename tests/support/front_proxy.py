@@ -15,7 +15,7 @@ import pytest
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 START_SECONDS = 10.0
@@ -49,7 +49,7 @@ class FrontProxy:
         self._directory.mkdir(parents=True)
         configuration = self._directory / "configuration"
         values = {"directory": self._directory, "port": self.port, "upstream": self._upstream}
-        configuration.write_text(self.configuration.format(**values), encoding="utf-8")
+        configuration.write_text(self._text(values), encoding="utf-8")
         self._log = self._directory / "output.log"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -71,6 +71,9 @@ class FrontProxy:
         self._process.terminate()
         self._process.wait(10)
         atexit.unregister(self._process.kill)
+
+    def _text(self, values: Mapping[str, object]) -> str:
+        return self.configuration.format(**values)
 
     def _answers(self) -> bool:
         try:

@@ -40,26 +40,36 @@ def program(name: str) -> str:
 class Prometheus:
     """One Prometheus on a free port of the loopback, for as long as the block lasts."""
 
-    def __init__(self, directory: Path, target: str, token: str | None = None) -> None:
-        """`target` is the address to scrape, each second; `token` its bearer token."""
+    def __init__(
+        self, directory: Path, *targets: str, token: str | None = None, rules: str | None = None
+    ) -> None:
+        """`targets` are the addresses to scrape, each second; `token` is their bearer token.
+
+        `rules` is the text of a file of rules, which are evaluated each second.
+        """
         self._port = free_port()
         self._directory = directory
-        self._target = target
+        self._targets = targets
         self._token = token
+        self._rules = rules
 
     def __enter__(self) -> Self:
         binary = program("prometheus")
         self._directory.mkdir(parents=True)
         job: dict[str, Any] = {
             "job_name": "verve",
-            "static_configs": [{"targets": [self._target]}],
+            "static_configs": [{"targets": self._targets}],
         }
         if self._token is not None:
             job["authorization"] = {"credentials": self._token}
-        timing = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        timing = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
         configuration = self._directory / "prometheus.yml"
+        files = []
+        if self._rules is not None:
+            (self._directory / "rules.yaml").write_text(self._rules, encoding="utf-8")
+            files = ["rules.yaml"]
         # JSON is YAML.
-        text = json.dumps({"global": timing, "scrape_configs": [job]})
+        text = json.dumps({"global": timing, "rule_files": files, "scrape_configs": [job]})
         configuration.write_text(text, encoding="utf-8")
         with (self._directory / "output.log").open("wb") as output:
             self._process = subprocess.Popen(
@@ -94,6 +104,15 @@ class Prometheus:
         """The present value of a query that gives one series; None if it gives another number."""
         found = self._ask("query", query=query)["result"]
         return float(found[0]["value"][1]) if len(found) == 1 else None
+
+    def series(self, query: str) -> list[tuple[dict[str, str], float]]:
+        """The labels and the present value of each series of a query. Raises if it is invalid."""
+        found = self._ask("query", query=query)["result"]
+        return [(one["metric"], float(one["value"][1])) for one in found]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that fire, with their labels and annotations."""
+        return [one for one in self._ask("alerts")["alerts"] if one["state"] == "firing"]
 
     def target(self) -> tuple[str, str]:
         """The health of the target, and the error of its last scrape."""

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.proxies import PROXIES, ShippedProxy
+from tests.support.proxies import PROXIES, ShippedHAProxy, ShippedProxy
 from tests.support.service import ACCEPT, Server, Service
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def rig(
 ) -> Iterator[Rig]:
     """Each proxy in front of the hosts, which the tests leave as they were."""
     ports = [host.port for host in hosts]
-    with ShippedProxy(request.param, tmp_path_factory.mktemp("proxy"), ports) as proxy:
+    with PROXIES[request.param](tmp_path_factory.mktemp("proxy") / "it", ports) as proxy:
         rig = Rig(proxy, hosts)
         rig.wait_balanced()
         yield rig
@@ -193,7 +193,7 @@ def test_connections_to_the_hosts_are_kept(rig: Rig) -> None:
                 for id in itertools.islice(_ids, 10):
                     assert client.get(rig.proxy.url(f"{ACCEPT}?id={id}")).text == "ok"
 
-    if rig.proxy.kind == "haproxy":
+    if isinstance(rig.proxy, ShippedHAProxy):
         # It counts its checks apart.
         figure = "haproxy_server_connection_attempts_total"
         before = rig.proxy.figure(figure)
@@ -234,7 +234,7 @@ def test_a_host_that_is_away_is_left_out(rig: Rig) -> None:
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_the_rate_limit(hosts: list[Service], tmp_path: Path, proxy: str) -> None:
-    with ShippedProxy(proxy, tmp_path, [host.port for host in hosts], rate=20) as limited:
+    with PROXIES[proxy](tmp_path / proxy, [host.port for host in hosts], rate=20) as limited:
         counted = sum(host.metrics()["verve_ids_total"] for host in hosts)
         accepted = 0
         with limited.client() as client:
@@ -271,7 +271,7 @@ def test_without_a_token_the_callers_of_a_proxy_get_no_figures(
         {"host": "localhost", "x-forwarded-for": b"\xff", "x-forwarded-proto": b"\xff"},
         {"host": "localhost", "connection": "x-forwarded-for, x-forwarded-proto"},
     ]
-    with ShippedProxy(proxy, tmp_path, [service.port] * 2) as through:
+    with PROXIES[proxy](tmp_path / proxy, [service.port] * 2) as through:
         for headers in claims:
             for path in GUARDED:
                 assert through.get(path, headers=headers).status_code == 401
@@ -285,7 +285,7 @@ def test_with_an_admin_address_nothing_guarded_is_behind_the_proxy(
 ) -> None:
     admin = {"VERVE_ADMIN_LISTEN": f"127.0.0.1:{free_port()}"}
     service = serve(Server.NATIVE, environment=admin)
-    with ShippedProxy(proxy, tmp_path, [service.port] * 2) as through:
+    with PROXIES[proxy](tmp_path / proxy, [service.port] * 2) as through:
         for path in [*GUARDED, "/"]:
             assert through.get(path).status_code == 404
         assert through.get(f"{ACCEPT}?id=1").text == "ok"
