@@ -2,7 +2,7 @@
 # sets up what it needs and does nothing twice. The scripts in scripts/ do the work.
 
 .DEFAULT_GOAL := help
-.PHONY: serve demo kafka test test-full torture bench docs lint format build clean help
+.PHONY: serve demo kafka test test-full torture bench docs lint format wheels clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
 ARGS ?=
@@ -38,8 +38,8 @@ lint: ## formatting, lints and types only
 format: ## format the code
 	@scripts/format
 
-build: ## the wheel and the source distribution, into dist/
-	@scripts/build
+wheels: ## what a release publishes, into dist/, checked and tried: ARGS=TARGET for another one
+	@scripts/wheels $(ARGS)
 
 clean: ## remove everything that was built, .venv too
 	rm -rf .venv dist target .mypy_cache .pytest_cache .ruff_cache .hypothesis

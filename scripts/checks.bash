@@ -31,6 +31,7 @@ lint_python() {
   step 'ruff format' ruff format --check . || status=1
   # shellcheck disable=SC2046 # none of the names has a space
   step 'shellcheck' shellcheck $(shell_scripts) || status=1
+  step 'zizmor' zizmor --quiet --offline .github || status=1
   return "$status"
 }
 

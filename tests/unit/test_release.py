@@ -1,0 +1,96 @@
+"""The check of a tag, and the workflows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts import release_check
+from scripts.release_check import WrongReleaseError
+from tests.support.paths import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHANGELOG = """\
+# Changelog
+
+## [Unreleased]
+
+## [1.2.3] - 2026-11-30
+
+### Added
+- What is new.
+
+## [1.2.2] - 2026-11-01
+
+### Added
+- What is old.
+"""
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """Files that agree on version 1.2.3."""
+    (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
+    (tmp_path / "Cargo.toml").write_text('[workspace.package]\nversion = "1.2.3"\n')
+    ours, other = (
+        '[[package]]\nname = "{}"\nversion = "{}"\n{}'.format(*package)
+        for package in (
+            ("verve-core", "1.2.3", ""),
+            ("url", "2.5.0", 'source = "elsewhere"\n'),
+        )
+    )
+    (tmp_path / "Cargo.lock").write_text(ours + other)
+    (tmp_path / "deploy/chart").mkdir(parents=True)
+    (tmp_path / "deploy/chart/Chart.yaml").write_text('version: 7\nappVersion: "1.2.3"\n')
+    return tmp_path
+
+
+def test_a_version_on_which_all_files_agree_has_its_notes(released: Path) -> None:
+    release_check.check_version("1.2.3", released)
+    assert release_check.notes_of("1.2.3", released) == "### Added\n- What is new.\n"
+
+
+@pytest.mark.parametrize("name", ["Cargo.toml", "Cargo.lock", "deploy/chart/Chart.yaml"])
+def test_a_file_with_another_version_is_named(name: str, released: Path) -> None:
+    path = released / name
+    path.write_text(path.read_text().replace("1.2.3", "1.2.2"))
+    with pytest.raises(WrongReleaseError, match=re.escape(name)):
+        release_check.check_version("1.2.3", released)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("## [Unreleased]\n", "## [Unreleased]\n\n- Something.\n", "is not empty"),
+        ("## [Unreleased]\n", "", "does not begin"),
+        ("## [1.2.3] - 2026-11-30", "## [1.2.4] - 2026-11-30", r"newest .* `\[1.2.4\]`"),
+        (" - 2026-11-30", "", "has no date"),
+        (" - 2026-11-30", " - soon", "has no date: `soon`"),
+        ("### Added\n- What is new.\n", "", "is empty"),
+    ],
+)
+def test_a_changelog_that_is_not_ready_is_refused(
+    old: str, new: str, said: str, released: Path
+) -> None:
+    assert old in CHANGELOG
+    (released / "CHANGELOG.md").write_text(CHANGELOG.replace(old, new, 1))
+    with pytest.raises(WrongReleaseError, match=said):
+        release_check.notes_of("1.2.3", released)
+
+
+def test_the_files_of_this_repository_agree_on_the_version() -> None:
+    [version] = re.findall(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
+    release_check.check_version(version, ROOT)
+
+
+@pytest.mark.parametrize("name", ["release.yml", "advisories.yml"])
+def test_actions_are_named_by_their_commit(name: str) -> None:
+    text = (ROOT / ".github/workflows" / name).read_text()
+    used = re.findall(r"uses: (.*)", text)
+    assert used
+    for one in used:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one), one
