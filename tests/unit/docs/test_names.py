@@ -38,6 +38,6 @@ def test_every_event_that_a_guide_selects_exists() -> None:
 
 
 def test_every_concept_and_every_reference_is_on_the_first_page() -> None:
-    for folder in ("concepts", "reference", "internals"):
+    for folder in ("concepts", "reference"):
         for path in (ROOT / "docs" / folder).glob("*.md"):
             assert f"({folder}/{path.name})" in TEXTS["docs/index.md"], path
