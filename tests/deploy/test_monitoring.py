@@ -69,7 +69,7 @@ class Scraped(NamedTuple):
             self.load()
             return met()
 
-        self.hosts[0].wait_until(is_met, 90 if FULL else 60, what)
+        self.hosts[0].wait_until(is_met, 150, what)
 
 
 @pytest.fixture(scope="module")

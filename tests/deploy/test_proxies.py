@@ -234,7 +234,7 @@ def test_a_host_that_is_away_is_left_out(rig: Rig) -> None:
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_the_rate_limit(hosts: list[Service], tmp_path: Path, proxy: str) -> None:
-    with PROXIES[proxy](tmp_path / proxy, [host.port for host in hosts], rate=20) as limited:
+    with PROXIES[proxy](tmp_path / proxy, [host.port for host in hosts], rate=5) as limited:
         counted = sum(host.metrics()["verve_ids_total"] for host in hosts)
         accepted = 0
         with limited.client() as client:
@@ -242,7 +242,7 @@ def test_the_rate_limit(hosts: list[Service], tmp_path: Path, proxy: str) -> Non
             def ask() -> httpx.Response:
                 return client.get(limited.url(f"{ACCEPT}?id={next(_ids)}"))
 
-            # At most 20 and the burst are free, and 20 in each second; this is much faster.
+            # At most 5 and the burst are free, and 5 in each second; this is much faster.
             for _ in range(2_000):
                 answer = ask()
                 if answer.status_code != 200:
