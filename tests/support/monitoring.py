@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MONITORING = ROOT / "deploy/monitoring"
-_VARIABLES = {"$__rate_interval": "10s", "$job": "verve", "$instance": ".+"}
+_VARIABLES = {"$__rate_interval": "1m", "$job": "verve", "$instance": ".+"}
 
 
 @dataclass(frozen=True, slots=True)
