@@ -41,10 +41,16 @@ class EventReader {
     this.data = [];
   }
 
+  // Returns what `take` threw, if it did: the rest of the text is then left out.
   feed(text) {
     const lines = (this.rest + text).split("\n");
     this.rest = lines.pop();
-    for (const line of lines) this.line(line.endsWith("\r") ? line.slice(0, -1) : line);
+    try {
+      for (const line of lines) this.line(line.endsWith("\r") ? line.slice(0, -1) : line);
+    } catch (error) {
+      return error;
+    }
+    return null;
   }
 
   line(line) {
@@ -70,6 +76,8 @@ class Connection {
     this.running = null;
     this.timer = 0;
     this.failures = 0;
+    // Events that this page could not show, one after the other.
+    this.faults = 0;
     this.lostSince = null;
     this.lastSeen = null;
   }
@@ -94,7 +102,8 @@ class Connection {
   // Tries again after a while that grows to 5 s, unless the server names one.
   again(controller, wait) {
     if (this.running !== controller) return;
-    this.timer = setTimeout(() => this.open(), wait ?? Math.min(5000, 500 * 2 ** this.failures));
+    const tries = this.failures + this.faults;
+    this.timer = setTimeout(() => this.open(), wait ?? Math.min(5000, 500 * 2 ** tries));
     this.failures += 1;
   }
 
@@ -117,10 +126,18 @@ class Connection {
       await this.refused(controller, answer);
       return;
     }
-    await this.read(controller, answer);
+    const fault = await this.read(controller, answer);
     controller.abort();
+    if (fault && this.running === controller) {
+      console.error(fault);
+      this.lost(`This page cannot show what it received: ${fault.message}.`);
+      this.again(controller);
+      this.failures = 0;
+      this.faults += 1;
+      return;
+    }
     // A stream ends after some minutes, and another is opened at once.
-    this.again(controller, this.failures ? undefined : 100);
+    this.again(controller, this.failures + this.faults ? undefined : 100);
   }
 
   async refused(controller, answer) {
@@ -141,28 +158,34 @@ class Connection {
     this.again(controller, wait > 0 ? wait * 1000 : undefined);
   }
 
+  // Returns the error of an event that could not be shown; without one, the connection has ended.
   async read(controller, answer) {
+    const began = performance.now();
     const events = new EventReader((kind, data) => {
+      // First, so that an event that cannot be shown does not come again.
       this.lastId = events.lastId ?? this.lastId;
+      this.on.event(kind, data);
       this.failures = 0;
+      if (performance.now() - began > SILENCE_MS) this.faults = 0;
       this.lostSince = null;
       this.lastSeen = new Date();
       this.on.state("live", {});
-      this.on.event(kind, data);
     });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let silence = 0;
+    let fault = null;
     try {
-      for (;;) {
+      while (!fault) {
         silence = setTimeout(() => reader.cancel().catch(() => {}), SILENCE_MS);
         const { done, value } = await reader.read();
         clearTimeout(silence);
         if (done || this.running !== controller) break;
-        events.feed(value);
+        fault = events.feed(value);
       }
     } catch {
       // The connection broke, or this page closed it.
     }
     clearTimeout(silence);
+    return fault;
   }
 }
