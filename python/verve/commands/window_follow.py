@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from verve.ledger import ledger
+from verve.ledger.changes import changes, next_changes
 
 from . import window_view
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from verve.windows.window import Key, Window
 
 WATCHED = 1_500
-"""Number of the newest windows whose revisions are printed: a day of minutes, and an hour."""
+"""Windows that are compared where changes have no numbers: a day of minutes, and an hour."""
+PAGE = 500
+"""Changes that are read at once."""
 _LOOK_SECONDS = 0.5
 _READ_SECONDS = 5.0
 """Time between reads of a ledger whose file looks the same: times of files are coarse."""
@@ -63,24 +66,96 @@ def _lines(found: Sequence[Window], form: str | None) -> Iterator[str]:
 
 def _changes(path: Path, limit: int, since: int | None) -> Iterator[list[Window]]:
     """The windows to print, oldest first: the closed ones, then those that are new or revised."""
-    seen: dict[Key, Window] | None = None
+    source = _Source(path, since)
+    begun = False
+    missed = False
     while True:
         stamp, read_at = _stamp(path), time.monotonic()
+        missed = not stamp and _tell_missing(path, told=missed)
         try:
-            found = ledger.rows(path, limit=max(limit, WATCHED), since=since)
+            found = source.more() if begun else source.first(limit)
         except ledger.LedgerError as error:
             if error.kind is not ledger.LedgerFailure.LOCKED:
                 raise
-        else:
-            if seen is None:
-                yield found[:limit][::-1]
-            else:
-                yield [window for window in reversed(found) if seen.get(window.key) != window]
-            seen = {window.key: window for window in found}
-            while _stamp(path) == stamp and time.monotonic() - read_at < _READ_SECONDS:
-                _wait()
+            _wait()
             continue
-        _wait()
+        begun = True
+        yield found
+        while not source.has_more and _stamp(path) == stamp:
+            _wait()
+            if time.monotonic() - read_at >= _READ_SECONDS:
+                break
+
+
+def _tell_missing(path: Path, *, told: bool) -> bool:
+    """Say once that there is no ledger: it may be the wrong directory."""
+    if not told:
+        click.echo(
+            f"waiting for a ledger: `{path}`; hint: `--state-dir` names its directory", err=True
+        )
+    return True
+
+
+class _Source:
+    """Reads each change of the ledger once, however many there are between two looks.
+
+    A ledger that an earlier Verve made has no numbers of changes. Of that one, and when a ledger is
+    replaced, the newest windows are compared with those that were printed.
+    """
+
+    def __init__(self, path: Path, since: int | None) -> None:
+        self.has_more = False
+        """Whether `more` has further windows at once."""
+        self._path = path
+        self._since = since
+        self._ledger: str | None = None
+        self._number = 0
+        self._printed: dict[Key, Window] = {}
+
+    def first(self, limit: int) -> list[Window]:
+        """The newest windows, at most `limit`. Raises `LedgerError`."""
+        # Before the windows: a change in between is then found twice, and printed once.
+        found = changes(self._path, None, 0, 1)
+        if found is not None:
+            self._ledger, self._number = found.ledger, found.number
+        known = ledger.rows(self._path, limit=max(limit, WATCHED), since=self._since)
+        self._note(known[::-1])
+        return known[:limit][::-1]
+
+    def more(self) -> list[Window]:
+        """The next windows that are new or revised. Raises `LedgerError`."""
+        self.has_more = False
+        if self._ledger is not None:
+            found = next_changes(self._path, self._ledger, self._number, PAGE)
+            if found is not None and found.ledger == self._ledger and found.number >= self._number:
+                if found.changes:
+                    self._number = found.changes[-1].number
+                self.has_more = len(found.changes) == PAGE
+                return self._fresh([change.window for change in found.changes])
+        newest = changes(self._path, None, 0, WATCHED)
+        if newest is None:
+            self._ledger = None
+            return self._fresh(ledger.rows(self._path, limit=WATCHED, since=self._since)[::-1])
+        self._ledger, self._number = newest.ledger, newest.number
+        return self._fresh([change.window for change in newest.changes])
+
+    def _fresh(self, found: list[Window]) -> list[Window]:
+        """Those that are not printed yet; they are noted as printed."""
+        fresh = [
+            window
+            for window in found
+            if self._printed.get(window.key) != window
+            and (self._since is None or window.window_start >= self._since)
+        ]
+        self._note(fresh)
+        return fresh
+
+    def _note(self, printed: Sequence[Window]) -> None:
+        for window in printed:
+            self._printed.pop(window.key, None)
+            self._printed[window.key] = window
+        for key in list(self._printed)[:-WATCHED]:
+            del self._printed[key]
 
 
 def _stamp(path: Path) -> list[tuple[int, int, int]]:

@@ -8,7 +8,7 @@ triggers fill them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .ledger import QUALIFIED, windows_of
 from .schema import has_changes, reading
@@ -46,6 +46,17 @@ def changes(path: Path, ledger: str | None, after: int, most: int) -> Changes | 
     Of another ledger, all of its changes count. None while there is no ledger, or while an earlier
     Verve made it and nobody upgraded it yet. Raises `LedgerError`.
     """
+    return _read(path, ledger, after, most, "DESC")
+
+
+def next_changes(path: Path, ledger: str | None, after: int, most: int) -> Changes | None:
+    """As `changes`, but the oldest: for a reader that wants each of them."""
+    return _read(path, ledger, after, most, "ASC")
+
+
+def _read(
+    path: Path, ledger: str | None, after: int, most: int, order: Literal["ASC", "DESC"]
+) -> Changes | None:
     with reading(path) as connection:
         if connection is None or not has_changes(connection):
             return None
@@ -58,15 +69,20 @@ def changes(path: Path, ledger: str | None, after: int, most: int) -> Changes | 
         found = connection.execute(
             f"SELECT {QUALIFIED}, c.number, c.replaces FROM windows w "  # noqa: S608 - ours
             "JOIN changes c USING (window_start, window_seconds) "
-            "WHERE c.number > ? ORDER BY c.number DESC LIMIT ?",
+            f"WHERE c.number > ? ORDER BY c.number {order} LIMIT ?",
             (floor, most),
         ).fetchall()
-        found.reverse()
-        if len(found) == most:
-            floor = found[0][-2] - 1
-        newest = [
-            Change(row[-2], window, bool(row[-1]))
-            for row in found
-            for window in windows_of([row[:-2]])
-        ]
-        return Changes(own, number, floor, newest)
+        if order == "DESC":
+            found.reverse()
+            if len(found) == most:
+                floor = found[0][-2] - 1
+        return Changes(
+            own,
+            number,
+            floor,
+            [
+                Change(row[-2], window, bool(row[-1]))
+                for row in found
+                for window in windows_of([row[:-2]])
+            ],
+        )

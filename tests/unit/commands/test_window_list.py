@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from tests.support import rig
 from verve.commands.cli import main
+from verve.commands.window_follow import WATCHED
 from verve.ledger import ledger
 
 if TYPE_CHECKING:
@@ -113,17 +114,41 @@ def test_follow_prints_new_windows_and_revisions(follower: _Follower, opened: Le
 
 @pytest.mark.parametrize("follower", [("--json",)], indirect=True)
 def test_follow_waits_for_a_ledger(follower: _Follower, tmp_path: Path) -> None:
+    path = ledger.path_of(rig.settings(tmp_path))
+    waits = f"waiting for a ledger: `{path}`; hint: `--state-dir` names its directory\n"
+    assert follower.process.stderr is not None
+    assert follower.process.stderr.readline() == waits
     made = ledger.open_ledger(rig.settings(tmp_path))
     made.record([rig.window(0, 5)])
     made.close()
     assert json.loads(follower.line())["unique"] == 5
     # The leader sets a damaged ledger aside, and makes another.
-    path = ledger.path_of(rig.settings(tmp_path))
     path.rename(path.with_suffix(".aside"))
     made = ledger.open_ledger(rig.settings(tmp_path))
     made.record([rig.window(1, 6)])
     made.close()
     assert json.loads(follower.line())["unique"] == 6
+    # It may have looked while there was none.
+    status, said = follower.end(signal.SIGINT)
+    assert status == 0
+    assert said in {"", waits}
+
+
+@pytest.mark.parametrize("follower", [("--json",)], indirect=True)
+def test_follow_loses_nothing_while_its_reader_is_slow(follower: _Follower, opened: Ledger) -> None:
+    opened.record([rig.window(0, 1)])
+    assert json.loads(follower.line())["unique"] == 1
+    # Far more than a pipe holds, and than it compares: it is blocked, and finds the rest later.
+    many = 2 * WATCHED
+    for first in range(1, many, 100):
+        opened.record([rig.window(n, n + 1) for n in range(first, first + 100)])
+    opened.record([rig.window(5, 7_000, revision=2)])
+    # The fifth may have been printed before its revision, and is printed again then.
+    counted: dict[str, int] = {}
+    while len(counted) < many or 7_000 not in counted.values():
+        one = json.loads(follower.line())
+        counted[one["window_start"]] = one["unique"]
+    assert sorted(counted.values()) == sorted({*range(2, many + 2)} - {6} | {7_000})
     assert follower.end(signal.SIGINT) == (0, "")
 
 
