@@ -1,4 +1,4 @@
-"""A proxy between Redis and its clients that delays and loses replies, never requests."""
+"""A proxy between Redis and its clients that delays and loses replies, or is away altogether."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class FaultProxy:
         self._upstream = port
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._cuts = threading.Event()
+        self._away = threading.Event()
         self._pairs: set[_Pair] = set()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -59,6 +60,15 @@ class FaultProxy:
         self._close()
         self._cuts.clear()
 
+    def go_away(self) -> None:
+        """Close all connections and take no others: no request reaches Redis until `come_back`."""
+        self._away.set()
+        self._close()
+
+    def come_back(self) -> None:
+        """Take connections again."""
+        self._away.clear()
+
     def loses(self) -> bool:
         """Whether to drop this reply; counts the dropped replies."""
         with self._lock:
@@ -79,6 +89,9 @@ class FaultProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._away.is_set():
+                client.close()
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self._upstream), 5)
             except OSError:
@@ -89,7 +102,7 @@ class FaultProxy:
             with self._lock:
                 self._pairs = {one for one in self._pairs if one.is_alive()}
                 self._pairs.add(pair)
-            if self._over.is_set():
+            if self._over.is_set() or self._away.is_set():
                 pair.close()
             pair.start()
 
