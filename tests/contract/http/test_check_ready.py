@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import verve
+from tests.support.certificates import certificate
 from tests.support.ports import free_port
 from tests.support.redis.server import RedisServer
 from tests.support.service import Server
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Serve
     from tests.support.service import Service
+
+_PACKAGES = str(Path(verve.__file__).parents[1])
 
 
 def test_a_service_is_ready(service: Service) -> None:
@@ -96,3 +101,39 @@ def test_the_admin_address(serve: Serve, server: Server) -> None:
     service = serve(server, environment={"VERVE_ADMIN_LISTEN": admin})
     done = service.command("check", "--ready", "--at-admin")
     assert done.stdout == f"ok   service  ready: `http://{admin}/readyz`\n"
+
+
+_MODULES = """
+import sys
+from verve.commands.entry import main
+try:
+    main()
+finally:
+    known = {*sys.stdlib_module_names, "verve", "__main__"}
+    print(*sorted({name.partition(".")[0] for name in sys.modules} - known), file=sys.stderr)
+"""
+
+
+def test_over_tls_with_the_standard_library_alone(serve: Serve, tmp_path: Path) -> None:
+    trusted = certificate(tmp_path, "service")
+    flags = ["--ssl-certificate", str(trusted), "--ssl-keyfile", str(tmp_path / "service.key")]
+    service = serve(Server.VERVE, start=False, arguments=flags)
+    service.start(ready=False)
+    url = f"https://127.0.0.1:{service.port}"
+
+    def asked(*trust: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-S", "-c", _MODULES, "check", "--ready", f"--url={url}"],
+            env={"SSL_CERT_FILE": trust[0] if trust else "/dev/null", "PYTHONPATH": _PACKAGES},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    service.wait_until(lambda: asked(str(trusted)).returncode == 0, 30, "ready over TLS")
+    done = asked(str(trusted))
+    assert (done.stdout, done.stderr.strip()) == (f"ok   service  ready: `{url}/readyz`\n", "")
+    refused = asked()
+    assert refused.returncode == 1
+    assert refused.stdout.startswith("FAIL service  no answer: ")
+    assert "certificate verify failed" in refused.stdout
