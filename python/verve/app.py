@@ -46,6 +46,16 @@ class App:
         """Answer one request in Granian's RSGI mode."""
         await rsgi.serve(scope, protocol, self._answer)
 
+    def end_streams(self) -> None:
+        """End the event streams, and open no other.
+
+        For a program that embeds the server and stops it without a signal, from any thread: the
+        server would wait for the end of each stream.
+        """
+        service = self.worker.service
+        if service is not None:
+            service.streams.end()
+
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
         """Stop after the last request was answered."""
         if not loop.is_running():

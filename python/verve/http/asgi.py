@@ -141,6 +141,8 @@ async def _stream(
         while (part := await source.next()) is not None:
             message = {"type": "http.response.body", "body": part, "more_body": True}
             if not await sent(send(message), source):
+                if not source.over.done():
+                    _abort(send)
                 break
         if not gone.done():
             with contextlib.suppress(TimeoutError, OSError):
@@ -149,6 +151,18 @@ async def _stream(
     finally:
         source.close()
         gone.cancel()
+
+
+def _abort(send: Send) -> None:
+    """Close the connection of a reader that is blocked, where the server shows it.
+
+    ASGI has no message for it. A server that closes in order would wait for the reader: uvicorn's
+    `send` belongs to an object with the transport.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    abort = getattr(transport, "abort", None)
+    if callable(abort):
+        abort()
 
 
 async def _disconnected(receive: Receive) -> None:
