@@ -67,6 +67,11 @@ def _verve_plain(port: int, window: int, workers: int) -> list[str]:
     return _granian("verve.app:app")(port, window, workers)
 
 
+def _verve_asgi(port: int, window: int, workers: int) -> list[str]:
+    build.python_module("verve")
+    return _granian("verve.app:app", "--interface", "asgi", *GRANIAN[2:])(port, window, workers)
+
+
 def _verve_serve(port: int, _window: int, workers: int) -> list[str]:
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     return [build.python_module("verve"), "-m", "verve", "serve", *address]
@@ -173,6 +178,7 @@ SERVERS = {
             answers_count=True,
             environment={"VERVE_FAST_PATH": "off"},
         ),
+        Server("verve-asgi", "Verve, ASGI, Granian", _verve_asgi, answers_count=True),
         Server(
             "static",
             "Granian, static RSGI app",

@@ -12,6 +12,7 @@ from bench.harness.servers import SERVERS
 from bench.scenarios.latencies import latencies
 from bench.scenarios.loads import CONNECTIONS, DUPLICATES, RATE_COLUMNS, ZIPF
 from bench.scenarios.scenario import Goal, Plan, Scenario
+from bench.scenarios.streams import streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ def servers(plan: Plan) -> list[Scenario]:
         redis_cost(plan),
         *batches(plan.seconds),
         callbacks(plan),
+        *streams(plan.seconds),
         *at_rest(plan),
     ]
 
