@@ -99,17 +99,20 @@ def _service(settings: Settings) -> Iterator[tuple[Counter, int]]:
         )
     with segment_view.opened(path, found) as counter:
         start = counter.drain.newest()
-        if not start or not counter.stats()["workers"]["serving"]:
+        if not start:
             raise no_service
         yield counter, start
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What the service does, over all of its workers."""
+    """What one start of the service does, over all of its workers.
+
+    Another service of the segment, and programs that count by `verve.Counter`, are left out.
+    """
 
     accepts: int
-    """Accepted ids since the segment was made."""
+    """Accepted ids. Only a change has a meaning."""
     workers: int
     unaware: int
     """Workers that have not reported since the drain began."""
@@ -119,12 +122,11 @@ class Activity:
     """Requests that wait for the store."""
 
     @classmethod
-    def of(cls, counter: Counter) -> Activity:
+    def of(cls, counter: Counter, start: int) -> Activity:
         """Read the figures of the segment."""
-        stats = counter.stats()
-        workers = stats["workers"]
+        workers = counter.drain.figures(start)
         return cls(
-            accepts=stats["requests_total"],
+            accepts=workers["accepts"],
             workers=workers["serving"],
             unaware=workers["serving"] - workers["draining"],
             batches=workers["open_batches"],
@@ -156,10 +158,10 @@ def wait_until_drained(
     """
     begun = quiet_since = clock()
     accepted_at = None
-    before = Activity.of(counter)
+    before = Activity.of(counter, start)
     while True:
         _check(counter, start)
-        activity, now = Activity.of(counter), clock()
+        activity, now = Activity.of(counter, start), clock()
         if activity.accepts != before.accepts:
             before, accepted_at = activity, now
         if activity.open() or accepted_at == now:
@@ -175,10 +177,17 @@ def wait_until_drained(
 
 def _check(counter: Counter, start: int) -> None:
     """Raise `DrainError` if it is not this start of the service that drains."""
-    if counter.drain.newest() != start:
+    has_workers = counter.drain.figures(start)["serving"] > 0
+    if not has_workers and counter.drain.newest() not in {0, start}:
         raise DrainError("the service was started again, and does not drain; hint: drain it again")
-    if counter.drain.drained() != start:
-        raise DrainError("`verve drain --undo` ended the drain; hint: drain it again")
+    drained = counter.drain.drained()
+    if drained == start:
+        return
+    if drained:
+        raise DrainError("a newer start of the service drains; hint: wait for that one")
+    if not has_workers:
+        raise DrainError("the service has ended; hint: nothing is left to wait for")
+    raise DrainError("`verve drain --undo` ended the drain; hint: drain it again")
 
 
 def _not_drained(timeout: float, activity: Activity, since_accept: float | None) -> DrainError:

@@ -27,16 +27,18 @@ if TYPE_CHECKING:
 def start_of_service() -> int:
     """The number of this start of the service, the same in all of its workers; never 0.
 
-    It stands for the process that starts the workers, or for this one if none does. Without
-    `/proc`, a later process of the same id has the same number.
+    It stands for the process that starts the workers, or for this one if none does. The process
+    that started later has the larger number. Without `/proc` the order is arbitrary, and a later
+    process of the same id has the same number.
     """
     parent = multiprocessing.parent_process()
     process = os.getpid() if parent is None or parent.pid is None else parent.pid
     # The id of a process recurs, in a container at each start; the time of its start does not.
-    started = _read(f"/proc/{process}/stat").rpartition(")")[2].split()[19:20]
+    started = "".join(_read(f"/proc/{process}/stat").rpartition(")")[2].split()[19:20])
+    ticks = int(started) if started.isascii() and started.isdigit() else 0
     boot = _read("/proc/sys/kernel/random/boot_id").strip()
-    digest = hashlib.blake2b(f"{boot} {process} {started}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1
+    digest = hashlib.blake2b(f"{boot} {process} {started}".encode(), digest_size=3).digest()
+    return (ticks % (1 << 40)) << 24 | int.from_bytes(digest, "little") or 1
 
 
 def _read(path: str) -> str:
@@ -58,6 +60,10 @@ class Drain:
         """Let `verve drain` find this start, and the worker."""
         self._counter.drain.announce(self._start)
         self._counter.worker_figures.set("serving", 1)
+
+    def leave(self) -> None:
+        """Take this worker back: it ends in order. The last one of a start ends its drain."""
+        self._counter.drain.leave()
 
     def is_on(self) -> bool:
         """Whether the service drains at present; reads one word of the segment."""

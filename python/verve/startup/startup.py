@@ -101,6 +101,8 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
         started.callback(streams.end)
 
         report.at_begin = streams.end_open
+        # Stops first: an operator waits for the workers that serve.
+        started.callback(drain.leave)
         drain.announce()
         events.ACCESS_RULE.emit(rule=access.rule.value)
         return RunningService(

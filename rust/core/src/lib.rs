@@ -50,7 +50,7 @@ pub mod window;
 pub use self::{
     counter::answer::{Answer, BatchAnswer, Http, Placed},
     counter::callback_cells::{CallbackCells, Owner},
-    counter::drain::Drain,
+    counter::drain::{Drain, ServiceFigures},
     counter::handle::Counter,
     counter::insertion::{Batch, Placement, Share},
     counter::lease::{Leader, Lease},

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{EPOCH, Path, SECOND};
-use verve_core::{Counter, ManualClock};
+use verve_core::{Counter, ManualClock, WorkerFigure};
 
 #[test]
 fn every_process_sees_which_start_drains() {
@@ -37,7 +37,59 @@ fn a_drain_outlives_the_processes_of_the_segment() {
     before.drain().announce(7);
     assert!(before.drain().begin(7));
     drop(before);
-    assert_eq!(state(&path.open(60, &clock)), (7, 7));
+    // So a worker that takes the place of a killed one drains.
+    assert_eq!(state(&path.open(60, &clock)), (0, 7));
+}
+
+#[test]
+fn a_worker_of_an_older_start_that_comes_back_is_not_the_newest() {
+    let clock = Arc::new(ManualClock::new(EPOCH * SECOND));
+    let path = Path::new();
+    let (older, newer) = (path.open(60, &clock), path.open(60, &clock));
+    newer.drain().announce(8);
+    older.drain().announce(7);
+    assert_eq!(state(&older), (8, 0));
+    drop(newer);
+    assert_eq!(state(&older), (7, 0), "the newer one has ended");
+}
+
+#[test]
+fn the_last_worker_that_leaves_ends_its_drain() {
+    let clock = Arc::new(ManualClock::new(EPOCH * SECOND));
+    let path = Path::new();
+    let (one, two, other) = (path.open(60, &clock), path.open(60, &clock), path.open(60, &clock));
+    for worker in [&one, &two] {
+        worker.drain().announce(7);
+    }
+    assert!(other.drain().begin(7));
+    one.drain().leave();
+    assert_eq!(state(&other), (7, 7));
+    two.drain().leave();
+    assert_eq!(state(&other), (0, 0));
+
+    one.drain().announce(7);
+    assert!(other.drain().begin(8));
+    one.drain().leave();
+    one.drain().leave();
+    assert_eq!(state(&other), (0, 8), "that of another start goes on");
+}
+
+#[test]
+fn the_figures_are_those_of_one_start() {
+    let clock = Arc::new(ManualClock::new(EPOCH * SECOND));
+    let path = Path::new();
+    let (one, two, program) = (path.open(60, &clock), path.open(60, &clock), path.open(60, &clock));
+    one.drain().announce(7);
+    two.drain().announce(8);
+    for counter in [&one, &two, &two, &program] {
+        counter.worker_figures().add(WorkerFigure::OpenBatches, 1);
+        counter.add(7).expect("room");
+    }
+    for (start, accepts) in [(7, 1), (8, 2), (9, 0)] {
+        let found = program.drain().figures(start);
+        assert_eq!(found.accepts, accepts);
+        assert_eq!(found.workers[WorkerFigure::OpenBatches as usize], accepts);
+    }
 }
 
 fn state(counter: &Counter) -> (u64, u64) {

@@ -1,8 +1,10 @@
 //! Which start of the service drains.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::counter::Counter;
+use crate::worker_figures;
 
 /// Which start of the service drains; see `Counter.drain`. A start is a number other than 0.
 #[pyclass(frozen, module = "verve._verve")]
@@ -19,14 +21,29 @@ impl Counter {
 
 #[pymethods]
 impl Drain {
-    /// Notes `start` as the newest start of the service.
+    /// Notes that this process is a worker of `start`.
     #[pyo3(signature = (start, /))]
     fn announce(&self, py: Python<'_>, start: u64) -> PyResult<()> {
         self.0.get().get(py)?.drain().announce(start);
         Ok(())
     }
 
-    /// The newest start of the service; 0: none has announced itself.
+    /// Notes that this process is a worker no more; the last one of a start ends its drain.
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.get().get(py)?.drain().leave();
+        Ok(())
+    }
+
+    /// The figures of the live workers of `start`, and their `accepts`.
+    #[pyo3(signature = (start, /))]
+    fn figures<'py>(&self, py: Python<'py>, start: u64) -> PyResult<Bound<'py, PyDict>> {
+        let found = self.0.get().get(py)?.drain().figures(start);
+        let figures = worker_figures::figures(py, &found.workers)?;
+        figures.set_item("accepts", found.accepts)?;
+        Ok(figures)
+    }
+
+    /// The newest start with a live worker; 0: none.
     fn newest(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.0.get().get(py)?.drain().newest())
     }

@@ -200,3 +200,42 @@ def test_a_drain_that_ends_while_the_command_waits(worker: Counter) -> None:
     assert worker.drain.begin(START)
     with pytest.raises(drain.DrainError, match="the service was started again"):
         _wait(worker, Clock(lambda _: Drain(worker, START + 1).announce()))
+
+
+def test_another_service_and_programs_do_not_count(worker: Counter, tmp_path: Path) -> None:
+    with (
+        rig.counter_of(rig.settings(tmp_path)) as older,
+        rig.counter_of(rig.settings(tmp_path)) as it,
+    ):
+        # A worker of an older service comes back after the newest has started.
+        Drain(older, START - 1).announce()
+        assert _run(tmp_path).exit_code == 0
+        assert worker.drain.drained() == START
+        _aware(worker)
+        _aware(older, batches=1)
+
+        def accept(_: float) -> None:
+            older.add(7)
+            it.add(8)
+
+        assert 2 <= _wait(worker, Clock(accept)) < 2.2
+
+
+def test_a_service_that_ends_while_the_command_waits(worker: Counter, tmp_path: Path) -> None:
+    with rig.counter_of(rig.settings(tmp_path)) as command:
+        assert command.drain.begin(START)
+        with pytest.raises(drain.DrainError, match="the service has ended"):
+            _wait(command, Clock(lambda _: worker.drain.leave()))
+        # The same process may start workers again: they do not drain.
+        Drain(worker, START).announce()
+        assert not Drain(worker, START).is_on()
+
+
+def test_a_newer_service_that_drains_while_the_command_waits(
+    worker: Counter, tmp_path: Path
+) -> None:
+    assert worker.drain.begin(START)
+    with rig.counter_of(rig.settings(tmp_path)) as newer:
+        Drain(newer, START + 1).announce()
+        with pytest.raises(drain.DrainError, match="a newer start of the service drains"):
+            _wait(worker, Clock(lambda _: newer.drain.begin(START + 1)))

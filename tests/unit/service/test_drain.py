@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -48,6 +50,14 @@ def test_workers_of_one_server_are_of_one_start() -> None:
     # The process that starts the workers stands for the start: here it is this one.
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert set(pool.starmap(start_of_service, [()] * 4)) == {own}
+
+
+def test_the_start_of_a_later_process_has_a_larger_number() -> None:
+    def of_child() -> int:
+        program = "from verve.service.drain import start_of_service; print(start_of_service())"
+        return int(subprocess.check_output([sys.executable, "-c", program]))
+
+    assert start_of_service() < of_child() < of_child()
 
 
 def test_a_drain_holds_for_one_start(counter: Counter) -> None:

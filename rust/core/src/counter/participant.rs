@@ -190,5 +190,7 @@ fn reap(slot: &ParticipantSlot, arenas: &[ArenaHeader]) {
     }
     slot.pins.reap();
     worker_figures::forget(slot);
+    // Relaxed: the next owner of the lock reads it, if any.
+    slot.service_start.store(0, Ordering::Relaxed);
     slot.process.store(0, Ordering::Relaxed);
 }

@@ -81,8 +81,7 @@ pub struct Header {
     pub boot: AtomicU64,
     /// The largest sums seen of accepted, new and late ids. A reader sees less while an arena is zeroed.
     pub totals: [AtomicU64; TOTALS],
-    /// The newest start of the service; 0: none. See [`crate::Drain`].
-    pub service_start: AtomicU64,
+    spare_before: u64,
     /// The start of the service that drains; 0: none.
     pub drained_start: AtomicU64,
     spare: [u64; 3],
@@ -151,7 +150,9 @@ pub struct ParticipantSlot {
     pub generation: AtomicU64,
     /// Batches, since the segment was made, by all owners of the slot.
     pub batches: AtomicU64,
-    spare: [u64; 5],
+    /// The start of the service that the owner is a worker of; 0: none. See [`crate::Drain`].
+    pub service_start: AtomicU64,
+    spare: [u64; 4],
     /// Counts of the arenas.
     pub counts: [ArenaCounts; ARENAS],
     /// Refusals by kind, since the segment was made, by all owners of the slot.
