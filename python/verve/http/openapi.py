@@ -77,10 +77,13 @@ class Described:
             "summary": operation.summary,
             "responses": {str(status): _response(answers[status]) for status in sorted(answers)},
         }
-        if operation.parameters:
-            described["parameters"] = [
-                _parameter(name, one) for name, one in operation.parameters.items()
-            ]
+        parameters = [
+            _parameter(name, one, place)
+            for place, named in (("query", operation.parameters), ("header", operation.headers))
+            for name, one in named.items()
+        ]
+        if parameters:
+            described["parameters"] = parameters
         if operation.body:
             described["requestBody"] = {"required": True, "content": _content(operation.body)}
         if self._token:
@@ -115,21 +118,18 @@ def _response(answer: Answer) -> dict[str, Any]:
         name: {"description": one.meaning, "required": one.required, "schema": one.schema}
         for name, one in {**_SHARED, **answer.headers}.items()
     }
-    return {
-        "description": answer.meaning,
-        "headers": headers,
-        "content": _content(answer.content),
-    }
+    content = {"content": _content(answer.content)} if answer.content else {}
+    return {"description": answer.meaning, "headers": headers, **content}
 
 
 def _content(schemas: Mapping[str, Any]) -> dict[str, Any]:
     return {kind: {"schema": schema} for kind, schema in schemas.items()}
 
 
-def _parameter(name: str, one: Named) -> dict[str, Any]:
+def _parameter(name: str, one: Named, place: str) -> dict[str, Any]:
     return {
         "name": name,
-        "in": "query",
+        "in": place,
         "description": one.meaning,
         "required": one.required,
         "schema": one.schema,

@@ -18,7 +18,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A parameter of a query, or a header of an answer."""
+    """A parameter of a query, or a header of a request or of an answer."""
 
     meaning: str
     schema: Schema
@@ -45,6 +45,8 @@ class Operation:
     summary: str
     answers: Mapping[int, Answer]
     parameters: Mapping[str, Named] = field(default_factory=dict)
+    headers: Mapping[str, Named] = field(default_factory=dict)
+    """Headers of the request."""
     body: Mapping[str, Schema] = field(default_factory=dict)
     """The schema of the request's body by content type; empty if it has none."""
 

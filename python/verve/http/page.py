@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from verve.request.exchange import Response
 
+from .operation import Answer, Named, Operation
+
 if TYPE_CHECKING:
     from verve.request.exchange import Headers, Request
     from verve.service.running import RunningService
@@ -23,6 +25,31 @@ SCRIPTS = ("format", "dom", "stream", "windows", "charts", "cards", "app")
 """The scripts of the page, in the order in which they use one another."""
 
 _NOT_MODIFIED = 304
+_HEADERS = {
+    "cache-control": Named(
+        "Caches ask whether it has changed.", {"const": "no-cache"}, required=True
+    ),
+    "etag": Named("Stands for this page.", {"type": "string"}, required=True),
+    "content-security-policy": Named(
+        "Allows the two inline parts, and requests to this service.",
+        {"type": "string"},
+        required=True,
+    ),
+}
+
+PAGE = {
+    "GET": Operation(
+        "page",
+        "The live page, which contains no data.",
+        {
+            200: Answer("The page.", {"text/html": {"type": "string"}}, _HEADERS),
+            _NOT_MODIFIED: Answer("The caller has it.", {}, _HEADERS),
+        },
+        headers={
+            "if-none-match": Named("The header `etag` of a page.", {"type": "string"}),
+        },
+    )
+}
 
 
 async def page(_service: RunningService, request: Request) -> Response:

@@ -35,10 +35,10 @@ class Route:
     methods: Mapping[str, Handler]
     without_service: Callable[[Request], Response]
     """The answer of a worker that could not start: its server still takes requests."""
+    operations: Operations
+    """The description of each method but HEAD, under these settings."""
     guarded: bool = False
     """Whether the route requires access."""
-    operations: Operations | None = None
-    """The description of each method but HEAD, under these settings; None: not documented."""
     is_admin: bool = False
     """Whether only the admin address has the route, if there is one; guarded routes are so too."""
     enabled: Callable[[Settings], bool] = lambda _: True
@@ -52,7 +52,7 @@ def _page(
     return Route({"GET": handler, "HEAD": handler}, without_service, operations=operations)
 
 
-def _figures(handler: Handler, operations: Operations | None) -> Route:
+def _figures(handler: Handler, operations: Operations) -> Route:
     """Return the route of a page of figures, which requires access."""
     methods = {"GET": handler, "HEAD": handler}
     return Route(methods, _no_figures, guarded=True, operations=operations)
@@ -90,7 +90,7 @@ def _described(service: RunningService, request: Request) -> dict[str, Any]:
             head="HEAD" in route.methods,
         )
         for path, route in ROUTES.items()
-        if route.operations is not None and not _is_absent(service, request, route)
+        if not _is_absent(service, request, route)
     }
     return openapi.document(described, token=rule is Rule.TOKEN)
 
@@ -99,6 +99,7 @@ ROUTES: Mapping[str, Route] = {
     "/": Route(
         {"GET": page.page, "HEAD": page.page},
         lambda _: api.unusable("the segment could not be attached"),
+        operations=lambda _: page.PAGE,
         is_admin=True,
         enabled=lambda settings: settings.page,
     ),
@@ -112,7 +113,7 @@ ROUTES: Mapping[str, Route] = {
     "/metrics": _figures(exposition.page, lambda _: exposition.METRICS_PAGE),
     "/api/verve/current": _figures(api.current, api.current_operations),
     "/api/verve/windows": _figures(api.windows, api.windows_operations),
-    "/api/verve/stream": _figures(stream.stream, None),
+    "/api/verve/stream": _figures(stream.stream, lambda _: stream.STREAM),
     openapi.PATH: _page(
         _document,
         lambda _: openapi.DOCUMENT,

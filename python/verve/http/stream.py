@@ -21,6 +21,7 @@ from verve.service.event_hub import KEPT, NO_LEDGER, Look, Position
 from verve.sinks import KAFKA, LOG
 
 from . import api, health
+from .operation import Answer, Named, Operation, error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,41 @@ HEADERS = [
 ]
 RETRY_SECONDS = 5
 _RETRY = ("retry-after", str(RETRY_SECONDS))
+
+STREAM = {
+    "GET": Operation(
+        "stream",
+        "The figures each second, and each closed window and revision, as server-sent events.",
+        {
+            200: Answer(
+                "Events, for some minutes: `figures`, `window`, `revision` and `reset`.",
+                {
+                    "text/event-stream": {
+                        "type": "string",
+                        "description": "The data of each event is a JSON object in one line.",
+                    }
+                },
+                {
+                    "cache-control": Named(
+                        "Nothing keeps or changes events.",
+                        {"const": "no-store, no-transform"},
+                        required=True,
+                    )
+                },
+            ),
+            503: error(
+                "The service drains, or this worker has no place for a further stream.",
+                retry_after=Named("When to try again, in seconds.", {"type": "integer"}),
+            ),
+        },
+        headers={
+            "last-event-id": Named(
+                "Id of the last event that the caller has: the stream goes on after it.",
+                {"type": "string"},
+            )
+        },
+    )
+}
 
 
 async def stream(service: RunningService, request: Request) -> Response:

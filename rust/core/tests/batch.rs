@@ -63,6 +63,10 @@ fn json_is_an_array_of_integers() {
         ("[7]", vec![7]),
         ("[ 7 , -8\n,\t0 , -0 ]\n", vec![7, -8, 0, 0]),
         ("[9223372036854775807,-9223372036854775808]", vec![i64::MAX, i64::MIN]),
+        ("[7.0,-7.00,0.0,-0.0,7e0,70e-1,1E+2,1.50e1]", vec![7, -7, 0, 0, 7, 7, 100, 15]),
+        ("[0e999999999999999999999,0.0e-9]", vec![0, 0]),
+        ("[9223372036854775807.0,-9.223372036854775808e18]", vec![i64::MAX, i64::MIN]),
+        ("[9007199254740993.0,90071992547409930e-1]", vec![9_007_199_254_740_993; 2]),
     ] {
         assert_eq!(parse(BatchFormat::Json, body.as_bytes()), Ok(ids), "{body:?}");
     }
@@ -88,8 +92,23 @@ fn json_is_an_array_of_integers() {
         ("[-]", 0, Rejection::IdInvalid),
         ("[- 7]", 0, Rejection::IdInvalid),
         ("[+7]", 0, Rejection::IdInvalid),
-        ("[7.0]", 0, Rejection::IdInvalid),
-        ("[7,1e3]", 1, Rejection::IdInvalid),
+        ("[7.5]", 0, Rejection::IdInvalid),
+        ("[7,1e-3]", 1, Rejection::IdInvalid),
+        ("[7,1e-99999999999999999999]", 1, Rejection::IdInvalid),
+        ("[7.]", 0, Rejection::IdInvalid),
+        ("[.7]", 0, Rejection::IdInvalid),
+        ("[-.0]", 0, Rejection::IdInvalid),
+        ("[7.0.0]", 0, Rejection::IdInvalid),
+        ("[7e]", 0, Rejection::IdInvalid),
+        ("[7e+]", 0, Rejection::IdInvalid),
+        ("[7e+-1]", 0, Rejection::IdInvalid),
+        ("[7e1.0]", 0, Rejection::IdInvalid),
+        ("[7e1x]", 0, Rejection::IdInvalid),
+        ("[00.0]", 0, Rejection::IdInvalid),
+        ("[+7.0]", 0, Rejection::IdInvalid),
+        ("[9223372036854775808.0]", 0, Rejection::IdOutOfRange),
+        ("[7,-1e19]", 1, Rejection::IdOutOfRange),
+        ("[7,1e99999999999999999999]", 1, Rejection::IdOutOfRange),
         ("[\"7\"]", 0, Rejection::IdInvalid),
         ("[7,[8]]", 1, Rejection::IdInvalid),
         ("[null]", 0, Rejection::IdInvalid),
@@ -143,7 +162,7 @@ fn an_error_names_the_position() {
 /// Items of an array that are no ids, and why.
 fn bad_items() -> impl Strategy<Value = (String, Rejection)> {
     prop_oneof![
-        4 => "[^]\\[, \t\r\n0-9-]{1,3}|0[0-9]+|-|[1-9][.eE][0-9]|"
+        4 => "[^]\\[, \t\r\n0-9-]{1,3}|0[0-9]+|-|[1-9][.][1-9]|[1-9][eE]-[0-9]{0,2}[1-9]|[1-9][.eE]|"
             .prop_map(|bad| (bad, Rejection::IdInvalid)),
         1 => "-?[1-9][0-9]{19,30}".prop_map(|bad| (bad, Rejection::IdOutOfRange)),
     ]
@@ -167,6 +186,22 @@ proptest! {
         prop_assert_eq!(parse(BatchFormat::Binary, &binary), Ok(ids.clone()));
         prop_assert_eq!(parse(BatchFormat::Text, lines.concat().as_bytes()), Ok(ids.clone()));
         prop_assert_eq!(parse(BatchFormat::Json, array.as_bytes()), Ok(ids));
+    }
+
+    #[test]
+    fn a_number_is_read_however_it_is_written(id in any::<i64>(), shift in 0_usize..40, zeros in 0_usize..5) {
+        let sign = if id < 0 { "-" } else { "" };
+        let digits = id.unsigned_abs().to_string();
+        let more = "0".repeat(zeros);
+        // As 0.000<digits>e<n>, <digits>.000 and <digits>000e-3.
+        let point = format!("{}{digits}", "0".repeat(shift));
+        for item in [
+            format!("{sign}0.{point}{more}e{}", point.len()),
+            format!("{sign}{digits}.0{more}"),
+            format!("{sign}{digits}{more}E-{zeros}"),
+        ] {
+            prop_assert_eq!(parse(BatchFormat::Json, format!("[{item}]").as_bytes()), Ok(vec![id]), "{}", item);
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 _LIMITS = (-(2**63), 2**63 - 1)
 _JSON_BLANK = r"[ \t\r\n]*"
+_JSON_NUMBER = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
+_MANY_DIGITS = 60
 
 
 class RefusedError(Exception):
@@ -87,6 +89,24 @@ def _read_text(body: bytes) -> list[int]:
     return ids
 
 
+def _read_number(text: str, position: int) -> int:
+    """Read an integer of JSON: a number, in any of its forms, whose value has no fraction."""
+    match = _JSON_NUMBER.fullmatch(text)
+    if match is None:
+        raise RefusedError("id invalid", position)
+    sign, whole, fraction, exponent = match.groups(default="")
+    digits = (whole + fraction).lstrip("0").rstrip("0")
+    if not digits:
+        return 0
+    # Python refuses to read thousands of digits.
+    power = exponent.lstrip("+-").lstrip("0")[:9] or "0"
+    shift = (-int(power) if exponent.startswith("-") else int(power)) - len(fraction)
+    shift += len(whole + fraction) - len((whole + fraction).rstrip("0"))
+    if shift < 0:
+        raise RefusedError("id invalid", position)
+    return read_id(f"{sign}{digits}{'0' * min(shift, _MANY_DIGITS)}".encode(), position)
+
+
 def _read_json(body: bytes) -> list[int]:
     text = body.decode("latin-1")
     start = re.match(rf"{_JSON_BLANK}\[{_JSON_BLANK}", text)
@@ -100,9 +120,7 @@ def _read_json(body: bytes) -> list[int]:
     item = re.compile(rf"([^ \t\r\n,\]]*){_JSON_BLANK}")
     at = start.end()
     while match := item.match(text, at):
-        if re.match(r"-?0.", match[1], re.DOTALL):
-            raise RefusedError("id invalid", len(ids))
-        ids.append(read_id(match[1].encode(), len(ids)))
+        ids.append(_read_number(match[1], len(ids)))
         rest = text[match.end() :]
         if re.fullmatch(rf"\]{_JSON_BLANK}", rest):
             return ids

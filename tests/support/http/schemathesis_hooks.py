@@ -23,14 +23,3 @@ def _text(ids: list[int]) -> bytes:
 # are written in a text.
 schemathesis.openapi.media_type("application/octet-stream", _IDS.map(_binary))
 schemathesis.openapi.media_type("text/plain", _IDS.map(_text))
-
-
-@schemathesis.hook
-def map_body(context: schemathesis.HookContext, body: object) -> object:  # noqa: ARG001 - its names
-    """Write each number without fraction as an integer.
-
-    To a schema `7.0` is the integer 7. Verve refuses it, since a large float is another id.
-    """
-    if not isinstance(body, list):
-        return body
-    return [int(one) if isinstance(one, float) and one.is_integer() else one for one in body]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 TOKEN = "a-token-of-the-tests-0123456789abcdef"  # noqa: S105 - of the tests alone
-EXCLUDED = {"/", "/api/verve/stream"}
-"""Paths with tests of their own: the page, and the stream, which does not end."""
+EXCLUDED = {"/api/verve/stream"}
+"""Paths that are not asked: the stream does not end, and has tests of its own."""
 EXAMPLES = 100 if FULL else 30
 """Maximum number of cases per operation and phase."""
 

@@ -9,7 +9,8 @@ use std::fmt;
 pub enum BatchFormat {
     /// Little-endian int64s, one after the other (`application/octet-stream`).
     Binary,
-    /// A JSON array of integers (`application/json`).
+    /// A JSON array of integers (`application/json`). `7.0` and `70e-1` are the integer 7, as JSON Schema
+    /// has it; the value is taken from the decimal digits, exactly.
     Json,
     /// One id per line, written as in a query (`text/plain`). Lines end with `\n` or `\r\n`; the last
     /// one may end without.
@@ -26,6 +27,8 @@ pub struct BatchError {
     pub reason: Rejection,
 }
 
+/// The digits of the longest id.
+const MOST_DIGITS: usize = 19;
 const NO_MEMORY: BatchError = BatchError { position: 0, reason: Rejection::NoSpace };
 
 impl fmt::Display for BatchError {
@@ -94,12 +97,69 @@ fn json(body: &[u8]) -> Result<Vec<i64>, BatchError> {
     }
 }
 
-/// Reads an integer of JSON, which has no leading zeros: `-?(0|[1-9][0-9]*)`.
+/// Reads a number of JSON whose value is an integer. It has no leading zeros.
 fn json_integer(token: &[u8]) -> Result<i64, Rejection> {
     match token.strip_prefix(b"-").unwrap_or(token) {
-        [b'0', _, ..] => Err(Rejection::IdInvalid),
-        _ => id::parse(token.iter().copied()),
+        [b'0', b'0'..=b'9', ..] => Err(Rejection::IdInvalid),
+        _ => match id::parse(token.iter().copied()) {
+            Err(Rejection::IdInvalid) => json_decimal(token).unwrap_or(Err(Rejection::IdInvalid)),
+            read => read,
+        },
     }
+}
+
+/// Reads a number with a fraction or an exponent, whose first digits are in order. `None` if it is no
+/// number. It is never a float, so it stands for one id.
+fn json_decimal(token: &[u8]) -> Option<Result<i64, Rejection>> {
+    let (sign, rest) = token.split_at(token.starts_with(b"-").into());
+    let (whole, mut rest) = digits(rest);
+    let mut fraction: &[u8] = &[];
+    if let Some(after) = rest.strip_prefix(b".") {
+        (fraction, rest) = digits(after);
+        if fraction.is_empty() {
+            return None;
+        }
+    }
+    let exponent = match rest {
+        [] => 0,
+        [b'e' | b'E', after @ ..] => exponent(after)?,
+        _ => return None,
+    };
+    if whole.is_empty() {
+        return None;
+    }
+    // The value is the significant digits times ten to the power of `zeros`.
+    let all = || whole.iter().chain(fraction).copied();
+    let trailing = all().rev().take_while(|&digit| digit == b'0').count();
+    let kept = whole.len() + fraction.len() - trailing;
+    if kept == 0 {
+        return Some(Ok(0));
+    }
+    let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let zeros = exponent.saturating_add(length(trailing)).saturating_sub(length(fraction.len()));
+    let Ok(zeros) = usize::try_from(zeros) else {
+        return Some(Err(Rejection::IdInvalid));
+    };
+    // With more zeros, any digit before them is out of range.
+    let zeros = std::iter::repeat_n(b'0', zeros.min(MOST_DIGITS));
+    Some(id::parse(sign.iter().copied().chain(all().take(kept)).chain(zeros)))
+}
+
+/// Splits off the digits at the begin of a text.
+fn digits(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// Reads the exponent of a number, saturating. `None` if it is none.
+fn exponent(text: &[u8]) -> Option<i64> {
+    let (sign, magnitude) = match text {
+        [b'-', magnitude @ ..] => (-1, magnitude),
+        [b'+', magnitude @ ..] | magnitude => (1, magnitude),
+    };
+    let (digits, []) = digits(magnitude) else { return None };
+    let read =
+        |value: i64, digit: &u8| value.saturating_mul(10).saturating_add((digit - b'0').into());
+    (!digits.is_empty()).then(|| sign * digits.iter().fold(0, read))
 }
 
 fn skip_blanks(text: &[u8]) -> &[u8] {
