@@ -17,6 +17,7 @@ from verve.ledger import ledger
 from verve.ledger.changes import changes
 from verve.ledger.ledger import LedgerError
 from verve.request.exchange import Response, Stream, json_error
+from verve.service.disk_threads import DiskThreads
 from verve.service.event_hub import KEPT, NO_LEDGER, Look, Position
 from verve.sinks import KAFKA, LOG
 
@@ -100,12 +101,14 @@ class _Source:
 
     def __init__(self, service: RunningService) -> None:
         self._service = service
+        # Its own: batches may use all threads of the event loop for longer than a second.
+        self._threads = DiskThreads("verve-stream", most=1)
 
     async def figures(self) -> bytes | None:
         """Return the event `figures`."""
         facts = await self._service.host_facts.facts()
         try:
-            return await asyncio.to_thread(self._encoded, facts)
+            return await asyncio.wrap_future(self._threads.submit(lambda: self._encoded(facts)))
         except RuntimeError:  # the host denies a thread: the next second tries again
             return None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -161,6 +163,26 @@ def test_a_ledger_that_cannot_be_read_hides_nothing_else(service: RunningService
         found = await _upto(source, b"event: reset\n")
         assert b'"unique":5' in found
         source.close()
+
+    asyncio.run(follow())
+
+
+def test_figures_need_no_thread_of_the_event_loop(service: RunningService) -> None:
+    """Batches may have them all."""
+
+    async def follow() -> None:
+        loop = asyncio.get_running_loop()
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            loop.set_default_executor(pool)
+            batch = loop.run_in_executor(None, over.wait)
+            source = await _source(service)
+            try:
+                await asyncio.wait_for(_upto(source, b"event: figures\n"), 20)
+            finally:
+                over.set()
+                source.close()
+                await batch
 
     asyncio.run(follow())
 
