@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from verve import config
 
+from . import openapi
 from .openapi import Described
 from .routes import ROUTES
 
@@ -19,21 +20,19 @@ def markdown() -> str:
     """Return the routes with their parameters and answers, in Markdown."""
     lines: list[str] = []
     for path, route in ROUTES.items():
-        if route.operations is not None:
-            lines += _route(path, route)
+        lines += _route(path, route)
     return "\n".join(lines)
 
 
 def _route(path: str, route: Route) -> Iterator[str]:
-    assert route.operations is not None  # noqa: S101 - the caller has looked
     described = Described(
         route.operations(config.load({}, {})), guarded=route.guarded, token=False, head=False
     )
     for method, operation in described.item().items():
         yield from ("", f"## `{method.upper()} {path}`", "", operation["summary"])
-        access = "requires access" if route.guarded else "open to everyone"
+        access = "requires access" if route.guarded else "is open to everyone"
         head = " `HEAD` gives the same without a body." if "HEAD" in route.methods else ""
-        yield f"This route is {access}.{head}"
+        yield f"This route {access}.{head}"
         yield from _parameters(operation.get("parameters", []))
         if body := operation.get("requestBody"):
             kinds = ", ".join(f"`{kind}`" for kind in body["content"])
@@ -52,11 +51,12 @@ def _parameters(parameters: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _answer(status: str, answer: Mapping[str, Any]) -> str:
-    bodies = "; ".join(_body(kind, one["schema"]) for kind, one in answer["content"].items())
-    # Every answer has these: the head of the page says so.
-    shared = ("cache-control", "x-content-type-options")
+    content = answer.get("content", {})
+    bodies = "; ".join(_body(kind, one["schema"]) for kind, one in content.items())
     headers = "; ".join(
-        _header(name, one) for name, one in answer["headers"].items() if name not in shared
+        _header(name, one)
+        for name, one in answer["headers"].items()
+        if openapi.SHARED_HEADERS.get(name) != one["schema"]
     )
     return f"| {status} | {answer['description']} | {bodies} | {headers} |"
 
@@ -69,6 +69,8 @@ def _body(kind: str, schema: Mapping[str, Any]) -> str:
 
 
 def _header(name: str, header: Mapping[str, Any]) -> str:
-    values = ", ".join(f"`{value}`" for value in header["schema"].get("enum", ()))
+    schema = header["schema"]
+    found = schema.get("enum", [schema["const"]] if "const" in schema else ())
+    values = ", ".join(f"`{value}`" for value in found)
     meaning = header["description"].rstrip(".")
     return f"`{name}`: {meaning} ({values})" if values else f"`{name}`: {meaning}"

@@ -36,6 +36,8 @@ _SHARED = {
         "Browsers guess no content type.", {"const": "nosniff"}, required=True
     ),
 }
+SHARED_HEADERS = {name: header.schema for name, header in _SHARED.items()}
+"""The headers that nearly every answer has."""
 _UNUSABLE = {
     500: error("An internal error of the service."),
     503: error("The figures cannot be read."),
