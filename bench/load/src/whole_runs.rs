@@ -162,15 +162,17 @@ fn an_answer_that_does_not_come_is_a_timeout() {
 fn a_stall_shows_in_the_requests_that_were_due_meanwhile() {
     // A closed loop would send one request in the stall, and call one in 500 slow.
     let outcome = run(
-        |number| if number == 100 { Act::Hang(250) } else { Act::Say(GOOD) },
+        |number| if number == 100 { Act::Hang(300) } else { Act::Say(GOOD) },
         &["--rate", "1000", "--duration", "0.5", "--connections", "1"],
     );
     assert!(outcome.clean, "{}", outcome.report);
     assert_eq!(number(&outcome.report, "/ok"), 500);
     let half = outcome.report["latency_us"]["p50"].as_f64().unwrap();
     let most = outcome.report["latency_us"]["max"].as_f64().unwrap();
+    // 300 of 500 were due meanwhile. With 250 the median would be that of the fastest which waited,
+    // or of the slowest which did not.
     assert!(half > 5_000.0, "half of the requests waited: {half} us");
-    assert!(most > 240_000.0, "{most} us");
+    assert!(most > 290_000.0, "{most} us");
 }
 
 #[test]
