@@ -101,6 +101,7 @@ class Stats(TypedDict):
     max_ids: int
     identity: str
     workers: dict[str, int]
+    listeners: dict[int, tuple[int, int, int, int]]
 
 @type_check_only
 class SegmentIdentity(TypedDict):
@@ -259,6 +260,9 @@ class WorkerFigures:
 
     def add(self, name: str, times: int = 1, /) -> None: ...
     def set(self, name: str, value: int, /) -> None: ...
+    def report_listeners(
+        self, connections: int, accept_lane: int, hyper_lane: int, other: int, /
+    ) -> None: ...
 
 @final
 class Replication:

@@ -10,6 +10,7 @@ from verve.request.body_budget import Bodies
 from verve.service.disk_threads import DiskThreads
 from verve.service.drain import Drain
 from verve.service.host_facts import HostFactsReader
+from verve.service.listeners import Listeners
 from verve.service.running import ClusterJoin, RunningService
 from verve.service.streams import Streams
 from verve.service.termination import Termination
@@ -35,5 +36,6 @@ def running_service(settings: Settings, counter: Counter) -> RunningService:
         cluster_join=ClusterJoin(),
         termination=Termination(),
         drain=Drain(counter, start=1),
+        listeners=Listeners(counter),
         close=lambda: None,
     )

@@ -58,6 +58,7 @@ class Sample:
     @classmethod
     def take(cls, service: RunningService, facts: Facts) -> Sample:
         """Read the segment and `/proc`; `facts` are the figures of the host's files."""
+        service.listeners.report()
         stats = service.counter.stats()
         return cls(
             service,

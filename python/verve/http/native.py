@@ -180,7 +180,7 @@ def start(
             idle_timeout=settings.keep_alive,
             stall_timeout=settings.write_timeout,
         )
-        service.listeners.append(listener)
+        service.listeners.add(listener)
         service.termination.at_retirement(listener.retire)
         if accepts:
             service.counter.worker_figures.set("fast_path", 1)

@@ -1,12 +1,12 @@
 """The metrics of single processes, by the process id of the worker.
 
 The figures of the operating system are those of every process that shares the segment. Those of
-the native listener are kept by its own thread, so only the worker that answers has them.
+the native listeners are reported in the segment by each worker, about 20 times per second. An
+accept itself adds to a figure in the memory of its process only.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from .metric import Kind, Metric
@@ -32,30 +32,26 @@ def _processes(read: Callable[[Process], float | None]) -> Callable[[Sample], Va
     return find
 
 
+def _listeners(sample: Sample) -> dict[str, tuple[int, int, int, int]]:
+    """The figures of the native listeners by worker; none if this worker has no such listener."""
+    if not sample.service.listeners.exist:
+        return {}
+    return {str(id): figures for id, figures in sample.stats["listeners"].items()}
+
+
 def _listener(place: int) -> Callable[[Sample], Value]:
-    """Return a reader of a figure of this worker's listeners."""
-
-    def find(sample: Sample) -> Value:
-        number = _sum(sample, place)
-        return None if number is None else {str(os.getpid()): number}
-
-    return find
+    """Return a reader of a figure of each worker's native listeners."""
+    return lambda sample: {id: figures[place] for id, figures in _listeners(sample).items()}
 
 
 def _accepts(sample: Sample) -> Value:
     lanes = {"accept": _ACCEPT_LANE, "hyper": _HYPER_LANE}
-    numbers = {lane: _sum(sample, place) for lane, place in lanes.items()}
-    worker = str(os.getpid())
     found: dict[tuple[str, ...], float] = {
-        (worker, lane): number for lane, number in numbers.items() if number is not None
+        (id, lane): figures[place]
+        for id, figures in _listeners(sample).items()
+        for lane, place in lanes.items()
     }
     return found
-
-
-def _sum(sample: Sample, place: int) -> int | None:
-    """Return a figure over this worker's addresses; None without a native listener."""
-    found = [listener.figures()[place] for listener in sample.service.listeners]
-    return sum(found) if found else None
 
 
 PROCESS_METRICS = (
@@ -94,7 +90,7 @@ PROCESS_METRICS = (
     Metric(
         "verve_listener_connections",
         _GAUGE,
-        "Open connections of the native listener of the worker that answers.",
+        "Open connections of the native listeners of a worker.",
         _listener(_CONNECTIONS),
         ("worker",),
         _WORKER,
@@ -102,7 +98,7 @@ PROCESS_METRICS = (
     Metric(
         "verve_listener_accepts_total",
         _COUNTER,
-        "Accepts that the native listener of the worker that answers has answered, by lane.",
+        "Accepts that the native listeners of a worker have answered, by lane.",
         _accepts,
         ("worker", "lane"),
         f"`worker`: {_WORKER}; `lane`: `accept`, `hyper`",
@@ -110,7 +106,7 @@ PROCESS_METRICS = (
     Metric(
         "verve_listener_other_requests_total",
         _COUNTER,
-        "Requests that the native listener of the worker that answers gave to the application.",
+        "Requests that the native listeners of a worker gave to the application.",
         _listener(_OTHER),
         ("worker",),
         _WORKER,

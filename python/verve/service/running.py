@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from verve._verve import Callbacks as CallbackSender
-    from verve._verve import Counter, Http, NativeListener
+    from verve._verve import Counter, Http
     from verve.cluster.replication.sender import IdSender
     from verve.config import Settings
     from verve.publishing.leader import Leader
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .disk_threads import DiskThreads
     from .drain import Drain
     from .host_facts import HostFactsReader
+    from .listeners import Listeners
     from .streams import Streams
     from .termination import Termination
 
@@ -69,7 +70,7 @@ class RunningService:
     drain: Drain
     close: Callable[[], None]
     """Stops what the start has started, in the reverse order."""
-    listeners: list[NativeListener] = field(default_factory=list)
+    listeners: Listeners
     """The native listeners of this worker, which start once the service runs."""
 
     @property

@@ -22,6 +22,7 @@ from verve.service.callbacks import CallbackDesk
 from verve.service.disk_threads import DiskThreads
 from verve.service.drain import Drain, DrainReport
 from verve.service.host_facts import HostFactsReader
+from verve.service.listeners import Listeners
 from verve.service.running import ClusterJoin, RunningService
 from verve.service.streams import Streams
 
@@ -72,7 +73,13 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
         drain = Drain(counter)
         bodies = Bodies(settings.max_body)
         report = DrainReport(counter, drain, termination, bodies)
-        leader = Leader(counter, settings, watch=report.step)
+        listeners = Listeners(counter)
+
+        def watch(*, leads: bool) -> None:
+            report.step(leads=leads)
+            listeners.report()
+
+        leader = Leader(counter, settings, watch=watch)
         started.callback(leader.stop)
 
         id_sender = None
@@ -119,6 +126,7 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
             cluster_join=cluster_join,
             termination=termination,
             drain=drain,
+            listeners=listeners,
             close=started.pop_all().close,
         )
 

@@ -58,7 +58,7 @@ pub use self::{
     counter::reading::{Record, Unsealed},
     counter::sealed_ring::Ring,
     counter::stats::Stats,
-    counter::worker_figures::{OwnFigures, WorkerFigure, WorkerFigures},
+    counter::worker_figures::{ListenerFigures, OwnFigures, WorkerFigure, WorkerFigures},
     error::{Error, Unusable},
     replication::cluster_count::Noted,
     replication::handle::Replication,

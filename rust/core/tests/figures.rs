@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use support::{EPOCH, Path, SECOND, in_memory};
-use verve_core::{Counter, ManualClock, WorkerFigure, WorkerFigures};
+use verve_core::{Counter, ListenerFigures, ManualClock, WorkerFigure, WorkerFigures};
 
 #[test]
 fn totals_never_fall_while_arenas_are_zeroed() {
@@ -72,6 +72,35 @@ fn what_workers_tell_is_added_up_and_what_holds_of_the_dead_is_forgotten() {
     assert_eq!(told(&one), [7, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
     let next = path.open(60, &clock);
     assert_eq!(told(&next), [7, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+}
+
+#[test]
+fn every_process_reads_what_the_listeners_of_each_worker_have_served() {
+    let clock = std::sync::Arc::new(ManualClock::new(EPOCH * SECOND));
+    let path = Path::new();
+    let (one, other, silent) =
+        (path.open(60, &clock), path.open(60, &clock), path.open(60, &clock));
+    let of = |counter: &Counter| -> Vec<ListenerFigures> {
+        let listeners = counter.stats().expect("stats").listeners;
+        assert!(listeners.iter().all(|(process, _)| *process == std::process::id()));
+        listeners.into_iter().map(|(_, figures)| figures).collect()
+    };
+    let figures = ListenerFigures { connections: 9, accept_lane: 7, hyper_lane: 2, other: 1 };
+    one.worker_figures().set(WorkerFigure::Serving, 1);
+    one.worker_figures().report_listeners(figures);
+    other.worker_figures().set(WorkerFigure::Serving, 1);
+    let expected = [figures, ListenerFigures::default()];
+    // A process that serves nothing has none.
+    assert_eq!([of(&one), of(&other), of(&silent)], [expected; 3]);
+    // Connections fall. Totals do not: a report may be overtaken by a later one.
+    let later = ListenerFigures { connections: 3, accept_lane: 6, hyper_lane: 4, other: 1 };
+    one.worker_figures().report_listeners(later);
+    assert_eq!(of(&other)[0], ListenerFigures { accept_lane: 7, ..later });
+    drop(one);
+    assert_eq!(of(&other), [ListenerFigures::default()]);
+    let next = path.open(60, &clock);
+    next.worker_figures().set(WorkerFigure::Serving, 1);
+    assert_eq!(of(&other), [ListenerFigures::default(); 2]);
 }
 
 #[test]

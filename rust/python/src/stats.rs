@@ -39,6 +39,12 @@ impl Counter {
         dict.set_item("max_ids", stats.max_ids)?;
         dict.set_item("identity", format!("{:016x}", stats.identity))?;
         dict.set_item("workers", worker_figures::figures(py, &stats.workers)?)?;
+        let listeners = PyDict::new(py);
+        for (process, its) in stats.listeners {
+            let figures = (its.connections, its.accept_lane, its.hyper_lane, its.other);
+            listeners.set_item(process, figures)?;
+        }
+        dict.set_item("listeners", listeners)?;
         Ok(dict)
     }
 }

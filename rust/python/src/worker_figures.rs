@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use verve_core::WorkerFigure;
+use verve_core::{ListenerFigures, WorkerFigure};
 
 use crate::counter::Counter;
 
@@ -33,6 +33,22 @@ impl WorkerFigures {
     #[pyo3(signature = (name, value, /))]
     fn set(&self, py: Python<'_>, name: &str, value: u64) -> PyResult<()> {
         self.0.get().get(py)?.worker_figures().set(figure(name, false)?, value);
+        Ok(())
+    }
+
+    /// Reports the open connections of this worker's native listeners, their accepts in the accept
+    /// lane and under hyper, and their other requests. Totals never fall.
+    #[pyo3(signature = (connections, accept_lane, hyper_lane, other, /))]
+    fn report_listeners(
+        &self,
+        py: Python<'_>,
+        connections: u64,
+        accept_lane: u64,
+        hyper_lane: u64,
+        other: u64,
+    ) -> PyResult<()> {
+        let figures = ListenerFigures { connections, accept_lane, hyper_lane, other };
+        self.0.get().get(py)?.worker_figures().report_listeners(figures);
         Ok(())
     }
 }

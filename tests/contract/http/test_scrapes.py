@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.http import raw
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _raises(name: str) -> bool:
 
 
 def _is_of_a_process(name: str) -> bool:
-    return name.startswith("verve_process_")
+    return name.startswith(("verve_process_", "verve_listener_"))
 
 
 def _watch(service: Service, scrapes: int) -> list[Mapping[str, float]]:
@@ -44,12 +45,12 @@ def _watch(service: Service, scrapes: int) -> list[Mapping[str, float]]:
     return found
 
 
-@pytest.mark.parametrize("server", [Server.VERVE, Server.UVICORN])
+@pytest.mark.parametrize("server", [Server.VERVE, Server.UVICORN, Server.NATIVE])
 def test_scrapes_of_two_workers_agree(serve: Serve, server: Server) -> None:
     # Windows of a second: their arenas are zeroed while the totals are read.
     service = serve(server, workers=2, window=1)
     found = _watch(service, SCRAPES)
-    fast = 2 if server is Server.VERVE else 0
+    fast = 0 if server is Server.UVICORN else 2
     assert {one["verve_fast_path"] for one in found} == {fast}
     assert {one["verve_draining"] for one in found} == {0}
     for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "start_time_seconds"):
@@ -58,6 +59,36 @@ def test_scrapes_of_two_workers_agree(serve: Serve, server: Server) -> None:
     rejected = 'verve_rejected_total{reason="id_invalid"}'
     assert found[-1][rejected] - found[0][rejected] == SCRAPES
     assert found[-1]["verve_ids_total"] - found[0]["verve_ids_total"] == SCRAPES
+
+
+def test_each_scrape_shows_the_native_listeners_of_all_workers(serve: Serve) -> None:
+    service = serve(Server.NATIVE, workers=2)
+    workers = service.workers()
+    found = _watch(service, SCRAPES)
+    for worker in workers:
+        assert all(f'verve_listener_connections{{worker="{worker}"}}' in one for one in found)
+
+    def accepts() -> list[float]:
+        """Those that each worker has answered, in both lanes."""
+        lanes = f'verve_listener_accepts_total{{lane="%s",worker="{workers[0]}"}}'
+        metrics = service.metrics()
+        first = metrics[lanes % "accept"] + metrics[lanes % "hyper"]
+        return [first, _listener_sum(metrics, "accepts_total") - first]
+
+    service.wait_until(lambda: sum(accepts()) == 2 * SCRAPES, 10, "reported by both workers")
+    # The kernel spreads connections over the workers.
+    assert min(accepts()) > 0
+    assert _listener_sum(service.metrics(), "other_requests_total") > SCRAPES
+    with raw.connect(service), raw.connect(service):
+        service.wait_until(
+            lambda: _listener_sum(service.metrics(), "connections") >= 3, 10, "open connections"
+        )
+
+
+def _listener_sum(metrics: Mapping[str, float], name: str) -> float:
+    """A figure of the native listeners, over all workers."""
+    prefix = f"verve_listener_{name}{{"
+    return sum(value for key, value in metrics.items() if key.startswith(prefix))
 
 
 def test_totals_outlive_a_worker(serve: Serve) -> None:

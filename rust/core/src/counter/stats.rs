@@ -1,7 +1,7 @@
 //! The figures of a segment, for operators.
 
 use crate::counter::handle::Counter;
-use crate::counter::worker_figures::{self, WorkerFigures};
+use crate::counter::worker_figures::{self, ListenerFigures, WorkerFigures};
 use crate::sync::Ordering;
 use crate::window::word::{ARENAS, ArenaState};
 
@@ -38,6 +38,8 @@ pub struct Stats {
     pub identity: u64,
     /// The figures that workers of the service report, by [`crate::WorkerFigure`].
     pub workers: WorkerFigures,
+    /// What the native listeners of each worker that serves have served, by its process id.
+    pub listeners: Vec<(u32, ListenerFigures)>,
 }
 
 impl Counter {
@@ -84,6 +86,8 @@ impl Counter {
             let alive = process != 0 && participant.is_alive(index);
             if alive {
                 stats.processes.push(process);
+                let listeners = worker_figures::of_listeners(slot);
+                stats.listeners.extend(listeners.map(|figures| (process, figures)));
             }
             worker_figures::add_up(slot, alive, &mut stats.workers);
         }

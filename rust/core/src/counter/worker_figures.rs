@@ -2,7 +2,7 @@
 //! for the host.
 
 use crate::counter::handle::Counter;
-use crate::segment::layout::{ParticipantSlot, WORKER_FIGURES};
+use crate::segment::layout::{LISTENER_FIGURES, ParticipantSlot, WORKER_FIGURES};
 use crate::sync::Ordering;
 
 /// One figure of a worker.
@@ -74,6 +74,28 @@ impl WorkerFigure {
 /// The figures of all workers of a host, by their index in [`WorkerFigure::ALL`].
 pub type WorkerFigures = [u64; WorkerFigure::ALL.len()];
 
+/// What the native listeners of a worker have served since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerFigures {
+    /// Connections that are open.
+    pub connections: u64,
+    /// Accepts that the accept lane answered.
+    pub accept_lane: u64,
+    /// Accepts that were answered under hyper.
+    pub hyper_lane: u64,
+    /// Requests that the application answered.
+    pub other: u64,
+}
+
+/// The figures of the listeners of the owner of `slot`, if it serves requests.
+pub(crate) fn of_listeners(slot: &ParticipantSlot) -> Option<ListenerFigures> {
+    // Relaxed: figures.
+    let serves = slot.worker[WorkerFigure::Serving as usize].load(Ordering::Relaxed) != 0;
+    let [connections, accept_lane, hyper_lane, other] =
+        std::array::from_fn(|index| slot.listener[index].load(Ordering::Relaxed));
+    serves.then_some(ListenerFigures { connections, accept_lane, hyper_lane, other })
+}
+
 /// Adds the figures of `slot` to `sums`: the totals of all owners, and the other figures if the
 /// owner is alive.
 pub(crate) fn add_up(slot: &ParticipantSlot, alive: bool, sums: &mut WorkerFigures) {
@@ -92,6 +114,9 @@ pub(crate) fn forget(slot: &ParticipantSlot) {
     for figure in WorkerFigure::ALL.into_iter().filter(|figure| !figure.is_total()) {
         // Relaxed: a figure.
         slot.worker[figure as usize].store(0, Ordering::Relaxed);
+    }
+    for figure in &slot.listener {
+        figure.store(0, Ordering::Relaxed);
     }
 }
 
@@ -126,6 +151,21 @@ impl OwnFigures<'_> {
             // Relaxed: a figure.
             self.counter.front().participants[participant.slot].worker[figure as usize]
                 .store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Reports what the native listeners of this process have served. Of two reports at once the
+    /// larger totals stay: they never fall.
+    pub fn report_listeners(self, figures: ListenerFigures) {
+        let ListenerFigures { connections, accept_lane, hyper_lane, other } = figures;
+        if let Ok(participant) = self.counter.participant() {
+            let words: &[_; LISTENER_FIGURES] =
+                &self.counter.front().participants[participant.slot].listener;
+            // Relaxed: figures.
+            words[0].store(connections, Ordering::Relaxed);
+            for (word, total) in words[1..].iter().zip([accept_lane, hyper_lane, other]) {
+                word.fetch_max(total, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -31,6 +31,8 @@ pub const REJECTIONS: usize = 32;
 pub const TOTALS: usize = 3;
 /// Figures that a worker of the service may report.
 pub const WORKER_FIGURES: usize = 10;
+/// Figures of the native listeners of a worker.
+pub const LISTENER_FIGURES: usize = 4;
 /// Sinks that may keep a cursor in the segment.
 pub const SINKS: usize = 8;
 /// Windows whose counts in the whole cluster are kept.
@@ -152,7 +154,8 @@ pub struct ParticipantSlot {
     pub batches: AtomicU64,
     /// The start of the service that the owner is a worker of; 0: none. See [`crate::Drain`].
     pub service_start: AtomicU64,
-    spare: [u64; 4],
+    /// What the native listeners of the owner have served; see [`crate::ListenerFigures`].
+    pub listener: [AtomicU64; LISTENER_FIGURES],
     /// Counts of the arenas.
     pub counts: [ArenaCounts; ARENAS],
     /// Refusals by kind, since the segment was made, by all owners of the slot.
