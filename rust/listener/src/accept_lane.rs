@@ -62,6 +62,8 @@ struct Lane<'a> {
     /// Answers that the caller did not take yet.
     unwritten: Vec<u8>,
     next: Next,
+    /// The time at which this turn of the task began: the clock is read once per turn.
+    now: Instant,
     deadline: Instant,
     timer: Pin<&'a mut Sleep>,
 }
@@ -72,7 +74,8 @@ pub(crate) async fn run(stream: &mut TcpStream, accept: &dyn Accept, shared: &Sh
     let deadline = timer.deadline();
     let (rest, unwritten) = (Vec::new(), Vec::new());
     let next = Next::Read;
-    let mut lane = Lane { stream, accept, shared, rest, unwritten, next, deadline, timer };
+    let now = Instant::now();
+    let mut lane = Lane { stream, accept, shared, rest, unwritten, next, now, deadline, timer };
     poll_fn(|context| BUFFERS.with_borrow_mut(|buffers| lane.poll(context, buffers)))
         .await
         .unwrap_or(End::Drop)
@@ -80,6 +83,7 @@ pub(crate) async fn run(stream: &mut TcpStream, accept: &dyn Accept, shared: &Sh
 
 impl Lane<'_> {
     fn poll(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<End>> {
+        self.now = Instant::now();
         loop {
             if !self.unwritten.is_empty() {
                 let mut unwritten = std::mem::take(&mut self.unwritten);
@@ -143,7 +147,7 @@ impl Lane<'_> {
             match head::parse(&bytes[begin..]) {
                 Head::Accept { query, length, close } => {
                     let ends = close || self.shared.connections.stage() > Stage::Serving;
-                    answer::write(out, &self.accept.accept(query), ends);
+                    answer::write(out, &self.accept.accept(query), ends, self.now.into_std());
                     number += 1;
                     begin += length;
                     if ends {
@@ -225,6 +229,6 @@ impl Lane<'_> {
     }
 
     fn set_deadline(&mut self, timeout: std::time::Duration) {
-        self.deadline = Instant::now() + timeout;
+        self.deadline = self.now + timeout;
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -66,13 +66,14 @@ pub(crate) fn response(answer: &Answer) -> Response<Bytes> {
 pub(crate) const SERVER: HeaderValue = HeaderValue::from_static("verve");
 
 /// Writes the answer with its head, and with `connection: close` if the connection ends with it.
-pub(crate) fn write(out: &mut Vec<u8>, answer: &Answer, close: bool) {
+/// `now` is a reading of the clock that is a few milliseconds old at most.
+pub(crate) fn write(out: &mut Vec<u8>, answer: &Answer, close: bool, now: Instant) {
     if matches!(answer, Answer::Ok) {
         out.extend_from_slice(
             b"HTTP/1.1 200 OK\r\nserver: verve\r\ncontent-type: text/plain\r\n\
               cache-control: no-store\r\nx-content-type-options: nosniff\r\n",
         );
-        end_head(out, 2, close);
+        end_head(out, 2, close, now);
         out.extend_from_slice(b"ok");
         return;
     }
@@ -83,38 +84,40 @@ pub(crate) fn write(out: &mut Vec<u8>, answer: &Answer, close: bool) {
     for (name, value) in fields {
         let _ = write!(out, "{name}: {value}\r\n");
     }
-    end_head(out, body.len(), close);
+    end_head(out, body.len(), close, now);
     out.extend_from_slice(body.as_bytes());
 }
 
-fn end_head(out: &mut Vec<u8>, length: usize, close: bool) {
+fn end_head(out: &mut Vec<u8>, length: usize, close: bool, now: Instant) {
     if close {
         out.extend_from_slice(b"connection: close\r\n");
     }
     let _ = write!(out, "content-length: {length}\r\ndate: ");
-    DATE.with_borrow_mut(|date| out.extend_from_slice(date.now()));
+    DATE.with_borrow_mut(|date| out.extend_from_slice(date.at(now)));
     out.extend_from_slice(b"\r\n\r\n");
 }
 
 thread_local! {
-    static DATE: RefCell<Date> = const { RefCell::new(Date { second: 0, text: [0; 29] }) };
+    static DATE: RefCell<Date> = const { RefCell::new(Date { until: None, text: [0; 29] }) };
 }
 
 /// The date of an answer, formatted once per second.
 struct Date {
-    second: u64,
+    /// The end of the second of `text`.
+    until: Option<Instant>,
     text: [u8; 29],
 }
 
 impl Date {
-    fn now(&mut self) -> &[u8] {
-        let now = SystemTime::now();
-        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if second != self.second {
-            let text = httpdate::fmt_http_date(now);
+    fn at(&mut self, now: Instant) -> &[u8] {
+        if self.until.is_none_or(|until| now >= until) {
+            let wall = SystemTime::now();
+            let text = httpdate::fmt_http_date(wall);
             if text.len() == self.text.len() {
                 self.text.copy_from_slice(text.as_bytes());
-                self.second = second;
+                let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+                let left = 1_000_000_000 - since.subsec_nanos();
+                self.until = Some(now + Duration::from_nanos(left.into()));
             }
         }
         &self.text
