@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::answer;
 use crate::connections::Stage;
 use crate::head::{self, Head};
-use crate::limits::UNWRITTEN;
+use crate::limits::{FIRST_BYTE, UNWRITTEN};
 use crate::listener::{Accept, Shared};
 
 /// Bytes that are read at once.
@@ -64,6 +64,10 @@ struct Lane<'a> {
     next: Next,
     /// The time at which this turn of the task began: the clock is read once per turn.
     now: Instant,
+    /// Nothing was read from the connection yet.
+    is_fresh: bool,
+    /// When a stop gives up a fresh connection.
+    end: Option<Instant>,
     deadline: Instant,
     timer: Pin<&'a mut Sleep>,
 }
@@ -75,7 +79,9 @@ pub(crate) async fn run(stream: &mut TcpStream, accept: &dyn Accept, shared: &Sh
     let (rest, unwritten) = (Vec::new(), Vec::new());
     let next = Next::Read;
     let now = Instant::now();
-    let mut lane = Lane { stream, accept, shared, rest, unwritten, next, now, deadline, timer };
+    let (is_fresh, end) = (true, None);
+    let mut lane =
+        Lane { stream, accept, shared, rest, unwritten, next, now, is_fresh, end, deadline, timer };
     poll_fn(|context| BUFFERS.with_borrow_mut(|buffers| lane.poll(context, buffers)))
         .await
         .unwrap_or(End::Drop)
@@ -168,6 +174,7 @@ impl Lane<'_> {
         let mut buffer = ReadBuf::new(into);
         let was_empty = self.rest.is_empty();
         ready!(Pin::new(&mut *self.stream).poll_read(context, &mut buffer))?;
+        self.is_fresh = false;
         if was_empty {
             self.set_deadline(self.shared.limits.head_timeout);
         }
@@ -202,7 +209,11 @@ impl Lane<'_> {
     /// Nothing to read: wait on, unless the time is over or the service ends.
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<End>> {
         if self.rest.is_empty() && self.shared.connections.stage() == Stage::Closing {
-            return Poll::Ready(Ok(End::Close));
+            if !self.is_fresh {
+                return Poll::Ready(Ok(End::Close));
+            }
+            let end = *self.end.get_or_insert(self.now + FIRST_BYTE);
+            self.deadline = self.deadline.min(end);
         }
         self.poll_timer(context).map(|()| Ok(End::Close))
     }

@@ -20,6 +20,7 @@ use crate::body::Body;
 use crate::connections::Stage;
 use crate::head::ACCEPT;
 use crate::io::{Resumed, Watch};
+use crate::limits::FIRST_BYTE;
 use crate::listener::Shared;
 
 /// The smallest bound on heads that hyper takes.
@@ -33,7 +34,8 @@ pub(crate) async fn run(
     peer: SocketAddr,
     shared: &Shared,
 ) -> Option<TcpStream> {
-    let watch = Arc::new(Watch::new());
+    let watch = Arc::new(Watch::new(&first));
+    let mut end = None;
     let service = service_fn(|request| {
         Box::pin(async {
             watch.requested();
@@ -51,7 +53,8 @@ pub(crate) async fn run(
     let mut timer = pin!(sleep_until(Instant::now() + shared.limits.head_timeout));
     let is_slow = poll_fn(|context| {
         loop {
-            if shared.connections.stage() == Stage::Closing {
+            // hyper would close a fresh one at once.
+            if shared.connections.stage() == Stage::Closing && !watch.is_fresh() {
                 Pin::new(&mut connection).graceful_shutdown();
             }
             if connection.poll_without_shutdown(context).is_ready() {
@@ -61,14 +64,17 @@ pub(crate) async fn run(
             if shared.connections.stage() == Stage::Closing && watch.is_blocked_stream() {
                 return Poll::Ready(true);
             }
-            let Some(deadline) = watch.deadline(&shared.limits) else { return Poll::Pending };
+            let Some(mut deadline) = watch.deadline(&shared.limits) else { return Poll::Pending };
+            if shared.connections.stage() == Stage::Closing && watch.is_fresh() {
+                deadline = deadline.min(*end.get_or_insert_with(|| Instant::now() + FIRST_BYTE));
+            }
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
             if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            if watch.deadline(&shared.limits).is_some_and(|deadline| deadline <= Instant::now()) {
+            if deadline <= Instant::now() {
                 return Poll::Ready(true);
             }
         }

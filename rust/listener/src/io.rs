@@ -36,12 +36,22 @@ struct Waiting {
     phase: Phase,
     /// Since when the caller takes no bytes.
     stalled: Option<Instant>,
+    /// Whether bytes of a body that comes in parts may be unwritten, also after its last part.
+    is_stream: bool,
+    /// Nothing was read from the connection yet.
+    is_fresh: bool,
 }
 
 impl Watch {
-    /// Of a connection that hands over part of a request.
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Waiting { phase: Phase::Head(Instant::now()), stalled: None }))
+    /// Of a connection of which `first` was read so far: part of a request, or nothing yet.
+    pub(crate) fn new(first: &[u8]) -> Self {
+        let phase = Phase::Head(Instant::now());
+        Self(Mutex::new(Waiting {
+            phase,
+            stalled: None,
+            is_stream: false,
+            is_fresh: first.is_empty(),
+        }))
     }
 
     /// A head is complete.
@@ -56,36 +66,48 @@ impl Watch {
 
     /// The head of an answer is ready to be written, and its body comes in parts.
     pub(crate) fn streaming(&self) {
-        self.waiting().phase = Phase::Stream;
+        let mut waiting = self.waiting();
+        waiting.phase = Phase::Stream;
+        waiting.is_stream = true;
     }
 
     /// Whether the caller takes nothing of a body that comes in parts.
     pub(crate) fn is_blocked_stream(&self) -> bool {
         let waiting = self.waiting();
-        matches!(waiting.phase, Phase::Stream) && waiting.stalled.is_some()
+        waiting.is_stream && waiting.stalled.is_some()
+    }
+
+    /// Whether nothing was read from the connection yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.waiting().is_fresh
     }
 
     /// When the connection has waited for too long, as things are.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        let Waiting { phase, stalled } = *self.waiting();
+        let Waiting { phase, stalled, is_stream, .. } = *self.waiting();
         let waits = match phase {
             Phase::Idle(since) => Some(since + limits.idle_timeout),
             Phase::Head(since) => Some(since + limits.head_timeout),
             Phase::Answer | Phase::Stream => None,
         };
-        let patience = match phase {
-            Phase::Stream => limits.stall_timeout.min(BLOCKED_STREAM),
-            _ => limits.stall_timeout,
-        };
+        let patience =
+            if is_stream { limits.stall_timeout.min(BLOCKED_STREAM) } else { limits.stall_timeout };
         let stalls = stalled.map(|since| since + patience);
         waits.into_iter().chain(stalls).min()
     }
 
     fn received(&self) {
         let mut waiting = self.waiting();
+        waiting.is_fresh = false;
         if matches!(waiting.phase, Phase::Idle(_)) {
             waiting.phase = Phase::Head(Instant::now());
         }
+    }
+
+    /// All that was handed over is written.
+    fn flushed(&self) {
+        let mut waiting = self.waiting();
+        waiting.is_stream = matches!(waiting.phase, Phase::Stream);
     }
 
     fn wrote<T>(&self, result: Poll<T>) -> Poll<T> {
@@ -151,7 +173,11 @@ impl Write for Resumed<'_> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        if result.is_ready() {
+            self.watch.flushed();
+        }
+        result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

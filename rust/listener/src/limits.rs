@@ -8,6 +8,10 @@ pub(crate) const UNWRITTEN: usize = 64 << 10;
 /// Without progress in writing a body that comes in parts, at most: it holds what others need.
 pub(crate) const BLOCKED_STREAM: Duration = Duration::from_secs(10);
 
+/// In which a stop waits for the first byte of a connection: its request may be on its way. One that was
+/// answered before is closed at once.
+pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(1);
+
 /// Bounds per connection and for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

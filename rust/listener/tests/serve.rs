@@ -2,13 +2,12 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::Write;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use support::{Served, read_all, read_answer};
-use verve_listener::{BodySender, Limits, Sending};
+use verve_listener::Limits;
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -277,6 +276,26 @@ fn a_stop_answers_what_is_under_way() {
 }
 
 #[test]
+fn a_stop_answers_a_connection_whose_request_is_on_its_way() {
+    for served in [Served::new(Limits::default()), Served::without_accepts(Limits::default())] {
+        let mut fresh = served.connect();
+        let _silent = served.connect();
+        let mut idle = served.connect();
+        idle.write_all(accept(1).as_bytes()).unwrap();
+        read_answer(&mut idle);
+        let listener = served.listener.clone();
+        let stopping = std::thread::spawn(move || listener.stop(Duration::from_secs(5)));
+        assert_eq!(read_all(&mut idle), "");
+        fresh.write_all(accept(2).as_bytes()).unwrap();
+        let answer = read_all(&mut fresh);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+        // Less than the time for a head or for idle connections.
+        assert!(stopping.join().unwrap());
+    }
+}
+
+#[test]
 fn a_stop_takes_time_up_to_its_patience() {
     let served = Served::new(Limits::default());
     let mut slow = served.connect();
@@ -297,79 +316,4 @@ fn one_that_retires_ends_connections_with_an_answer_and_takes_new_ones() {
     stream.write_all(accept(2).as_bytes()).unwrap();
     assert!(read_all(&mut stream).contains("connection: close"));
     assert!(served.exchange(accept(3).as_bytes()).contains("connection: close"));
-}
-
-fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut found = Vec::new();
-    let mut byte = [0];
-    while !found.ends_with(end.as_bytes()) {
-        stream.read_exact(&mut byte).unwrap();
-        found.push(byte[0]);
-    }
-    String::from_utf8(found).unwrap()
-}
-
-#[test]
-fn the_parts_of_a_body_come_as_they_are_sent() {
-    let served =
-        Served::new(Limits { idle_timeout: Duration::from_millis(300), ..Limits::default() });
-    let (mut stream, sender) = served.stream();
-    let head = read_until(&mut stream, "\r\n\r\n");
-    assert!(head.contains("transfer-encoding: chunked"), "{head}");
-    for part in ["one", "three"] {
-        assert_eq!(sender.send(Bytes::from(part)), Sending::Sent);
-        assert_eq!(
-            read_until(&mut stream, &format!("{part}\r\n")),
-            format!("{}\r\n{part}\r\n", part.len())
-        );
-        // The time for idle connections does not count while a body is on its way.
-        std::thread::sleep(Duration::from_millis(400));
-    }
-    drop(sender);
-    assert_eq!(read_until(&mut stream, "0\r\n\r\n"), "0\r\n\r\n");
-    // The connection goes on.
-    stream.write_all(accept(7).as_bytes()).unwrap();
-    assert!(read_answer(&mut stream).ends_with("ok"));
-}
-
-#[test]
-fn who_sends_parts_learns_that_the_caller_has_gone() {
-    let served = Served::new(Limits::default());
-    let (mut stream, sender) = served.stream();
-    read_until(&mut stream, "\r\n\r\n");
-    drop(stream);
-    while sender.send(Bytes::from_static(b"part")) != Sending::Gone {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Sends until the caller's buffers are full, and stay so.
-fn fill(sender: &BodySender) {
-    let part = Bytes::from(vec![b'x'; 1 << 20]);
-    let mut refused = 0;
-    while refused < 100 {
-        refused = if sender.send(part.clone()) == Sending::Full { refused + 1 } else { 0 };
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-#[test]
-fn a_caller_that_takes_no_parts_is_disconnected() {
-    let served =
-        Served::new(Limits { stall_timeout: Duration::from_millis(300), ..Limits::default() });
-    let (_stream, sender) = served.stream();
-    fill(&sender);
-    while sender.send(Bytes::from_static(b"part")) != Sending::Gone {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-#[test]
-fn a_stop_does_not_wait_for_a_caller_that_takes_no_parts() {
-    let served = Served::new(Limits::default());
-    let (_stream, sender) = served.stream();
-    fill(&sender);
-    // It would take ten seconds to be cut.
-    assert!(served.listener.stop(Duration::from_secs(5)));
-    assert_eq!(sender.send(Bytes::from_static(b"part")), Sending::Gone);
 }

@@ -133,7 +133,9 @@ def test_two_tokens_during_a_rotation(serve: Serve, server: Server) -> None:
     assert "s3cret" not in service.output()
 
 
-@pytest.mark.parametrize("server", [Server.VERVE, Server.GRANIAN_ASGI, Server.UVICORN])
+@pytest.mark.parametrize(
+    "server", [Server.VERVE, Server.GRANIAN_ASGI, Server.UVICORN, Server.NATIVE]
+)
 def test_behind_an_nginx_that_only_passes_on(serve: Serve, tmp_path: Path, server: Server) -> None:
     """Its requests look like those of this host: only the token keeps its callers out."""
     service = serve(server, environment={"VERVE_ADMIN_TOKEN": "s3cret"})

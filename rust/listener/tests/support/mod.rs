@@ -1,5 +1,7 @@
 //! A listener over a counter in memory, with an application that says what it was asked.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -36,11 +38,19 @@ pub struct Served {
 impl Served {
     /// On a free port of the loopback.
     pub fn new(limits: Limits) -> Self {
-        let counter =
-            Arc::new(Counter::in_memory(&SegmentConfig::default(), Clock::System).unwrap());
+        let counter = new_counter();
+        let accept: Box<dyn Accept> = Box::new(Counting(counter.clone()));
+        Self::with(limits, counter, Some(accept))
+    }
+
+    /// As `new`, but the application answers accepts too.
+    pub fn without_accepts(limits: Limits) -> Self {
+        Self::with(limits, new_counter(), None)
+    }
+
+    fn with(limits: Limits, counter: Arc<Counter>, accept: Option<Box<dyn Accept>>) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let accept: Option<Box<dyn Accept>> = Some(Box::new(Counting(counter.clone())));
         let listener = Arc::new(Listener::start(socket, accept, limits).unwrap());
         let ended = Arc::new(AtomicBool::new(false));
         let streams = Arc::<Mutex<Vec<BodySender>>>::default();
@@ -85,6 +95,10 @@ impl Drop for Served {
             thread.join().unwrap();
         }
     }
+}
+
+fn new_counter() -> Arc<Counter> {
+    Arc::new(Counter::in_memory(&SegmentConfig::default(), Clock::System).unwrap())
 }
 
 /// Reads to the end of the stream.
