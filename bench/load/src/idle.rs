@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 
+use crate::wire::pause_after;
+
 /// Open connections outside the runtime, so that they cost the generator nothing.
 pub struct Idle {
     streams: Vec<TcpStream>,
@@ -23,6 +25,9 @@ impl Idle {
                      hint: is the limit of open files large enough? See `ulimit -n`"
                 )
             })?);
+            if let Some(pause) = pause_after(number + 1) {
+                std::thread::sleep(pause);
+            }
         }
         Ok(Self { streams })
     }

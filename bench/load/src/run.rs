@@ -17,7 +17,7 @@ use crate::records::Records;
 use crate::request::Template;
 use crate::schedule::Schedule;
 use crate::tally::Tally;
-use crate::wire::{Fault, Wire};
+use crate::wire::{Fault, Wire, pause_after};
 use crate::worker::Worker;
 
 /// The state that the connections of a run share, all on one thread.
@@ -105,7 +105,12 @@ async fn connect_all(options: &Options) -> Result<Vec<Wire>, String> {
     let mut wires = Vec::new();
     while wires.len() < options.connections as usize {
         match Wire::open(options.target, options.timeout).await {
-            Ok(wire) => wires.push(wire),
+            Ok(wire) => {
+                wires.push(wire);
+                if let Some(pause) = pause_after(wires.len() as u32) {
+                    tokio::time::sleep(pause).await;
+                }
+            }
             Err(fault) if tokio::time::Instant::now() > deadline => {
                 return Err(format!(
                     "no connection ({}), {} of {} made: `{}`\nhint: does the server listen there?",

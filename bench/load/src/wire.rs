@@ -13,6 +13,14 @@ use crate::response::{self, Head, Malformed};
 /// An answer is small; one that outgrows this is broken.
 const LARGEST_ANSWER: usize = 4 << 20;
 
+/// How long to pause after connection `number` (from 1), so that the server takes those that wait: a
+/// connection that finds its queue full is tried again by the kernel only after a second.
+pub fn pause_after(number: u32) -> Option<Duration> {
+    const AT_ONCE: u32 = 256;
+    const PAUSE: Duration = Duration::from_millis(10);
+    number.is_multiple_of(AT_ONCE).then_some(PAUSE)
+}
+
 /// Why a request has no valid answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {

@@ -78,6 +78,7 @@ def test_half_sent_bodies_across_a_reload_and_a_stop(serve: Serve, start_load: S
         service.wait_until(lambda: not _listens(service), 10, "stopping")
         uploads.finish()
     assert service.wait_end() == 0
+    service.kill()  # what is left of it, before it starts again
     result = load.stop()
     # A connection that was idle may be closed as its next request comes: nothing was answered.
     assert set(result.faults) <= {"closed", "reset", "connect"}

@@ -23,9 +23,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use counting::Windows;
+
+/// How long a connection may send nothing: as long as with Verve.
+const IDLE: Duration = Duration::from_secs(75);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -37,15 +40,26 @@ fn text(status: StatusCode, body: &'static str) -> Answer {
     response
 }
 
+/// Listens with room for as many waiting connections as Verve: those beyond it are tried again by the
+/// kernel after a second.
+fn listen(address: &str) -> io::Result<TcpListener> {
+    let address = address.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4_096)
+}
+
 /// Answers on all connections of `address` with `answer`; runs until the process ends.
 async fn serve<A>(address: &str, answer: A) -> io::Result<()>
 where
     A: Fn(&Request<Incoming>) -> Answer + Clone + 'static,
 {
-    let listener = TcpListener::bind(address).await?;
+    let listener = listen(address)?;
     eprintln!("listening on {}", listener.local_addr()?);
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new());
+    // Connections that send nothing for longer than hyper's 30 s are part of a load.
+    server.timer(TokioTimer::new()).header_read_timeout(IDLE);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Too many files are open: connections that end make room.
