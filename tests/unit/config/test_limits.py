@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+from verve import Counter
+from verve._verve import ARENAS
 from verve.config import limits
 
 
@@ -129,3 +133,21 @@ def test_a_limited_address_space_holds_the_segment(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_sets_no_bound() -> None:
     assert limits.room_for(Path("/nowhere/at/all")) > 2**50
+
+
+def test_bytes_per_id_are_those_of_a_segment_and_of_the_page_on_sizes(tmp_path: Path) -> None:
+    lengths = []
+    for ids in (1_024_000, 2_048_000):
+        with Counter(tmp_path / f"{ids}", max_ids=ids):
+            lengths.append((tmp_path / f"{ids}").stat().st_size)
+    addresses, rest = divmod(lengths[1] - lengths[0], 1_024_000)
+    assert rest == 0
+    assert addresses <= limits.ADDRESSES_PER_ID
+    assert lengths[0] - addresses * 1_024_000 <= limits.ADDRESSES_OF_A_SEGMENT
+    page = (ROOT / "docs/guides/scale.md").read_text()
+    rows = re.findall(
+        r"^\| (?:table of `|the same|address space).* \| (\d+) \|$", page, re.MULTILINE
+    )
+    assert [int(row) for row in rows] == [
+        *(addresses // ARENAS, limits.BYTES_PER_ID, limits.ADDRESSES_PER_ID),
+    ]

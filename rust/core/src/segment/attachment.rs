@@ -36,8 +36,8 @@ pub(crate) const MOST_IDS: u64 = 1 << 31;
 pub struct SegmentConfig {
     /// Length of a window in seconds, 1 to 86,400. `None`: that of an existing segment.
     pub window_seconds: Option<u32>,
-    /// Number of ids that a window must be able to hold. Memory is bounded to 26 bytes per id. An existing
-    /// segment keeps the bound with which it was made.
+    /// Number of ids that a window must be able to hold. [`segment_size`](crate::segment_size) says how
+    /// much memory that takes at most. An existing segment keeps the bound with which it was made.
     pub max_ids: u64,
     /// The cluster; empty: none.
     pub cluster: String,
