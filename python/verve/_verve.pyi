@@ -3,7 +3,7 @@
 import array
 import os
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, TypeAlias, TypedDict, final, type_check_only
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypedDict, final, type_check_only
 
 ARENAS: Final[int]
 """Number of arenas of a segment."""
@@ -39,7 +39,7 @@ class CapacityError(VerveError):
 
     reason: str
     recorded: int
-    windows: list[tuple[int, int]]
+    windows: list[WindowShare]
 
 class ClosedError(VerveError):
     """The counter was closed."""
@@ -127,8 +127,25 @@ class SegmentSize(TypedDict):
 
 _Response: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 _Placed: TypeAlias = tuple[int, int]
-_Members: TypeAlias = list[bytes]
-_WindowGroup: TypeAlias = tuple[int, int, _Members]
+
+class WindowShare(NamedTuple):
+    """The ids of a batch that were new in a window."""
+
+    window_start: int
+    new: int
+
+class Group(NamedTuple):
+    """Ids of a shard of a window, each as the 8 bytes of a little-endian int64."""
+
+    window_start: int
+    shard: int
+    members: list[bytes]
+
+class IdsPiece(NamedTuple):
+    """Some ids of a window, and the position to continue at; None at the end."""
+
+    groups: list[Group]
+    following: int | None
 
 @final
 class Counter:
@@ -158,7 +175,7 @@ class Counter:
     def add(self, id: int, /) -> bool: ...
     def add_in_window(self, id: int, /) -> tuple[bool, int]: ...
     def add_many(self, ids: _Buffer | Iterable[int], /) -> int: ...
-    def add_many_by_window(self, ids: _Buffer | Iterable[int], /) -> list[tuple[int, int]]: ...
+    def add_many_by_window(self, ids: _Buffer | Iterable[int], /) -> list[WindowShare]: ...
     def count(self) -> int: ...
     def current(self) -> WindowRecord: ...
     def ids(self, window_start: int | None = None) -> array.array[int]: ...
@@ -237,9 +254,7 @@ class Http:
     def accept(self, query: str, /) -> _Response: ...
     def accept_batch(self, kind: str, body: bytes, /) -> _Response: ...
     def accept_placed(self, query: str, /) -> tuple[_Response, _Placed | None]: ...
-    def accept_batch_placed(
-        self, kind: str, body: bytes, /
-    ) -> tuple[_Response, list[_WindowGroup]]: ...
+    def accept_batch_placed(self, kind: str, body: bytes, /) -> tuple[_Response, list[Group]]: ...
     def reject(self, reason: str) -> None: ...
 
 @final
@@ -269,7 +284,7 @@ class Replication:
     """New ids of this process for a store, acknowledged ids, and the counts of the cluster."""
 
     def queue(self, limit: int) -> None: ...
-    def take(self, most: int) -> list[_WindowGroup]: ...
+    def take(self, most: int) -> list[Group]: ...
     def queued(self) -> int: ...
     def left_out(self) -> int: ...
     def acknowledge(self, window_start: int, count: int) -> bool: ...
@@ -286,9 +301,7 @@ class Retention:
     def settle(self, window_start: int) -> None: ...
     def settled(self) -> int: ...
     def kept(self) -> list[int]: ...
-    def read_ids(
-        self, window_start: int, position: int, most: int
-    ) -> tuple[list[tuple[int, _Members]], int | None]: ...
+    def read_ids(self, window_start: int, position: int, most: int) -> IdsPiece: ...
 
 @final
 class ReferenceClock:
@@ -364,6 +377,23 @@ class BodySender:
     def send(self, part: bytes, /) -> bool | None:
         """Whether the part was taken: False while the caller reads too slowly, None at the end."""
 
+class BodyPart(NamedTuple):
+    """A pulled part of the body of an exchange.
+
+    `data` is None at the end of the body, and False if the body is broken.
+    """
+
+    exchange: int
+    data: bytes | bool | None
+
+class ListenerFigures(NamedTuple):
+    """Open connections; accepts in the accept lane and under hyper; other requests."""
+
+    connections: int
+    accept_lane: int
+    hyper_lane: int
+    other: int
+
 @final
 class NativeListener:
     """Serves a listening socket, which it takes over, from a thread without Python.
@@ -391,12 +421,8 @@ class NativeListener:
     def descriptor(self) -> int:
         """A descriptor that is readable while `take` has something."""
 
-    def take(self) -> list[Exchange | tuple[int, bytes | bool | None]]:
-        """The events since the last call: requests, and pulled parts of bodies.
-
-        A part is (number of the exchange, bytes); None stands for the end of the body, False for
-        a broken body.
-        """
+    def take(self) -> list[Exchange | BodyPart]:
+        """The events since the last call: requests, and pulled parts of bodies."""
 
     def retire(self) -> None:
         """Ends each connection with its next answer, while new connections are still taken."""
@@ -407,8 +433,8 @@ class NativeListener:
         False if that takes longer than `patience` seconds. Releases the GIL.
         """
 
-    def figures(self) -> tuple[int, int, int, int]:
-        """Open connections; accepts in the accept lane and under hyper; other requests."""
+    def figures(self) -> ListenerFigures:
+        """The figures so far."""
 
 @type_check_only
 class CallbackReport(TypedDict):
@@ -450,6 +476,12 @@ class CallbackFigures(TypedDict):
     retried: int
     taken_over: int
 
+class CallbackReports(NamedTuple):
+    """The attempts at callbacks since the last look, and the number of unlogged ones by outcome."""
+
+    reports: list[CallbackReport]
+    left_out: dict[str, int]
+
 @final
 class Callbacks:
     """Takes and sends the callbacks of a counter from this process."""
@@ -457,7 +489,7 @@ class Callbacks:
     def __new__(cls, counter: Counter, **options: object) -> Callbacks: ...
     def accept(self, query: str, /) -> _Response: ...
     def accept_placed(self, query: str, /) -> tuple[_Response, _Placed | None]: ...
-    def drain(self) -> tuple[list[CallbackReport], dict[str, int]]: ...
+    def drain(self) -> CallbackReports: ...
     def stop(self, patience: float) -> None: ...
     def close(self) -> None: ...
 
@@ -500,7 +532,9 @@ __all__ = [
     "REJECTIONS",
     "RING_RECORDS",
     "SHARDS",
+    "BodyPart",
     "BodySender",
+    "CallbackReports",
     "Callbacks",
     "CapacityError",
     "ClosedError",
@@ -508,11 +542,14 @@ __all__ = [
     "Drain",
     "Exchange",
     "FastPath",
+    "Group",
     "Http",
     "IdError",
+    "IdsPiece",
     "Keeper",
     "Leader",
     "Lease",
+    "ListenerFigures",
     "Maintenance",
     "ManualClock",
     "NativeListener",
@@ -524,6 +561,7 @@ __all__ = [
     "SettingError",
     "VerveError",
     "WindowRecord",
+    "WindowShare",
     "WorkerFigures",
     "boot_nanoseconds",
     "callback_figures",

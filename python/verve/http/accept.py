@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
-from verve._verve import REJECTIONS, names_single, shard_of
+from verve._verve import REJECTIONS, Group, names_single, shard_of
 from verve.request.body_budget import BodiesFullError
 from verve.request.exchange import (
     BodyBrokenError,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from verve.service.running import RunningService
 
     _Answer = tuple[int, Headers, bytes]
-    _Group = tuple[int, int, list[bytes]]
 
 T = TypeVar("T")
 
@@ -61,7 +60,7 @@ async def one(service: RunningService, request: Request) -> Response:
         return Response(*answer)
     window_start, id = placed
     member = id.to_bytes(8, "little", signed=True)
-    groups = [(window_start, shard_of(id), [member])]
+    groups = [Group(window_start, shard_of(id), [member])]
     return await _confirmed(service.counter, confirmer, answer, groups)
 
 
@@ -87,7 +86,7 @@ async def batch(service: RunningService, request: Request) -> Response:
 async def _counted(service: RunningService, kind: str, request: Request) -> Response:
     counter, confirmer = service.counter, service.confirmer
 
-    def count(body: bytes) -> tuple[_Answer, list[_Group]]:
+    def count(body: bytes) -> tuple[_Answer, list[Group]]:
         if confirmer is None:
             return counter.http.accept_batch(kind, body), []
         return counter.http.accept_batch_placed(kind, body)
@@ -108,7 +107,7 @@ async def _counted(service: RunningService, kind: str, request: Request) -> Resp
 
 
 async def _confirmed(
-    counter: Counter, confirmer: IdSender, answer: _Answer, groups: list[_Group]
+    counter: Counter, confirmer: IdSender, answer: _Answer, groups: list[Group]
 ) -> Response:
     """Return the answer once the store has acknowledged these ids (`VERVE_ACK=store`)."""
     with contextlib.suppress(TimeoutError):

@@ -121,10 +121,9 @@ class NativeServer:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:
-                number, part = event
-                pull = self._pulls.pop(number, None)
+                pull = self._pulls.pop(event.exchange, None)
                 if pull is not None and not pull.done():
-                    pull.set_result(part)
+                    pull.set_result(event.data)
 
     async def _serve(self, exchange: Exchange) -> None:
         request = NativeRequest(exchange, self._entry, partial(self._pull, exchange))

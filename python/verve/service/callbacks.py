@@ -118,12 +118,12 @@ class CallbackDesk:
         self._report(last=True)
 
     def _report(self, *, last: bool) -> None:
-        reports, left_out = self.sender.drain()
-        for report in reports:
+        found = self.sender.drain()
+        for report in found.reports:
             if report["logged"]:
                 self._log(report)
-        self._note([report for report in reports if report["failed"]])
-        for outcome, number in left_out.items():
+        self._note([report for report in found.reports if report["failed"]])
+        for outcome, number in found.left_out.items():
             if number:
                 self._left_out[outcome] = self._left_out.get(outcome, 0) + number
         now = time.monotonic()

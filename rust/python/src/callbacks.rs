@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyList, PyString};
 use verve_callbacks::cells::Cells;
 use verve_callbacks::egress_policy::{AllowList, Mode};
 use verve_callbacks::failure::Cause;
@@ -21,6 +21,7 @@ use crate::answers::{Answers, Response};
 use crate::counter::Counter;
 use crate::errors;
 use crate::http::query_bytes;
+use crate::records::CALLBACK_REPORTS;
 
 /// Takes and sends the callbacks of a counter from this process.
 ///
@@ -101,19 +102,18 @@ impl Callbacks {
     }
 
     /// The attempts since the last call, each a dict, and the number of unlogged attempts by
-    /// outcome.
-    fn drain<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Vec<Bound<'py, PyDict>>, Bound<'py, PyDict>)> {
+    /// outcome, as `CallbackReports`.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let left_out = PyDict::new(py);
-        let Some(callbacks) = self.get() else { return Ok((Vec::new(), left_out)) };
+        let Some(callbacks) = self.get() else {
+            return CALLBACK_REPORTS.of(py, (PyList::empty(py), left_out));
+        };
         let (reports, counts) = callbacks.drain();
         for (outcome, count) in Outcome::ALL.into_iter().zip(counts) {
             left_out.set_item(outcome.name(), count)?;
         }
-        let reports = reports.iter().map(|one| report(py, one)).collect::<PyResult<_>>()?;
-        Ok((reports, left_out))
+        let reports = reports.iter().map(|one| report(py, one)).collect::<PyResult<Vec<_>>>()?;
+        CALLBACK_REPORTS.of(py, (reports, left_out))
     }
 
     /// Sends callbacks that are due, for at most `patience` seconds, and none after that. The rest

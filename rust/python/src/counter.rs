@@ -13,6 +13,7 @@ use crate::clock::ManualClock;
 use crate::errors;
 use crate::ids;
 use crate::record::WindowRecord;
+use crate::records::shares_for_python;
 
 /// Ids counted between two checks for signals: some 30 ms.
 const PIECE: usize = 1 << 20;
@@ -148,15 +149,14 @@ impl Counter {
         Ok(self.batch(py, ids)?.shares.iter().map(|share| share.new).sum())
     }
 
-    /// As `add_many`, but returns a list of (start of the window, ids that were new in it).
+    /// As `add_many`, but returns a list of `WindowShare`: the ids that were new, by window.
     #[pyo3(signature = (ids, /))]
-    fn add_many_by_window(
+    fn add_many_by_window<'py>(
         &self,
-        py: Python<'_>,
-        ids: &Bound<'_, PyAny>,
-    ) -> PyResult<Vec<(u64, u64)>> {
-        let shares = self.batch(py, ids)?.shares;
-        Ok(shares.iter().map(|share| (share.window_start, share.new)).collect())
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        shares_for_python(py, &self.batch(py, ids)?)
     }
 
     /// Distinct ids of the current window so far.

@@ -9,6 +9,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use verve_core::{Batch, Error, Rejection};
 
+use crate::records::shares_for_python;
+
 struct Tree {
     base: Py<PyType>,
     id: Py<PyType>,
@@ -117,15 +119,16 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 
 /// The exception for a batch that filled the table.
 pub fn stopped(py: Python<'_>, batch: &Batch, error: &Error) -> PyErr {
-    let windows = batch.shares.iter().map(|share| (share.window_start, share.new)).collect();
-    raise(py, capacity(py, error, batch.recorded, windows))
+    let exception = shares_for_python(py, batch)
+        .and_then(|windows| capacity(py, error, batch.recorded, windows));
+    raise(py, exception)
 }
 
 fn capacity(
     py: Python<'_>,
     error: &Error,
     recorded: usize,
-    windows: Vec<(u64, u64)>,
+    windows: Vec<Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     let reason = match Rejection::from(error) {
         Rejection::TableFull => "full",

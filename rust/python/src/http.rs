@@ -8,7 +8,7 @@ use verve_core::{BatchFormat, Rejection};
 use crate::answers::{Answers, Response};
 use crate::counter::Counter;
 use crate::errors;
-use crate::replication::{WindowGroup, window_groups};
+use crate::replication::groups_for_python;
 
 /// Answers to HTTP requests; see `Counter.http`.
 #[pyclass(frozen, module = "verve._verve")]
@@ -65,20 +65,19 @@ impl Http {
         Ok((self.0.get().answers.response(py, answer)?, placed))
     }
 
-    /// As `accept_batch`, with the recorded ids, duplicates included, grouped as by
-    /// `Replication.take`.
+    /// As `accept_batch`, with the recorded ids, duplicates included, as a list of `Group`.
     #[pyo3(signature = (kind, body, /))]
     fn accept_batch_placed<'py>(
         &self,
         py: Python<'py>,
         kind: &str,
         body: &[u8],
-    ) -> PyResult<(Response<'py>, Vec<WindowGroup<'py>>)> {
+    ) -> PyResult<(Response<'py>, Vec<Bound<'py, PyAny>>)> {
         let kind = batch_kind(kind)?;
         let counter = self.0.get().get(py)?;
         let (answer, groups) =
             errors::caught(py, || py.detach(|| counter.http().accept_batch_placed(kind, body)))?;
-        Ok((Answers::batch_response(py, &answer)?, window_groups(py, &groups)))
+        Ok((Answers::batch_response(py, &answer)?, groups_for_python(py, &groups)?))
     }
 
     /// Counts a request that was rejected before it reached the counter, by the name of the reason.

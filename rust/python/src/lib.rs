@@ -15,6 +15,7 @@ mod lease;
 mod listener;
 mod maintenance;
 mod record;
+mod records;
 mod reference_clock;
 mod replication;
 mod retention;
@@ -79,6 +80,7 @@ mod _verve {
             rejections.set_item(rejection.name(), rejection.status())?;
         }
         module.add("REJECTIONS", rejections)?;
+        crate::records::register(module)?;
         crate::errors::register(module)
     }
 }

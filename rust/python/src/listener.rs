@@ -16,6 +16,7 @@ use verve_listener::{Accept, BodyPart, Event, Limits, Listener, Sending};
 
 use crate::callbacks::Callbacks;
 use crate::counter::Counter;
+use crate::records::{BODY_PART, LISTENER_FIGURES};
 
 /// The component that answers accepts: the sender of callbacks, or the counter alone.
 enum Accepter {
@@ -99,8 +100,8 @@ impl NativeListener {
         self.inner.inbox().descriptor()
     }
 
-    /// The events since the last call: requests, and pulled parts of bodies, each as (number of the
-    /// exchange, part): bytes, None at the end, False if the body is broken.
+    /// The events since the last call: an `Exchange` per request, and a `BodyPart` per pulled part
+    /// of a body: bytes, None at the end, False if the body is broken.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let converted = |event| match event {
             Event::Request(exchange) => {
@@ -112,7 +113,7 @@ impl NativeListener {
                     BodyPart::End => py.None().into_bound(py),
                     BodyPart::Broken => false.into_pyobject(py)?.to_owned().into_any(),
                 };
-                (exchange, part).into_pyobject(py).map(Bound::into_any)
+                BODY_PART.of(py, (exchange, part))
             }
         };
         self.inner.inbox().take().into_iter().map(converted).collect()
@@ -131,10 +132,11 @@ impl NativeListener {
         py.detach(|| self.inner.stop(patience))
     }
 
-    /// Open connections; accepts in the accept lane and under hyper; other requests.
-    fn figures(&self) -> (u64, u64, u64, u64) {
-        let figures = self.inner.figures();
-        (figures.connections(), figures.accept_lane(), figures.hyper_lane(), figures.other())
+    /// The `ListenerFigures` so far.
+    fn figures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let its = self.inner.figures();
+        let values = (its.connections(), its.accept_lane(), its.hyper_lane(), its.other());
+        LISTENER_FIGURES.of(py, values)
     }
 }
 

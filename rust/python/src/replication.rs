@@ -6,19 +6,19 @@ use verve_core::{Group, Noted};
 
 use crate::counter::Counter;
 use crate::ids;
+use crate::records::GROUP;
 
-/// Ids of a shard, each as the 8 bytes of a little-endian int64.
-pub type Members<'py> = Vec<Bound<'py, PyBytes>>;
-/// Ids of a window and a shard.
-pub type WindowGroup<'py> = (u64, usize, Members<'py>);
-
-pub fn members<'py>(py: Python<'py>, group: &Group) -> Members<'py> {
-    group.ids.iter().map(|id| PyBytes::new(py, &id.to_le_bytes())).collect()
-}
-
-/// Groups for Python: (start of the window, shard, members).
-pub fn window_groups<'py>(py: Python<'py>, groups: &[Group]) -> Vec<WindowGroup<'py>> {
-    groups.iter().map(|group| (group.window_start, group.shard, members(py, group))).collect()
+/// A list of `Group` for Python.
+pub fn groups_for_python<'py>(
+    py: Python<'py>,
+    groups: &[Group],
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let converted = |group: &Group| {
+        let members: Vec<_> =
+            group.ids.iter().map(|id| PyBytes::new(py, &id.to_le_bytes())).collect();
+        GROUP.of(py, (group.window_start, group.shard, members))
+    };
+    groups.iter().map(converted).collect()
 }
 
 /// New ids for a store, acknowledged ids, and the counts of the cluster; see `Counter.replication`.
@@ -43,11 +43,10 @@ impl Replication {
         self.0.get().detached(py, |counter| counter.replication().queue(limit))
     }
 
-    /// Takes the oldest ids of the queue, at most `most`: a list of (start of the window, shard,
-    /// members). A member is the id as 8 little-endian bytes.
-    fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<WindowGroup<'py>>> {
+    /// Takes the oldest ids of the queue, at most `most`: a list of `Group`.
+    fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let groups = self.0.get().detached(py, |counter| counter.replication().take(most))?;
-        Ok(window_groups(py, &groups))
+        groups_for_python(py, &groups)
     }
 
     /// Ids that wait to be taken.

@@ -3,7 +3,8 @@
 use pyo3::prelude::*;
 
 use crate::counter::Counter;
-use crate::replication::{Members, members};
+use crate::records::IDS_PIECE;
+use crate::replication::groups_for_python;
 
 /// The arenas of sealed windows that wait for a store; see `Counter.retention`.
 #[pyclass(frozen, module = "verve._verve")]
@@ -51,23 +52,21 @@ impl Retention {
         Ok(self.0.get().get(py)?.retention().kept())
     }
 
-    /// Reads about `most` ids of a window, from `position` on, 0 at first: a list of (shard,
-    /// members), and the position to continue at, None at the end. The GIL is released.
+    /// Reads about `most` ids of a window, from `position` on, 0 at first: an `IdsPiece`. The GIL
+    /// is released.
     ///
     /// Raises `SettingError` if the ids of that window are not kept.
-    #[expect(clippy::type_complexity, reason = "the shape that Python gets")]
     fn read_ids<'py>(
         &self,
         py: Python<'py>,
         window_start: u64,
         position: u64,
         most: usize,
-    ) -> PyResult<(Vec<(usize, Members<'py>)>, Option<u64>)> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let piece = self
             .0
             .get()
             .detached(py, |counter| counter.retention().read_ids(window_start, position, most))?;
-        let groups = piece.groups.iter().map(|group| (group.shard, members(py, group)));
-        Ok((groups.collect(), piece.next))
+        IDS_PIECE.of(py, (groups_for_python(py, &piece.groups)?, piece.next))
     }
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.support.processes.children import Board
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 STAGE, BEGUN_AT, SENT, ANSWERED = range(4)
@@ -50,7 +51,7 @@ class Journal:
         words[at + 1] = length
         words[SENT] = number + 1
 
-    def answered(self, answer: list[tuple[int, int]]) -> None:
+    def answered(self, answer: Sequence[tuple[int, int]]) -> None:
         """Note what the last call returned."""
         words = self._words
         number = words[ANSWERED]

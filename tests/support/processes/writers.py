@@ -20,7 +20,7 @@ from tests.support.processes.journal import ATTACHED, ATTACHING, Journal
 from verve import CapacityError, Counter, ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.support.processes.children import Link
@@ -187,7 +187,7 @@ def count_around(link: Link, opening: Opening, number: int, boundaries: int) -> 
                 fresh += length
                 if thread:
                     new, window = counter.add_in_window(first)
-                    answer = [(window, int(new))]
+                    answer: Sequence[tuple[int, int]] = [(window, int(new))]
                 else:
                     ids = array("q", range(first, first + length))
                     answer = counter.add_many_by_window(ids)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import rig
-from verve._verve import shard_of
+from verve._verve import Group, shard_of
 from verve.cluster.replication import sender
-from verve.cluster.replication.pending_acks import Group, PendingAcks
+from verve.cluster.replication.pending_acks import PendingAcks
 from verve.cluster.replication.sender import IdSender
 from verve.log import events
 from verve.log.background import Notices

@@ -12,7 +12,7 @@ from tests.support import rig
 from tests.support.cluster.in_process import EventRecorder
 from tests.support.redis.server import wait_until
 from verve import Counter
-from verve._verve import SHARDS
+from verve._verve import SHARDS, Group
 from verve.cluster.replication import sender as module
 from verve.cluster.replication.sender import IdSender
 from verve.stores import FailureKind, Store, StoreCount, StoreError
@@ -206,7 +206,7 @@ def test_a_waiting_request_is_answered_once_the_store_has_the_ids(at: Rig) -> No
     at.counter.add(5)
     at.settle(1)
     sent = at.sender.state().sent
-    told = at.sender.confirm([(rig.MINUTE, 3, _member(5)), (rig.MINUTE, 4, _member(6))])
+    told = at.sender.confirm([Group(rig.MINUTE, 3, _member(5)), Group(rig.MINUTE, 4, _member(6))])
     assert told.result(5) is None
     assert {(rig.MINUTE, 3, _member(5)[0]), (rig.MINUTE, 4, _member(6)[0])} <= at.store.kept
     # They are the host's, or were counted when they were new: only those are acknowledged.
@@ -216,7 +216,7 @@ def test_a_waiting_request_is_answered_once_the_store_has_the_ids(at: Rig) -> No
 def test_a_waiting_request_gets_no_answer_before_the_store_has_the_ids(at: Rig) -> None:
     at.store.down = True
     at.start()
-    told = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
+    told = at.sender.confirm([Group(rig.MINUTE, 0, _member(1))])
     wait_until(lambda: at.sender.state().failures >= 2 or None, "failures", 5)
     assert not told.done()
     at.store.down = False
@@ -227,8 +227,8 @@ def test_a_waiting_request_gets_no_answer_before_the_store_has_the_ids(at: Rig) 
 def test_a_request_that_gave_up_is_dropped(at: Rig) -> None:
     at.store.down = True
     at.start()
-    given_up = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
-    kept = at.sender.confirm([(rig.MINUTE, 0, _member(2))])
+    given_up = at.sender.confirm([Group(rig.MINUTE, 0, _member(1))])
+    kept = at.sender.confirm([Group(rig.MINUTE, 0, _member(2))])
     wait_until(lambda: at.sender.state().failures >= 1 or None, "a failure", 5)
     assert given_up.cancel()
     at.store.down = False
@@ -241,10 +241,10 @@ def test_a_request_that_gave_up_is_dropped(at: Rig) -> None:
 def test_giving_up_during_a_send_harms_nothing(at: Rig) -> None:
     at.store.plan = [1.0]
     at.start()
-    given_up = at.sender.confirm([(rig.MINUTE, 0, _member(1))])
+    given_up = at.sender.confirm([Group(rig.MINUTE, 0, _member(1))])
     wait_until(lambda: at.store.calls or None, "a call", 5)
     assert given_up.cancel()
-    assert at.sender.confirm([(rig.MINUTE, 0, _member(2))]).result(5) is None
+    assert at.sender.confirm([Group(rig.MINUTE, 0, _member(2))]).result(5) is None
     assert at.told.names() == []
 
 
@@ -253,7 +253,7 @@ def test_waiting_requests_cause_no_call_of_a_failing_store(at: Rig) -> None:
     at.start()
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
-        at.sender.confirm([(rig.MINUTE, 0, _member(1))])
+        at.sender.confirm([Group(rig.MINUTE, 0, _member(1))])
         time.sleep(0.001)
     # After 0.1, 0.2, 0.4, 0.8 s and so on, each shortened by at most half.
     assert 2 <= len(at.store.calls) <= 6
@@ -263,7 +263,7 @@ def test_a_confirmation_is_prompt(at: Rig) -> None:
     at.start()
     started = time.monotonic()
     for number in range(100):
-        at.sender.confirm([(rig.MINUTE, 0, _member(number))]).result(5)
+        at.sender.confirm([Group(rig.MINUTE, 0, _member(number))]).result(5)
     assert time.monotonic() - started < 100 * module.LINGER
 
 
@@ -274,7 +274,7 @@ def test_stopping_sends_what_there_is(at: Rig, monkeypatch: pytest.MonkeyPatch) 
     at.counter.add(0)
     wait_until(lambda: at.store.calls or None, "a call", 5)
     at.counter.add_many(range(1, 10_000))
-    told = at.sender.confirm([(rig.MINUTE, 0, _member(10_000))])
+    told = at.sender.confirm([Group(rig.MINUTE, 0, _member(10_000))])
     at.sender.stop()
     assert at.ids() == set(range(10_001))
     assert told.done()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from verve import CapacityError, Counter, IdError, ManualClock, SettingError
-from verve._verve import SHARDS, Callbacks, boot_nanoseconds, shard_of
+from verve._verve import SHARDS, Callbacks, Group, boot_nanoseconds, shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,23 +42,23 @@ def splitmix(id: int) -> int:
     return word ^ (word >> 31)
 
 
-def ids_of(groups: Iterable[tuple[int, list[bytes]]]) -> list[int]:
+def ids_of(groups: Iterable[Group]) -> list[int]:
     """The ids of groups of one window, each of which must be in its shard."""
     found = []
-    for shard, members in groups:
-        assert members
-        for member in members:
+    for group in groups:
+        assert group.members
+        for member in group.members:
             [id] = struct.unpack("<q", member)
-            assert shard_of(id) == shard
+            assert shard_of(id) == group.shard
             found.append(id)
     return sorted(found)
 
 
-def by_window(groups: Iterable[tuple[int, int, list[bytes]]]) -> dict[int, list[int]]:
+def by_window(groups: Iterable[Group]) -> dict[int, list[int]]:
     """The ids of groups by their window."""
-    windows: dict[int, list[tuple[int, list[bytes]]]] = {}
-    for window, shard, members in groups:
-        windows.setdefault(window, []).append((shard, members))
+    windows: dict[int, list[Group]] = {}
+    for group in groups:
+        windows.setdefault(group.window_start, []).append(group)
     return {window: ids_of(its) for window, its in windows.items()}
 
 
@@ -206,13 +206,14 @@ def test_a_kept_window_is_read_in_pieces(counter: Counter, clock: ManualClock, m
     counter.maintenance.run()
     found, position, calls = [], 0, 0
     while True:
-        groups, following = counter.retention.read_ids(NOW, position, most)
-        assert counter.retention.read_ids(NOW, position, most) == (groups, following)
-        found += ids_of(groups)
+        piece = counter.retention.read_ids(NOW, position, most)
+        assert counter.retention.read_ids(NOW, position, most) == piece
+        assert {group.window_start for group in piece.groups} <= {NOW}
+        found += ids_of(piece.groups)
         calls += 1
-        if following is None:
+        if piece.following is None:
             break
-        position = following
+        position = piece.following
     assert sorted(found) == sorted(counter.ids(NOW)) == list(range(-5_000, 5_000))
     assert (calls == 1) == (most > 10_000)
     with pytest.raises(SettingError, match="not kept"):

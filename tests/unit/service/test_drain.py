@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import rig
-from verve.cluster.replication.pending_acks import Group, PendingAcks
+from verve._verve import Group
+from verve.cluster.replication.pending_acks import PendingAcks
 from verve.log import event_log
 from verve.request.body_budget import Bodies
 from verve.service.drain import Drain, DrainReport, start_of_service

@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from verve._verve import Group
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
-
-
-class Group(NamedTuple):
-    """Ids of one shard of a window, 8 bytes each."""
-
-    window_start: int
-    shard: int
-    members: Sequence[bytes]
 
 
 class Position(NamedTuple):

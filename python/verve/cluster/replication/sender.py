@@ -27,12 +27,12 @@ from verve.cluster.runtime.tasks import cancel_all
 from verve.log import events
 from verve.stores.base import StoreError
 
-from .pending_acks import Group, PendingAcks
+from .pending_acks import PendingAcks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from verve._verve import Counter
+    from verve._verve import Counter, Group
     from verve.cluster.interfaces import Connect
     from verve.config import Settings
     from verve.log.background import Notices
@@ -82,7 +82,7 @@ class IdSender:
         self._machine = machine or Machine()
         self._thread: threading.Thread | None = None
         # From other threads: the requests since the last look, and how to wake the loop.
-        self._requests: deque[tuple[list[Group], Future[None]]] = deque()
+        self._requests: deque[tuple[Sequence[Group], Future[None]]] = deque()
         self._running: _Running | None = None
         self._over = threading.Event()
         self._pending = PendingAcks()
@@ -125,13 +125,13 @@ class IdSender:
             error=self._error,
         )
 
-    def confirm(self, groups: Iterable[tuple[int, int, Sequence[bytes]]]) -> Future[None]:
+    def confirm(self, groups: Sequence[Group]) -> Future[None]:
         """Send these ids, also duplicates; the future is done when Redis has them.
 
         The caller sets the deadline, and cancels the future after it. Any thread may call.
         """
         acknowledged: Future[None] = Future()
-        self._requests.append(([Group(*group) for group in groups], acknowledged))
+        self._requests.append((groups, acknowledged))
         # A loop that is awake already will see the request.
         if (running := self._running) is not None and not running.woken.is_set():
             running.call(running.woken.set)
@@ -212,7 +212,7 @@ class IdSender:
         while self._requests:
             self._pending.put(*self._requests.popleft())
         if not self._unsent:
-            self._unsent = [Group(*group) for group in self._counter.replication.take(BATCH_IDS)]
+            self._unsent = self._counter.replication.take(BATCH_IDS)
         requested = self._pending.pieces(BATCH_IDS)
         found = sum(len(group.members) for group in (*self._unsent, *requested))
         if not found:

@@ -46,12 +46,10 @@ class ArenaIds:
     def read(self, position: int) -> tuple[Mapping[int, Sequence[bytes]], int | None]:
         """See `Ids`."""
         try:
-            groups, following = self._counter.retention.read_ids(
-                self._window_start, position, PIECE
-            )
+            piece = self._counter.retention.read_ids(self._window_start, position, PIECE)
         except SettingError as error:
             raise GoneError(f"{error}") from None
         by_shard: dict[int, list[bytes]] = {}
-        for shard, members in groups:
-            by_shard.setdefault(shard, []).extend(members)
-        return by_shard, following
+        for group in piece.groups:
+            by_shard.setdefault(group.shard, []).extend(group.members)
+        return by_shard, piece.following
