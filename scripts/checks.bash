@@ -22,6 +22,9 @@ lint_rust() {
   local status=0
   step 'rustfmt' check_rust_format || status=1
   step 'clippy' cargo clippy --workspace --all-targets --quiet -- -D warnings || status=1
+  # What the crate's readers see: no link leads to what they do not have.
+  RUSTDOCFLAGS='-D warnings' step 'docs of the core' \
+    cargo doc --package verve-core --no-deps --quiet || status=1
   return "$status"
 }
 

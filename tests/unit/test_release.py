@@ -1,8 +1,9 @@
-"""The check of a tag, and the workflows."""
+"""The check of a tag, the workflows, and the package of the core crate."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.paths import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+CORE = ROOT / "rust" / "core"
 CHANGELOG = """\
 # Changelog
 
@@ -94,3 +96,19 @@ def test_actions_are_named_by_their_commit(name: str) -> None:
     assert used
     for one in used:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one), one
+
+
+def test_the_package_of_the_core_crate_stands_alone() -> None:
+    asked = ["cargo", "package", "--list", "--allow-dirty", "--package", "verve-core"]
+    listed = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True)
+    names = set(listed.stdout.split())
+    assert {"LICENSE", "README.md", "Cargo.toml", "src/lib.rs"} <= names
+    folders = {name.split("/")[0] for name in names if "/" in name}
+    assert folders == {"src", "tests"}
+    assert (CORE / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
+def test_the_example_of_the_core_crate_is_the_one_that_is_tested() -> None:
+    [example] = re.findall(r"```rust\n(.*?)```", (CORE / "README.md").read_text(), re.DOTALL)
+    guide = (CORE / "src/lib.rs").read_text().replace("//! ", "").replace("//!", "")
+    assert example in guide

@@ -13,7 +13,7 @@ pub const EXTENTS: usize = if cfg!(loom) { 4 } else { 32 };
 pub(crate) const FROZEN_BIT: u64 = 1 << 63;
 
 /// The word of a table's extents in use: the oldest in bits 8 to 15, the newest in bits 0 to 7, and
-/// [`FROZEN_BIT`], after which none may be opened.
+/// `FROZEN_BIT`, after which none may be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extents(u64);
 

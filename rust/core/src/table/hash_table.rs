@@ -31,14 +31,14 @@ pub struct ArenaHeader {
     pub state: AtomicU64,
     /// Which extents are in use; see [`Extents`].
     pub extents: AtomicU64,
-    /// The two ids that cannot be in a slot, [`FROZEN_BIT`], after which they cannot be inserted,
+    /// The two ids that cannot be in a slot, `FROZEN_BIT`, after which they cannot be inserted,
     /// and [`UNCERTAIN`].
     pub flags: AtomicU64,
     /// Bytes from the arena's start that have storage behind them. Raised by a thread that has
     /// pinned the arena, lowered only by one that is alone in it.
     pub reserved: AtomicU64,
     spare: [u64; 12],
-    /// How far the ids of each extent have moved to the next; see [`crate::table::growth`].
+    /// How far the ids of each extent have moved to the next; see `table::growth`.
     pub moved: [AtomicU64; EXTENTS],
 }
 
