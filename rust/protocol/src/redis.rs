@@ -263,7 +263,9 @@ impl StateHash {
             return;
         }
         let published_changes = self.record.published_changes;
-        self.record = seen;
+        // Each of two records of one number was published by some host: the higher gets the next.
+        let revision = seen.revision + u8::from(seen.revision == self.record.revision);
+        self.record = Record { revision, ..seen };
         self.delivery = Some(host as u8);
         if !flaws.has(Flaw::RestoreAsksForNoRevision) {
             self.record.published_changes = published_changes;

@@ -166,6 +166,8 @@ return answer('set back')
 )
 
 # Rule 9: put back a record that Redis lost. Hosts that completed since then ask for a revision.
+# After a failover there may be two records of one number, each known to some hosts. The higher count
+# gets the next number then, since nobody publishes a number again.
 # ARGV: revision, count, `1` if complete, publisher, delivery.
 RESTORE = (
     _HEAD
@@ -175,8 +177,12 @@ if revision > tonumber(ARGV[2])
     or (revision == tonumber(ARGV[2]) and number('count') >= tonumber(ARGV[3])) then
   return {'newer', now, redis.call('HGETALL', key)}
 end
-set('revision', ARGV[2], 'count', ARGV[3], 'complete', ARGV[4], 'publisher', ARGV[5],
-    'delivery', ARGV[6], 'published_changes', '0')
+local restored, delivery = ARGV[2], ARGV[6]
+if revision == tonumber(ARGV[2]) then
+  restored, delivery = milliseconds(revision + 1), ARGV[5] .. ' ' .. milliseconds(now)
+end
+set('revision', restored, 'count', ARGV[3], 'complete', ARGV[4], 'publisher', ARGV[5],
+    'delivery', delivery, 'published_changes', '0')
 return answer('restored')
 """
 )
