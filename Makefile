@@ -2,7 +2,7 @@
 # sets up what it needs and does nothing twice. The scripts in scripts/ do the work.
 
 .DEFAULT_GOAL := help
-.PHONY: serve demo kafka test test-full torture bench docs lint format wheels clean help
+.PHONY: serve demo kafka test test-full torture simulate bench docs lint format wheels clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
 ARGS ?=
@@ -25,6 +25,9 @@ test-full: ## all checks and tests at their full counts
 
 torture: ## the fault tests at their full counts, again and again: ARGS=60 for an hour
 	@scripts/torture $(ARGS)
+
+simulate: ## clusters on virtual time with new seeds: ARGS="--minutes 30 --record"
+	@scripts/simulate $(ARGS)
 
 bench: ## measure, side by side in one run: FULL=1 for the long one, ONLY=name for one scenario
 	@scripts/bench $(ARGS)

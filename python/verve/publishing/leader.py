@@ -20,12 +20,11 @@ from verve.log import event_log, events
 from verve.sinks import KAFKA, LOG
 
 from .lease import Cursor
+from .ports import PORTS, Ports
 from .task import IDLE_SECONDS, Task
 from .term import Term
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from verve._verve import Counter
     from verve.config import Settings
 
@@ -69,17 +68,14 @@ class Leader:
         settings: Settings,
         *,
         clock: Clock = CLOCK,
-        start: Callable[[Task], None] = Task.start,
+        ports: Ports = PORTS,
         watch: Watch | None = None,
     ) -> None:
-        """`start` is called with each task; a simulation takes the steps itself.
-
-        `watch` is called at each step.
-        """
+        """`watch` is called at each step."""
         self._counter = counter
         self._settings = settings
         self._clock = clock
-        self._start = start
+        self._ports = ports
         self._watch = watch
         self._task: Task | None = None
         self._term: Term | None = None
@@ -92,7 +88,7 @@ class Leader:
     def start(self) -> None:
         """Start the task."""
         self._task = Task("verve-leader", self.step, retry=TICK_SECONDS)
-        self._start(self._task)
+        self._ports.start(self._task)
 
     def stop(self) -> None:
         """End all tasks and give the lease back, within `STOP_SECONDS`."""
@@ -168,7 +164,7 @@ class Leader:
             events.LEADER_STARTED.emit(term=term)
             self._report_kafka()
             self._term = Term(
-                self._counter, self._settings, term, clock=self._clock, start=self._start
+                self._counter, self._settings, term, clock=self._clock, ports=self._ports
             )
 
     def _report_removal(self, term: int) -> None:

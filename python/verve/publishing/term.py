@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from verve.clock import CLOCK, Clock
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
-from verve.log.background import Notices
-from verve.sinks import LOG, open_sink
+from verve.sinks import LOG
 
 from .lease import Lease
 from .ledger_writer import LedgerWriter
 from .log_queue import LogQueue
 from .outbox import Outbox
+from .ports import PORTS, Ports
 from .sink_status import SinkStatusFile
 from .sink_worker import SinkWorker
 from .task import Task
 from .window_source import ClusterSource, RingSource, WindowSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from verve._verve import Counter
     from verve.cluster.coordinator.coordinator import Coordinator
@@ -39,20 +39,21 @@ class Term:
         number: int,
         *,
         clock: Clock = CLOCK,
-        start: Callable[[Task], None] = Task.start,
+        ports: Ports = PORTS,
     ) -> None:
-        """`start` is called with each task; a simulation takes the steps itself."""
+        """Start the tasks of term `number`."""
         lease = Lease(counter, number)
         self.number = number
         self.coordinator: Coordinator | None = None
         self.workers: list[SinkWorker] = []
         self._settings = settings
         self._clock = clock
-        self._start = start
+        self._ports = ports
         self._tasks: list[Task] = []
         source: WindowSource = RingSource(counter, settings)
         if settings.redis_url is not None:
-            source, self.coordinator = self._join_cluster(counter, lease)
+            source = ClusterSource(counter, settings, self.wake)
+            self.coordinator = ports.coordinate(counter, settings, lease, source)
         log = LogQueue(counter, source, lease, clock=clock) if LOG in settings.sinks else None
         holders = HolderWatch.of_this_process(ledger.path_of(settings), clock=clock)
         self.ledger_writer = LedgerWriter(
@@ -89,20 +90,14 @@ class Term:
         for task in self._tasks:
             task.join(max(0.0, deadline - self._clock.monotonic()))
 
-    def _join_cluster(self, counter: Counter, lease: Lease) -> tuple[ClusterSource, Coordinator]:
-        # Imported here, since most hosts count alone.
-        from verve.cluster.coordinator.coordinator import Coordinator  # noqa: PLC0415
-
-        source = ClusterSource(counter, self._settings, self.wake)
-        return source, Coordinator(counter, self._settings, lease, source, Notices())
-
     def _start_sink(self, name: str, queue: DeliveryQueue, then: Sequence[Task] = ()) -> Task:
         report = SinkStatusFile(self._settings, name, self._clock)
-        worker = SinkWorker(open_sink(self._settings, name), queue, report, clock=self._clock)
+        sink = self._ports.open_sink(self._settings, name)
+        worker = SinkWorker(sink, queue, report, clock=self._clock)
         self.workers.append(worker)
         return self._add(Task(f"verve-sink-{name}", worker.step, worker.close, then=then))
 
     def _add(self, task: Task) -> Task:
-        self._start(task)
+        self._ports.start(task)
         self._tasks.append(task)
         return task

@@ -14,9 +14,9 @@ from tests.support import rig
 from verve import Counter, sinks
 from verve.clock import Clock
 from verve.ledger import ledger
-from verve.publishing import term
 from verve.publishing.leader import Leader
-from verve.sinks import FailureKind, Scope, Sink, SinkError
+from verve.publishing.ports import Ports
+from verve.sinks import FailureKind, Scope, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,8 @@ class Host:
             random=random.Random(0),
             wait_for=rig.no_wait,
         )
-        self.leader = Leader(self.counter, self.settings, clock=clock, start=self.tasks.append)
+        ports = Ports(start=self.tasks.append, open_sink=lambda _settings, name: self.sinks[name])
+        self.leader = Leader(self.counter, self.settings, clock=clock, ports=ports)
         self.leader.start()
 
     def step(self, name: str) -> None:
@@ -116,13 +117,8 @@ TASKS = ("verve-sink-log", "verve-ledger", "verve-sink-kafka")
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+def host(tmp_path: Path) -> Iterator[Host]:
     by_name = {name: ListSink(name) for name in ("log", "kafka")}
-
-    def open_sink(_settings: Settings, name: str) -> Sink:
-        return by_name[name]
-
-    monkeypatch.setattr(term, "open_sink", open_sink)
     made = Host(rig.settings(tmp_path, sinks="log,kafka", kafka_brokers="127.0.0.1:1"), by_name)
     yield made
     made.die()

@@ -166,8 +166,8 @@ return answer('set back')
 )
 
 # Rule 9: put back a record that Redis lost. Hosts that completed since then ask for a revision.
-# After a failover there may be two records of one number, each known to some hosts. The higher count
-# gets the next number then, since nobody publishes a number again.
+# After a failover there may be two records of one number, each known to some hosts. The higher
+# count gets the next number then, since nobody publishes a number again.
 # ARGV: revision, count, `1` if complete, publisher, delivery.
 RESTORE = (
     _HEAD

@@ -1,0 +1,124 @@
+"""Runs seeds of the simulation; a seed replays to the same trace, byte for byte."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .flaws import FLAWS
+from .scenario import planned, shrink, simulate
+
+if TYPE_CHECKING:
+    from .history import Fault
+
+RESULTS = Path(__file__).parent / "results.jsonl"
+_FIXED_HASHES = {"PYTHONHASHSEED": "0"}
+
+
+def main() -> int:
+    """Run what the arguments say; 1 if a seed failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay a seed, and shrink its faults if it fails")
+    parser.add_argument("--trace", type=Path, help="write the trace and the history of --seed here")
+    parser.add_argument("--flaw", type=int, help="break this rule of docs/cluster.md in --seed")
+    parser.add_argument("--minutes", type=float, default=10, help="run new seeds for so long")
+    parser.add_argument("--record", action="store_true", help="add a line to the results")
+    options = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets of strings have an order of their own in each process otherwise.
+        os.execve(  # noqa: S606
+            sys.executable,
+            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
+            os.environ | _FIXED_HASHES,
+        )
+    logging.getLogger("verve").setLevel(logging.CRITICAL + 1)
+    if options.seed is not None:
+        return _replay(options.seed, options.flaw, options.trace)
+    return _run(options.minutes, is_recorded=options.record)
+
+
+def _say(text: str, end: str = "\n") -> None:
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+def _replay(seed: int, rule: int | None, trace: Path | None) -> int:
+    flaw = next((flaw for flaw in FLAWS if flaw.rule == rule), None)
+    if flaw is None:
+        return _show(seed, planned(seed), trace)
+    with flaw.plant():
+        return _show(seed, planned(seed, flaw.kinds), trace)
+
+
+def _show(seed: int, faults: list[Fault], trace: Path | None) -> int:
+    outcome = simulate(seed, faults)
+    if trace is not None:
+        trace.write_text("\n".join([*outcome.trace, *outcome.history]) + "\n")
+    left = shrink(seed, faults) if outcome.problems else faults
+    for line in [*map(str, left), *outcome.problems[:20]]:
+        _say(line)
+    _say(
+        f"seed {seed}: {outcome.seconds:.0f} s, {outcome.ids} requests, "
+        f"{len(outcome.problems)} problems"
+    )
+    return bool(outcome.problems)
+
+
+def totals() -> dict[str, float]:
+    """The sums of all recorded runs."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    found = [json.loads(line) for line in lines]
+    return {
+        name: sum(line[name] for line in found)
+        for name in ("seeds", "failed", "requests", "simulated_seconds")
+    } | {"next": max((line["first"] + line["seeds"] for line in found), default=1)}
+
+
+def _run(minutes: float, *, is_recorded: bool) -> int:
+    first = seed = int(totals()["next"])
+    until = time.monotonic() + 60 * minutes
+    failed, requests, simulated = [], 0, 0.0
+    while time.monotonic() < until:
+        outcome = simulate(seed)
+        requests += outcome.ids
+        simulated += outcome.seconds
+        if outcome.problems:
+            failed.append(seed)
+            _say(f"\rseed {seed}: {outcome.problems[0]}")
+        seed += 1
+        left = max(0.0, until - time.monotonic())
+        done = f"{seed - first} seeds, {len(failed)} failed"
+        _say(f"\r{done}, {left:.0f} s left ", end="")
+    _say("")
+    if is_recorded:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        line = {
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "commit": commit,
+            "first": first,
+            "seeds": seed - first,
+            "failed": len(failed),
+            "requests": requests,
+            "simulated_seconds": round(simulated),
+        }
+        with RESULTS.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        _say("in all:", json.dumps(totals()))
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

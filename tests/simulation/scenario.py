@@ -1,0 +1,201 @@
+"""One simulation from a seed: hosts, load and faults, then calm, then what the checker says."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from verve.cluster.spill import spill_file
+from verve.ledger.errors import LedgerError, LedgerFailure
+from verve.ledger.ledger import Ledger
+
+from . import faults
+from .checker import check
+from .history import Fault, History
+from .host import SECONDS, Host, Kafka, facts_of
+from .network import Redis
+from .world import EPOCH, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ACTIVE_SECONDS = 30.0
+CALM_SECONDS = 200.0
+"""Seconds after the last fault within which all counts are complete. A dead host takes 60."""
+_LOOK_SECONDS = 5.0
+_END_SECONDS = 10.0
+_IDS = 40
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a seed."""
+
+    seed: int
+    faults: list[Fault]
+    problems: list[str]
+    history: list[str]
+    trace: list[str]
+    seconds: float
+    """Seconds of the simulation."""
+    ids: int
+
+
+class Scenario:
+    """The parts of a simulation."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        """Everything but the faults follows from `seed`."""
+        self.chance = random.Random(f"{seed} scenario")
+        self.world = World()
+        self.history = History()
+        self.redis = Redis(self.world, lambda: int((EPOCH + self.world.now) * 1e6))
+        self.kafka = Kafka(self.world, self.history)
+        self.hosts = [
+            Host(
+                directory,
+                number,
+                self.world,
+                self.redis,
+                self.kafka,
+                self.history,
+                seed=f"{seed} {number}",
+                workers=self.chance.choice([1, 1, 2]),
+                skew=self.chance.choice([0.0, 0.3, -0.7, 3_600.0]),
+            )
+            for number in range(_hosts(seed))
+        ]
+        self._load = random.Random(f"{seed} load")
+        self._arrive()
+
+    def lost(self, what: str) -> None:
+        """Redis loses something."""
+        self.world.note(f"lost: {what}")
+        self.history.add(self.world.now, "lost", what=what)
+
+    def _arrive(self) -> None:
+        """One request, and the next one later."""
+        load = self._load
+        host = load.choice(self.hosts)
+        place, id = load.random(), load.randrange(_IDS)
+        if host.processes:
+            host.processes[int(place * len(host.processes))].add(id)
+        if self.world.now < ACTIVE_SECONDS:
+            self.world.after(load.expovariate(8.0), self._arrive)
+
+    def run(self, planned: list[Fault]) -> list[str]:
+        """Run it to the end; what is wrong."""
+        faults.schedule(self, planned)
+        over = max([ACTIVE_SECONDS, *(fault.at + fault.seconds + 8 for fault in planned)])
+        self.world.run(over)
+        faults.heal(self)
+        problems = ["nothing was looked at"]
+        while problems and self.world.now < over + CALM_SECONDS:
+            self.world.run(self.world.now + _LOOK_SECONDS)
+            problems = check([*self.history.lines(), *self._at_the_end().lines()])
+        for fact in self._at_the_end().facts:
+            self.history.facts.append(fact)
+        return problems
+
+    def _at_the_end(self) -> History:
+        """What hosts and Redis have now."""
+        found, now = History(), self.world.now
+        for host in self.hosts:
+            for window in host.stored():
+                found.add(now, "stored", host=host.name, **facts_of(window))
+            for process in host.processes[:1]:
+                host.tell_time()
+                kept = process.counter.retention.kept()
+                for start in kept:
+                    if start < EPOCH + now - 4 * SECONDS:
+                        found.add(now, "kept", host=host.name, what=f"the arena of {start}")
+            spills = [*(host.settings.state_dir / "ids").glob("*")]
+            for path in spills:
+                found.add(now, "kept", host=host.name, what=path.name)
+        server = self.redis.master
+        for key in server.command(b"KEYS", b"*"):
+            if server.command(b"TTL", key) < 0:
+                found.add(now, "kept", host="redis", what=key.decode())
+        return found
+
+    def close(self) -> None:
+        """End everything that runs, and free it."""
+        processes = [process for host in self.hosts for process in host.all_processes]
+        for process in processes:
+            process.end()
+        self.world.run(self.world.now + _END_SECONDS)
+        for process in processes:
+            process.close()
+
+
+def planned(seed: int, kinds: Sequence[str] = ()) -> list[Fault]:
+    """The faults of a seed, only of some `kinds` if they are given."""
+    return faults.plan(random.Random(f"{seed} faults"), _hosts(seed), ACTIVE_SECONDS, kinds)
+
+
+def _hosts(seed: int) -> int:
+    return random.Random(f"{seed} hosts").choice([2, 2, 3, 4])
+
+
+def simulate(seed: int, chosen: list[Fault] | None = None) -> Outcome:
+    """Run a seed, with its own faults or with these."""
+    going_wrong = planned(seed) if chosen is None else chosen
+    root = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a directory of its own
+    directory = Path(tempfile.mkdtemp(prefix="verve-simulation-", dir=root))
+    try:
+        with _full_disks():
+            scenario = Scenario(seed, directory)
+            try:
+                problems = scenario.run(going_wrong)
+                # The path is another one in each run.
+                trace = [line.replace(str(directory), "") for line in scenario.world.trace]
+                history, seconds = list(scenario.history.lines()), scenario.world.now
+            finally:
+                scenario.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    accepted = sum('"kind": "accepted"' in line for line in history)
+    return Outcome(seed, going_wrong, problems, history, trace, seconds, accepted)
+
+
+def shrink(seed: int, chosen: list[Fault]) -> list[Fault]:
+    """The fewest of these faults that still fail, found by leaving out one after another."""
+    left = list(chosen)
+    place = 0
+    while place < len(left):
+        fewer = left[:place] + left[place + 1 :]
+        if simulate(seed, fewer).problems:
+            left = fewer
+        else:
+            place += 1
+    return left
+
+
+@contextlib.contextmanager
+def _full_disks() -> Iterator[None]:
+    """Have writes of a host fail while its disk is full."""
+    write, transaction = spill_file.write, Ledger._transaction
+
+    def checked_write(path: Path, *args: Any) -> None:  # noqa: ANN401 - those of `write`
+        if Host.entered is not None and Host.entered.has_full_disk:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, *args)
+
+    def checked_transaction(self: Ledger, fence: Callable[[], bool]) -> Any:  # noqa: ANN401
+        if Host.entered is not None and Host.entered.has_full_disk:
+            raise LedgerError(LedgerFailure.FULL, "no space", self.path)
+        return transaction(self, fence)
+
+    with (
+        mock.patch.object(spill_file, "write", checked_write),
+        mock.patch.object(Ledger, "_transaction", checked_transaction),
+    ):
+        yield

@@ -1,0 +1,109 @@
+"""Simulated clusters publish what was counted, whatever goes wrong; a broken rule is found.
+
+`python -m tests.simulation` runs more seeds, and replays one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.paths import ROOT
+
+from .checker import check
+from .flaws import FLAWS
+from .history import Fault
+from .scenario import planned, shrink, simulate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .flaws import Flaw
+
+IS_FULL = os.environ.get("VERVE_FULL") == "1"
+SECONDS = 600 if IS_FULL else 20
+LANES = 3
+MOST_SEEDS = 40
+"""Seeds within which a flaw must be found."""
+
+
+@pytest.mark.parametrize("lane", range(LANES))
+@pytest.mark.timeout(SECONDS + 300)
+def test_new_seeds_publish_what_was_counted(lane: int) -> None:
+    """A failing seed is replayed by `python -m tests.simulation --seed`."""
+    first = (time.time_ns() // 1_000_000) * LANES * 1_000 + lane * 1_000
+    until = time.monotonic() + SECONDS
+    seed = first
+    while time.monotonic() < until:
+        outcome = simulate(seed)
+        assert outcome.ids > 0
+        assert not outcome.problems, (
+            f"python -m tests.simulation --seed {seed}",
+            [str(fault) for fault in outcome.faults],
+            outcome.problems[:5],
+        )
+        seed += 1
+
+
+@pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: f"rule-{flaw.rule}")
+@pytest.mark.timeout(300)
+def test_a_broken_rule_is_found(flaw: Flaw) -> None:
+    for seed in flaw.seeds if not IS_FULL else range(MOST_SEEDS):
+        faults = planned(seed, flaw.kinds)
+        with flaw.plant():
+            found = simulate(seed, faults).problems
+        if found:
+            assert not simulate(seed, faults).problems
+            return
+    pytest.fail(f"not found: {flaw.what}")
+
+
+def test_a_seed_replays_to_the_same_trace_in_another_process(tmp_path: Path) -> None:
+    traces = [tmp_path / "first", tmp_path / "second"]
+    for trace in traces:
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--seed", "3", "--trace", trace],
+            cwd=ROOT,
+            check=True,
+            timeout=120,
+            stdout=subprocess.DEVNULL,
+        )
+    assert len(traces[0].read_bytes()) > 10_000
+    assert traces[0].read_bytes() == traces[1].read_bytes()
+
+
+def test_faults_that_do_not_matter_are_left_out() -> None:
+    [flaw] = [flaw for flaw in FLAWS if flaw.rule == 5]
+    flush = Fault(at=10.5, kind="redis flush")
+    more = [Fault(at=3.0, kind="kafka away", seconds=1.0, amount=0.2), flush]
+    with flaw.plant():
+        assert shrink(1, more) == [flush]
+
+
+WINDOW = {"window": 60, "revision": 1, "count": 2, "degraded": False, "host": "a", "time": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ""),
+        ({"count": 3}, "too high"),
+        ({"count": 1}, "called complete"),
+        ({"count": 1, "degraded": True}, "final"),
+        ({"window": 120}, "too high"),
+    ],
+)
+def test_the_checker_finds(change: dict[str, object], expected: str) -> None:
+    facts = [
+        *({"kind": "accepted", "host": "a", "window": 60, "id": id} for id in (7, 9, 7)),
+        WINDOW | {"kind": "stored"} | change,
+        WINDOW | {"kind": "sent"},
+    ]
+    found = check(map(json.dumps, facts))
+    assert found[0].startswith(expected) if expected else not found, found
