@@ -166,7 +166,7 @@ def test_it_imports_little(peer: _Peer) -> None:
         env={name: value for name, value in os.environ.items() if not name.startswith("VERVE_")},
     )
     loaded = done.stdout.splitlines()[-1].split()
-    ours = {"verve", "verve._verve", "verve.commands", "verve.commands.entry"}
+    ours = {"verve", "verve._verve", "verve.commands", "verve.commands.entry", "verve.platforms"}
     assert {one for one in loaded if one.startswith("verve")} == {*ours, readiness.__name__}
     slow = {"click", "httpx", "httpcore", "json", "ssl", "email", "http", "urllib", "re", "typing"}
     slow |= {"dataclasses", "pathlib", "sqlite3", "asyncio", "logging", "inspect", "unicodedata"}

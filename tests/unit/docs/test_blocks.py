@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def _json(text: str) -> None:
@@ -36,7 +37,13 @@ def _python(text: str) -> None:
 
 def _shell(text: str) -> None:
     done = subprocess.run(
-        ["shellcheck", "--shell=bash", "--severity=warning", "--exclude=SC2034,SC2154", "-"],
+        [
+            Path(sys.executable).parent / "shellcheck",
+            "--shell=bash",
+            "--severity=warning",
+            "--exclude=SC2034,SC2154",
+            "-",
+        ],
         input=text,
         check=False,
         capture_output=True,
