@@ -17,9 +17,11 @@ from verve.cluster.protocol.host_completion import HostCompletion
 from verve.cluster.protocol.loss_detector import LossDetector
 from verve.cluster.protocol.markers import place_marker
 from verve.cluster.redis_state import scripts
-from verve.cluster.redis_state.changes import Changes
+from verve.publishing.window_source import ClusterSource
 from verve.stores.base import StoreCount, StoreError
 from verve.stores.redis_sets import RedisSets
+
+from .history import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +38,8 @@ class Flaw:
     plant: Callable[[], AbstractContextManager[object]]
     seeds: tuple[int, ...] = (0,)
     """Seeds that show it."""
+    faults: tuple[Fault, ...] = ()
+    """In the place of those of the seeds."""
 
 
 def _patched(owner: object, name: str, value: object) -> Callable[[], AbstractContextManager[Any]]:
@@ -77,8 +81,8 @@ async def _all_markers(self: RedisSets, window_start: int, markers: Any) -> Stor
     return StoreCount(found.ids, frozenset(markers))
 
 
-async def _no_news(_self: Changes) -> list[int]:
-    return []
+def _delivered(*_arguments: object) -> bool:
+    return True
 
 
 def _provisional_for_all(self: Publication, figures: Any) -> Published:  # noqa: ANN401
@@ -134,6 +138,7 @@ FLAWS = (
         "a host is complete without a look at its ids",
         ("process killed", "redis away"),
         _patched(HostCompletion, "_reason_to_send", _no_reason),
+        seeds=(2,),
     ),
     Flaw(
         4,
@@ -149,23 +154,28 @@ FLAWS = (
     ),
     Flaw(
         6,
-        "a commit replaces what it did not see",
-        ("slow network", "host paused", "process paused"),
-        _script(
-            "COMMIT",
-            ("get('token') ~= ARGV[2] or ", ""),
-            ("if revision ~= tonumber(ARGV[3]) then return answer('moved') end", ""),
-            ("if tonumber(ARGV[5]) < count then return answer('lower') end", ""),
-            ("if table.concat(hosts) ~= ARGV[9] then complete_now = '0' end", ""),
+        "a commit takes a lower count",
+        ("redis flush", "host paused"),
+        _script("COMMIT", ("if tonumber(ARGV[5]) < count then return answer('lower') end", "")),
+        faults=(
+            Fault(at=10.55, kind="host paused", seconds=6.0, host=1),
+            Fault(at=10.6, kind="redis flush"),
         ),
     ),
     Flaw(
         7,
         "a record claims the changes that came after the count",
-        ("host paused", "partition", "slow network"),
+        ("slow network", "partition"),
         _script(
             "COMMIT",
             ("set('published_changes', ARGV[4])", "set('published_changes', number('changes'))"),
+        ),
+        faults=(
+            Fault(at=0.5, kind="slow network", seconds=29.0, host=0, amount=0.45),
+            *(
+                Fault(at=1.0 + 5 * number, kind="partition", seconds=3.2, host=1)
+                for number in range(5)
+            ),
         ),
     ),
     Flaw(
@@ -173,13 +183,20 @@ FLAWS = (
         "ids are given up once they are sent",
         _LOSSES,
         _patched(WindowTask, "is_releasable", property(lambda self: self.is_sent)),
+        seeds=(2,),
     ),
-    Flaw(9, "a loss is not noticed", _LOSSES, _no_losses),
+    Flaw(9, "a loss is not noticed", _LOSSES, _no_losses, seeds=(2,)),
     Flaw(
         10,
-        "a host does not look again at what others changed",
-        ("host paused", "host killed"),
-        _patched(Changes, "news", _no_news),
+        "a delivery is called done before it is",
+        ("disk full", "host killed"),
+        _patched(ClusterSource, "is_delivered", _delivered),
+        faults=(
+            Fault(at=6.0, kind="disk full", seconds=9.0, host=0),
+            Fault(at=6.0, kind="disk full", seconds=9.0, host=1),
+            Fault(at=11.0, kind="host killed", seconds=1.0, host=0),
+            Fault(at=11.5, kind="host killed", seconds=1.0, host=1),
+        ),
     ),
     Flaw(
         11,

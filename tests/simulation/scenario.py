@@ -91,14 +91,14 @@ class Scenario:
         if self.world.now < ACTIVE_SECONDS:
             self.world.after(load.expovariate(8.0), self._arrive)
 
-    def run(self, planned: list[Fault]) -> list[str]:
-        """Run it to the end; what is wrong."""
+    def run(self, planned: list[Fault], calm: float) -> list[str]:
+        """Run it until all is well, at most `calm` seconds after the last fault; what is wrong."""
         faults.schedule(self, planned)
         over = max([ACTIVE_SECONDS, *(fault.at + fault.seconds + 8 for fault in planned)])
         self.world.run(over)
         faults.heal(self)
         problems = ["nothing was looked at"]
-        while problems and self.world.now < over + CALM_SECONDS:
+        while problems and self.world.now < over + calm:
             self.world.run(self.world.now + _LOOK_SECONDS)
             problems = check([*self.history.lines(), *self._at_the_end().lines()])
         for fact in self._at_the_end().facts:
@@ -145,7 +145,7 @@ def _hosts(seed: int) -> int:
     return random.Random(f"{seed} hosts").choice([2, 2, 3, 4])
 
 
-def simulate(seed: int, chosen: list[Fault] | None = None) -> Outcome:
+def simulate(seed: int, chosen: list[Fault] | None = None, calm: float = CALM_SECONDS) -> Outcome:
     """Run a seed, with its own faults or with these."""
     going_wrong = planned(seed) if chosen is None else chosen
     root = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a directory of its own
@@ -154,7 +154,7 @@ def simulate(seed: int, chosen: list[Fault] | None = None) -> Outcome:
         with _full_disks():
             scenario = Scenario(seed, directory)
             try:
-                problems = scenario.run(going_wrong)
+                problems = scenario.run(going_wrong, calm)
                 # The path is another one in each run.
                 trace = [line.replace(str(directory), "") for line in scenario.world.trace]
                 history, seconds = list(scenario.history.lines()), scenario.world.now
@@ -166,13 +166,13 @@ def simulate(seed: int, chosen: list[Fault] | None = None) -> Outcome:
     return Outcome(seed, going_wrong, problems, history, trace, seconds, accepted)
 
 
-def shrink(seed: int, chosen: list[Fault]) -> list[Fault]:
+def shrink(seed: int, chosen: list[Fault], calm: float = CALM_SECONDS) -> list[Fault]:
     """The fewest of these faults that still fail, found by leaving out one after another."""
     left = list(chosen)
     place = 0
     while place < len(left):
         fewer = left[:place] + left[place + 1 :]
-        if simulate(seed, fewer).problems:
+        if simulate(seed, fewer, calm).problems:
             left = fewer
         else:
             place += 1
