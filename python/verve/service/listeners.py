@@ -19,7 +19,7 @@ class Listeners:
     """
 
     def __init__(self, counter: Counter) -> None:
-        self._figures = counter.worker_figures
+        self._counter = counter
         self._all: list[NativeListener] = []
 
     @property
@@ -36,4 +36,4 @@ class Listeners:
         if self._all:
             sums = map(sum, zip(*(one.figures() for one in self._all), strict=True))
             with contextlib.suppress(VerveError):
-                self._figures.report_listeners(*sums)
+                self._counter.worker_figures.report_listeners(*sums)
