@@ -75,7 +75,8 @@ def _changes(path: Path, limit: int, since: int | None) -> Iterator[list[Window]
         try:
             found = source.more() if begun else source.first(limit)
         except ledger.LedgerError as error:
-            if error.kind is not ledger.LedgerFailure.LOCKED:
+            # A ledger that is replaced at this moment may be gone, or half made.
+            if error.kind is not ledger.LedgerFailure.LOCKED and _stamp(path) == stamp:
                 raise
             _wait()
             continue
