@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from verve.stores.address import Address
 from verve.stores.base import FailureKind, StoreError
+from verve.stores.client import CALL_SECONDS
 from verve.stores.redis_sets import RedisSets
 
 from .redis_double import CommandError, RedisDouble
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CALL_SECONDS = 4.0
-"""As `verve.stores.client` has it."""
 _PARTS = 4
 """A pipeline is served in at most so many parts: others come in between."""
 
@@ -101,9 +100,8 @@ class SimulatedClient:
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:  # noqa: ANN401
         """See the port."""
-        short = blake2b(script.encode(), digest_size=2).hexdigest()
         [reply] = await self._exchange(
-            f"script {short} {keys[0]}", [partial(_run_script, script, keys, args)]
+            f"script {_short(script)} {keys[0]}", [partial(_run_script, script, keys, args)]
         )
         return reply
 
@@ -111,9 +109,8 @@ class SimulatedClient:
         self, script: str, keys: Sequence[Sequence[str]], args: Sequence[bytes | str | int]
     ) -> list[Any]:
         """See `RedisClient`."""
-        short = blake2b(script.encode(), digest_size=2).hexdigest()
         return await self._exchange(
-            f"scripts {short} {keys[0][0]}",
+            f"scripts {_short(script)} {keys[0][0]}",
             [partial(_run_script, script, group, args) for group in keys],
         )
 
@@ -229,6 +226,10 @@ def store_of(client: SimulatedClient, settings: Settings) -> RedisSets:
     # The client has the part of `RedisClient` that the store uses.
     known: Any = client
     return RedisSets(known, settings.cluster, settings.window, settings.redis_keep)
+
+
+def _short(script: str) -> str:
+    return blake2b(script.encode(), digest_size=2).hexdigest()
 
 
 def _run_script(

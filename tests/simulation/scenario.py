@@ -101,8 +101,7 @@ class Scenario:
         while problems and self.world.now < over + calm:
             self.world.run(self.world.now + _LOOK_SECONDS)
             problems = check([*self.history.lines(), *self._at_the_end().lines()])
-        for fact in self._at_the_end().facts:
-            self.history.facts.append(fact)
+        self.history.facts.extend(self._at_the_end().facts)
         return problems
 
     def _at_the_end(self) -> History:

@@ -54,7 +54,7 @@ def _enter(directory: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_NEW_NETWORK | _NEW_MOUNTS) != 0:
         pytest.skip(f"no network of one's own: {os.strerror(ctypes.get_errno())}")
-    # As a host without IPv4 has them: the loopback's old address stands in the file all the same.
+    # A host without IPv4 still lists the IPv4 address of the loopback in this file.
     hosts = directory / "hosts"
     hosts.write_text(f"127.0.0.1 localhost\n::1 localhost\n{PRIVATE} {NAME}\n", encoding="utf-8")
     for command in (

@@ -19,7 +19,7 @@ _PR_GET_CHILD_SUBREAPER = 37
 
 
 class Orphans:
-    """Reaps what ends and is no worker. The exit status of a worker is left to who waits for it."""
+    """Reaps inherited processes. `multiprocessing` reads the exit statuses of the workers."""
 
     def __init__(self) -> None:
         # Held while a worker starts: until its number is known, it looks like an orphan.
