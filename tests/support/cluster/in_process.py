@@ -278,6 +278,8 @@ class LocalHost:
         keys = Keys(self.settings.cluster, self.settings.window)
         while self.sends and not self._over.wait(0.02):
             for window, shard, members in self.counter.replication.take(10_000):
+                if self._over.is_set():
+                    break  # a Redis that hangs takes a second for each part
                 with contextlib.suppress(redis.RedisError):
                     connection.sadd(ids_key(keys, window, shard), *members)
                     self.counter.replication.acknowledge(window, len(members))
