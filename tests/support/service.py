@@ -304,7 +304,8 @@ class Service:
         """GET of a guarded page, at the admin address if there is one."""
         admin = self._environment.get("VERVE_ADMIN_LISTEN")
         url = self.url(path) if admin is None else f"http://{admin}{path}"
-        return httpx.get(url, verify=_TLS, trust_env=False, headers=self._token())
+        # Long: beside a load of full cores on a slow machine, an answer may take seconds.
+        return httpx.get(url, verify=_TLS, trust_env=False, headers=self._token(), timeout=30)
 
     def _token(self) -> dict[str, str]:
         """The header that a service with a token requires."""
