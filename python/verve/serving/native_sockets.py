@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from verve.service.sockets import bind
 
 from . import worker_sockets
+from .listening import ListenError
 
 if TYPE_CHECKING:
     import socket
@@ -82,7 +83,14 @@ class _Native:
             super()._init_shared_socket()  # type: ignore[misc]
             return
         # Granian requires a socket; no client can connect to this one, because its name is removed.
-        with tempfile.TemporaryDirectory(prefix="verve-") as directory:
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="verve-")
+        except OSError as error:
+            raise ListenError(
+                "the native listener needs a folder for temporary files, and none can be written; "
+                "hint: the variable `TMPDIR` names one"
+            ) from error
+        with folder as directory:
             self.bind_uds = Path(directory) / "unnamed"
             super()._init_shared_socket()  # type: ignore[misc]
 

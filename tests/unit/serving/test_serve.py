@@ -257,3 +257,23 @@ def test_check_windows_and_segment(serve: Serve) -> None:
     assert checked.returncode == 1
     marks = [line.split()[0] for line in checked.stdout.splitlines()]
     assert marks == ["FAIL", "ok", "FAIL", "ok", "ok"]
+
+
+def test_without_a_folder_for_temporary_files_it_says_so(tmp_path: Path) -> None:
+    script = (
+        "import tempfile; tempfile.tempdir = '/proc/nowhere'\n"
+        "from verve.commands.cli import main\n"
+        "main(prog_name='verve')\n"
+    )
+    state, segment = tmp_path / "state", tmp_path / "segment"
+    arguments = ["--state-dir", str(state), "--segment", str(segment), "--port", str(free_port())]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "serve", "--listener", "native", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "the variable `TMPDIR` names one" in done.stderr
+    assert "Traceback" not in done.stderr
