@@ -22,6 +22,8 @@ const KEPT: u64 = 4;
 const SHORT: usize = 4;
 /// Maximum number of bytes that one call of `populate` faults in: some milliseconds.
 const POPULATED_AT_ONCE: u64 = 16 << 20;
+/// Bytes that it faults in before a thread that accepts may have the core: a tenth of a millisecond.
+const POPULATED_PIECE: u64 = 256 << 10;
 /// Maximum number of buckets per round of the leader that are frozen, zeroed or reserved: some tens
 /// of milliseconds, so that the lease is renewed in time.
 const OF_LEADER: usize = 1 << 21;
@@ -67,11 +69,16 @@ impl Maintenance<'_> {
             let have = &participant.populated[arena];
             // Relaxed: a note of this process to itself; pages given back are faulted on use.
             let from = have.load(Ordering::Relaxed).min(self.counter.reserved(arena));
-            let bytes = wanted.saturating_sub(from).min(POPULATED_AT_ONCE);
-            if bytes > 0 {
-                self.counter.segment().mapping.populate(arena, from as usize, bytes as usize);
+            let end = from + wanted.saturating_sub(from).min(POPULATED_AT_ONCE);
+            let mut at = from;
+            while at < end {
+                let bytes = POPULATED_PIECE.min(end - at);
+                self.counter.segment().mapping.populate(arena, at as usize, bytes as usize);
+                at += bytes;
+                // In one piece, a full core would answer nobody meanwhile.
+                std::thread::yield_now();
             }
-            have.store(from + bytes, Ordering::Relaxed);
+            have.store(end, Ordering::Relaxed);
         }
         Ok(())
     }
