@@ -23,7 +23,7 @@ test: ## all checks and tests, a tenth of the full counts
 test-full: ## all checks and tests at their full counts
 	@scripts/test --full $(ARGS)
 
-torture: ## the fault tests at their full counts, again and again: ARGS=60 for an hour
+torture: ## real components under load and faults, counts judged: ARGS="--minutes 60 --record"
 	@scripts/torture $(ARGS)
 
 simulate: ## clusters on virtual time with new seeds: ARGS="--minutes 30 --record"

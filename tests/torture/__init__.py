@@ -1,0 +1,1 @@
+"""Torture: real components under load and faults; each count is held against the ids sent."""
