@@ -36,6 +36,8 @@ def open_sink(settings: Settings, name: str) -> Sink:
     """Make the sink of this name."""
     if name == LOG:
         return LogSink()
-    from .kafka import KafkaSink  # noqa: PLC0415 - most services have no Kafka
+    if name == KAFKA:
+        from .kafka import KafkaSink  # noqa: PLC0415 - most services have no Kafka
 
-    return KafkaSink(KafkaSettings.of(settings))
+        return KafkaSink(KafkaSettings.of(settings))
+    raise ValueError(f"no sink of this name: `{name}`")

@@ -40,9 +40,11 @@ def connect(settings: Settings) -> tuple[RedisClient, Store]:
     """The client of Redis, and the store on it. Both belong to the loop that uses them first."""
     client = RedisClient.of(settings)
     place = settings.cluster, settings.window, settings.redis_keep
-    if settings.redis_strategy is RedisStrategy.SETS:
-        return client, RedisSets(client, *place)
-    return client, RedisKeys(client, *place)
+    match settings.redis_strategy:
+        case RedisStrategy.SETS:
+            return client, RedisSets(client, *place)
+        case RedisStrategy.KEYS:
+            return client, RedisKeys(client, *place)
 
 
 def check(settings: Settings) -> None:

@@ -80,7 +80,7 @@ class HostState:
     @property
     def complete(self) -> bool:
         """Whether all ids of the host are in Redis."""
-        return self.status is not HostStatus.REGISTERED
+        return self.status in {HostStatus.COMPLETE, HostStatus.LEFT_EARLY}
 
     @classmethod
     def read(cls, written: str) -> HostState:

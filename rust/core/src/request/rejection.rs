@@ -38,6 +38,7 @@ macro_rules! rejections {
     };
 }
 
+// A new reason goes last: its position is that of its count in the segment.
 rejections! {
     /// The query names no `id`.
     IdMissing = 400 "id missing",

@@ -27,6 +27,7 @@ pub const FORMAT: u32 = 4;
 pub const PARTICIPANTS: usize = 256;
 /// Kinds of rejections that are counted.
 pub const REJECTIONS: usize = 32;
+const _: () = assert!(crate::request::rejection::Rejection::ALL.len() <= REJECTIONS);
 /// Totals that are shown as never falling.
 pub const TOTALS: usize = 3;
 /// Figures that a worker of the service may report.
