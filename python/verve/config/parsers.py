@@ -7,6 +7,7 @@ text that it cannot parse. `verve config` prints values by `as_text`.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -37,6 +38,9 @@ _SIZE_UNITS = {
 _NUMBER_AND_UNIT = re.compile(r"([0-9][0-9_]{0,18})\s*([A-Za-z]*)")
 _MOST_TOKENS = 2
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_LEVELS = ("minutes", "hours", "days")
+_STORES = ("s3", "gs", "az", "file")
+_LONGEST_KEPT = 100 * 365 * 86_400
 _SWITCH = {
     "on": True,
     "yes": True,
@@ -249,6 +253,45 @@ def topic(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value) or value in {".", ".."}:
         raise BadValue("is no name of a topic", "use up to 249 letters, digits, dots, `_` and `-`")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class LevelAge:
+    """How long the files of a level of the archive are kept."""
+
+    level: str
+    """`minutes`, `hours` or `days`."""
+    seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.level}:{self.seconds}"
+
+
+def level_ages(value: str) -> tuple[LevelAge, ...]:
+    """Ages by level: `minutes:2d,hours:60d,days:400d`. A level without an age is kept forever."""
+    found: dict[str, LevelAge] = {}
+    for part in value.split(","):
+        level, colon, age = part.strip().partition(":")
+        if not colon or level not in _LEVELS or level in found:
+            raise BadValue("is no list of ages", "use `minutes:2d,hours:60d,days:400d`")
+        found[level] = LevelAge(level, duration(60, _LONGEST_KEPT)(age))
+    return tuple(found.values())
+
+
+def archive(value: str) -> str:
+    """An absolute path, or the URL of an object store, without a slash at its end."""
+    scheme, colon, rest = value.partition("://")
+    if not colon:
+        return str(path(value))
+    if scheme not in _STORES or not rest.strip("/") or not re.fullmatch(r"[!-~]+", rest):
+        raise BadValue(
+            "is no place for an archive",
+            "use a path, or a URL such as `s3://bucket/prefix`, `gs://bucket` or `az://container`",
+        )
+    if "@" in rest or "?" in rest:
+        # `verve config` and the log show this setting.
+        raise BadValue("holds more than a place", "give keys and options in the environment")
+    return value.rstrip("/")
 
 
 def as_text(value: object) -> str:

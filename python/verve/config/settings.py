@@ -311,6 +311,37 @@ class Settings:
         Derived("the cluster, else the host's name", defaults.source),
         "Name of the source in published counts.",
     )
+    archive: str | None = setting(
+        "archive",
+        parsers.archive,
+        None,
+        "Where the ids of each window are kept, for counts over any span: a directory, or "
+        "`s3://bucket/prefix`, `gs://...`, `az://...`.",
+    )
+    archive_keep: tuple[parsers.LevelAge, ...] = setting(
+        "archive",
+        parsers.level_ages,
+        "minutes:2d,hours:60d,days:400d",
+        "How long the archive keeps the files of each level; a level that is left out: forever.",
+    )
+    archive_spool_max: int = setting(
+        "archive",
+        parsers.size(2**20, 2**50),
+        "4GiB",
+        "Maximum disk space for windows that wait to be archived, in the state directory.",
+    )
+    archive_reserve: int = setting(
+        "archive",
+        parsers.size(0, 2**50),
+        "256MiB",
+        "Space that the archive leaves free on the disk of the state directory.",
+    )
+    archive_memory: int = setting(
+        "archive",
+        parsers.size(2**24, 2**40),
+        "256MiB",
+        "Maximum memory for ids while the archive is written or queried.",
+    )
     admin: Admin = setting(
         "access",
         parsers.choice(Admin),

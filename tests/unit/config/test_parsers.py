@@ -152,3 +152,43 @@ def test_addresses(text: str, address: str) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(parsers.BadValue):
         parsers.address(text)
+
+
+def test_ages_of_levels() -> None:
+    found = parsers.level_ages("minutes:2d, hours:60d,days:400d")
+    assert [(one.level, one.seconds) for one in found] == [
+        ("minutes", 2 * 86_400),
+        ("hours", 60 * 86_400),
+        ("days", 400 * 86_400),
+    ]
+    assert parsers.level_ages(parsers.as_text(found)) == found
+    assert [one.level for one in parsers.level_ages("days:1d")] == ["days"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2d", "weeks:2d", "minutes:2d,minutes:3d", "hours:", "days:0"]
+)
+def test_what_is_no_list_of_ages(text: str) -> None:
+    with pytest.raises(parsers.BadValue):
+        parsers.level_ages(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("/srv/verve/ids", "/srv/verve/ids"),
+        ("s3://bucket/a/b/", "s3://bucket/a/b"),
+        ("gs://bucket", "gs://bucket"),
+        ("file:///srv/ids", "file:///srv/ids"),
+    ],
+)
+def test_places_of_an_archive(text: str, place: str) -> None:
+    assert parsers.archive(text) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["", "http://host/a", "s3://", "s3://key:secret@bucket", "s3://bucket?a=b", "s3://a b"]
+)
+def test_what_is_no_place_of_an_archive(text: str) -> None:
+    with pytest.raises(parsers.BadValue):
+        parsers.archive(text)
