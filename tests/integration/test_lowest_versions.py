@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.conftest import Serve
 
 SUITES = suites(
+    "unit/archive/format/test_id_file.py",
+    "unit/archive/store/test_stores.py",
     "unit/commands/test_cli.py",
     "unit/serving/test_serve.py",
     "unit/serving/test_supervisor.py",
@@ -52,7 +54,10 @@ def test_each_has_a_lowest_version() -> None:
         "click",
         "granian",
         "httpx",
+        "numpy",
+        "obstore",
         "prometheus-client",
+        "pyarrow",
         "redis",
     }
     assert "pytest" in {text.partition(">")[0] for text in lowest.for_tests()}

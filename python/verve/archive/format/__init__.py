@@ -1,0 +1,1 @@
+"""What the archive consists of: the names of its files, the files of ids, and the manifests."""
