@@ -10,6 +10,10 @@ As a library, `Counter` counts in memory or in a file that many processes share:
         counter.count()            # 2
         counter.seal()             # closes the window now; WindowRecord(..., unique=2)
 
+`distinct` counts the ids of any span of an archive, exactly:
+
+    verve.distinct("/srv/verve/ids", 1_796_040_000, 1_796_043_600).distinct
+
 As a service, `verve serve` answers `GET /api/verve/accept?id=7` from as many worker processes as it
 is told to, and logs `Unique requests in the last minute: <count>` every minute.
 
@@ -38,6 +42,7 @@ from ._verve import (  # noqa: E402 - only where there is such a module
     WindowRecord,
     segment_identity,
 )
+from .archive.query.library import distinct  # noqa: E402 - the same
 
 __all__ = [
     "CapacityError",
@@ -49,6 +54,7 @@ __all__ = [
     "SettingError",
     "VerveError",
     "WindowRecord",
+    "distinct",
     "segment_identity",
 ]
 

@@ -19,7 +19,9 @@ from verve.log import event_log
 from verve.printable import printable, shortened
 
 from . import drain, readiness, segment_files, streams
+from .archive import archive
 from .completion import completion
+from .distinct import distinct
 from .options import REDIS_SETTINGS, settings_from, with_limit, with_settings
 from .size import size
 from .window_list import windows
@@ -259,6 +261,8 @@ def _check_cluster(settings: Settings, forget: str | None, *, as_json: bool) -> 
 
 main.add_command(drain.drain)
 main.add_command(windows)
+main.add_command(distinct)
+main.add_command(archive)
 
 
 @main.command(

@@ -16,22 +16,26 @@ _SECONDS = 0.2
 
 
 class Progress:
-    """The line for reading `source`. Nothing is written if standard error is no terminal."""
+    """The line for reading `source`, or for a total that each call tells.
 
-    def __init__(self, source: BinaryIO) -> None:
+    Nothing is written if standard error is no terminal.
+    """
+
+    def __init__(self, source: BinaryIO | None = None) -> None:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._total = _size_of(source) if self._terminal else 0
+        self._total = _size_of(source) if self._terminal and source is not None else 0
         self._shown_at: float | None = None
 
-    def tell(self, ids: int, size: int) -> None:
-        """Show the number of ids, and which part of the file its `size` bytes are."""
+    def tell(self, count: int, size: int, total: int | None = None, things: str = "ids") -> None:
+        """Show how many `things` there are, and which part of the file or total `size` is."""
         now = time.monotonic()
         recent = self._shown_at is not None and now - self._shown_at < _SECONDS
         if not self._terminal or recent:
             return
         self._shown_at = now
-        part = f", {min(100, 100 * size // self._total)} %" if self._total else ""
-        self._write(f"\r{ids:,} ids{part}")
+        total = self._total if total is None else total
+        part = f", {min(100, 100 * size // total)} %" if total else ""
+        self._write(f"\r{count:,} {things}{part}")
 
     def _write(self, text: str) -> None:
         try:

@@ -21,7 +21,7 @@ from verve.windows.window import Window
 from .operation import JSON, Answer, Named, Operation, error, json_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from verve._verve import Counter, WindowRecord
     from verve.config import Settings
@@ -55,7 +55,7 @@ _FIGURES = (
     "late",
     "rejected",
 )
-_MOMENT: Schema = {
+MOMENT: Schema = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
         {"type": "string", "pattern": f"^{_EPOCH.pattern}$"},
@@ -82,9 +82,9 @@ def windows_operations(_settings: Settings) -> Mapping[str, Operation]:
         ),
         "since": Named(
             "Windows that start at this time or later: RFC 3339, or seconds since the epoch.",
-            _MOMENT,
+            MOMENT,
         ),
-        "until": Named("Windows that start before this time, in the same forms.", _MOMENT),
+        "until": Named("Windows that start before this time, in the same forms.", MOMENT),
     }
     answers = {
         200: Answer("Closed windows, newest first.", {JSON: found}),
@@ -163,8 +163,8 @@ def unusable(error: str) -> Response:
     return json_error(503, problem, hint or "the log of the service says why")
 
 
-def parameters(query: str) -> dict[str, str]:
-    """Return the known parameters of a query; `+` is a literal plus sign.
+def parameters(query: str, names: Collection[str] = _PARAMETERS) -> dict[str, str]:
+    """Return the parameters of a query that are in `names`; `+` is a literal plus sign.
 
     Raises `BadParameterError` for a repeated parameter.
     """
@@ -172,7 +172,7 @@ def parameters(query: str) -> dict[str, str]:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         name = unquote(name)
-        if name in _PARAMETERS:
+        if name in names:
             if name in found:
                 raise BadParameterError(f"a parameter is repeated: `{name}`", "give it once")
             found[name] = unquote(value)

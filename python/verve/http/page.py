@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from verve.service.running import RunningService
 
 SOURCES = Path(__file__).parents[1] / "page"
-SCRIPTS = ("format", "dom", "stream", "windows", "charts", "cards", "app")
+SCRIPTS = ("format", "dom", "stream", "windows", "charts", "cards", "archive", "app")
 """The scripts of the page, in the order in which they use one another."""
 
 _NOT_MODIFIED = 304

@@ -11,7 +11,17 @@ from verve.log.event_log import logger
 from verve.request.access import Access, Rule
 from verve.request.exchange import Entry, json_error, json_object
 
-from . import accept, accept_operations, api, exposition, health, openapi, page, stream
+from . import (
+    accept,
+    accept_operations,
+    api,
+    distinct,
+    exposition,
+    health,
+    openapi,
+    page,
+    stream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -52,10 +62,14 @@ def _page(
     return Route({"GET": handler, "HEAD": handler}, without_service, operations=operations)
 
 
-def _figures(handler: Handler, operations: Operations) -> Route:
+def _figures(
+    handler: Handler,
+    operations: Operations,
+    enabled: Callable[[Settings], bool] = lambda _: True,
+) -> Route:
     """Return the route of a page of figures, which requires access."""
     methods = {"GET": handler, "HEAD": handler}
-    return Route(methods, _no_figures, guarded=True, operations=operations)
+    return Route(methods, _no_figures, guarded=True, operations=operations, enabled=enabled)
 
 
 def _no_figures(request: Request) -> Response:
@@ -113,6 +127,7 @@ ROUTES: Mapping[str, Route] = {
     "/metrics": _figures(exposition.page, lambda _: exposition.METRICS_PAGE),
     "/api/verve/current": _figures(api.current, api.current_operations),
     "/api/verve/windows": _figures(api.windows, api.windows_operations),
+    "/api/verve/distinct": _figures(distinct.distinct, distinct.operations, distinct.is_enabled),
     "/api/verve/stream": _figures(stream.stream, lambda _: stream.STREAM),
     openapi.PATH: _page(
         _document,

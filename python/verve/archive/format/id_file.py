@@ -104,13 +104,7 @@ class IdFile:
         wanted = range(*groups.indices(len(self.groups)))
         if not wanted:
             return [np.empty(0, dtype=np.int64)] * count
-        chunks = [chunk for i in wanted for chunk in self.groups[i].chunks[:count]]
-        bodies = read([checks.covered(offset, length) for offset, length, _ in chunks])
-        pieces = {}
-        for (offset, length, checksum), body in zip(chunks, bodies, strict=True):
-            if zlib.crc32(body) != checksum:
-                raise DamagedFileError("a file of ids is damaged", self.name)
-            pieces[offset] = body[len(body) - length :]
+        pieces = self._checked(wanted, read, count)
         source = _Pieces(pieces)
         names = ["id", self.head.file.level.parts][:count]
         try:
@@ -125,6 +119,22 @@ class IdFile:
             raise DamagedFileError("a file of ids cannot be decoded", self.name) from error
         self._check(found[0], wanted)
         return found
+
+    def check(self, read: ReadRanges) -> None:
+        """Compare all bytes with their checksums, and decode none. Raises `DamagedFileError`."""
+        for i in range(len(self.groups)):
+            self._checked(range(i, i + 1), read, len(self.groups[i].chunks))
+
+    def _checked(self, wanted: range, read: ReadRanges, count: int) -> dict[int, bytes]:
+        """The column chunks of row groups by their offsets, once their checksums are compared."""
+        chunks = [chunk for i in wanted for chunk in self.groups[i].chunks[:count]]
+        bodies = read([checks.covered(offset, length) for offset, length, _ in chunks])
+        pieces = {}
+        for (offset, length, checksum), body in zip(chunks, bodies, strict=True):
+            if zlib.crc32(body) != checksum:
+                raise DamagedFileError("a file of ids is damaged", self.name)
+            pieces[offset] = body[len(body) - length :]
+        return pieces
 
     def _check(self, ids: NDArray[np.int64], wanted: range) -> None:
         """Compare what was decoded with what the footer promises."""

@@ -55,11 +55,13 @@ class IdFileWriter:
         self._waiting_rows = 0
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "w+b")
+        # Ids do not repeat; their parts do.
+        dictionary: Any = [self._parts] if self._parts else False
         self._writer = pq.ParquetWriter(
             self._file,
             self._schema,
             compression="none",
-            use_dictionary=[self._parts] if self._parts else False,
+            use_dictionary=dictionary,
             column_encoding={"id": "DELTA_BINARY_PACKED"},
             write_statistics=True,
             write_page_checksum=True,

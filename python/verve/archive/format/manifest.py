@@ -151,6 +151,7 @@ def sealed(values: dict[str, Any]) -> bytes:
 
 def opened(data: bytes, name: str) -> dict[str, Any]:
     """What `sealed` gave. Raises `DamagedFileError`, and `ArchiveError` if it is newer."""
+    values: dict[str, Any] = {}
     try:
         values = json.loads(data)
         checksum = values.pop("checksum")
@@ -165,8 +166,7 @@ def opened(data: bytes, name: str) -> dict[str, Any]:
             f"a newer Verve wrote a file of the archive, in format {values.get('format')}: "
             f"`{name}`; hint: pip install --upgrade verve-counter"
         )
-    found: dict[str, Any] = values
-    return found
+    return values
 
 
 def seconds(text: str) -> int:

@@ -25,15 +25,19 @@ class ArchiveStore(Protocol):
     @property
     def url(self) -> str:
         """Where the files lie, without secrets, for messages."""
+        ...
 
     def list(self, prefix: str) -> list[StoredFile]:
         """The files below a folder, whose name ends with a slash, in the order of their names."""
+        ...
 
     def get(self, name: str) -> bytes:
         """All bytes of a file."""
+        ...
 
     def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Ranges (offset, length) of a file. A range behind its end is cut off there."""
+        ...
 
     def put(self, name: str, data: bytes | Path) -> None:
         """Put a file in place in one step, in place of one of that name. It survives then.

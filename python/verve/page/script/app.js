@@ -104,6 +104,7 @@ function onEvent(kind, data) {
     showEmpty();
     if (!hour.plot) drawHistory();
     if (!hasDay && performance.now() - dayAsked > DAY_RETRY) loadDay();
+    loadSpans(data.now);
   } else if (kind === "window" || kind === "revision") {
     keepWindow(data);
     drawHistory();

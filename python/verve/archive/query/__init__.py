@@ -1,0 +1,1 @@
+"""Exact counts of distinct ids over any span of whole windows."""

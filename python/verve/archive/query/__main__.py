@@ -1,0 +1,104 @@
+"""The process that answers one query of the HTTP route, out of the way of all others.
+
+It gets the query as the first line of its input, and ends when its input does: with the worker that
+started it. It prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_THREADS = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Read when the libraries are loaded: one thread each, and memory goes back to the system."""
+
+
+def main() -> None:
+    """Answer one query."""
+    query = json.loads(sys.stdin.buffer.readline() or b"null")
+    if query is None:
+        return
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    _step_back()
+    os.environ.update(_THREADS)
+    with _turn(Path(query["state_dir"])) as granted:
+        answer = _answer(query) if granted else {"kind": "busy"}
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def _answer(query: dict[str, Any]) -> dict[str, Any]:
+    # Imported here, since they load the libraries.
+    from verve._verve import VerveError  # noqa: PLC0415
+    from verve.archive.store import open_store  # noqa: PLC0415
+
+    from .counting import Limits  # noqa: PLC0415
+    from .distinct import distinct  # noqa: PLC0415
+    from .span import By, DeadlineError, Span, SpanError  # noqa: PLC0415
+
+    try:
+        answer = distinct(
+            open_store(query["archive"]),
+            query["cluster"],
+            Span(query["since"], query["until"]),
+            by=None if query["by"] is None else By(query["by"]),
+            limits=Limits(
+                memory=query["memory"], deadline=time.monotonic() + float(query["seconds"])
+            ),
+        )
+    except SpanError as error:
+        return {"kind": "span", "error": str(error)}
+    except DeadlineError as error:
+        return {"kind": "deadline", "error": str(error)}
+    except VerveError as error:
+        return {"kind": "failed", "error": str(error)}
+    return {"kind": "answer", "answer": answer.plain()}
+
+
+@contextlib.contextmanager
+def _turn(state_dir: Path) -> Iterator[bool]:
+    """Whether it is this process's turn: one query runs on a host at once."""
+    descriptor = os.open(state_dir / "archive-query.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _step_back() -> None:
+    """Take processor and disk only when nothing else wants them, and be the first to be killed."""
+    with contextlib.suppress(OSError):
+        os.nice(19)
+    with contextlib.suppress(OSError, AttributeError):
+        # The kernel takes the class of disk accesses from it, too.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _end_with_input() -> None:
+    while sys.stdin.buffer.readline():
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

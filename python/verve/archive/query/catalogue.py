@@ -1,0 +1,185 @@
+"""What the archive has of a span: the records of windows, and the files that hold their ids."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+from verve.archive.errors import DamagedFileError
+from verve.archive.format import layout
+from verve.archive.format.id_file import IdFile
+from verve.archive.format.levels import DAY, Level, day_of
+from verve.archive.format.manifest import Manifest, State, WindowEntry, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from verve.archive.format.layout import FileName
+    from verve.archive.store import ArchiveStore, StoredFile
+
+    from .span import Span
+
+THREADS = 8
+"""Requests to an object store at once, while footers and manifests are read."""
+MOST_DAYS = 64
+"""Days whose folders are listed one by one."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a host noted of a window."""
+
+    host: str
+    segment: str | None
+    """None: only a roll-up still has the record, and the window has no file."""
+    entry: WindowEntry
+    file: str | None
+    """The whole name of the window's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """An hour file or a day file, and the windows' files that went into it."""
+
+    file: IdFile
+    covers: frozenset[str]
+
+    @property
+    def start(self) -> int:
+        """The start of its span."""
+        return self.file.head.file.start
+
+    @property
+    def end(self) -> int:
+        """The end of its span."""
+        return self.file.head.file.end
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """The part of an archive that concerns a span."""
+
+    cluster: str
+    records: list[Record] = field(default_factory=list)
+    windows: dict[str, StoredFile] = field(default_factory=dict)
+    roll_ups: list[RollUp] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, store: ArchiveStore, cluster: str, span: Span) -> Catalogue:
+        """Read manifests and footers. Raises `DamagedFileError` for a foreign or damaged file."""
+        found = cls(cluster)
+        with ThreadPoolExecutor(THREADS) as pool:
+            listed = list(
+                pool.map(lambda folder: (folder[0], store.list(folder[1])), _folders(cluster, span))
+            )
+            found.forgotten = forgotten_ids(store, cluster, pool)
+            manifests, roll_ups = found._sort_out(listed, span)
+            found._take_manifests(pool.map(lambda name: _manifest(store, name), manifests), span)
+            opened_files = pool.map(lambda pair: open_file(store, *pair), roll_ups)
+            found._take_roll_ups(list(opened_files), span)
+        return found
+
+    def _sort_out(
+        self, listed: Iterable[tuple[Level, list[StoredFile]]], span: Span
+    ) -> tuple[list[str], list[tuple[FileName, StoredFile]]]:
+        manifests, roll_ups = [], []
+        for level, files in listed:
+            for one in files:
+                if level is Level.MINUTE and layout.manifest_segment(one.name):
+                    hour = layout.hour_of_folder(one.name)
+                    # A window may be longer than an hour.
+                    if hour < span.until and hour + DAY > span.since:
+                        manifests.append(one.name)
+                    continue
+                name = layout.parsed(one.name, self.cluster, level)
+                if level is Level.MINUTE:
+                    self.windows[one.name] = one
+                elif name.start < span.until and name.end > span.since:
+                    roll_ups.append((name, one))
+        return manifests, roll_ups
+
+    def _take_manifests(self, manifests: Iterable[Manifest], span: Span) -> None:
+        for one in manifests:
+            if one.cluster != self.cluster:
+                raise DamagedFileError("a manifest is of another cluster", one.name)
+            self.records += [
+                Record(one.host, one.segment, entry, window_file(self.cluster, entry))
+                for entry in one.windows
+                if entry.start < span.until and entry.end > span.since
+            ]
+
+    def _take_roll_ups(self, files: Sequence[IdFile], span: Span) -> None:
+        noted = {(one.host, one.entry.start, one.entry.length) for one in self.records}
+        names = {one.file for one in self.records}
+        for file in files:
+            host = file.head.host
+            covers = set()
+            for entry in file.head.windows:
+                name = window_file(self.cluster, entry)
+                if name is not None:
+                    covers.add(name)
+                key = host, entry.start, entry.length
+                # A manifest says what became of the window since.
+                known = name in names if name is not None else key in noted
+                if not known and entry.start < span.until and entry.end > span.since:
+                    self.records.append(Record(host, None, entry, name))
+                    names.add(name)
+            self.roll_ups.append(RollUp(file, frozenset(covers)))
+
+
+def _folders(cluster: str, span: Span) -> list[tuple[Level, str]]:
+    """The folders to be listed: of each day, or of a level if there would be too many."""
+    days = range(day_of(span.since), span.until, DAY)
+    if len(days) > MOST_DAYS:
+        return [(level, layout.level_folder(cluster, level)) for level in Level]
+    return [(level, layout.date_folder(cluster, level, day)) for day in days for level in Level]
+
+
+def open_file(store: ArchiveStore, name: FileName, stored: StoredFile) -> IdFile:
+    """Open a file of ids."""
+    return IdFile.open(name, stored.size, lambda ranges: store.get_ranges(stored.name, ranges))
+
+
+def window_file(cluster: str, entry: WindowEntry) -> str | None:
+    """The whole name of the file of a window; None if it has none or no rows."""
+    if entry.state is not State.ARCHIVED or entry.file is None or entry.rows == 0:
+        return None
+    return layout.folder_of(cluster, Level.MINUTE, entry.start) + entry.file
+
+
+def forgotten_ids(store: ArchiveStore, cluster: str, pool: ThreadPoolExecutor) -> list[int]:
+    """The ids that have a tombstone, in order."""
+    names = [one.name for one in store.list(layout.tombstone_folder(cluster))]
+    return sorted(pool.map(lambda name: _tombstone(store, name), names))
+
+
+def mapped(call: Callable[[T], R], values: Iterable[T]) -> list[R]:
+    """Call for each value, several at once; in order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(call, values))
+
+
+def _manifest(store: ArchiveStore, name: str) -> Manifest:
+    return Manifest.from_json(store.get(name), name)
+
+
+def _tombstone(store: ArchiveStore, name: str) -> int:
+    found = layout.tombstone_id(name)
+    if opened(store.get(name), name).get("id") != found:
+        raise DamagedFileError("a tombstone is not where it belongs", name)
+    return found
+
+
+def hosts_of(records: Iterable[Record]) -> list[str]:
+    """The hosts of records, in order."""
+    return sorted({one.host for one in records})
+
+
+def expected_hosts(records: Iterable[Record]) -> set[str]:
+    """The hosts that a cluster had registered, as far as records name them."""
+    return set(chain.from_iterable(one.entry.hosts or () for one in records))

@@ -1,0 +1,83 @@
+"""The regular work on a host's own files: roll-ups of what has ended, then the retention."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from verve.archive.format import layout
+from verve.archive.format.levels import DAY, HOUR, Level, day_of
+from verve.archive.format.manifest import Manifest
+
+from .retention import Keep, expire
+from .roll_up import Host, roll_up_day, roll_up_hour
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from verve.archive.store import ArchiveStore, StoredFile
+
+SETTLED_SECONDS = 120
+"""After its end an hour is left alone for so long: its last windows may be on their way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a turn did: the names of the roll-ups and of the files that were deleted."""
+
+    rolled_up: tuple[str, ...]
+    deleted: tuple[str, ...]
+
+
+class Upkeep:
+    """Does the work of one host. It remembers which hours it has done, for one process."""
+
+    def __init__(self, store: ArchiveStore, host: Host, keep: Keep) -> None:
+        self._store = store
+        self._host = host
+        self._keep = keep
+        self._done: dict[int, frozenset[StoredFile]] = {}
+        """By hour: the files of windows that its roll-up was made of."""
+        self._days: set[int] = set()
+        """Days of hours that were done, which are not rolled up yet."""
+        self._own: dict[str, bool] = {}
+        """By manifest: whether it is one of this host."""
+
+    def turn(self, now: int, pending: Collection[int] = ()) -> Work:
+        """Roll up what has ended by `now` and has none of the `pending` windows (their starts)."""
+        waiting = {start - start % HOUR for start in pending}
+        by_hour: dict[int, set[StoredFile]] = defaultdict(set)
+        for one in self._store.list(layout.level_folder(self._host.cluster, Level.MINUTE)):
+            by_hour[layout.hour_of_folder(one.name)].add(one)
+        rolled = []
+        for hour in sorted(by_hour):
+            files = frozenset(by_hour[hour])
+            ended = hour + HOUR + SETTLED_SECONDS <= now
+            if not ended or hour in waiting or self._done.get(hour) == files:
+                continue
+            if self._is_own(files):
+                self._days.add(day_of(hour))
+                if (name := roll_up_hour(self._store, self._host, hour)) is not None:
+                    rolled.append(name.name)
+            self._done[hour] = files
+        for hour in set(self._done) - set(by_hour):
+            del self._done[hour]
+        for day in sorted(self._days):
+            awaited = any(day <= hour < day + DAY for hour in waiting)
+            if awaited or day + DAY + SETTLED_SECONDS > now:
+                continue
+            self._days.remove(day)
+            if (name := roll_up_day(self._store, self._host, day)) is not None:
+                rolled.append(name.name)
+        return Work(tuple(rolled), tuple(expire(self._store, self._host, self._keep, now)))
+
+    def _is_own(self, files: Collection[StoredFile]) -> bool:
+        """Whether this host has windows among these files."""
+        for name in (one.name for one in files if layout.manifest_segment(one.name)):
+            if name not in self._own:
+                manifest = Manifest.from_json(self._store.get(name), name)
+                self._own[name] = manifest.host == self._host.host
+            if self._own[name]:
+                return True
+        return False

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import archive
+from verve.archive.format.levels import DAY, HOUR
+from verve.archive.format.manifest import State, WindowEntry
+from verve.archive.query.catalogue import Catalogue
+from verve.archive.query.distinct import distinct
+from verve.archive.query.span import By, Span
+from verve.archive.store import ArchiveStore, open_store
+from verve.archive.upkeep.forgetting import forget, tombstones
+from verve.archive.upkeep.retention import Keep
+from verve.archive.upkeep.roll_up import Host, roll_up_day, roll_up_hour
+from verve.archive.upkeep.upkeep import SETTLED_SECONDS, Upkeep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = 1_764_460_800  # 2025-11-30T00:00:00Z
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArchiveStore:
+    return open_store(tmp_path / "ids")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(cluster="", host="one", segment="one0", scratch=tmp_path)
+
+
+def names(store: ArchiveStore, level: str) -> list[str]:
+    """The files of a level."""
+    return [one.name for one in store.list(f"cluster=host/level={level}/")]
+
+
+def test_an_hour_is_rolled_up_when_it_is_over_and_nothing_is_pending(
+    store: ArchiveStore, host: Host, tmp_path: Path
+) -> None:
+    archive.put_window(store, tmp_path, START, range(10))
+    upkeep = Upkeep(store, host, Keep())
+    over = START + HOUR + SETTLED_SECONDS
+    assert upkeep.turn(over - 1).rolled_up == ()
+    assert upkeep.turn(over, pending=[START + 120]).rolled_up == ()
+    assert len(upkeep.turn(over).rolled_up) == 1
+    assert upkeep.turn(over).rolled_up == ()
+    assert Upkeep(store, host, Keep()).turn(over).rolled_up == ()
+
+
+def test_a_window_that_comes_late_is_rolled_up_with_the_others(
+    store: ArchiveStore, host: Host, tmp_path: Path
+) -> None:
+    archive.put_window(store, tmp_path, START, range(10))
+    upkeep = Upkeep(store, host, Keep(minutes=0, hours=None, days=None))
+    assert len(upkeep.turn(START + 2 * HOUR).rolled_up) == 1
+    assert names(store, "minute") == []
+    archive.put_window(store, tmp_path, START + 60, range(5, 15))
+    done = upkeep.turn(START + 2 * HOUR)
+    assert (len(done.rolled_up), len(done.deleted)) == (1, 2)
+    span = Span(START, START + HOUR)
+    catalogue = Catalogue.read(store, "", span)
+    (hour,) = catalogue.roll_ups
+    assert (hour.file.contents.rows, len(hour.covers)) == (15, 2)
+    assert len(hour.file.head.inputs) == 2
+    assert distinct(store, "", span).distinct == 15
+    assert [one.distinct for one in distinct(store, "", span, by=By.MINUTE).buckets][:3] == [
+        10,
+        10,
+        0,
+    ]
+
+
+def test_hours_become_a_day(store: ArchiveStore, host: Host, tmp_path: Path) -> None:
+    for hour in range(24):
+        archive.put_window(store, tmp_path, START + hour * HOUR, range(hour, hour + 10))
+    keep = Keep(minutes=HOUR, hours=2 * DAY, days=9 * DAY)
+    upkeep = Upkeep(store, host, keep)
+    assert len(upkeep.turn(START + DAY + SETTLED_SECONDS).rolled_up) == 25
+    assert (len(names(store, "hour")), len(names(store, "day"))) == (24, 1)
+    assert len(upkeep.turn(START + 3 * DAY).deleted) > 20
+    assert (names(store, "minute"), names(store, "hour")) == ([], [])
+    found = distinct(store, "", Span(START, START + DAY), by=By.HOUR)
+    assert [one.distinct for one in found.buckets] == [10] * 24
+    assert distinct(store, "", Span(START, START + DAY)).distinct == 33
+    assert len(upkeep.turn(START + 10 * DAY).deleted) == 1
+    assert store.list("") == []
+
+
+def test_what_no_roll_up_has_stays(store: ArchiveStore, host: Host, tmp_path: Path) -> None:
+    archive.put_window(store, tmp_path, START, range(10))
+    archive.put_window(store, tmp_path, START + 60, range(10), length=90)
+    upkeep = Upkeep(store, host, Keep(minutes=HOUR, hours=DAY, days=9 * DAY))
+    # Windows of two lengths have no bits in common: the hour is not rolled up.
+    assert upkeep.turn(START + 2 * DAY).deleted == ()
+    assert len(names(store, "minute")) == 3
+    assert len(upkeep.turn(START + 20 * DAY).deleted) == 3
+
+
+def test_a_host_leaves_the_files_of_others_alone(
+    store: ArchiveStore, host: Host, tmp_path: Path
+) -> None:
+    archive.put_window(store, tmp_path, START, range(10), host="two")
+    done = Upkeep(store, host, Keep(minutes=0, hours=0, days=0)).turn(START + 9 * DAY)
+    assert (done.rolled_up, done.deleted) == ((), ())
+
+
+def test_a_lost_window_is_remembered_by_the_roll_up(
+    store: ArchiveStore, host: Host, tmp_path: Path
+) -> None:
+    archive.put_window(store, tmp_path, START, range(10))
+    entry = WindowEntry(start=START + 60, length=60, state=State.LOST, reason="gone")
+    archive.put_entry(store, entry, host="one")
+    Upkeep(store, host, Keep(minutes=0)).turn(START + 2 * HOUR)
+    assert names(store, "minute") == []
+    found = distinct(store, "", Span(START, START + 120))
+    assert [one.reason for one in found.missing] == ["lost: gone"]
+
+
+def test_a_forgotten_id_is_in_no_roll_up(store: ArchiveStore, host: Host, tmp_path: Path) -> None:
+    archive.put_window(store, tmp_path, START, range(10))
+    told: list[tuple[int, int]] = []
+    done = forget(store, "", 7, tmp_path, lambda *files: told.append(files))
+    assert (len(done.rewritten), told) == (1, [(1, 1)])
+    # A host that had the window in its spool archives the id once more; it stays hidden.
+    archive.put_window(store, tmp_path, START + 60, range(10))
+    assert tombstones(store, "") == [7]
+    assert distinct(store, "", Span(START, START + 120)).distinct == 9
+    assert roll_up_hour(store, host, START)
+    assert roll_up_day(store, host, START)
+    for one in Catalogue.read(store, "", Span(START, START + HOUR)).roll_ups:
+        assert one.file.contents.rows == 9
+    assert distinct(store, "", Span(START, START + 120)).distinct == 9
+    assert forget(store, "", 7, tmp_path).rewritten
+    assert forget(store, "", 7, tmp_path).rewritten == ()
