@@ -205,6 +205,11 @@ FIELDS: Mapping[str, Field] = {
     "last_error": Field(_K.TEXT, "Description of the last error.", null=True),
     "trouble": Field(_K.TEXT, "Kind of the last error: one word of a closed list.", null=True),
     "reason": Field(_K.TEXT, "Reason for the event."),
+    "archive": Field(
+        _K.TEXT,
+        "Where the archive is, as the setting `VERVE_ARCHIVE` says. In a window: `lost` or "
+        "`dropped`, if the archive lacks its ids.",
+    ),
     "attempts": Field(_K.COUNT, "Failed attempts in a row."),
     "failed_attempts": Field(_K.COUNT, "Failed attempts in a row, in readiness."),
     "since": Field(_K.SINCE_EPOCH, "Time of the first of these failed attempts.", null=True),

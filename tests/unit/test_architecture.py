@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 LONGEST = 400
 
 CORE = ("table", "window", "segment", "counter", "replication")
-PACKAGE = ("config", "log", "windows", "cluster", "publishing", "service", "http", "commands")
+PACKAGE = (
+    "config",
+    "log",
+    "windows",
+    "cluster",
+    "archive",
+    "publishing",
+    "service",
+    "http",
+    "commands",
+)
 BENCH = ("harness", "contenders", "scenarios", "report")
 
 UNSAFE = {

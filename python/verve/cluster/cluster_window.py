@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from verve.windows.window import Window
+
+
+class ClusterNote(NamedTuple):
+    """What the cluster says of a window of this host, for the archive.
+
+    `hosts` are the registered hosts; `final`: the count includes all of them, and no host has asked
+    for a revision.
+    """
+
+    window_start: int
+    hosts: tuple[str, ...]
+    cluster_count: int
+    final: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from verve.ledger import ledger
 from verve.publishing import sink_status
 from verve.service.sockets import split
 from verve.sinks import KAFKA, LOG
-from verve.status import cluster_status
+from verve.status import archive_status, cluster_status
 from verve.windows.window import LATE_WINDOWS
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def examine(settings: Settings, url: str | None, timeout: float) -> Iterator[Fin
         yield _log(settings)
     if KAFKA in settings.sinks:
         yield _kafka(settings)
+    if settings.archive is not None:
+        yield _archive(settings)
     if settings.redis_url is not None or identity.get("joins_cluster") is True:
         yield _redis(settings)
 
@@ -227,6 +229,22 @@ def _sink(name: str, settings: Settings, where: str) -> Finding:
     state = f"behind by {found.lag_seconds} s, {found.attempts} failed attempts"
     error = f": {found.error}" if found.error else ""
     return Finding(name, ok=False, detail=f"{state}{error}{where}")
+
+
+def _archive(settings: Settings) -> Finding:
+    found = archive_status.of(settings)
+    where = f"`{settings.archive}`"
+    backlog = f"{found.waiting} windows wait for it"
+    if found.written is None:
+        return Finding("archive", ok=False, detail=f"no leader has reported it: {where}")
+    if found.spool_error is not None:
+        return Finding("archive", ok=False, detail=f"{found.spool_error}; {backlog}: {where}")
+    if found.error is not None:
+        detail = f"away, {found.attempts} failed attempts, {backlog}: {found.error}: {where}"
+        return Finding("archive", ok=False, detail=detail)
+    lacks = found.lost + found.dropped
+    detail = f"up, {backlog}" + (f", it lacks {lacks} windows" if lacks else "")
+    return Finding("archive", ok=True, detail=f"{detail}: {where}", warns=lacks > 0)
 
 
 def _redis(settings: Settings) -> Finding:

@@ -149,7 +149,7 @@ def serve(granian: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - s
     (
         *("config", "host", "port", "admin_listen", "window", "state_dir", "segment"),
         *REDIS_SETTINGS,
-        *("sinks", "kafka_brokers", "kafka_topic", "admin_token"),
+        *("sinks", "kafka_brokers", "kafka_topic", "archive", "admin_token"),
     ),
     without=("cluster",),
 )

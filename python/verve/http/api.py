@@ -14,9 +14,10 @@ from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError
 from verve.publishing.window_source import provisional_count
 from verve.request.exchange import in_time, json_error, json_object
+from verve.status import archive_status
 from verve.status.cluster_status import seconds_since
 from verve.timestamps import rfc3339
-from verve.windows.window import Window
+from verve.windows.window import Key, Window
 
 from .operation import JSON, Answer, Named, Operation, error, json_schema
 
@@ -55,6 +56,7 @@ _FIGURES = (
     "late",
     "rejected",
 )
+_AT_TIMES = ("host_unique", "archive")
 MOMENT: Schema = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
@@ -73,7 +75,9 @@ def current_operations(settings: Settings) -> Mapping[str, Operation]:
 
 def windows_operations(_settings: Settings) -> Mapping[str, Operation]:
     """Describe `/api/verve/windows`."""
-    window = json_schema(*_FIGURES, "gap", "degraded", "revision", optional=("host_unique",))
+    window = json_schema(
+        *_FIGURES, "gap", "degraded", "revision", optional=("host_unique", "archive")
+    )
     found = json_schema("windows", optional=("incomplete",), windows={"items": window})
     parameters = {
         "limit": Named(
@@ -242,4 +246,17 @@ def _windows(
     except LedgerError as error:
         trouble["incomplete"] = str(error)
     newest_first = sorted(found.items(), reverse=True)[:limit]
-    return {"windows": [window.as_json() for _, window in newest_first], **trouble}
+    unkept = _unkept(settings)
+    shown = [
+        window.as_json() | ({"archive": unkept[key]} if key in unkept else {})
+        for key, window in newest_first
+    ]
+    return {"windows": shown, **trouble}
+
+
+def _unkept(settings: Settings) -> Mapping[Key, str]:
+    """The newest windows whose ids the archive does not have, each with what became of them."""
+    if settings.archive is None:
+        return {}
+    found = archive_status.of(settings).unkept
+    return {Key(one.window_start, one.window_seconds): one.state for one in found}

@@ -17,6 +17,7 @@ from verve.publishing.lease import Cursor
 from verve.sinks import LOG
 from verve.sinks.base import FailureKind
 
+from .archive_metrics import ARCHIVE_METRICS
 from .cluster_metrics import CLUSTER_METRICS
 from .metric import Kind, Metric, by_trouble, by_word, stat
 from .process_metrics import PROCESS_METRICS
@@ -192,6 +193,7 @@ METRICS = (
         ("trouble",),
     ),
     *CLUSTER_METRICS,
+    *ARCHIVE_METRICS,
     Metric(
         "verve_callbacks_pending",
         _GAUGE,

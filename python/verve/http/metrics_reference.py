@@ -8,6 +8,7 @@ from verve._verve import Counter, callback_figures
 from verve.publishing.sink_status import SinkStatus
 from verve.service.host_facts import Facts
 from verve.sinks import KAFKA, LOG
+from verve.status.archive_status import ArchiveStatus
 from verve.status.cluster_status import Membership
 
 from .metric import Sample
@@ -48,7 +49,7 @@ def _blank() -> Sample:
             SinkStatus(),
             callback_figures(counter),
             Membership(),
-            Facts(dropped=dict.fromkeys((LOG, KAFKA), 0)),
+            Facts(archive=ArchiveStatus(), dropped=dict.fromkeys((LOG, KAFKA), 0)),
             {},
         )
     finally:

@@ -291,6 +291,52 @@ SPILL_FAILED = Event(
     "Cannot write a window that waits for Redis to disk, retrying: {error}",
     ("window_start", "error", "disk_full"),
 )
+ARCHIVE_ON = Event(
+    "archive.on", _I, "The ids of closed windows go to the archive: {archive}", ("archive",)
+)
+ARCHIVE_WAITING = Event(
+    "archive.waiting",
+    _W,
+    "Cannot write a window for the archive to disk, retrying: {error}",
+    ("window_start", "error"),
+)
+ARCHIVE_DROPPED = Event(
+    "archive.dropped",
+    _E,
+    "The archive lacks {ids} ids of a window, whose memory was needed: {reason}",
+    ("window_start", "ids", "reason"),
+)
+ARCHIVE_LOST = Event(
+    "archive.lost",
+    _E,
+    "The archive lacks {ids} ids of a window: {reason}",
+    ("window_start", "ids", "reason"),
+)
+ARCHIVE_WRITTEN = Event(
+    "archive.written",
+    logging.DEBUG,
+    "Archived {ids} ids of a window",
+    ("window_start", "window_seconds", "ids", "seconds"),
+)
+ARCHIVE_DELAYED = Event(
+    "archive.delayed",
+    _W,
+    "The archive takes no windows, retrying: {error}",
+    ("error", "attempts"),
+)
+ARCHIVE_RECOVERED = Event("archive.recovered", _I, "The archive takes windows again", ("attempts",))
+ARCHIVE_SET_ASIDE = Event(
+    "archive.set_aside",
+    _E,
+    "Renamed a damaged file that waited to be archived to {kept}: {error}",
+    ("error", "kept"),
+)
+ARCHIVE_WRITER_ENDED = Event(
+    "archive.writer_ended",
+    _W,
+    "The process that writes the archive ended, starting it again: {exit_status}",
+    ("pid", "exit_status"),
+)
 CALLBACK_AUTHORITIES_MISSING = Event(
     "callback.authorities_missing",
     _W,

@@ -163,6 +163,8 @@ class Leader:
         if term is not None:
             events.LEADER_STARTED.emit(term=term)
             self._report_kafka()
+            if self._settings.archive is not None:
+                events.ARCHIVE_ON.emit(archive=self._settings.archive)
             self._term = Term(
                 self._counter, self._settings, term, clock=self._clock, ports=self._ports
             )

@@ -8,6 +8,7 @@ from verve.clock import CLOCK, Clock
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
 from verve.sinks import LOG
+from verve.windows.release import ArenaRelease, Keeper
 
 from .lease import Lease
 from .ledger_writer import LedgerWriter
@@ -20,9 +21,10 @@ from .task import Task
 from .window_source import ClusterSource, RingSource, WindowSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from verve._verve import Counter
+    from verve.cluster.cluster_window import ClusterNote
     from verve.cluster.coordinator.coordinator import Coordinator
     from verve.config import Settings
 
@@ -50,10 +52,17 @@ class Term:
         self._clock = clock
         self._ports = ports
         self._tasks: list[Task] = []
+        if settings.archive is not None:
+            counter.retention.enable()
+        self._release = ArenaRelease(counter, _keepers(settings))
+        self._note_for_archive: Callable[[ClusterNote], None] | None = None
+        self._start_archive(counter, lease)
         source: WindowSource = RingSource(counter, settings)
         if settings.redis_url is not None:
             source = ClusterSource(counter, settings, self.wake)
             self.coordinator = ports.coordinate(counter, settings, lease, source)
+            self.coordinator.release = self._release
+            self.coordinator.archive = self._note_for_archive
         log = LogQueue(counter, source, lease, clock=clock) if LOG in settings.sinks else None
         holders = HolderWatch.of_this_process(ledger.path_of(settings), clock=clock)
         self.ledger_writer = LedgerWriter(
@@ -90,6 +99,20 @@ class Term:
         for task in self._tasks:
             task.join(max(0.0, deadline - self._clock.monotonic()))
 
+    def _start_archive(self, counter: Counter, lease: Lease) -> None:
+        if self._settings.archive is None:
+            return
+        # Imported here, since most hosts have no archive.
+        from verve.archive.leader.archivist import Archivist  # noqa: PLC0415
+
+        archivist = Archivist(
+            counter, self._settings, self._release, lease.holds, clock=self._clock
+        )
+        self._note_for_archive = archivist.note
+        self._add(Task("verve-archive", archivist.step, archivist.close))
+        # Of its own: it frees arenas while the other hangs in a write.
+        self._add(Task("verve-archive-guard", archivist.guard))
+
     def _start_sink(self, name: str, queue: DeliveryQueue, then: Sequence[Task] = ()) -> Task:
         report = SinkStatusFile(self._settings, name, self._clock)
         sink = self._ports.open_sink(self._settings, name)
@@ -101,3 +124,9 @@ class Term:
         self._ports.start(task)
         self._tasks.append(task)
         return task
+
+
+def _keepers(settings: Settings) -> set[Keeper]:
+    """Who needs the ids of sealed windows."""
+    found = set() if settings.redis_url is None else {Keeper.CLUSTER}
+    return found if settings.archive is None else found | {Keeper.ARCHIVE}

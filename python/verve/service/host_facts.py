@@ -20,7 +20,8 @@ from verve.log import losses
 from verve.publishing import sink_status
 from verve.publishing.sink_status import SinkStatus
 from verve.request.exchange import in_time
-from verve.status import cluster_status
+from verve.status import archive_status, cluster_status
+from verve.status.archive_status import ArchiveStatus
 from verve.status.cluster_status import Membership
 
 from .disk_threads import DiskThreads
@@ -45,6 +46,8 @@ class Facts:
     """The status of each sink."""
     cluster: Membership | None = None
     """None for a host that counts by itself."""
+    archive: ArchiveStatus | None = None
+    """None for a host without an archive."""
     dropped: Mapping[str, int] | None = None
     """Windows that the ledger dropped before a sink took them; None until it was read."""
     lost_lines: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(losses.OUTPUTS, 0))
@@ -61,6 +64,7 @@ def before_reading(settings: Settings) -> Facts:
     return Facts(
         sinks={sink: SinkStatus() for sink in settings.sinks},
         cluster=Membership() if settings.redis_url is not None else None,
+        archive=ArchiveStatus() if settings.archive is not None else None,
     )
 
 
@@ -75,6 +79,7 @@ def read(settings: Settings, counter: Counter, known: Facts | None = None) -> Fa
         segment_in_place(counter),
         {sink: sink_status.of(settings, sink) for sink in settings.sinks},
         cluster_status.of(settings) if settings.redis_url is not None else None,
+        archive_status.of(settings) if settings.archive is not None else None,
         dropped,
         losses.read(settings.state_dir),
     )

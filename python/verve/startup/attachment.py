@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 10.0
 """Time that other processes get to finish their attachment."""
 _RETRY_SECONDS = 0.02
+_IDENTITY_FILE = "segment.json"
+_ARCHIVE = "archive"
 
 
 def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
@@ -73,7 +75,8 @@ def _migrate(settings: Settings, obstacle: SegmentError) -> OpenWindow | None:
         # Imported here, since most starts migrate nothing.
         from .migration import retire  # noqa: PLC0415
 
-        return retire(settings)
+        noted = _read(settings.state_dir / _IDENTITY_FILE)
+        return retire(settings, keeps_for_archive=noted.get("keeper") == _ARCHIVE)
     if obstacle.reason == "format":
         _set_aside(settings.segment)
         return None
@@ -127,12 +130,16 @@ def _note_identity(counter: Counter, settings: Settings, *, is_successor: bool =
 
     It is no loss after a boot of the host, nor if this segment is the successor of that one.
     """
-    path = settings.state_dir / "segment.json"
+    path = settings.state_dir / _IDENTITY_FILE
     now = {"identity": counter.stats()["identity"], "boot": _boot()}
+    if settings.archive is not None and settings.redis_url is None:
+        # Who keeps ids in the segment, which the segment does not tell.
+        now["keeper"] = _ARCHIVE
     before = _read(path)
     if before == now:
         return
-    if before and before.get("boot") == now["boot"] and not is_successor:
+    is_lost = before.get("identity") != now["identity"] and before.get("boot") == now["boot"]
+    if is_lost and not is_successor:
         events.SEGMENT_LOST.emit(path=settings.segment)
     with contextlib.suppress(OSError):
         write_status(path, now)

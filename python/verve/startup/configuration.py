@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from verve import config, sinks
 from verve._verve import SettingError
+from verve.archive import requirements
 from verve.config.choices import Ack, Listener
 from verve.log import event_log, events
 from verve.service import callbacks
@@ -34,6 +35,8 @@ def check(settings: Settings) -> Configuration:
         from verve import stores  # noqa: PLC0415
 
         stores.check(settings)
+    if settings.archive is not None:
+        requirements.check(settings.archive)
     return Configuration(settings, callbacks.checked(settings))
 
 

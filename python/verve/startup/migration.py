@@ -48,11 +48,12 @@ class OpenWindow:
     ids: array[int]
 
 
-def retire(settings: Settings) -> OpenWindow | None:
+def retire(settings: Settings, *, keeps_for_archive: bool = False) -> OpenWindow | None:
     """Seal all windows of the segment, store them, and remove its file.
 
-    Gives the open window if it may go on. Raises `SegmentError`, also when ids cannot be kept for
-    their cluster, and `LedgerError`; the file stays as it is then.
+    `keeps_for_archive`: the segment is that of a host alone, which keeps ids for its archive. Gives
+    the open window if it may go on. Raises `SegmentError`, also when ids cannot be kept for their
+    cluster, and `LedgerError`; the file stays as it is then.
     """
     found = segment_identity(settings.segment)
     with Counter(
@@ -61,10 +62,11 @@ def retire(settings: Settings) -> OpenWindow | None:
         cluster=found["cluster"],
         state_directory=found["state_directory"],
     ) as old:
-        is_of_cluster = old.retention.settled() != 0
-        open_window = _seal(old, settings)
+        is_of_cluster = old.retention.settled() != 0 and not keeps_for_archive
+        open_window = _seal(old, settings, is_of_cluster=is_of_cluster)
         records = old.closed()
-        windows = [_as_stored(old, window) for window in ring.sound(records)]
+        sealed = ring.sound(records)
+        windows = [provisional_count(old, one) if is_of_cluster else one for one in sealed]
         if open_window is not None:
             # The count of the next segment replaces it, and no sink gets it before.
             open_key = open_window.window.key
@@ -78,6 +80,8 @@ def retire(settings: Settings) -> OpenWindow | None:
         sinks = _sinks_of(settings, is_of_cluster=is_of_cluster, withheld=open_window)
         if is_of_cluster:
             _spill(old, records, settings)
+        if settings.archive is not None:
+            _spool(old, sealed, settings, found["cluster"])
         _store(settings, windows, sinks, taken)
         if found["cluster"] != settings.cluster:
             set_aside_all(settings)
@@ -102,7 +106,7 @@ def continue_window(counter: Counter, settings: Settings, open_window: OpenWindo
     _store(settings, [window], _sinks_of(settings, is_of_cluster=False), {})
 
 
-def _seal(old: Counter, settings: Settings) -> OpenWindow | None:
+def _seal(old: Counter, settings: Settings, *, is_of_cluster: bool) -> OpenWindow | None:
     """Seal the open window if it has ids, and give it if it may go on."""
     # The record of an empty one would conflict with the next, should the settings change back.
     if not old.count():
@@ -115,7 +119,8 @@ def _seal(old: Counter, settings: Settings) -> OpenWindow | None:
         old.release(start)
     if record.window_start != start or old.window != settings.window:
         return None
-    return OpenWindow(_as_stored(old, Window.from_record(record)), ids)
+    window = Window.from_record(record)
+    return OpenWindow(provisional_count(old, window) if is_of_cluster else window, ids)
 
 
 def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) -> None:
@@ -132,9 +137,23 @@ def _spill(old: Counter, records: Iterable[WindowRecord], settings: Settings) ->
         )
 
 
-def _as_stored(old: Counter, window: Window) -> Window:
-    """The window for the ledger: in a cluster, the count of one host is provisional."""
-    return provisional_count(old, window) if old.retention.settled() else window
+def _spool(old: Counter, sealed: Iterable[Window], settings: Settings, cluster: str) -> None:
+    """Write the windows that the archive does not have to the spool.
+
+    One that goes on in the new segment is archived by both, which does not change the union.
+    """
+    # Imported here, since most hosts have no archive.
+    from verve.archive.leader.archivist import spool_retired  # noqa: PLC0415
+
+    settled = old.retention.settled()
+    kept = set(old.retention.kept())
+    lacking = [
+        window
+        for window in sealed
+        if window.window_start in kept or (settled and window.window_start > settled)
+    ]
+    spool_retired(old, lacking, settings, cluster)
+    event_log.flush(_FLUSH_SECONDS)
 
 
 def _count_again(counter: Counter, open_window: OpenWindow) -> bool:

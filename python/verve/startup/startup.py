@@ -84,8 +84,11 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
 
         id_sender = None
         if settings.redis_url is None:
-            # A segment of a host that has left its cluster keeps nothing for it.
-            counter.retention.disable()
+            if settings.archive is None:
+                # A segment of a host that has left its cluster keeps nothing for it.
+                counter.retention.disable()
+            else:
+                counter.retention.enable()
         else:
             from .cluster_join import join  # noqa: PLC0415
 

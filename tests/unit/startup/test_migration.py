@@ -8,6 +8,8 @@ import pytest
 
 from tests.support import rig
 from verve import Counter, SegmentError
+from verve.archive.spool.spool import IDS, Spool
+from verve.archive.spool.spool_file import SpoolFile
 from verve.cluster.spill.spills import Spills
 from verve.ledger import ledger
 from verve.log.background import Notices
@@ -135,8 +137,8 @@ def test_the_open_minute_ended_in_between(
 
     retire = migration.retire
 
-    def slowly(settings: Settings) -> object:
-        left = retire(settings)
+    def slowly(settings: Settings, **options: bool) -> object:
+        left = retire(settings, **options)
         clock.advance(60)
         return left
 
@@ -206,3 +208,90 @@ def test_a_minute_of_a_host_alone_gives_way_to_that_of_its_cluster(tmp_path: Pat
         assert opened.undelivered("kafka") == opened.undelivered("log") == [of_cluster]
         opened.record([rig.window(0, 3)], sinks=["log"])
     assert ledger.rows(ledger.path_of(settings)) == [of_cluster]
+
+
+def archived_settings(directory: Path, **flags: str) -> Settings:
+    """Settings with an archive."""
+    return rig.settings(directory, archive=str(directory / "ids"), archive_reserve="0", **flags)
+
+
+def spooled(settings: Settings) -> dict[tuple[int, int], tuple[str, int]]:
+    """The windows in the spool: number of the minute and length; their state and ids."""
+    found = {}
+    for path in Spool(settings.state_dir, 1, 0).files(IDS):
+        file = SpoolFile.open(path)
+        head = file.head
+        assert len(b"".join(file.pieces())) == 8 * head.count
+        minute = (head.window_start - rig.MINUTE) // 60
+        found[minute, head.window_seconds] = (str(head.state), head.count)
+    return found
+
+
+def test_the_ids_of_a_host_with_an_archive_go_to_the_spool(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    before = archived_settings(tmp_path, **KAFKA)
+    with attachment.attach(before) as counter:
+        counter.retention.enable()
+        for unique in (3, 0, 4):
+            counter.add_many(range(unique))
+            clock.advance(60)
+            counter.maintenance.run()
+            if unique == 3:
+                counter.retention.settle(rig.MINUTE)
+        counter.add_many(range(5))
+    after = archived_settings(tmp_path, window="30", **KAFKA)
+    attachment.attach(after).close()
+    # The counts are those of a host alone, though it kept ids.
+    assert stored(after) == [(0, 1, 3), (1, 1, 0), (2, 1, 4), (3, 1, 5)]
+    assert waiting(after, "kafka") == [0, 1, 2, 3]
+    assert spooled(after) == {
+        (1, 60): ("empty", 0),
+        (2, 60): ("archived", 4),
+        (3, 60): ("archived", 5),
+    }
+
+
+def test_the_open_minute_that_goes_on_is_archived_by_both(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    before = archived_settings(tmp_path)
+    with attachment.attach(before) as counter:
+        counter.retention.enable()
+        counter.add_many(range(4))
+        clock.advance(60)
+        counter.add_many(range(5))
+    after = archived_settings(tmp_path, cluster="c")
+    with attachment.attach(after) as counter:
+        assert counter.count() == 5
+    assert spooled(after) == {(0, 60): ("archived", 4), (1, 60): ("archived", 5)}
+
+
+def test_a_host_of_a_cluster_with_an_archive_changes_its_windows(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    before = archived_settings(tmp_path, cluster="a", **REDIS)
+    with attachment.attach(before) as counter:
+        counter.retention.enable()
+        counter.add_many(range(3))
+        clock.advance(60)
+        counter.maintenance.run()
+    after = archived_settings(tmp_path, cluster="a", window="30", **REDIS)
+    attachment.attach(after).close()
+    assert stored(after) == [(0, 0, 3)]
+    assert spooled(after) == {(0, 60): ("archived", 3)}
+    assert len(Spills(after, "x", Notices()).find()) == 1
+
+
+def test_a_spool_without_room_does_not_hold_up_the_start(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = archived_settings(tmp_path)
+    closed_minutes(before, clock, 3, of_cluster=True)
+    before.state_dir.mkdir()
+    (before.state_dir / "segment.json").write_text('{"keeper": "archive"}')
+    (before.state_dir / "archive").touch()
+    with caplog.at_level("ERROR"):
+        attachment.attach(archived_settings(tmp_path, window="30")).close()
+    assert stored(before) == [(0, 1, 3)]
+    assert "The archive lacks 3 ids" in caplog.text

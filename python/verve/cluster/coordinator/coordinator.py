@@ -31,6 +31,7 @@ from verve.log import events
 from verve.sinks import Scope, of_scope
 from verve.status.cluster_status import Report
 from verve.stores.base import StoreError
+from verve.windows.release import ArenaRelease, Keeper
 
 from .clock_sync import ClockSync
 from .current_count import CurrentCount
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from verve._verve import Counter
+    from verve.cluster.cluster_window import ClusterNote
     from verve.cluster.interfaces import Connect, Feed, Lease
     from verve.cluster.spill.arena_ids import Ids
     from verve.config import Settings
@@ -72,6 +74,10 @@ class Coordinator:
     notices: Notices
     connect: Connect = stores.connect
     machine: Machine = field(default_factory=Machine)
+    release: ArenaRelease | None = None
+    """What else needs the ids of windows; by default nothing does."""
+    archive: Callable[[ClusterNote], None] | None = None
+    """Takes notes for the archive, from the thread of this loop."""
 
     work: Work | None = field(default=None, init=False)
     """The tasks of the event loop that runs, or ran last."""
@@ -184,6 +190,7 @@ class Coordinator:
                 records,
                 machine,
                 has_cluster_sinks=bool(of_scope(settings, Scope.CLUSTER)),
+                archive=self.archive,
             ),
             spills=spills,
             lanes=Lanes(),
@@ -201,7 +208,8 @@ class Coordinator:
                 its = HostCompletion(counter, cluster, markers, notices, machine)
             return new_task(window_start=window_start, figures=figures, ids=ids, completion=its)
 
-        windows = Windows(counter, markers, spills, machine, new_window)
+        release = self.release or ArenaRelease(counter, {Keeper.CLUSTER})
+        windows = Windows(counter, markers, spills, machine, new_window, release)
         clock_sync = ClockSync(counter, client, machine)
         registrar = Registrar(counter, cluster, losses, completion)
         recovery = LossRecovery(cluster, losses, records, self.feed, windows, registrar, machine)

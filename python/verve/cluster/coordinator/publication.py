@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from verve.cluster.cluster_window import ClusterWindow
+from verve.cluster.cluster_window import ClusterNote, ClusterWindow
 from verve.cluster.redis_state.hosts import is_alive
 from verve.cluster.redis_state.window_state import DELIVERY_MILLISECONDS, Outcome
 from verve.windows.window import Key, Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from verve._verve import Counter
     from verve.cluster.interfaces import Feed
     from verve.cluster.protocol.loss_detector import RecentRecords
     from verve.cluster.redis_state.cluster_state import ClusterState
-    from verve.cluster.redis_state.window_state import Record
+    from verve.cluster.redis_state.window_state import Record, WindowState
     from verve.cluster.runtime.machine import Machine
+
+
+_NOTES = 256
+"""Windows whose last notes are known, so that they are not repeated."""
 
 
 class Published(NamedTuple):
@@ -31,7 +37,7 @@ class Publication:
     """Publishes the windows of one leader.
 
     `has_cluster_sinks`: there are sinks that get each revision from one host of the cluster, the
-    deliverer.
+    deliverer. `archive` takes notes for the archive, if there is one.
     """
 
     counter: Counter
@@ -40,6 +46,20 @@ class Publication:
     records: RecentRecords
     machine: Machine
     has_cluster_sinks: bool
+    archive: Callable[[ClusterNote], None] | None = None
+    _noted: dict[int, ClusterNote] = field(default_factory=dict)
+
+    def tell_archive(self, window_start: int, state: WindowState, record: Record | None) -> None:
+        """Note the hosts of a window and its count, if they changed."""
+        if self.archive is None or record is None:
+            return
+        final = record.complete and not state.asks_for_revision
+        note = ClusterNote(window_start, tuple(sorted(state.hosts)), record.count, final)
+        if self._noted.get(window_start) != note:
+            self._noted[window_start] = note
+            self.archive(note)
+            for old in sorted(self._noted)[:-_NOTES]:
+                del self._noted[old]
 
     async def take_over(self, window_start: int, record: Record, now: int) -> Record:
         """Become the deliverer, if that host is gone; the record after that. `StoreError`.

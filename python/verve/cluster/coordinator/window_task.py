@@ -233,6 +233,8 @@ class WindowTask:
                 state = await windows.read(self.window_start)
         if state.record is not None:
             await self._publish(state.record, state.now)
+            if self.figures is not None:
+                self.publication.tell_archive(self.window_start, state, self.record)
         self._settle(state)
         return self._pace(state)
 

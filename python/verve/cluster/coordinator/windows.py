@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from verve._verve import ARENAS, RING_RECORDS
 from verve.cluster.spill.arena_ids import ArenaIds, GoneError
 from verve.windows import ring
+from verve.windows.release import Keeper
 from verve.windows.window import Window
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from verve.cluster.runtime.machine import Machine
     from verve.cluster.spill.arena_ids import Ids
     from verve.cluster.spill.spills import Spills
+    from verve.windows.release import ArenaRelease
 
     from .window_task import WindowTask
 
@@ -43,19 +45,21 @@ class Windows:
     `markers` are those of this host.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a term
         self,
         counter: Counter,
         markers: Markers,
         spills: Spills,
         machine: Machine,
         new_task: NewTask,
+        release: ArenaRelease,
     ) -> None:
         self._counter = counter
         self._markers = markers
         self._spills = spills
         self._machine = machine
         self._new_task = new_task
+        self._arenas = release
         self._seconds = counter.window
         self._windows: dict[tuple[str, int], tuple[WindowTask, asyncio.Task[None]]] = {}
         self._before = self._followed = counter.retention.settled()
@@ -222,4 +226,4 @@ class Windows:
                 break
             settled += self._seconds
         if settled > first:
-            self._counter.retention.settle(settled)
+            self._arenas.permit(Keeper.CLUSTER, settled)

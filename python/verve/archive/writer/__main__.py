@@ -1,0 +1,69 @@
+"""The start of the process: it gets out of the way of all others, then works until its input ends.
+
+Its first line of input holds the options, each later one says that the spool has more. All that it
+does can be done again, so it may be killed at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+_THREADS = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKIO_WORKER_THREADS": "1",
+}
+"""Read when the libraries are loaded: one thread each, and memory goes back to the system."""
+
+
+def step_back() -> None:
+    """Take processor and disk only when nothing else wants them, and be the first to be killed."""
+    with contextlib.suppress(OSError):
+        os.nice(19)
+    with contextlib.suppress(OSError, AttributeError):
+        # The kernel takes the class of disk accesses from it, too.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def main() -> None:
+    """Work until the input ends."""
+    # A service that stops has its leader end this process.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    options = json.loads(sys.stdin.buffer.readline() or b"null")
+    if options is None:
+        return
+    wake = threading.Event()
+
+    def listen() -> None:
+        while sys.stdin.buffer.readline():
+            wake.set()
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    os.environ.update(_THREADS)
+    # Imported here, since it loads the libraries: before the priority is gone, which takes half a
+    # second once, and would take minutes beside full processors.
+    from .loop import WriterLoop  # noqa: PLC0415
+
+    step_back()
+    WriterLoop(options, wake, _report).run()
+
+
+def _report(**message: object) -> None:
+    """Tell the leader something, in one line."""
+    with contextlib.suppress(OSError):
+        os.write(1, json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Puts windows of the spool into the archive: their files first, then the manifest of their hour.
+
+A window leaves the spool only after that. So a writer that is killed anywhere does it all again,
+under the same names.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from verve.archive.errors import DamagedFileError, GoneError
+from verve.archive.format.head import Head
+from verve.archive.format.id_file import IdFile
+from verve.archive.format.id_file_writer import IdFileWriter
+from verve.archive.format.layout import FileName, folder_of, parsed
+from verve.archive.format.levels import Level, hour_of
+from verve.archive.format.manifest import Manifest, State, WindowEntry
+
+from .sorting import sorted_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from verve.archive.spool.spool import Spool
+    from verve.archive.spool.spool_file import SpoolFile, SpoolHead
+    from verve.archive.store import ArchiveStore
+
+BUILDING = ".building"
+"""The end of the name of a file that is not finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """The windows of one segment that start in one hour, and their host."""
+
+    cluster: str
+    host: str
+    segment: str
+    start: int
+
+    @classmethod
+    def of(cls, head: SpoolHead) -> Hour:
+        """The hour of a window."""
+        return cls(head.cluster, head.host, head.segment, hour_of(head.window_start))
+
+
+@dataclass(frozen=True, slots=True)
+class WindowWriter:
+    """Writes to one archive. `memory` bounds the bytes for ids; `in_cluster`: other hosts count.
+
+    Methods raise `StoreError`, `OSError` and `NoRoomError`, and may then be called again.
+    """
+
+    store: ArchiveStore
+    spool: Spool
+    memory: int
+    in_cluster: bool
+    shares_disk: bool
+    """Whether the archive is a folder on the disk of the spool."""
+    set_aside: Callable[[Path, Exception], None]
+    """Is told of a damaged file and its new place."""
+
+    def put(self, file: SpoolFile) -> WindowEntry:
+        """Put the file of a window in its place; what the manifest is to say of it."""
+        head = file.head
+        entry = WindowEntry(
+            start=head.window_start,
+            length=head.window_seconds,
+            state=head.state,
+            reason=head.reason,
+            final=not self.in_cluster,
+        )
+        if not head.state.is_whole:
+            return entry
+        name = FileName(
+            head.window_start, head.window_seconds, head.segment, Level.MINUTE, head.cluster
+        )
+        path = file.path.with_name(f"{file.path.name}{BUILDING}")
+        copies = 2 if self.shares_disk else 1
+        self.spool.check_reserve(copies * (8 * head.count + 4096))
+        writer = IdFileWriter(path, Head(file=name, host=head.host))
+        try:
+            if head.count:
+                for ids in sorted_ids(file, self.memory):
+                    writer.append(ids)
+            contents = writer.close()
+            self.store.put(name.name, path)
+        except BaseException:
+            writer.abandon()
+            raise
+        path.unlink()
+        return replace(
+            entry,
+            rows=contents.rows,
+            digest=contents.digest,
+            file=name.name.rpartition("/")[2],
+        )
+
+    def note(self, hour: Hour, entries: Iterable[WindowEntry]) -> None:
+        """Enter windows into the manifest of their hour."""
+        found = self._manifest(hour)
+        for entry in entries:
+            known = _entry(found, entry.start, entry.length)
+            if known is None:
+                found = found.with_window(entry)
+            elif entry.state.is_whole or not known.state.is_whole:
+                found = found.with_window(
+                    replace(
+                        entry,
+                        hosts=known.hosts,
+                        cluster_count=known.cluster_count,
+                        final=known.final,
+                    )
+                )
+        self.store.put(found.name, found.to_json())
+
+    def note_cluster(self, hour: Hour, start: int, length: int, values: dict[str, Any]) -> bool:
+        """Enter what the cluster says of a window; whether the manifest has that window."""
+        found = self._manifest(hour)
+        entry = _entry(found, start, length)
+        if entry is None:
+            return False
+        told = replace(
+            entry,
+            hosts=tuple(values["hosts"]),
+            cluster_count=values["cluster_count"],
+            final=values["final"],
+        )
+        if told != entry:
+            found = found.with_window(told)
+            self.store.put(found.name, found.to_json())
+        return True
+
+    def _manifest(self, hour: Hour) -> Manifest:
+        new = Manifest(cluster=hour.cluster, host=hour.host, segment=hour.segment, hour=hour.start)
+        try:
+            data = self.store.get(new.name)
+        except GoneError:
+            return new
+        try:
+            return Manifest.from_json(data, new.name)
+        except DamagedFileError as error:
+            # No file of another kind may lie in the archive.
+            kept = self.spool.directory / f"manifest-{hour.start}-{time.time_ns()}.damaged"
+            kept.write_bytes(data)
+            self.set_aside(kept, error)
+            return self._found_again(new)
+
+    def _found_again(self, new: Manifest) -> Manifest:
+        """The manifest of an hour made anew from the files of its windows."""
+        for stored in self.store.list(folder_of(new.cluster, Level.MINUTE, new.hour)):
+            if not stored.name.endswith(f"-{new.segment}.parquet"):
+                continue
+            name = parsed(stored.name, new.cluster, Level.MINUTE)
+            file = IdFile.open(
+                name,
+                stored.size,
+                partial(self.store.get_ranges, stored.name),
+            )
+            contents = file.head.promised(file.contents)
+            new = new.with_window(
+                WindowEntry(
+                    start=name.start,
+                    length=name.length,
+                    state=State.ARCHIVED if contents.rows else State.EMPTY,
+                    rows=contents.rows,
+                    digest=contents.digest,
+                    file=stored.name.rpartition("/")[2],
+                    final=not self.in_cluster,
+                )
+            )
+        return new
+
+
+def _entry(found: Manifest, start: int, length: int) -> WindowEntry | None:
+    same = (one for one in found.windows if (one.start, one.length) == (start, length))
+    return next(same, None)
