@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .pieces import Piece
 
 LEAST_MEMORY = 16 * 2**20
+ROW_GROUP = 2**16
+_GROUPS = 4
+"""Row groups of a file per range, at least where memory allows: one at its end is read twice."""
+_RANGE = 2**22
 _BLOCK = 2**16
 
 
@@ -62,6 +66,8 @@ def count(pieces: Sequence[Piece], forgotten: Sequence[int], limits: Limits) -> 
     if len(pieces) == 1 and pieces[0].mask is None:
         return _count_one(pieces[0], forgotten, limits)
     capacity = max(limits.memory, LEAST_MEMORY) // 8
+    # More memory than this only costs time: the system clears each page of it.
+    capacity = min(capacity, max(_RANGE, len(pieces) * _GROUPS * ROW_GROUP))
     # A range may turn out larger than its estimate; what does not fit is a smaller range then.
     ranges = Ranges(pieces, capacity * 7 // 8)
     buffer = np.empty(min(capacity, ranges.rows), dtype=np.int64)
