@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 START = 1_796_083_200 - HOUR  # an hour before midnight
 HOURS = 3
-LENGTH = 300
+LENGTH = 600
 
 
 @dataclass
@@ -63,7 +63,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         yield environment
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> ArchiveStore:
@@ -81,7 +81,7 @@ def filled(store: ArchiveStore, scratch: Path, draw: random.Random, *, named: bo
     """Archive random minutes of a cluster whose hosts come late, restart and lose windows."""
     truth = Truth(named=named)
     pool = [draw.randrange(-(2**63), 2**63) for _ in range(3000)]
-    begins = {"one": 0, "two": draw.randrange(4), "late": draw.randrange(4, 20)}
+    begins = {"one": 0, "two": draw.randrange(4), "late": draw.randrange(4, 10)}
     for number in range(HOURS * HOUR // LENGTH):
         start = START + number * LENGTH
         hosts = {host for host, begin in begins.items() if number >= begin}
@@ -148,7 +148,17 @@ def check(store: ArchiveStore, truth: Truth, draw: random.Random, spans: int, st
         assert (answer.buckets[0].since, answer.buckets[-1].until) == (span.since, span.until)
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["cluster", "hosts"])
+@pytest.mark.parametrize(
+    ("store", "named"),
+    [
+        ("folder", True),
+        ("folder", False),
+        ("s3", True),
+        pytest.param("s3", False, marks=pytest.mark.full),
+    ],
+    indirect=["store"],
+    ids=["folder, cluster", "folder, hosts", "s3, cluster", "s3, hosts"],
+)
 @pytest.mark.timeout(590)
 def test_random_spans(
     store: ArchiveStore, tmp_path: Path, scale: Callable[[int], int], named: bool
