@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.support.rig import no_wait, settings
@@ -161,6 +162,11 @@ class Process:
         host.history.add(self.world.now, "accepted", host=host.name, window=window, id=id)
 
     @property
+    def leads(self) -> bool:
+        """Whether it is the leader of its host."""
+        return not self.is_dead and self.leader._term is not None
+
+    @property
     def is_held(self) -> bool:
         """Whether the process is stopped."""
         return any(loop.held for loop in self.loops)
@@ -234,7 +240,7 @@ class Process:
             if self.is_dead or number != planned[0] or task._stopped.is_set():
                 return
             if self.is_held:
-                self._held_tasks.append(lambda: step(number))
+                self._held_tasks.append(partial(step, number))
                 return
             self.host.enter()
             try:
@@ -246,7 +252,7 @@ class Process:
         def plan(seconds: float) -> None:
             planned[0] += 1
             number = planned[0]
-            self.world.after(seconds, lambda: step(number))
+            self.world.after(seconds, step, number)
 
         task.wake = lambda: plan(0.0)  # type: ignore[method-assign]
         plan(0.0)

@@ -77,10 +77,12 @@ class Redis:
         """The replica has what the master has now; what comes later gets lost in a failover."""
         self._replica = self.master.copy(self._name())
 
-    def fail_over(self) -> None:
-        """The replica takes over."""
-        if self._replica is not None:
-            self.old, self.master, self._replica = self.master, self._replica, None
+    def fail_over(self) -> bool:
+        """The replica takes over, if there is one; whether it does."""
+        if self._replica is None:
+            return False
+        self.old, self.master, self._replica = self.master, self._replica, None
+        return True
 
 
 class SimulatedClient:
@@ -176,14 +178,14 @@ class _Call:
         client = self.client
         redis, world = client._redis, client._redis.world
         if redis.is_away and redis.refuses:
-            world.after(client.trip(), lambda: self._fail("refused", FailureKind.UNREACHABLE))
+            world.after(client.trip(), self._fail, "refused", FailureKind.UNREACHABLE)
             return
         if client.is_lost(client._weather.lost_requests):
             return
-        world.after(client.trip(), lambda: self._arrive(0))
+        world.after(client.trip(), self._arrive, 0)
         if client._chance.random() < client._weather.repeats:
             again = _Call(client, f"again {self.what}", self.calls)
-            world.after(3 * client.trip() + client._chance.random(), lambda: again._arrive(0))
+            world.after(3 * client.trip() + client._chance.random(), again._arrive, 0)
 
     def _arrive(self, first: int) -> None:
         client, redis = self.client, self.client._redis
@@ -197,12 +199,12 @@ class _Call:
             self._found += [call(server) for call in self.calls[first : first + size]]
         except CommandError as error:
             text = str(error)
-            world.after(client.trip(), lambda: self._fail(text, FailureKind.OTHER))
+            world.after(client.trip(), self._fail, text, FailureKind.OTHER)
             return
         if first + size < len(self.calls):
-            world.after(client._weather.latency / 10, lambda: self._arrive(first + size))
+            world.after(client._weather.latency / 10, self._arrive, first + size)
         elif not client.is_lost(client._weather.lost_replies):
-            world.after(client.trip(), lambda: self._reply(self._found))
+            world.after(client.trip(), self._reply, self._found)
 
     def _reply(self, replies: list[Any]) -> None:
         if not self.client._loop.is_closed():

@@ -30,14 +30,18 @@ class _Lua:
         # The stubs lack `encoding`: with None, strings of Lua are bytes.
         new_runtime: Any = lua51.LuaRuntime
         self.runtime = new_runtime(encoding=None)
+        self.table = self.runtime.table_from
+        self.items = self.runtime.eval(b"unpack")
+        """The items of a table, at once."""
         self._scripts: dict[str, Any] = {}
 
     def compiled(self, script: str) -> Any:  # noqa: ANN401 - a function of Lua
         """The script as a function of `redis`, `KEYS` and `ARGV`."""
-        if script not in self._scripts:
+        found = self._scripts.get(script)
+        if found is None:
             source = f"return function(redis, KEYS, ARGV)\n{script}\nend".encode()
-            self._scripts[script] = self.runtime.execute(source)
-        return self._scripts[script]
+            found = self._scripts[script] = self.runtime.execute(source)
+        return found
 
 
 _LUA = _Lua()
@@ -54,6 +58,7 @@ class RedisDouble:
         """When a key expires, in milliseconds since the epoch."""
         self.run_id = f"run{name}"
         self.replication_id = f"{name}{'0' * 8}"
+        self._redis = _LUA.table({b"call": self._call_of_lua})
 
     def copy(self, name: str) -> RedisDouble:
         """A replica with the same keys, which takes over under ids of its own."""
@@ -85,15 +90,16 @@ class RedisDouble:
         self, script: str, keys: Sequence[bytes | str], args: Sequence[bytes | str | int]
     ) -> Reply:
         """Run a script, as `EVAL` does."""
-        lua = _LUA.runtime
-        redis = lua.table_from({b"call": self._call_of_lua})
         found = _LUA.compiled(script)(
-            redis, lua.table_from(map(_bytes, keys)), lua.table_from(map(_bytes, args))
+            self._redis, _LUA.table([*map(_bytes, keys)]), _LUA.table([*map(_bytes, args)])
         )
         return _reply(found)
 
-    def _call_of_lua(self, *words: Any) -> Any:  # noqa: ANN401 - values of Lua
-        return _for_lua(self.command(*(_argument(word) for word in words)))
+    def _call_of_lua(self, name: bytes, *words: Any) -> Any:  # noqa: ANN401 - values of Lua
+        run = _COMMANDS_OF_SCRIPTS.get(name)
+        if run is None:
+            return _for_lua(self.command(name, *map(_argument, words)))
+        return _for_lua(run(self, *map(_argument, words)))
 
     def _live(self, key: bytes) -> Value | None:
         expiry = self.expiries.get(key)
@@ -250,8 +256,11 @@ _COMMANDS: dict[str, Callable[..., Reply]] = {
 }
 
 
+_COMMANDS_OF_SCRIPTS = {name.encode(): run for name, run in _COMMANDS.items()}
+
+
 def _bytes(word: bytes | str | int) -> bytes:
-    return word if isinstance(word, bytes) else str(word).encode()
+    return word if type(word) is bytes else str(word).encode()
 
 
 def _argument(word: bytes | float) -> bytes:
@@ -263,24 +272,26 @@ def _for_lua(reply: Reply) -> Any:  # noqa: ANN401 - a value of Lua
     """A reply as Lua sees it: what is missing is `false`."""
     if reply is None:
         return False
-    if isinstance(reply, list):
-        return _LUA.runtime.table_from([_for_lua(one) for one in reply])
+    if type(reply) is list:
+        return _LUA.table([_for_lua(one) if type(one) is not bytes else one for one in reply])
     return reply
 
 
 def _reply(value: Any) -> Reply:  # noqa: ANN401 - a value of Lua
     """What a script returns, as Redis sends it: integers, and arrays up to the first nil."""
+    kind = type(value)
+    if kind is bytes:
+        return value
     if value is None or value is False:
         return None
     if value is True:
         return 1
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, int | float):
+    if kind is int or kind is float:
         return int(value)
-    found = []
-    place = 1
-    while (one := value[place]) is not None:
-        found.append(_reply(one))
-        place += 1
-    return found
+    items = _LUA.items(value)
+    if type(items) is not tuple:
+        # One item, or none.
+        items = () if items is None else (items,)
+    elif None in items:
+        items = items[: items.index(None)]
+    return [one if type(one) is bytes else _reply(one) for one in items]

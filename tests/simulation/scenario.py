@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from verve.cluster.coordinator import coordinator, work
+from verve.cluster.replication import sender
 from verve.cluster.spill import spill_file
 from verve.ledger.errors import LedgerError, LedgerFailure
 from verve.ledger.ledger import Ledger
@@ -33,6 +35,7 @@ CALM_SECONDS = 200.0
 _LOOK_SECONDS = 5.0
 _END_SECONDS = 10.0
 _IDS = 40
+_LOOK_AROUND_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def simulate(seed: int, chosen: list[Fault] | None = None, calm: float = CALM_SE
     root = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a directory of its own
     directory = Path(tempfile.mkdtemp(prefix="verve-simulation-", dir=root))
     try:
-        with _full_disks():
+        with _full_disks(), _rarer_looks():
             scenario = Scenario(seed, directory)
             try:
                 problems = scenario.run(going_wrong, calm)
@@ -176,6 +179,20 @@ def shrink(seed: int, chosen: list[Fault], calm: float = CALM_SECONDS) -> list[F
         else:
             place += 1
     return left
+
+
+@contextlib.contextmanager
+def _rarer_looks() -> Iterator[None]:
+    """Have senders and leaders look less often than in a service: that takes much of the time.
+
+    Nothing of the protocol depends on how often they look.
+    """
+    with (
+        mock.patch.object(sender, "LINGER", _LOOK_AROUND_SECONDS),
+        mock.patch.object(coordinator, "LOCAL_SECONDS", _LOOK_AROUND_SECONDS),
+        mock.patch.object(work, "LOCAL_SECONDS", _LOOK_AROUND_SECONDS),
+    ):
+        yield
 
 
 @contextlib.contextmanager

@@ -61,7 +61,8 @@ class Registrar:
             self._registered.add(start)
 
     def begin_again(self) -> None:
-        """Redis lost something: register all windows again."""
+        """Redis lost something: register all windows again, with markers that are news."""
+        self._markers.distrust()
         self._registered.clear()
 
     async def leave(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from verve.cluster.redis_state.window_state import HostStatus, Outcome
@@ -130,6 +130,8 @@ class HostCompletion:
             return "the marker is gone"
         if await self.cluster.store.epochs() != placed.epochs:
             return "a master was restarted or replaced"
+        if self.markers.losses != placed.losses:
+            return "Redis lost something meanwhile"
         return None
 
     async def _send(
@@ -165,4 +167,4 @@ class HostCompletion:
                 )
         loss = await self._loss_since(window_start, send.marker)
         self.forget(window_start)
-        return loss, PlacedMarker(send.marker.marker, send.marker.epochs, covers_all=True)
+        return loss, replace(send.marker, covers_all=True)

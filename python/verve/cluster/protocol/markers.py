@@ -36,6 +36,15 @@ class PlacedMarker:
     marker: bytes
     epochs: str
     covers_all: bool = False
+    losses: int = 0
+    """The losses that were noticed before it was placed."""
+
+
+@dataclass(slots=True)
+class _Noticed:
+    """Counts the losses that a leader noticed, for all of its markers."""
+
+    losses: int = 0
 
 
 class Markers:
@@ -45,8 +54,11 @@ class Markers:
     the ids that were sent since.
     """
 
-    def __init__(self, host: str, term: int, by: str | None = None) -> None:
+    def __init__(
+        self, host: str, term: int, by: str | None = None, noticed: _Noticed | None = None
+    ) -> None:
         """`by`: the host that acts in the name of `host`, if that one is no more."""
+        self._noticed = noticed or _Noticed()
         self.host = host
         self._name = host if by is None else f"{host} by {by}"
         self._term = term
@@ -56,7 +68,20 @@ class Markers:
 
     def in_the_name_of(self, host: str) -> Markers:
         """Markers of another host that is no more, placed by this one."""
-        return Markers(host, self._term, by=self.host)
+        return Markers(host, self._term, by=self.host, noticed=self._noticed)
+
+    @property
+    def losses(self) -> int:
+        """The losses that were noticed so far."""
+        return self._noticed.losses
+
+    def distrust(self) -> None:
+        """Redis lost something: the markers so far vouch for no ids.
+
+        That a marker is still there, under the same epochs, does not show that the ids went to the
+        same server: a host may have been sent to an old master for a while, and back.
+        """
+        self._noticed.losses += 1
 
     def fresh(self, window_start: int) -> bytes:
         """A marker that this window has not had yet."""
@@ -86,7 +111,8 @@ class Markers:
 
     def trusted(self, window_start: int) -> PlacedMarker | None:
         """The marker that makes a full send needless, if there is one."""
-        return self._trusted.get(window_start)
+        placed = self._trusted.get(window_start)
+        return placed if placed is not None and placed.losses == self.losses else None
 
     def trust(self, window_start: int, placed: PlacedMarker) -> None:
         """Trust a marker from here on."""
@@ -124,8 +150,9 @@ async def place_marker(
     The epochs are read first, so that a master that is replaced in between is noticed; the state
     is written before the sets, so that every marker in a set is known.
     """
+    losses = markers.losses
     epochs = await cluster.store.epochs()
-    placed = PlacedMarker(markers.fresh(window_start), epochs)
+    placed = PlacedMarker(markers.fresh(window_start), epochs, losses=losses)
     await register(cluster, markers, window_start, is_open=is_open)
     await cluster.store.mark(window_start, placed.marker)
     return placed
