@@ -42,7 +42,13 @@ from ._verve import (  # noqa: E402 - only where there is such a module
     WindowRecord,
     segment_identity,
 )
-from .archive.query.library import distinct  # noqa: E402 - the same
+
+# Not of `typing`, whose import a health check would wait for.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .archive.query.library import distinct
+
+    __version__: str
 
 __all__ = [
     "CapacityError",
@@ -59,10 +65,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
-    """`__version__`, from the installed distribution, when somebody asks for it."""
+def __getattr__(name: str) -> object:
+    """Import what is seldom asked for, and slow, when somebody asks for it."""
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom asked for
+        from importlib.metadata import version  # noqa: PLC0415 - see above
 
         return version("verve-counter")
+    if name == "distinct":
+        from .archive.query.library import distinct  # noqa: PLC0415 - see above
+
+        return distinct
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
