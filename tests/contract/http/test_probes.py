@@ -1,0 +1,49 @@
+"""Malformed requests and attempts to smuggle: each server does what the page records of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.contract.conftest import MAX_BODY
+from tests.support.probes import page
+from tests.support.probes.runner import PROBES, read_all
+from tests.support.service import Server
+
+if TYPE_CHECKING:
+    from tests.support.service import Service
+
+_COLUMN = {
+    Server.NATIVE: "native",
+    Server.VERVE: "verve serve",
+    Server.GRANIAN: "Granian, RSGI",
+    Server.GRANIAN_ASGI: "Granian, ASGI",
+    Server.UVICORN: "uvicorn",
+}
+
+
+def test_the_probes_are_many_and_each_has_a_name() -> None:
+    assert len({probe.name for probe in PROBES}) == len(PROBES) >= 150
+    assert MAX_BODY == page.MAX_BODY
+
+
+def test_each_is_read_as_recorded(service: Service) -> None:
+    expected = page.cells()[_COLUMN[service.server]]
+    read = read_all(service.port, page.is_recorded(expected))
+    found = {name: reading.cell for name, reading in read.items()}
+    differ = [
+        f"{name}: {cell}, not {expected.get(name)}"
+        for name, cell in found.items()
+        if cell != expected.get(name)
+    ]
+    assert not differ, "\n".join(differ)
+    hidden = [name for name, reading in read.items() if "B" in reading.counted]
+    assert not hidden, hidden
+    # It goes on.
+    assert service.get("/livez").text == "live"
+
+
+def test_the_page_is_as_the_probes(service: Service) -> None:
+    """Each probe has its row, and no row is left of an earlier one."""
+    assert set(page.cells()[_COLUMN[service.server]]) == {probe.name for probe in PROBES}
+    rows = page.PAGE.read_text(encoding="utf-8").count("\n| ")
+    assert rows == len(PROBES) + 6  # the titles of the tables

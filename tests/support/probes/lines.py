@@ -1,0 +1,152 @@
+"""Request lines: their parts, methods, targets, versions, and what stands before them."""
+
+from __future__ import annotations
+
+from tests.support.probes.probe import HOST, OWN, SMUGGLED, SOUND, Demand, Probe, get
+from tests.support.service import ACCEPT
+
+_T = f"{ACCEPT}?id={OWN}"
+_LINE = "9112 2.2: SHOULD answer 400 to what does not match the grammar"
+_WORDS = "9112 3: MAY split at whitespace, but SHOULD answer 400"
+_VERSION = "9112 2.3: the version is `HTTP/` DIGIT `.` DIGIT, case-sensitive"
+_MAJOR = "9110 15.6.6: the major version is not one of those that the server speaks"
+_METHOD = "9110 9.1: methods are case-sensitive; SHOULD answer 501 or 405"
+_TARGET = "9112 3.2: SHOULD answer 400 to an invalid request line"
+_ABSOLUTE = "9112 3.2.2: MUST accept the absolute form"
+
+
+def _line(line: str) -> str:
+    return f"{line}\r\n{HOST}\r\n"
+
+
+_REFUSED, _EITHER, _SERVED = Demand.REFUSED, Demand.EITHER, Demand.SERVED
+
+LINES = (
+    Probe("a sound request", _SERVED, "9112 3: MUST be read", SOUND),
+    Probe("an empty line before", _SERVED, "9112 2.2: SHOULD ignore one", f"\r\n{SOUND}"),
+    Probe("three empty lines before", _EITHER, "9112 2.2: SHOULD ignore one",
+          f"\r\n\r\n\r\n{SOUND}"),
+    Probe("a bare LF before", _EITHER, "9112 2.2: MAY take LF as a line end", f"\n{SOUND}"),
+    Probe("a space before", _REFUSED, _LINE, f" {SOUND}"),
+    Probe("a tab before", _REFUSED, _LINE, f"\t{SOUND}"),
+    Probe("NUL before", _REFUSED, _LINE, f"\0{SOUND}"),
+    Probe("a byte order mark before", _REFUSED, _LINE, f"\xef\xbb\xbf{SOUND}"),
+    Probe("a hello of TLS", _REFUSED, _LINE,
+          "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
+    Probe("a status line", _REFUSED, _LINE, _line("HTTP/1.1 200 OK")),
+    Probe("a field in the place of the line", _REFUSED, _LINE, f"{HOST}\r\n"),
+    Probe("the method alone", _REFUSED, _LINE, _line("GET")),
+    Probe("no version (HTTP/0.9)", _REFUSED, _LINE, f"GET {_T}\r\n"),
+    Probe("no version, with fields", _REFUSED, _LINE, _line(f"GET {_T}")),
+    Probe("no version, with the space before it", _REFUSED, _LINE, _line(f"GET {_T} ")),
+    Probe("no target", _REFUSED, _LINE, _line("GET HTTP/1.1")),
+    Probe("an empty target", _REFUSED, _LINE, _line("GET  HTTP/1.1")),
+    Probe("two spaces before the target", _EITHER, _WORDS, _line(f"GET  {_T} HTTP/1.1")),
+    Probe("two spaces before the version", _EITHER, _WORDS, _line(f"GET {_T}  HTTP/1.1")),
+    Probe("a tab before the target", _EITHER, _WORDS, _line(f"GET\t{_T} HTTP/1.1")),
+    Probe("a tab before the version", _EITHER, _WORDS, _line(f"GET {_T}\tHTTP/1.1")),
+    Probe("a vertical tab before the target", _EITHER, _WORDS, _line(f"GET\v{_T} HTTP/1.1")),
+    Probe("a form feed before the version", _EITHER, _WORDS, _line(f"GET {_T}\fHTTP/1.1")),
+    Probe("CR before the version", _EITHER, _WORDS, _line(f"GET {_T}\rHTTP/1.1")),
+    Probe("a space at the end", _EITHER, _WORDS, _line(f"GET {_T} HTTP/1.1 ")),
+    Probe("a fourth word", _REFUSED, _LINE, _line(f"GET {_T} HTTP/1.1 x")),
+    Probe("a space in the target", _REFUSED, _TARGET, _line(f"GET {_T} 8 HTTP/1.1")),
+    Probe("LF for all line ends", _EITHER, "9112 2.2: MAY take LF as a line end",
+          f"GET {_T} HTTP/1.1\nHost: localhost\n\n"),
+    Probe("CR for all line ends", _REFUSED, "9112 2.2: a bare CR is no line end",
+          f"GET {_T} HTTP/1.1\rHost: localhost\r\r"),
+    Probe("CR CR LF at the end of the line", _EITHER,
+          "9112 2.2: MUST refuse a bare CR or take it as a space",
+          f"GET {_T} HTTP/1.1\r\r\n{HOST}\r\n"),
+    Probe("LF CR at the end of the line", _EITHER, "9112 2.2: MAY take LF as a line end",
+          f"GET {_T} HTTP/1.1\n\r{HOST}\r\n"),
+    # Methods.
+    Probe("a method in small letters", _REFUSED, _METHOD, _line(f"get {_T} HTTP/1.1")),
+    Probe("an unknown method", _REFUSED, _METHOD, _line(f"FROB {_T} HTTP/1.1")),
+    Probe("a method of 5,000 letters", _REFUSED, _METHOD, _line(f"{'G' * 5_000} {_T} HTTP/1.1")),
+    Probe("a method that is no token", _REFUSED, _LINE, _line(f"G(T {_T} HTTP/1.1")),
+    Probe("a method with DEL", _REFUSED, _LINE, _line(f"G\x7fT {_T} HTTP/1.1")),
+    Probe("a method with a byte above 127", _REFUSED, _LINE, _line(f"G\xc9T {_T} HTTP/1.1")),
+    Probe("a method in quotes", _REFUSED, _LINE, _line(f'"GET" {_T} HTTP/1.1')),
+    Probe("CONNECT with a path", _REFUSED, "9112 3.2.3: CONNECT takes the form of an authority",
+          _line(f"CONNECT {_T} HTTP/1.1")),
+    Probe("CONNECT with an authority", _REFUSED, "9110 9.3.6: an origin server need not tunnel",
+          _line("CONNECT localhost:80 HTTP/1.1")),
+    Probe("TRACE", _REFUSED, "9110 9.3.8: MAY be refused; nothing is counted",
+          _line(f"TRACE {_T} HTTP/1.1")),
+    Probe("HEAD of an accept", _REFUSED, "9110 9.3.2: counts nothing, has no body",
+          _line(f"HEAD {_T} HTTP/1.1")),
+    Probe("PUT of an accept", _REFUSED, "9110 15.5.6: 405", _line(f"PUT {_T} HTTP/1.1")),
+    Probe("OPTIONS of everything", _REFUSED, "9112 3.2.4: `*` means the server",
+          _line("OPTIONS * HTTP/1.1")),
+    Probe("GET of everything", _REFUSED, "9112 3.2.4: only OPTIONS takes `*`",
+          _line("GET * HTTP/1.1")),
+    Probe("the preface of HTTP/2", _EITHER, "9113 3.4: means HTTP/2 to who speaks it",
+          "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    # Targets.
+    Probe("the absolute form", _SERVED, _ABSOLUTE, get(target=f"http://localhost{_T}")),
+    Probe("the absolute form, HTTPS", _EITHER, "9110 7.4: SHOULD refuse another scheme",
+          get(target=f"https://localhost{_T}")),
+    Probe("the absolute form, another host than Host", _SERVED, "9112 3.2.2: MUST go by the target",
+          get(target=f"http://elsewhere.example{_T}")),
+    Probe("the absolute form with userinfo", _EITHER, "9110 4.2.4: SHOULD be treated as an error",
+          get(target=f"http://user@localhost{_T}")),
+    Probe("the absolute form without a host", _REFUSED, "9110 4.2.1: MUST refuse an empty host",
+          get(target=f"http://{_T}")),
+    Probe("the absolute form, an open bracket", _REFUSED, _TARGET, get(target=f"http://[::1{_T}")),
+    Probe("the absolute form, a port of letters", _REFUSED, _TARGET,
+          get(target=f"http://localhost:x{_T}")),
+    Probe("two slashes before the path", _REFUSED, "9112 3.2.1: this is another path",
+          get(target=f"/{_T}")),
+    Probe("a target without its slash", _REFUSED, _TARGET, get(target=_T[1:])),
+    Probe("a query alone", _REFUSED, _TARGET, get(target=f"?id={OWN}")),
+    Probe("a fragment", _REFUSED, "9112 3.2: a target has no fragment",
+          get(target=f"{ACCEPT}#?id={OWN}")),
+    Probe("a fragment behind the query", _EITHER, "9112 3.2: a target has no fragment",
+          get(target=f"{_T}#x")),
+    Probe("dots in the path", _EITHER, "3986 6.2.2.3: MAY be normalised", get(target=f"/x/..{_T}")),
+    Probe("an escaped letter in the path", _EITHER, "3986 6.2.2.2: MAY be normalised",
+          get(target=_T.replace("accept", "%61ccept"))),
+    Probe("an escaped slash in the path", _REFUSED, "3986 2.2: not equal to a slash",
+          get(target=_T.replace("/accept", "%2faccept"))),
+    Probe("a backslash in the path", _REFUSED, _TARGET,
+          get(target=_T.replace("/accept", "\\accept"))),
+    Probe("an escape that is none", _EITHER, _TARGET, get(target=f"{_T}&x=%zz")),
+    Probe("NUL in the target", _REFUSED, _TARGET, get(target=f"{_T}\0")),
+    Probe("a control character in the target", _REFUSED, _TARGET, get(target=f"{_T}\x01")),
+    Probe("DEL in the target", _REFUSED, _TARGET, get(target=f"{_T}\x7f")),
+    Probe("a byte above 127 in the target", _REFUSED, _TARGET, get(target=f"{_T}\xe9")),
+    Probe("a line end, escaped, and a request in the target", _REFUSED,
+          "9112 11.1: an escape is no line end",
+          get(target=f"{_T}%0d%0a%0d%0a{SMUGGLED.split(' HTTP')[0].replace(' ', '%20')}")),
+    # Versions.
+    Probe("HTTP/1.0", Demand.SERVED_LAST, "9112 9.3: closes by default", get(version="1.0")),
+    Probe("HTTP/1.0 without Host", Demand.SERVED_LAST, "9112 3.2: Host is of 1.1",
+          get("", version="1.0")),
+    Probe("HTTP/1.0, keep-alive", _EITHER, "9112 9.3: MAY persist",
+          get(f"{HOST}Connection: keep-alive\r\n", version="1.0")),
+    Probe("HTTP/1.2", _EITHER, "9110 2.5: SHOULD be read as 1.1", get(version="1.2")),
+    Probe("HTTP/1.9", _EITHER, "9110 2.5: SHOULD be read as 1.1", get(version="1.9")),
+    Probe("HTTP/0.9, named", _REFUSED, _MAJOR, get(version="0.9")),
+    Probe("HTTP/2.0", _REFUSED, _MAJOR, get(version="2.0")),
+    Probe("HTTP/3.0", _REFUSED, _MAJOR, get(version="3.0")),
+    Probe("HTTP/9.9", _REFUSED, _MAJOR, get(version="9.9")),
+    Probe("HTTP/1", _REFUSED, _VERSION, get(version="1")),
+    Probe("HTTP/1.", _REFUSED, _VERSION, get(version="1.")),
+    Probe("HTTP/1.10", _REFUSED, _VERSION, get(version="1.10")),
+    Probe("HTTP/01.1", _REFUSED, _VERSION, get(version="01.1")),
+    Probe("HTTP/+1.1", _REFUSED, _VERSION, get(version="+1.1")),
+    Probe("HTTP/1,1", _REFUSED, _VERSION, get(version="1,1")),
+    Probe("HTTP/1.1.1", _REFUSED, _VERSION, get(version="1.1.1")),
+    Probe("HTTP/x.y", _REFUSED, _VERSION, get(version="x.y")),
+    Probe("a version in small letters", _REFUSED, _VERSION, _line(f"GET {_T} http/1.1")),
+    Probe("HTTPS/1.1", _REFUSED, _VERSION, _line(f"GET {_T} HTTPS/1.1")),
+    Probe("a space in the version", _REFUSED, _VERSION, _line(f"GET {_T} HTTP/ 1.1")),
+    # Sizes.
+    Probe("a line of 7,900 bytes", _SERVED, "9112 3: SHOULD take 8,000 bytes",
+          get(target=f"{_T}&x={'y' * 7_840}")),
+    Probe("a target of 70,000 bytes", _REFUSED, "9112 3: MUST answer 414",
+          get(target=f"{_T}&x={'y' * 70_000}")),
+    Probe("a target of 1,000,000 bytes", _REFUSED, "9112 3: MUST answer 414",
+          get(target=f"{_T}&x={'y' * 1_000_000}")),
+)  # fmt: skip

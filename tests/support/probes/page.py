@@ -1,0 +1,119 @@
+"""`docs/internals/http-behaviour.md`: the record of what each server makes of the probes.
+
+    python -m tests.support.probes.page
+
+starts each server and writes the page anew. The test reads the cells of its server from the page.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.paths import ROOT
+from tests.support.probes.runner import CLASSES, PROBES, read_all
+from tests.support.service import Server, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.support.probes.probe import Probe, Reading
+
+PAGE = ROOT / "docs/internals/http-behaviour.md"
+MAX_BODY = 65_536
+COLUMNS: Mapping[str, Server] = {
+    "native": Server.NATIVE,
+    "verve serve": Server.VERVE,
+    "Granian, RSGI": Server.GRANIAN,
+    "Granian, ASGI": Server.GRANIAN_ASGI,
+    "uvicorn": Server.UVICORN,
+}
+"""The columns, each with the server that stands for all of its kind."""
+_BEGINNING = """\
+# What servers make of malformed requests
+
+`tests/contract/http/test_probes.py` sends {number} requests to each server that can run Verve, each
+byte by byte over a connection of its own, with a sound request behind it. This page is its record:
+`python -m tests.support.probes.page` writes it, and the test fails when a server does something
+else.
+
+A request has an id **A**, some hide an id **B** where only a wrong reader finds it, and the request
+behind it has **C**. A cell shows the statuses of the answers (three stand for three or more equal
+ones in a row), and the ids that were counted. `waits`: the server waits for more.
+A cell in bold is not what RFC 9110 or 9112 demands, by MUST or SHOULD. No server counts any **B**.
+
+"Served" means that A is counted, and C too, unless the connection is closed; "refused" means that A
+is not; "either" that both are right. The native listener and Granian read heads by `httparse` and
+bodies by hyper, uvicorn by httptools (llhttp) or h11.
+"""
+_DEVIATIONS = """\
+## Deviations
+
+What a proxy in front does with such requests is its own affair; `tests/contract/http/test_pairs.py`
+checks that Verve reads what nginx and HAProxy forward as they do.
+"""
+
+
+def cells() -> dict[str, dict[str, str]]:
+    """The recorded cells, by column and name of the probe."""
+    found: dict[str, dict[str, str]] = {name: {} for name in COLUMNS}
+    if not PAGE.exists():
+        return found
+    names = {probe.name for probe in PROBES}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        parts = [part.strip() for part in line.strip("| ").split(" | ")]
+        if line.startswith("|") and parts[0] in names:
+            for column, cell in zip(COLUMNS, parts[2:], strict=False):
+                found[column][parts[0]] = cell.replace("**", "")
+    return found
+
+
+def is_recorded(expected: Mapping[str, str]) -> Callable[[Probe, str], bool]:
+    """Whether a cell is the one that `expected` has."""
+    return lambda probe, cell: expected.get(probe.name) == cell
+
+
+def shown(reading: Reading, probe: Probe) -> str:
+    """The cell of a reading."""
+    return reading.cell if reading.follows(probe.demand) else f"**{reading.cell}**"
+
+
+def text(read: Mapping[str, Mapping[str, Reading]]) -> str:
+    """The page, from the readings by column and name of the probe."""
+    lines = [_BEGINNING.format(number=len(PROBES))]
+    for title, its in CLASSES.items():
+        lines.append(f"## {title}\n")
+        lines.append(f"| request | demanded | {' | '.join(COLUMNS)} |")
+        lines.append("|---" * (2 + len(COLUMNS)) + "|")
+        for probe in its:
+            row = [shown(read[column][probe.name], probe) for column in COLUMNS]
+            lines.append(f"| {probe.name} | {probe.demand.label} | {' | '.join(row)} |")
+        lines.append("")
+    lines.append(_DEVIATIONS)
+    for column in COLUMNS:
+        differ = [one for one in PROBES if not read[column][one.name].follows(one.demand)]
+        lines.append(f"### {column}\n")
+        lines += [
+            f"- {one.name} (RFC {one.rule}): {read[column][one.name].cell}" for one in differ
+        ] or ["None."]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the page."""
+    read = {}
+    known = cells()
+    for column, server in COLUMNS.items():
+        environment = {"VERVE_MAX_BODY": str(MAX_BODY)}
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            Service(Path(directory), server, window=3600, environment=environment) as service,
+        ):
+            read[column] = read_all(service.port, is_recorded(known[column]))
+    PAGE.write_text(text(read), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
