@@ -9,6 +9,8 @@ import stat
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from verve import directories
+
 from .errors import LedgerError, LedgerFailure, mapped
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """Open the connection that writes, and make or upgrade the file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directories.make(path.parent)
     # SQLite gives the files beside the database the mode of the database itself. An existing file
     # must not be opened here: closing it drops the locks of all connections of this process, and
     # the next process that closes its own would remove the log that those still write.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import verve
+from verve import directories
 from verve._verve import Keeper, SegmentError, SettingError, VerveError
 from verve.config import limits
 from verve.config.choices import Listener
@@ -228,7 +229,7 @@ def _service_lock(settings: Settings) -> Iterator[None]:
     """
     path = settings.state_dir / "serve.lock"
     try:
-        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.make(settings.state_dir)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ServeError(

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verve import directories
 from verve._verve import Counter, SegmentError, segment_identity
 from verve.config import machine
 from verve.ledger import ledger
@@ -165,7 +166,7 @@ def _attach_lock(settings: Settings) -> Iterator[None]:
     """Hold the lock on attachment, so that no worker meets a segment that another one retires."""
     path = settings.state_dir / "attach.lock"
     try:
-        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.make(settings.state_dir)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ledger.LedgerError(

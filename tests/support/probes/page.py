@@ -91,13 +91,15 @@ def text(read: Mapping[str, Mapping[str, Reading]]) -> str:
             lines.append(f"| {probe.name} | {probe.demand.label} | {' | '.join(row)} |")
         lines.append("")
     lines.append(_DEVIATIONS)
-    for column in COLUMNS:
-        differ = [one for one in PROBES if not read[column][one.name].follows(one.demand)]
-        lines.append(f"### {column}\n")
-        lines += [
-            f"- {one.name} (RFC {one.rule}): {read[column][one.name].cell}" for one in differ
-        ] or ["None."]
-        lines.append("")
+    differ: dict[str, list[str]] = {}
+    for probe in PROBES:
+        servers = [one for one in COLUMNS if not read[one][probe.name].follows(probe.demand)]
+        if servers:
+            cell = read[servers[0]][probe.name].cell
+            who = "All" if len(servers) == len(COLUMNS) else ", ".join(servers)
+            differ.setdefault(who, []).append(f"- {probe.name} (RFC {probe.rule}): {cell}")
+    for who, said in differ.items():
+        lines += [f"### {who}\n", *said, ""]
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
 
+from verve import directories
 from verve._verve import SHARDS, VerveError
 
 from .arena_ids import PIECE, GoneError
@@ -105,7 +106,7 @@ def write(path: Path, head: SpillHead, ids: Ids, writer: str = "") -> None:
             os.fsync(file.fileno())
         _check_count(head, count, path)
         under.rename(path)
-        sync_directory(path.parent)
+        directories.sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             under.unlink()
@@ -131,15 +132,6 @@ def _write_blocks(file: IO[bytes], ids: Ids) -> tuple[int, int]:
 def _check_count(head: SpillHead, count: int, path: Path) -> None:
     if count != head.count:
         raise DamagedError(f"of {head.count} ids {count} could be read", path)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory survive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class SpilledIds:

@@ -13,6 +13,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from verve import directories
 from verve.cluster.runtime.machine import Machine
 from verve.log import events, skipped
 from verve.stores.base import RETENTION_SECONDS
@@ -94,7 +95,7 @@ class Spills:
         name = f"{window_start}-{self._seconds}-{self._identity}{_ENDING}"
         path = self.directory / name
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directories.make(self.directory)
             used = self.used()
             if used + spill_file.bytes_of(ids.count) > self._most:
                 self._report_full(used)
