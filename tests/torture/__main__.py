@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -73,6 +74,7 @@ class Run:
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
         )
         return {
+            **dict.fromkeys(results.SUMS, 0),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "commit": described.stdout.strip() or "unknown",
             "first_seed": self.first_seed,
@@ -116,6 +118,9 @@ def _run(options: argparse.Namespace) -> int:
         batch_rate=options.batch_rate,
         batch_size=options.batch_size,
     )
+    # In a shell's background SIGINT is ignored, unless somebody asks for it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     until = time.monotonic() + 60 * options.minutes
     if Proxy.program() is None:
         _say("haproxy is missing; hint: scripts/setup dev installs it")
@@ -126,7 +131,13 @@ def _run(options: argparse.Namespace) -> int:
         while time.monotonic() < until and run.rounds != options.rounds:
             plan = Plan.drawn(seed + run.rounds, has_kafka=why is None)
             _say(f"seed {plan.seed}: {plan.title}")
-            outcome = play(plan, amount)
+            try:
+                outcome = play(plan, amount)
+            except AssertionError as error:
+                run.rounds += 1
+                run.figures["problems"] += 1
+                _say(f"  the round broke off: {error}"[-4_000:])
+                continue
             run.add(outcome)
             _tell(outcome)
     except KeyboardInterrupt:

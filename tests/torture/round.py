@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shutil
 import signal
@@ -67,6 +68,8 @@ def play(plan: Plan, amount: Amount) -> Outcome:
     with Rig(plan, directory) as rig:
         outcome = _tortured(rig, amount)
         if outcome.problems:
+            injected = [str(one) for one in outcome.injector.injected]
+            (directory / "faults").write_text("\n".join(injected))
             outcome.problems.append(f"files of the round: {directory}")
             _keep_disks(rig)
     if not outcome.problems:
@@ -93,7 +96,7 @@ def _tortured(rig: Rig, amount: Amount) -> Outcome:
         finally:
             injector.stop()
         for host in rig.hosts:
-            host.service.wait_until(lambda host=host: serves(host), 60, "serving at the end")  # type: ignore[misc]
+            host.service.wait_until(functools.partial(serves, host), 120, "serving at the end")
         time.sleep(2 * rig.plan.window)
         sender.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

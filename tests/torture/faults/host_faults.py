@@ -147,13 +147,13 @@ def remove_segment(host: Host, draw: random.Random) -> float:
     """The name of the segment's file is gone while workers die; later it is there again."""
     segment = host.service.segment
     kept = segment.with_name("kept")
-    os.link(segment, kept)
-    segment.unlink()
+    # Not unlinked: /proc would call the mapping deleted for good.
+    segment.rename(kept)
     try:
         kill_worker(host, draw)
         time.sleep(draw.uniform(0.1, 3))
     finally:
-        kept.replace(segment)
+        kept.rename(segment)
     return time.monotonic()
 
 
