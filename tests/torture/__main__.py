@@ -26,6 +26,7 @@ from tests.torture.report import page, results
 from tests.torture.round import MOST_SHOWN, Amount, Outcome, play
 
 MINUTES_OF_A_ROUND = 2.5
+_BATCH_RATE = "batches per second to a host alone; to a cluster, which shares a Redis, a quarter"
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the first seed; else the next after the results")
     parser.add_argument("--rounds", type=int, help="end after so many rounds")
     parser.add_argument("--rate", type=int, default=0, help="accepts of one id per second; 0: all")
-    parser.add_argument("--batch-rate", type=int, default=20, help="batches per second")
+    parser.add_argument("--batch-rate", type=int, default=20, help=_BATCH_RATE)
     parser.add_argument("--batch-size", type=int, default=4_000, help="ids of the largest batch")
     parser.add_argument("--record", action="store_true", help="add a line to the results")
     parser.add_argument("--line", type=Path, help="write the line of this run here")
@@ -112,12 +113,6 @@ def main() -> int:
 def _run(options: argparse.Namespace) -> int:
     seed = options.seed or results.totals(results.lines()).next_seed
     run = Run(seed)
-    amount = Amount(
-        60 * options.round,
-        singles_rate=options.rate,
-        batch_rate=options.batch_rate,
-        batch_size=options.batch_size,
-    )
     # In a shell's background SIGINT is ignored, unless somebody asks for it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -131,6 +126,13 @@ def _run(options: argparse.Namespace) -> int:
         while time.monotonic() < until and run.rounds != options.rounds:
             plan = Plan.drawn(seed + run.rounds, has_kafka=why is None)
             _say(f"seed {plan.seed}: {plan.title}")
+            alone = len(plan.listeners) == 1
+            amount = Amount(
+                60 * options.round,
+                singles_rate=options.rate,
+                batch_rate=options.batch_rate if alone else max(1, options.batch_rate // 4),
+                batch_size=options.batch_size,
+            )
             try:
                 outcome = play(plan, amount)
             except AssertionError as error:

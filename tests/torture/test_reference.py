@@ -108,6 +108,8 @@ def test_what_a_witness_published_in_order() -> None:
     final[100] = second
     assert judge_order("log", [first, second, other], final) == []
     assert judge_order("log", [first, first, second, first, second, other], final) == []
+    alone = Record(100, 0, 8, degraded=True)
+    assert judge_order("log", [alone, first, second, other], final) == []
     assert judge_order("log", [first, other], final)
     assert judge_order("log", [first, second], final)
     assert judge_order("log", [second, second._replace(unique=9), other], final)

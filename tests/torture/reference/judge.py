@@ -81,7 +81,9 @@ def judge_order(who: str, published: Sequence[Record], final: Mapping[int, Recor
         if before is not None and one.revision < before.revision:
             # A witness may repeat a record after a death, and then those after it.
             continue
-        if before is not None and one.unique < before.unique:
+        # Revision 0 is what one host counted while Redis had no record: that may have been more
+        # than a record without that host.
+        if before is not None and before.revision > 0 and one.unique < before.unique:
             problems.append(f"{who}: {before} is lowered by {one}")
         if before is not None and one.revision == before.revision and one.unique != before.unique:
             problems.append(f"{who}: {before} and {one} have one number")
