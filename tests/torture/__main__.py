@@ -165,6 +165,8 @@ def _tell(outcome: Outcome) -> None:
     _say(f"  refused: {json.dumps(outcome.report['refused'])}")
     for problem in outcome.problems[:MOST_SHOWN]:
         _say(f"  {problem}")
+    if outcome.kept is not None:
+        _say(f"  files of the round: {outcome.kept}")
 
 
 def _say(text: str) -> None:

@@ -60,6 +60,8 @@ class Outcome:
     injector: Injector
     report: dict[str, Any]
     problems: list[str]
+    kept: Path | None = None
+    """The directory of a round with problems."""
 
 
 def play(plan: Plan, amount: Amount) -> Outcome:
@@ -70,7 +72,7 @@ def play(plan: Plan, amount: Amount) -> Outcome:
         if outcome.problems:
             injected = [str(one) for one in outcome.injector.injected]
             (directory / "faults").write_text("\n".join(injected))
-            outcome.problems.append(f"files of the round: {directory}")
+            outcome.kept = directory
             _keep_disks(rig)
     if not outcome.problems:
         shutil.rmtree(directory, ignore_errors=True)
@@ -148,7 +150,7 @@ def _judged(rig: Rig, injector: Injector, report: dict[str, Any]) -> Outcome:
     reference = Reference.loaded(report["reference"])
     named = reference.windows() or [0]
     first, last = named[0], named[-1]
-    final, problems = witnesses.settled(rig, first, last)
+    final, problems = witnesses.settled(rig, reference, last)
     verdict = judge_counts(final, reference, last)
     problems += verdict.problems
     for host in rig.hosts:

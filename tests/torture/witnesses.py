@@ -8,12 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.support.witnesses import ledger_path
-from tests.torture.reference.judge import Record
+from tests.torture.reference.judge import Record, judge_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tests.torture.faults.rig import Host, Rig
+    from tests.torture.reference.reference import Reference
 
 SETTLE_SECONDS = 150.0
 
@@ -32,14 +33,20 @@ def in_ledger(host: Host, first: int, last: int) -> dict[int, Record]:
     return {}
 
 
-def settled(rig: Rig, first: int, last: int) -> tuple[dict[int, Record], list[str]]:
-    """The final records up to `last`, and how the hosts differ if they never come to agree."""
+def settled(rig: Rig, reference: Reference, last: int) -> tuple[dict[int, Record], list[str]]:
+    """The final records up to `last`, and how the hosts differ if they never come to agree.
+
+    Waits for counts that are right, too: a host that came back may still owe ids, and with them a
+    revision.
+    """
+    first = min(reference.windows(), default=last)
     end = time.monotonic() + SETTLE_SECONDS
     while True:
         found = [in_ledger(host, first, last) for host in rig.hosts]
         differences = _differences(found, range(first, last + 1, rig.plan.window))
         union = {start: one for each in found for start, one in each.items()}
-        if not differences or time.monotonic() > end:
+        is_right = not differences and not judge_counts(union, reference, last).problems
+        if is_right or time.monotonic() > end:
             return union, differences
         time.sleep(0.2)
 
