@@ -142,3 +142,46 @@ def test_a_window_is_closed_without_a_loss(
 
     calls = run(closed_with_loss(server, cluster, tmp_path, nothing, 1), 60)
     assert calls > 10
+
+
+async def followed_by_a_successor(server: RedisServer, cluster: str, directory: Path) -> None:
+    start = int(time.time()) // SECONDS * SECONDS - SECONDS
+    left, dead = (SteppedHost(directory / name, server, cluster, start) for name in ("a", "b"))
+    try:
+        for still in (left, dead):
+            await still.begin()
+        for still in (left, dead):
+            still.clock.advance(40)
+            await still.turn()
+        await left.count(range(600))
+        await dead.count(range(400, 1_000))
+        # Each sees the line of the other.
+        await left.turn()
+        flush(server, cluster, start)
+        await left.turn_until(lambda: left.work.losses.losses)
+        await left.replace_leader()
+        left.clock.advance(SECONDS)
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            await left.turn()
+            assert all(record.degraded for record in left.records(start))
+            await asyncio.sleep(0.01)
+        # Redis loses all again, and the note with it.
+        flush(server, cluster, start)
+        dead.clock.advance(SECONDS)
+        hosts = left, dead
+        await left.turn_until(
+            lambda: all(h.records(start) and h.records(start)[-1].unique == 1_000 for h in hosts),
+            dead,
+            patience=30,
+        )
+        check_what_was_told([still.records(start) for still in hosts])
+    finally:
+        for still in (left, dead):
+            await still.end()
+
+
+def test_a_successor_waits_for_a_host_that_died_with_a_loss(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    run(followed_by_a_successor(server, cluster, tmp_path), 60)

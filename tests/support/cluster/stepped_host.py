@@ -109,8 +109,17 @@ class SteppedHost:
         """The published revisions of the window."""
         return [w for w in self.feed.windows if w.window_start == start and w.revision]
 
-    async def end(self) -> None:
-        """End all tasks and connections."""
+    async def replace_leader(self) -> None:
+        """End the leader as if it had been killed, and begin the term of another one."""
+        await self._end_leader()
+        self.fence.term += 1
+        await self.begin()
+
+    async def _end_leader(self) -> None:
         await cancel_all(self.work.windows.tasks())
         await self.work.cluster.close()
+
+    async def end(self) -> None:
+        """End all tasks and connections."""
+        await self._end_leader()
         self.counter.close()

@@ -152,6 +152,25 @@ def test_hosts_that_were_there_before_a_loss_are_waited_for() -> None:
     assert watch.with_missing(lines(a)).hosts.keys() == {"a"}
 
 
+def test_a_successor_waits_for_hosts_that_are_noted_as_missing() -> None:
+    b = host("b", 100)
+    noted = HostLines(NOW, {"a": host("a", 100)}, missing={"b": b})
+    watch = LossDetector(EventRecorder(), Moved().monotonic)
+    watch.heartbeat(noted, "e1")
+    assert watch.missing() == (b,)
+    # Also if the note is lost, together with all else.
+    assert watch.with_missing(lines(host("a", 100))).hosts.keys() == {"a", "b"}
+    watch.heartbeat(lines(host("a", 100), b), "e1")
+    assert watch.missing() == ()
+
+
+def test_a_line_is_written_as_it_is_read() -> None:
+    line = HostLine("b", NOW, "1", W, 2, -3, NOW - 4, "0.1.0", "a name")
+    assert HostLine.read("b", line.written) == line
+    fields = [b"missing:b", b"missing " + line.written.encode(), b"missing:c", b"1"]
+    assert HostLines.read((1, NOW, fields)) == HostLines(NOW, {}, missing={"b": line})
+
+
 def test_a_break_is_no_loss_but_makes_quiet() -> None:
     told, clock = EventRecorder(), Moved()
     watch = LossDetector(told, clock.monotonic)

@@ -46,6 +46,8 @@ class LossRecovery:
             self._remember(known[:_REMEMBERED])
             self.windows.watch_unseen(known)
         losses = self.losses.losses
+        # Before all else: this leader may be replaced at any moment.
+        await self.cluster.hosts.note_missing(self.losses.missing())
         for start, record in reversed(self.records.all()):
             step = await self.cluster.windows.restore(start, record)
             if step.outcome is Outcome.RESTORED:

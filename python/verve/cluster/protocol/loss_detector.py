@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from verve.cluster.redis_state.hosts import HostLines
 from verve.log import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from verve.cluster.redis_state.hosts import HostLine
+    from verve.cluster.redis_state.hosts import HostLine, HostLines
     from verve.cluster.redis_state.window_state import Record
     from verve.log.background import Notices
 
@@ -47,7 +47,11 @@ class LossDetector:
 
         A host may need more than two seconds to come back: it is waited for until it is silent.
         """
-        return HostLines(lines.now, {**self._missing, **lines.hosts}, lines.renewed)
+        return replace(lines, hosts={**self._missing, **lines.missing, **lines.hosts})
+
+    def missing(self) -> tuple[HostLine, ...]:
+        """The last lines of the hosts that were there before a loss and are not back."""
+        return tuple(self._missing.values())
 
     def heartbeat(self, lines: HostLines, epochs: str) -> None:
         """Note a heartbeat that reached Redis, with the lines and the epochs that it read."""
@@ -65,6 +69,8 @@ class LossDetector:
         if self._epochs is not None and self._epochs != epochs:
             self.lost("a master was restarted or replaced")
         self._heartbeat_at, self._epochs, self._lines = now, epochs, lines
+        # An earlier leader of this host may have seen them, or another host.
+        self._missing |= lines.missing
         for id in lines.hosts:
             self._missing.pop(id, None)
 

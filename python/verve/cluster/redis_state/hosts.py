@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
@@ -13,7 +13,7 @@ from verve.stores.base import RETENTION_SECONDS, field_pairs, parse_reply
 from .keys import is_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from verve.cluster.interfaces import Client
 
@@ -31,6 +31,9 @@ _FORGOTTEN_AT_ONCE = 1_000
 # A heartbeat further ahead of the time is invalid. After a failover some are slightly ahead.
 _AHEAD = RETENTION_SECONDS * 1_000
 _PLACE = "the hosts in Redis"
+# The field and the value of a host that is missing since a loss. Earlier builds skip the value.
+_MISSING = "missing:"
+_MISSING_LINE = "missing "
 _LINE = re.compile(r"([0-9]{1,15}) ([!-~]{1,50})(?: (.*))?", re.DOTALL)
 _REST = re.compile(
     r"(-?[0-9]{1,15}) ([0-9]{1,10}) (-?[0-9]{1,15}) ([0-9]{1,15}) ([!-~]{0,100}) (.{0,300})"
@@ -56,6 +59,7 @@ if known == 0 and ARGV[5] == '0' then
   end
 end
 redis.call('HSET', key, ARGV[1], string.format('%.0f ', now) .. ARGV[2] .. ' ' .. ARGV[3])
+redis.call('HDEL', key, '{_MISSING}' .. ARGV[1])
 redis.call('EXPIRE', key, {RETENTION_SECONDS})
 return {{known, now, redis.call('HGETALL', key)}}
 """
@@ -66,8 +70,23 @@ return {1, time[1] * 1000 + math.floor(time[2] / 1000), redis.call('HGETALL', KE
 """
 
 # ARGV: hosts.
-_FORGET = """
-return redis.call('HDEL', KEYS[1], unpack(ARGV))
+_FORGET = f"""
+local lines = 0
+for _, host in ipairs(ARGV) do
+  lines = lines + redis.call('HDEL', KEYS[1], host)
+  redis.call('HDEL', KEYS[1], '{_MISSING}' .. host)
+end
+return lines
+"""
+
+# A host that is back before its note is not missing. ARGV: hosts, each with its line.
+_NOTE_MISSING = f"""
+for i = 1, #ARGV, 2 do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then
+    redis.call('HSET', KEYS[1], '{_MISSING}' .. ARGV[i], '{_MISSING_LINE}' .. ARGV[i + 1])
+  end
+end
+return redis.call('EXPIRE', KEYS[1], {RETENTION_SECONDS})
 """
 
 
@@ -116,14 +135,26 @@ class HostLine:
             id, heartbeat, protocol, first_window, unsent, skew_ms, in_touch, parts[5], parts[6]
         )
 
+    @property
+    def written(self) -> str:
+        """The line as it is in Redis."""
+        rest = _rest(
+            self.first_window, self.unsent_windows, self.skew_ms, self.in_touch_since, self
+        )
+        return f"{self.heartbeat} {self.protocol} {rest}"
+
 
 @dataclass(frozen=True, slots=True)
 class HostLines:
-    """All lines, at Redis's time `now` in milliseconds. `renewed`: this host's existed before."""
+    """All lines, at Redis's time `now` in milliseconds. `renewed`: this host's existed before.
+
+    `missing` has the last lines of hosts that were there before a loss, and are not back.
+    """
 
     now: int
     hosts: Mapping[str, HostLine]
     renewed: bool = True
+    missing: Mapping[str, HostLine] = field(default_factory=dict)
 
     @classmethod
     def read(cls, found: tuple[int, int, list[bytes]]) -> HostLines:
@@ -131,18 +162,23 @@ class HostLines:
         renewed, now, fields = parse_reply(
             lambda: (int(found[0]), int(found[1]), field_pairs(found[2])), found
         )
-        hosts = {}
+        hosts: dict[str, HostLine] = {}
+        missing: dict[str, HostLine] = {}
         for id, line in fields:
             try:
-                host = HostLine.read(id.decode(), line.decode())
+                name, text, into = id.decode(), line.decode(), hosts
+                if name.startswith(_MISSING) and text.startswith(_MISSING_LINE):
+                    name, text = name.removeprefix(_MISSING), text.removeprefix(_MISSING_LINE)
+                    into = missing
+                host = HostLine.read(name, text)
             except ValueError:
                 skipped.tell(_PLACE, id, line)
                 continue
             if host.heartbeat - now <= _AHEAD:
-                hosts[host.id] = host
+                into[host.id] = host
             else:
                 skipped.tell(_PLACE, id, line)
-        return cls(now, hosts, renewed != 0)
+        return cls(now, hosts, renewed != 0, missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +208,7 @@ class HostTable:
 
         Raises `ClusterError` if live hosts speak another protocol.
         """
-        line = (
-            f"{first_window} {unsent_windows} {skew_ms} {in_touch_since} "
-            f"{self.info.version} {self.info.name}"
-        )
+        line = _rest(first_window, unsent_windows, skew_ms, in_touch_since, self.info)
         found = await self._client.run(
             _RENEW,
             [self._keys.hosts],
@@ -205,6 +238,13 @@ class HostTable:
         self._joined = False
         await self.forget(self.info.id)
 
+    async def note_missing(self, hosts: Iterable[HostLine]) -> None:
+        """Note the last lines of hosts that a loss took, for leaders that did not see them."""
+        # Of a line of another protocol only the front is known.
+        known = [host for host in hosts if host.protocol == str(PROTOCOL)]
+        if arguments := [word for host in known for word in (host.id, host.written)]:
+            await self._client.run(_NOTE_MISSING, [self._keys.hosts], arguments)
+
     async def forget(self, *hosts: str) -> int:
         """Remove lines; how many there were. A live host puts its line back by itself."""
         return int(await self._client.run(_FORGET, [self._keys.hosts], list(hosts)))
@@ -212,8 +252,21 @@ class HostTable:
     async def forget_old(self, lines: HostLines) -> None:
         """Remove the lines of hosts that were silent for as long as ids are kept."""
         before = lines.now - RETENTION_SECONDS * 1_000
-        if old := [host.id for host in lines.hosts.values() if host.heartbeat < before]:
+        every = (*lines.hosts.values(), *lines.missing.values())
+        if old := [host.id for host in every if host.heartbeat < before]:
             await self.forget(*old[:_FORGOTTEN_AT_ONCE])
+
+
+def _rest(
+    first_window: int,
+    unsent_windows: int,
+    skew_ms: int,
+    in_touch_since: int,
+    host: HostInfo | HostLine,
+) -> str:
+    """The part of a line behind heartbeat and protocol."""
+    numbers = f"{first_window} {unsent_windows} {skew_ms} {in_touch_since}"
+    return f"{numbers} {host.version} {host.name}"
 
 
 def awaited_hosts(
