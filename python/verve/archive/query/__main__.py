@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from verve.archive.background import step_back
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,7 +35,7 @@ def main() -> None:
     if query is None:
         return
     threading.Thread(target=_end_with_input, daemon=True).start()
-    _step_back()
+    step_back()
     os.environ.update(_THREADS)
     with _turn(Path(query["state_dir"])) as granted:
         answer = _answer(query) if granted else {"kind": "busy"}
@@ -81,17 +83,6 @@ def _turn(state_dir: Path) -> Iterator[bool]:
             yield True
     finally:
         os.close(descriptor)
-
-
-def _step_back() -> None:
-    """Take processor and disk only when nothing else wants them, and be the first to be killed."""
-    with contextlib.suppress(OSError):
-        os.nice(19)
-    with contextlib.suppress(OSError, AttributeError):
-        # The kernel takes the class of disk accesses from it, too.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _end_with_input() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from verve import directories
 from verve.archive.errors import ArchiveError
 from verve.archive.format import manifest
 
@@ -78,7 +79,7 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         under.rename(path)
-        spool_file.sync_directory(self.directory)
+        directories.sync(self.directory)
 
     def files(self, ending: str) -> list[Path]:
         """The files of windows that end so, those of the oldest window first."""
@@ -112,7 +113,7 @@ class Spool:
     def remove(self, path: Path) -> None:
         """Remove a file whose window is in the archive. Raises `OSError`."""
         path.unlink(missing_ok=True)
-        spool_file.sync_directory(self.directory)
+        directories.sync(self.directory)
 
     def check_reserve(self, size: int) -> None:
         """Raise `NoRoomError` if `size` more bytes would not leave the reserve on the disk."""

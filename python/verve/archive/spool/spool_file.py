@@ -17,6 +17,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
+from verve import directories
 from verve.archive.errors import ArchiveError, DamagedFileError
 from verve.archive.format.manifest import State
 
@@ -83,7 +84,7 @@ def write(path: Path, head: SpoolHead, pieces: Iterable[bytes], token: str) -> N
             os.fsync(file.fileno())
         _check_length(head, length, path)
         under.rename(path)
-        sync_directory(path.parent)
+        directories.sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             under.unlink()
@@ -94,15 +95,6 @@ def _check_length(head: SpoolHead, length: int, path: Path) -> None:
     if length != head.count * ID_BYTES:
         found = length // ID_BYTES
         raise DamagedFileError(f"of {head.count} ids {found} could be read", str(path))
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory survive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class SpoolFile:

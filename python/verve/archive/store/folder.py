@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verve import directories
 from verve.archive.errors import GoneError, StoreError
 
 from .base import StoredFile
@@ -75,7 +76,7 @@ class FolderStore:
             except BaseException:
                 under.unlink(missing_ok=True)
                 raise
-            _sync(place.parent)
+            directories.sync(place.parent)
 
     def delete(self, name: str) -> None:
         """See `ArchiveStore`. Folders that are empty then go, too."""
@@ -85,7 +86,7 @@ class FolderStore:
                 place.unlink()
             except FileNotFoundError:
                 return
-            _sync(place.parent)
+            directories.sync(place.parent)
         for folder in place.relative_to(self.root).parents:
             # One that is not empty stays, and so does the root.
             try:
@@ -102,7 +103,7 @@ class FolderStore:
             folder = folder.parent
         for one in reversed(missing):
             one.mkdir(mode=0o700, exist_ok=True)
-            _sync(one.parent)
+            directories.sync(one.parent)
 
     @contextlib.contextmanager
     def _mapped(self, name: str) -> Iterator[None]:
@@ -120,11 +121,3 @@ class FolderStore:
 def _raise_unless_gone(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

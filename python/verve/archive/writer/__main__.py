@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
+
+from verve.archive.background import step_back
 
 _THREADS = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -21,17 +22,6 @@ _THREADS = {
     "TOKIO_WORKER_THREADS": "1",
 }
 """Read when the libraries are loaded: one thread each, and memory goes back to the system."""
-
-
-def step_back() -> None:
-    """Take processor and disk only when nothing else wants them, and be the first to be killed."""
-    with contextlib.suppress(OSError):
-        os.nice(19)
-    with contextlib.suppress(OSError, AttributeError):
-        # The kernel takes the class of disk accesses from it, too.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def main() -> None:
