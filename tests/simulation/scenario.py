@@ -183,7 +183,7 @@ def shrink(seed: int, chosen: list[Fault], calm: float = CALM_SECONDS) -> list[F
 
 @contextlib.contextmanager
 def _rarer_looks() -> Iterator[None]:
-    """Have senders and leaders look less often than in a service: that takes much of the time.
+    """Have senders and leaders look less often than in a service: looking takes most of a run.
 
     Nothing of the protocol depends on how often they look.
     """

@@ -52,7 +52,7 @@ class World:
         self.now = until
 
     def enter(self, loop: WorldLoop) -> None:
-        """Make a loop the running one. It stays that until another one is: a change takes long."""
+        """Make a loop the running one, until another is: each change is slow."""
         if self._entered is not loop:
             self._entered = loop
             events._set_running_loop(loop)

@@ -25,7 +25,7 @@ class DamagedFileError(ArchiveError):
 
 
 class GoneError(ArchiveError):
-    """A file is not there, or no longer: a roll-up or the retention replaced it."""
+    """A file is not there, or no longer: a roll-up replaced it, or it has expired."""
 
 
 class StoreError(ArchiveError):

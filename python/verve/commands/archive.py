@@ -14,7 +14,7 @@ from .options import settings_from, with_settings
 from .progress import Progress
 
 _ELSEWHERE = (
-    "the spool of a host, until its windows are archived: `archive-spool/` of `VERVE_STATE_DIR`",
+    "the spool of a host, until its windows are archived: `archive/` of `VERVE_STATE_DIR`",
     "the segment of a host, until its window is released, at most 16 windows: `VERVE_SEGMENT`",
     "spilled windows of a host that waits for Redis: `VERVE_STATE_DIR`",
     "Redis, until the sets of its window expire",

@@ -85,7 +85,7 @@ def _whole(text: str, window: int) -> Span:
     """The span of an argument. An age, or no end, means the start of the window it falls into."""
     since, until = moments.span(text)
     if since == EARLIEST:
-        raise click.BadParameter("a span needs its start, such as `2h..`")
+        raise click.BadParameter("a span needs its start; use `2h..`")
     if until == LATEST:
         until = int(time.time())
     first, _, last = text.partition("..")
@@ -133,7 +133,7 @@ def _warnings(answer: Answer) -> Iterator[str]:
         windows = "1 window" if one.windows == 1 else f"{one.windows} windows"
         yield f"missing: {windows} of {host} in {Span(one.since, one.until)}: {one.reason}"
     if not answer.hosts_known:
-        yield "note: only a cluster says whether there are other hosts"
+        yield "note: without a cluster nobody knows whether other hosts counted ids, too"
 
 
 def _explained(plan: Plan) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _explained(plan: Plan) -> Iterator[str]:
         rows = sum(piece.file.contents.rows for piece in one.pieces)
         yield f"{one.span}  {len(one.pieces)} files, {rows} rows"
         for piece in one.pieces:
-            part = "" if piece.mask is None else f", of it the parts {piece.mask:#x}"
+            part = "" if piece.mask is None else f", only the parts {piece.mask:#x}"
             yield f"  {piece.file.name}  {piece.file.contents.rows} rows{part}"
         for lack in one.missing:
             host = lack.host or "all hosts"

@@ -93,7 +93,7 @@ async def distinct(service: RunningService, request: Request) -> Response:
         found = await asyncio.shield(asyncio.to_thread(_run, query))
     except RuntimeError:
         # The threads are ending with the service.
-        return unusable("the service is ending")
+        return unusable("the service is ending; hint: ask again when it has started")
     return _answered(found)
 
 
@@ -104,11 +104,11 @@ def _query(settings: Settings, text: str) -> dict[str, Any]:
         raise BadParameterError("`since` or `until` is missing", "give both ends of the span")
     by = given.get("by")
     if by is not None and by not in set(By):
-        raise BadParameterError(f"`by` is no such part: `{by}`", "use `minute`, `hour` or `day`")
+        raise BadParameterError(f"`by` is unknown: `{by}`", "use `minute`, `hour` or `day`")
     if not 0 <= since < until:
-        raise BadParameterError("the span ends before it begins", "`since` is before `until`")
+        raise BadParameterError("the span ends before it begins", "give a `since` before `until`")
     if until > time.time():
-        raise BadParameterError("the span has not ended", "an open window is part of no span")
+        raise BadParameterError("the span has not ended", "give an `until` that has passed")
     return {
         "archive": settings.archive,
         "cluster": settings.cluster,
@@ -129,7 +129,10 @@ def _run(query: dict[str, Any]) -> dict[str, Any]:
         ) as process:
             return _communicate(process, json.dumps(query).encode() + b"\n")
     except OSError as failure:
-        return {"kind": "failed", "error": f"a query cannot be started: {failure.strerror}"}
+        return {
+            "kind": "failed",
+            "error": f"a query cannot start: {failure.strerror}; hint: see the limits of processes",
+        }
     finally:
         _one_at_a_time.release()
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.conftest import KINDS
 from tests.support import archive
+from tests.support.http.raw import ask
 from tests.support.service import Server
 from verve.archive.store import open_store
 
@@ -39,6 +40,11 @@ def test_a_span_is_counted(serve: Serve, tmp_path: Path, kind: str) -> None:
     found = answer.json()
     assert (found["distinct"], found["complete"], found["rows"]) == (2000, True, 3000)
     assert found["archive_hosts"] == ["one"]
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    refused = ask(service, "GET", f"{ROUTE}?since={HOUR}&until={HOUR + 60}", host="rebound.example")
+    assert refused.status == 401
 
 
 def test_parts_errors_and_turns(serve: Serve, tmp_path: Path) -> None:

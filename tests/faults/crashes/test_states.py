@@ -87,7 +87,7 @@ def _promises(state: State) -> list[tuple[int, int]]:
 
 
 def _check_ledger(directory: Path, state: State) -> None:
-    """The real code opens it, and no row has a figure that none was promised."""
+    """The real code opens it, and no row has a count that was never recorded."""
     path = directory / "state" / ledger.FILE_NAME
     # A reader may come first, and has to put the file in order then.
     before = ledger.rows(path)

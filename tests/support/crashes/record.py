@@ -1,8 +1,8 @@
-"""What a process did to files, in its order, as a library records it that is loaded first.
+"""The file calls of a process in order, as a preloaded library records them.
 
     calls = recorded(tmp_path, SCRIPT)
 
-The script gets the directory as its argument. It says what it was promised by `mark(text)`.
+The script gets the directory as its argument. It calls `mark(text)` after each promise.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class _Step:
 def states(
     calls: Sequence[Call], chance: random.Random, subsets: int, share: float = 1
 ) -> Iterator[State]:
-    """Each state once per promise; `subsets` by chance at each crash. Of all, a share by chance."""
+    """Give a random `share` of the states, each once per promise; `subsets` per crash."""
     steps = _resolved(calls)
     seen: set[tuple[bytes, int]] = set()
     promised: list[str] = []

@@ -102,7 +102,7 @@ LINES = (
     Probe("a query alone", _REFUSED, _TARGET, get(target=f"?id={OWN}")),
     Probe("a fragment", _REFUSED, "9112 3.2: a target has no fragment",
           get(target=f"{ACCEPT}#?id={OWN}")),
-    Probe("a fragment behind the query", _EITHER, "9112 3.2: a target has no fragment",
+    Probe("a fragment after the query", _EITHER, "9112 3.2: a target has no fragment",
           get(target=f"{_T}#x")),
     Probe("dots in the path", _EITHER, "3986 6.2.2.3: MAY be normalised", get(target=f"/x/..{_T}")),
     Probe("an escaped letter in the path", _EITHER, "3986 6.2.2.2: MAY be normalised",

@@ -34,14 +34,15 @@ _BEGINNING = """\
 # What servers make of malformed requests
 
 `tests/contract/http/test_probes.py` sends {number} requests to each server that can run Verve, each
-byte by byte over a connection of its own, with a sound request behind it. This page is its record:
+byte by byte over a connection of its own, with a sound request after it. This page is its record:
 `python -m tests.support.probes.page` writes it, and the test fails when a server does something
 else.
 
 A request has an id **A**, some hide an id **B** where only a wrong reader finds it, and the request
-behind it has **C**. A cell shows the statuses of the answers (three stand for three or more equal
+after it has **C**. A cell shows the statuses of the answers (three stand for three or more equal
 ones in a row, 431 also for 414), and the ids that were counted. `waits`: it waits for more.
-A cell in bold is not what RFC 9110 or 9112 demands, by MUST or SHOULD. No server counts any **B**.
+A cell in bold differs from the column "demanded"; "Deviations" names each rule with its MUST,
+SHOULD or MAY. No server counts any **B**.
 
 "Served" means that A is counted, and C too, unless the connection is closed; "refused" means that A
 is not; "either" that both are right. The native listener and Granian read heads by `httparse` and

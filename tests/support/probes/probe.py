@@ -1,7 +1,7 @@
 """A request as raw bytes, what the RFCs demand of who reads it, and what a server made of it.
 
 A probe is text with the ids of one run: that of the request itself, one that is hidden where only a
-wrong reader finds it, and one of the request behind it. Each id has as many digits as its
+wrong reader finds it, and one of the request after it. Each id has as many digits as its
 placeholder has letters, so lengths in the text are right.
 """
 
@@ -22,7 +22,7 @@ BEHIND = f"GET {ACCEPT}?id={NEXT} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
 
 
 class Demand(Enum):
-    """What may become of the request, and of the one behind it."""
+    """What may become of the request, and of the one after it."""
 
     SERVED = "served", True, True
     SERVED_LAST = "served, then closed", True, False
@@ -47,7 +47,7 @@ class Probe:
     rule: str
     text: str
     is_last: bool = False
-    """Whether no request goes behind it, since the probe has no end."""
+    """Whether no request goes after it, since the probe has no end."""
 
     def sent(self, base: int) -> bytes:
         """The bytes, with the ids that begin at `base`."""

@@ -23,7 +23,7 @@ CLASSES: Mapping[str, tuple[Probe, ...]] = {
     "Lengths": LENGTHS,
     "Codings": CODINGS,
     "Chunks and trailers": CHUNKS,
-    "Requests behind requests": SEQUENCES,
+    "Requests after requests": SEQUENCES,
 }
 PROBES = tuple(probe for its in CLASSES.values() for probe in its)
 

@@ -61,14 +61,14 @@ def judge_counts(final: Mapping[int, Record], reference: Reference, last: int) -
         if not least <= record.unique <= most:
             verdict.wrong += 1
             verdict.lost += max(0, least - record.unique)
-            verdict.problems.append(f"{record} has not {least} to {most} ids")
+            verdict.problems.append(f"{record}: expected {least} to {most} ids")
         if record.degraded:
             verdict.problems.append(f"{record} is never made complete")
     spare = reference.unanswered_fresh()
     if extra > spare:
         verdict.problems.append(f"{extra} ids too many in all, of {spare} without an answer")
     if any(start % reference.window for start in final):
-        verdict.problems.append("a window does not start where windows start")
+        verdict.problems.append("the start of a window is no multiple of its length")
     return verdict
 
 
@@ -84,9 +84,9 @@ def judge_order(who: str, published: Sequence[Record], final: Mapping[int, Recor
         # Revision 0 is what one host counted while Redis had no record: that may have been more
         # than a record without that host.
         if before is not None and before.revision > 0 and one.unique < before.unique:
-            problems.append(f"{who}: {before} is lowered by {one}")
+            problems.append(f"{who}: {one} lowers {before}")
         if before is not None and one.revision == before.revision and one.unique != before.unique:
-            problems.append(f"{who}: {before} and {one} have one number")
+            problems.append(f"{who}: {before} and {one} have the same revision")
         newest[one.start] = one
     for start, one in sorted(final.items()):
         if start not in newest:

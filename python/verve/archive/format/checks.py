@@ -1,4 +1,4 @@
-"""Checksums of all bytes of a Parquet file, which Parquet's own leave gaps in.
+"""Checksums that cover every byte of a Parquet file; Parquet's own have gaps.
 
 Parquet has checksums of pages, but none of their headers and of its footer. So a block lies between
 the data and the footer, where no reader of Parquet looks:

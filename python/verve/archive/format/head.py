@@ -37,7 +37,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a file of ids is. A roll-up lists its `inputs` and the `windows` that they are of.
+    """The metadata of a file of ids. A roll-up lists its `inputs` and their `windows`.
 
     `original` is what the file had before ids were forgotten; manifests and roll-ups go on naming
     that. `forgotten` is how many of its ids were removed since.

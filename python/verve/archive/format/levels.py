@@ -7,7 +7,7 @@ from enum import StrEnum
 HOUR = 3_600
 DAY = 86_400
 BITS = 64
-"""Windows of an hour at most, since an hour file keeps the windows of an id in 64 bits."""
+"""Most windows of an hour: an hour file keeps the windows of an id in 64 bits."""
 
 
 class Level(StrEnum):

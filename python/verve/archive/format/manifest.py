@@ -29,7 +29,7 @@ class State(StrEnum):
     EMPTY = "empty"
     """The window had none. Its file has no rows."""
     GAP = "gap"
-    """A step of the clock skipped the window."""
+    """No process ran, or the clock was set forward."""
     LOST = "lost"
     """They are gone, for example with the segment."""
     DROPPED = "dropped"

@@ -1,7 +1,8 @@
 """Takes the ids of each closed window from its arena to the spool, for one term of a leader.
 
 A window whose ids the disk does not take keeps its arena for a while. Counting comes first: when
-such windows hold half of the arenas, or as many ids as a window may have, the oldest is dropped.
+such windows hold more than half of the arenas, or more ids than a window may have, the oldest
+is dropped.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Coverage:
         return sorted(ends | set(self._expected))
 
     def cut_window(self, moment: int) -> bool:
-        """Whether `moment` is no boundary of windows."""
+        """Whether `moment` lies inside a window, so that a span cuts it."""
         if moment in self._expected:
             return False
         position = bisect_left(self._expected_starts, moment) - 1

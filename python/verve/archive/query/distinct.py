@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .span import By
 
 ATTEMPTS = 3
-"""Roll-ups and the retention replace files while a query reads them."""
+"""Roll-ups and the expiry replace files while a query reads them."""
 
 
 def distinct(  # noqa: PLR0913 - a query and its limits

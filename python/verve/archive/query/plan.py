@@ -88,7 +88,9 @@ class Planner:
         choices = [choose(catalogue, coverage, one) for one in found]
         if any(choice.coarser for choice in choices):
             raise SpanError(
-                "of a span only files of whole hours are left", span, span.nearest(HOUR)
+                "only a day file is left for a part of a span, and it answers whole hours",
+                span,
+                span.nearest(HOUR),
             )
         wanted = {name: record for choice in choices for name, record in choice.windows.items()}
         opened = self.opened(catalogue, wanted)

@@ -47,8 +47,8 @@ class SpanError(ArchiveError, ValueError):
     """A span cannot be answered; `nearest` are those next to it that can."""
 
     def __init__(self, problem: str, span: Span, nearest: tuple[Span, ...] = ()) -> None:
-        hint = f"; hint: ask for {' or '.join(f'`{one}`' for one in nearest)}" if nearest else ""
-        super().__init__(f"{problem}: `{span}`{hint}")
+        wanted = " or ".join(f"`{one}`" for one in nearest) or "another span"
+        super().__init__(f"{problem}: `{span}`; hint: ask for {wanted}")
         self.problem = problem
         self.span = span
         self.nearest = nearest
@@ -69,7 +69,7 @@ def _text(moment: int) -> str:
 
 def too_many(span: Span, by: By) -> SpanError:
     """The error for a span that has too many parts."""
-    return SpanError(f"a span has more than {MOST_BUCKETS} buckets of a {by}", span)
+    return SpanError(f"a span has more than {MOST_BUCKETS} parts by {by}", span)
 
 
 def buckets(span: Span, by: By | None, boundaries: list[int], length: int) -> list[Span]:

@@ -38,9 +38,10 @@ _LARGEST_TEXT = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolHead:
-    """What the file is about. `count` is the number of its ids.
+    """The head of a file of the spool. `count` is the number of its ids.
 
-    `segment` is the identity of the segment that counted the window, `reason` says why ids lack.
+    `segment` is the identity of the segment that counted the window. `reason` says why ids are
+    missing.
     """
 
     window_start: int

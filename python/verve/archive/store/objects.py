@@ -103,7 +103,8 @@ class ObjectStore:
             raise GoneError(f"a file of the archive is not there: `{name}`") from error
         except (BaseError, OSError) as error:
             raise StoreError(
-                f"the archive's store failed: {_first_line(error)}: `{name}` in `{self.url}`"
+                f"the archive's store failed: {_first_line(error)}: `{name}` in `{self.url}`; "
+                "hint: check the bucket, its keys and the network"
             ) from error
 
 

@@ -1,1 +1,1 @@
-"""What becomes of files as they age: roll-ups, the retention, and ids that are to be forgotten."""
+"""What becomes of files as they age: roll-ups, the expiry, and ids that are to be forgotten."""

@@ -31,7 +31,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was done: the tombstone, how many files were read, and those that had the id."""
+    """The result of forget: the tombstone, how many files were read, and those that had the id."""
 
     tombstone: str
     files: int
@@ -90,7 +90,7 @@ def rewrite(
                 stored = found[0]
             return _rewrite(store, name, ids, scratch, stored)
         except GoneError:
-            # The retention was faster.
+            # It has expired meanwhile.
             return False
         except DamagedFileError:
             # Its host wrote it anew meanwhile.

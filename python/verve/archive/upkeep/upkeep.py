@@ -1,4 +1,4 @@
-"""The regular work on a host's own files: roll-ups of what has ended, then the retention."""
+"""The regular work on a host's own files: roll-ups of what has ended, then the expiry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from verve.archive.format import layout
 from verve.archive.format.levels import DAY, HOUR, Level, day_of
 from verve.archive.format.manifest import Manifest
 
-from .retention import Keep, expire
+from .expiry import Keep, expire
 from .roll_up import Host, roll_up_day, roll_up_hour
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from verve.archive.spool.spool import IDS, NOTE, Spool, name_of
 from verve.archive.spool.spool_file import SpoolFile
 from verve.archive.store import open_store
 from verve.archive.store.folder import FolderStore
-from verve.archive.upkeep.retention import Keep
+from verve.archive.upkeep.expiry import Keep
 from verve.archive.upkeep.roll_up import Host
 from verve.archive.upkeep.upkeep import Upkeep
 from verve.clock import CLOCK

@@ -82,7 +82,7 @@ def test_a_span_of_parts_of_windows_names_the_nearest(store: ArchiveStore, tmp_p
 def test_a_span_has_at_most_ten_thousand_buckets(store: ArchiveStore) -> None:
     assert len(buckets(Span(0, 600_000), By.MINUTE, [], 60)) == 10_000
     for by, seconds in ((By.MINUTE, 600_060), (By.HOUR, 36_003_600), (By.DAY, 2**40 // 86_400)):
-        with pytest.raises(SpanError, match="more than 10000 buckets"):
+        with pytest.raises(SpanError, match="more than 10000 parts"):
             distinct(store, "", Span(0, seconds * (86_400 if by is By.DAY else 1)), by=by)
 
 

@@ -17,8 +17,8 @@ from verve.archive.query.counting import Limits
 from verve.archive.query.distinct import distinct
 from verve.archive.query.span import By, Span, SpanError
 from verve.archive.store import open_store
+from verve.archive.upkeep.expiry import Keep
 from verve.archive.upkeep.forgetting import forget
-from verve.archive.upkeep.retention import Keep
 from verve.archive.upkeep.roll_up import Host
 from verve.archive.upkeep.upkeep import Upkeep
 
@@ -189,5 +189,5 @@ def test_random_spans(
     check(store, truth, draw, spans // 3, LENGTH)
     assert upkeep(START + DAY * 3, Keep(minutes=DAY, hours=DAY))
     check(store, truth, draw, spans // 3, HOUR)
-    with pytest.raises(SpanError, match="only files of whole hours are left"):
+    with pytest.raises(SpanError, match="only a day file is left"):
         distinct(store, "web", Span(START + LENGTH, START + 2 * HOUR))

@@ -11,8 +11,8 @@ from verve.archive.query.catalogue import Catalogue
 from verve.archive.query.distinct import distinct
 from verve.archive.query.span import By, Span
 from verve.archive.store import ArchiveStore, open_store
+from verve.archive.upkeep.expiry import Keep
 from verve.archive.upkeep.forgetting import forget, tombstones
-from verve.archive.upkeep.retention import Keep
 from verve.archive.upkeep.roll_up import Host, roll_up_day, roll_up_hour
 from verve.archive.upkeep.upkeep import SETTLED_SECONDS, Upkeep
 

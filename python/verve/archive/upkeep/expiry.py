@@ -1,4 +1,4 @@
-"""The retention: each level keeps its files for its own time."""
+"""The expiry: each level keeps its files for its own time."""
 
 from __future__ import annotations
 
