@@ -9,6 +9,7 @@ import pytest
 from tests.support.cluster.store_use import Redis, Use
 from tests.support.redis.server import PATIENT_MS, RedisCluster, RedisServer, Sentinels
 from tests.support.service import Server, Service
+from verve.stores import client, connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,11 @@ def redis(request: pytest.FixtureRequest) -> Redis:
 
 
 @pytest.fixture
-def use(redis: Redis, tmp_path: Path, cluster: str) -> Use:
-    """The store over Redis, in a cluster of hosts of this test alone."""
+def use(redis: Redis, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch) -> Use:
+    """The store over Redis, in a cluster of hosts of this test alone.
+
+    Its tests judge answers, not times: beside load, a call over six servers may take seconds.
+    """
+    monkeypatch.setattr(client, "CALL_SECONDS", 30.0)
+    monkeypatch.setattr(connection, "TIMEOUT", 15.0)
     return redis.use(tmp_path, cluster)
