@@ -94,15 +94,26 @@ def test_the_service_works_in_the_sandbox_of_its_unit(tmp_path: Path, listener: 
 def test_the_drop_ins_of_the_guide_work(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "guides" / "systemd.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```ini\n\[Service\]\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     settings = {**SETTINGS, "VERVE_PORT": "80", "VERVE_ADMIN_TOKEN_FILE": "/etc/verve/token"}
+    settings |= {"VERVE_ARCHIVE": "/srv/verve/ids", "VERVE_WINDOW": "2"}
     with Systemd(tmp_path, settings, "".join(blocks)) as systemd:
-        install = "echo secret >/run/token; install -m 640 -g verve /run/token /etc/verve/token"
-        assert systemd.run("sh", "-c", install).returncode == 0
+        for install in (
+            "echo secret >/run/token; install -m 640 -g verve /run/token /etc/verve/token",
+            "mount -t tmpfs tmpfs /srv && install -d -o verve -g verve -m 700 /srv/verve/ids",
+        ):
+            assert systemd.run("sh", "-c", install).returncode == 0
         systemd.control("start", "verve")
         systemd.wait_ready()
         # The token holds for the loopback too.
         assert systemd.get("/api/verve/current")[0] == 401
+        files = "find", "/srv/verve/ids", "-name", "*.parquet"
+        systemd.wait_until(lambda: systemd.run(*files).stdout != "", "archived")
+        find = "grep -la '[v]erve.archive.writer' /proc/[0-9]*/cmdline"
+        (writer,) = systemd.run("sh", "-c", find).stdout.split()
+        # Its policy is the idle one: the unit lets it step back.
+        stat = writer.replace("cmdline", "stat")
+        assert systemd.run("cut", "-d ", "-f41", stat).stdout == "5\n"
         systemd.control("stop", "verve")
         assert systemd.shown("Result") == "success"
         events = [one["event"] for one in systemd.events()]
