@@ -74,6 +74,7 @@ def put_window(  # noqa: PLR0913 - what a host knows of a window
     cluster: str = "",
     hosts: tuple[str, ...] | None = None,
     cluster_count: int | None = None,
+    final: bool = True,
 ) -> FileName:
     """Archive a window as its host does: the file, then the manifest."""
     segment = segment or f"{host}0"
@@ -94,6 +95,7 @@ def put_window(  # noqa: PLR0913 - what a host knows of a window
             file=file.name.rpartition("/")[2],
             hosts=hosts,
             cluster_count=cluster_count,
+            final=final,
         ),
         host=host,
         segment=segment,

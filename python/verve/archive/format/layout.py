@@ -115,6 +115,12 @@ def parsed(name: str, cluster: str, level: Level) -> FileName:
     raise DamagedFileError("the archive has a file that is none of its own", name)
 
 
+def segment_of(file: str) -> str | None:
+    """The segment whose file of ids has this name within its folder; None for any other name."""
+    found = _FILE.fullmatch(file)
+    return found[3] if found else None
+
+
 def hour_of_folder(name: str) -> int:
     """The start of the hour of a manifest's folder. Raises `DamagedFileError` if it has none."""
     found = re.search(r"/date=([0-9]{4}-[0-9]{2}-[0-9]{2})/hour=([0-9]{2})/[^/]*$", name)

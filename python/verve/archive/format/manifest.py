@@ -66,6 +66,11 @@ class WindowEntry:
         """The end of the window."""
         return self.start + self.length
 
+    @property
+    def segment(self) -> str | None:
+        """The segment in the name of the file; None if the window has no file."""
+        return layout.segment_of(self.file) if self.file else None
+
     def plain(self) -> dict[str, Any]:
         """The values for JSON."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}

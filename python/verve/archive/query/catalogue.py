@@ -35,10 +35,15 @@ class Record:
 
     host: str
     segment: str | None
-    """None: only a roll-up still has the record, and the window has no file."""
+    """None: only a roll-up still has the record."""
     entry: WindowEntry
     file: str | None
     """The whole name of the window's file."""
+
+    @property
+    def writer(self) -> str | None:
+        """The segment that counted the window; None: a roll-up alone has it, of no file."""
+        return self.segment or self.entry.segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Catalogue:
     windows: dict[str, StoredFile] = field(default_factory=dict)
     roll_ups: list[RollUp] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
+    hosts: dict[str, str] = field(default_factory=dict)
+    """By segment: its host, for all segments that were read of."""
 
     @classmethod
     def read(cls, store: ArchiveStore, cluster: str, span: Span) -> Catalogue:
@@ -107,6 +114,7 @@ class Catalogue:
         for one in manifests:
             if one.cluster != self.cluster:
                 raise DamagedFileError("a manifest is of another cluster", one.name)
+            self.hosts[one.segment] = one.host
             self.records += [
                 Record(one.host, one.segment, entry, window_file(self.cluster, entry))
                 for entry in one.windows
@@ -118,8 +126,11 @@ class Catalogue:
         names = {one.file for one in self.records}
         for file in files:
             host = file.head.host
+            self.hosts[file.head.file.segment] = host
             covers = set()
             for entry in file.head.windows:
+                if segment := entry.segment:
+                    self.hosts[segment] = host
                 name = window_file(self.cluster, entry)
                 if name is not None:
                     covers.add(name)
@@ -180,6 +191,6 @@ def hosts_of(records: Iterable[Record]) -> list[str]:
     return sorted({one.host for one in records})
 
 
-def expected_hosts(records: Iterable[Record]) -> set[str]:
-    """The hosts that a cluster had registered, as far as records name them."""
+def expected_segments(records: Iterable[Record]) -> set[str]:
+    """The segments that a cluster had registered, as far as records name them."""
     return set(chain.from_iterable(one.entry.hosts or () for one in records))

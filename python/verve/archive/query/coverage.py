@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from verve.archive.format.manifest import State
 from verve.timestamps import rfc3339
 
-from .catalogue import expected_hosts, hosts_of
+from .catalogue import expected_segments, hosts_of
+from .span import Span, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .catalogue import Catalogue, Record
-    from .span import Span
 
 USUAL_LENGTH = 60
 UNOBSERVED = "unobserved"
 """The reason of a window without a record."""
+NOT_FINAL = "the cluster's count is not final"
+"""The reason of a window of which late hosts, or hosts that nobody named yet, may have ids."""
 _REASONS = (State.LOST, State.DROPPED, State.GAP)
 """The states that leave ids missing; the first one that a window has is its reason."""
 
@@ -51,47 +54,62 @@ class Coverage:
     def __init__(self, catalogue: Catalogue) -> None:
         records = catalogue.records
         self.hosts = hosts_of(records)
-        segments = {one.segment: one.host for one in records if one.segment}
+        self._hosts_of_segments = catalogue.hosts
         self._by_host: dict[str, dict[tuple[int, int], list[Record]]] = {
             host: {} for host in self.hosts
         }
         self._expected: dict[int, tuple[int, set[str] | None]] = {}
+        self._segments: dict[tuple[int, int], set[str]] = defaultdict(set)
+        self._final: set[tuple[int, int]] = set()
         for one in records:
             entry = one.entry
             key = entry.start, entry.length
             self._by_host[one.host].setdefault(key, []).append(one)
-            known = self._expected.get(entry.start)
-            names = None
+            length, names = self._expected.get(entry.start, (0, None))
             if entry.hosts is not None:
-                names = {segments.get(name, name) for name in entry.hosts}
-                names |= (known[1] if known else None) or set()
-            elif known:
-                names = known[1]
-            self._expected[entry.start] = entry.length, names
+                self._segments[key].update(entry.hosts)
+                names = (names or set()) | {self._host_of(name) for name in entry.hosts}
+                if entry.final:
+                    # What one host knows of all of them is enough.
+                    self._final.add(key)
+            self._expected[entry.start] = max(length, entry.length), names
         self.hosts_known = bool(records) and all(names for _, names in self._expected.values())
-        expected = {segments.get(name, name) for name in expected_hosts(records)}
+        expected = {self._host_of(name) for name in expected_segments(records)}
         self._silent = sorted(expected - set(self.hosts))
         self._starts = {host: sorted(windows) for host, windows in self._by_host.items()}
         self._expected_starts = sorted(self._expected)
-        self.length = min((length for length, _ in self._expected.values()), default=USUAL_LENGTH)
+        self.blocks = blocks({key for windows in self._by_host.values() for key in windows})
+        self._block_starts = [start for start, _ in self.blocks]
+        self.length = min((one.entry.length for one in records), default=USUAL_LENGTH)
 
-    @property
-    def boundaries(self) -> list[int]:
-        """The starts and ends of the recorded windows."""
-        ends = {start + length for start, (length, _) in self._expected.items()}
-        return sorted(ends | set(self._expected))
+    def _host_of(self, segment: str) -> str:
+        """The host of a segment; the segment's own name, if it has no record."""
+        return self._hosts_of_segments.get(segment, segment)
 
     def cut_window(self, moment: int) -> bool:
         """Whether `moment` lies inside a window, so that a span cuts it."""
-        if moment in self._expected:
-            return False
-        position = bisect_left(self._expected_starts, moment) - 1
-        if position >= 0:
-            start = self._expected_starts[position]
-            end = start + self._expected[start][0]
-            if moment <= end:
-                return moment < end
-        return moment % self.length != 0
+        return self.around(moment) != (moment, moment)
+
+    def around(self, moment: int) -> tuple[int, int]:
+        """The last and the next moment that cuts no window: `moment` itself, if it does not."""
+        before = moment - moment % self.length
+        after = -(-moment // self.length) * self.length
+        position = bisect_left(self._block_starts, moment)
+        if position < len(self.blocks):
+            after = min(after, self.blocks[position][0])
+        if position:
+            start, end = self.blocks[position - 1]
+            if moment < end:
+                return start, end
+            before = max(before, end)
+        # A block that begins or ends here.
+        return (moment, moment) if moment in {before, after} else (before, after)
+
+    def nearest(self, span: Span) -> tuple[Span, ...]:
+        """The next smaller and the next larger span that cut no window."""
+        (low, since), (until, high) = self.around(span.since), self.around(span.until)
+        spans = dict.fromkeys((Span(since, until), Span(low, high)))
+        return tuple(one for one in spans if one.since < one.until)
 
     def records(self, host: str, span: Span) -> Iterator[list[Record]]:
         """The records of each recorded window of a host that starts in a span, in order."""
@@ -112,7 +130,7 @@ class Coverage:
                 entry = records[0].entry
                 if entry.start > position:
                     found += self._absent(host, position, entry.start, only_named=False)
-                if reason := _reason(records):
+                if reason := self._reason(host, records):
                     found.append(Missing(host, entry.start, entry.end, 1, reason))
                 position = max(position, entry.end)
             if position < span.until:
@@ -136,6 +154,24 @@ class Coverage:
         if position < until and not only_named:
             yield self._unobserved(host, position, until)
 
+    def _reason(self, host: str, records: list[Record]) -> str | None:
+        """Why a recorded window is not whole; None if it is."""
+        states = {one.entry.state for one in records}
+        for state in _REASONS:
+            # Another segment of the host may have counted while this one skipped the window.
+            if state in states and not (state is State.GAP and any(one.is_whole for one in states)):
+                texts = [one.entry.reason for one in records if one.entry.state is state]
+                return f"{state}: {texts[0]}" if texts[0] else str(state)
+        key = records[0].entry.start, records[0].entry.length
+        known = {one.writer for one in records}
+        owed = {name for name in self._segments.get(key, ()) if self._host_of(name) == host}
+        # Of a window that was skipped a roll-up does not say by which segment: it may be any.
+        if len(owed - known) > sum(one.writer is None for one in records):
+            return UNOBSERVED
+        if key not in self._final and not all(one.entry.final for one in records):
+            return NOT_FINAL
+        return None
+
     def _unobserved(self, host: str | None, since: int, until: int) -> Missing:
         return Missing(host, since, until, -(-(until - since) // self.length), UNOBSERVED)
 
@@ -152,14 +188,3 @@ def merged(missing: Iterable[Missing]) -> list[Missing]:
         else:
             found.append(one)
     return sorted(found, key=lambda one: (one.since, one.host or ""))
-
-
-def _reason(records: list[Record]) -> str | None:
-    """Why a recorded window is not whole; None if it is."""
-    states = {one.entry.state for one in records}
-    for state in _REASONS:
-        # Another segment of the host may have counted while this one skipped the window.
-        if state in states and not (state is State.GAP and any(one.is_whole for one in states)):
-            texts = [one.entry.reason for one in records if one.entry.state is state]
-            return f"{state}: {texts[0]}" if texts[0] else str(state)
-    return None

@@ -76,14 +76,16 @@ class Planner:
             raise too_many(span, by)
         catalogue = Catalogue.read(self._store, self._cluster, span)
         coverage = Coverage(catalogue)
-        found = buckets(span, by, coverage.boundaries, coverage.length)
+        found = buckets(span, by, coverage.blocks, coverage.length)
         for edge in sorted({edge for one in found for edge in (one.since, one.until)}):
             if coverage.cut_window(edge):
                 step = coverage.length
                 raise SpanError(
                     f"a span does not consist of whole windows, which last {step} s",
                     span,
-                    span.nearest(step if by is None or by is By.MINUTE else _step(by)),
+                    coverage.nearest(span)
+                    if by is None or by is By.MINUTE
+                    else span.nearest(_step(by)),
                 )
         choices = [choose(catalogue, coverage, one) for one in found]
         if any(choice.coarser for choice in choices):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from verve.archive.errors import ArchiveError
 from verve.archive.format.levels import DAY, HOUR
 from verve.timestamps import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MOST_BUCKETS = 10_000
 _YEAR_10000 = 253_402_300_800
@@ -72,20 +76,34 @@ def too_many(span: Span, by: By) -> SpanError:
     return SpanError(f"a span has more than {MOST_BUCKETS} parts by {by}", span)
 
 
-def buckets(span: Span, by: By | None, boundaries: list[int], length: int) -> list[Span]:
-    """Divide a span. `boundaries` are the recorded starts of windows; others last `length`."""
+def blocks(windows: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The start and the end of each of these windows (start, length); of some that overlap, once.
+
+    Windows overlap when their length was changed within one.
+    """
+    found: list[tuple[int, int]] = []
+    for start, length in sorted(windows):
+        if found and start < found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], start + length)
+        else:
+            found.append((start, start + length))
+    return found
+
+
+def buckets(span: Span, by: By | None, known: list[tuple[int, int]], length: int) -> list[Span]:
+    """Divide a span. `known` are the `blocks` of recorded windows; others last `length`."""
     if by is None:
         return [span]
     found = []
-    known = sorted({one for one in boundaries if span.since < one < span.until})
     start, position = span.since, 0
     while start < span.until:
         if by is By.MINUTE:
-            end = start + length
-            while position < len(known) and known[position] <= start:
+            while position < len(known) and known[position][1] <= start:
                 position += 1
+            end = start + length
             if position < len(known):
-                end = min(end, known[position]) if known[position] - start < length else end
+                first, last = known[position]
+                end = last if first <= start else min(end, first)
         else:
             step = HOUR if by is By.HOUR else DAY
             end = start - start % step + step

@@ -19,6 +19,9 @@ from verve.archive.query.distinct import distinct
 from verve.archive.query.pieces import Piece, Ranges
 from verve.archive.query.span import By, DeadlineError, Span, SpanError, buckets
 from verve.archive.store import ArchiveStore, open_store
+from verve.archive.upkeep.expiry import Keep
+from verve.archive.upkeep.roll_up import Host
+from verve.archive.upkeep.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,13 +114,91 @@ def test_a_union_that_is_not_the_clusters_count_is_reported(
             range(100 * number, 100 * number + 150),
             host=host,
             cluster="web",
-            hosts=("one", "two"),
+            hosts=("one0", "two0"),
             cluster_count=251,
         )
     found = distinct(store, "web", Span(HOUR, HOUR + 60))
     assert found.distinct == 250
     assert [one.reason for one in found.missing] == ["the cluster counted 251, the files have 250"]
     assert found.hosts_known
+
+
+@pytest.mark.parametrize("lengths", [(30, 60), (60, 30)])
+def test_a_span_that_cuts_one_of_two_overlapping_windows_is_an_error(
+    store: ArchiveStore, tmp_path: Path, lengths: tuple[int, int]
+) -> None:
+    # VERVE_WINDOW was changed 40 s after the hour.
+    before, after = lengths
+    for start in range(HOUR - 60, HOUR + 40, before):
+        archive.put_window(store, tmp_path, start, [start], length=before)
+    begin = HOUR + 40 - 40 % after
+    for start in range(begin, HOUR + 180, after):
+        archive.put_window(store, tmp_path, start, [-start], segment="new", length=after)
+    overlap = Span(HOUR, HOUR + 60)
+    with pytest.raises(SpanError, match="whole windows") as error:
+        distinct(store, "", Span(HOUR + 30, HOUR + 60))
+    assert error.value.nearest == (overlap,)
+    with pytest.raises(SpanError, match="whole windows") as error:
+        distinct(store, "", Span(HOUR - 60, HOUR + 30))
+    assert error.value.nearest == (Span(HOUR - 60, HOUR), Span(HOUR - 60, HOUR + 60))
+    assert distinct(store, "", overlap).distinct == (3 if before == 30 else 2)
+    found = distinct(store, "", Span(HOUR - 60, HOUR + 120), by=By.MINUTE).buckets
+    assert overlap in [Span(one.since, one.until) for one in found]
+    assert sum(one.distinct for one in found) == (6 if before == 30 else 5)
+
+
+def test_a_window_is_missing_until_the_count_of_the_cluster_is_final(
+    store: ArchiveStore, tmp_path: Path
+) -> None:
+    span = Span(HOUR, HOUR + 60)
+    archive.put_window(store, tmp_path, HOUR, [1], cluster="web", final=False)
+    found = distinct(store, "web", span)
+    assert [(one.host, one.reason) for one in found.missing] == [
+        ("one", "the cluster's count is not final")
+    ]
+    assert not found.hosts_known
+    # What one host knows of all is enough.
+    two = ("one0", "two0")
+    archive.put_window(
+        store, tmp_path, HOUR, [2], host="two", cluster="web", hosts=two, cluster_count=2
+    )
+    found = distinct(store, "web", span)
+    assert (found.distinct, found.missing, found.hosts_known) == (2, (), True)
+
+
+@pytest.mark.parametrize("expired", [False, True], ids=["windows", "roll-ups"])
+def test_each_segment_of_a_host_owes_its_own_windows(
+    store: ArchiveStore, tmp_path: Path, expired: bool
+) -> None:
+    # Host two got a new segment within the third window, and the ids of the earlier one are gone.
+    for number in range(4):
+        start = HOUR + 60 * number
+        own = {0: ["old"], 1: ["old"], 2: ["old", "new"], 3: ["new"]}[number]
+        hosts, count = ("one0", *own), 3 if number == 2 else 1
+        archive.put_window(
+            store, tmp_path, start, [1], cluster="web", hosts=hosts, cluster_count=count
+        )
+        archive.put_window(
+            store,
+            tmp_path,
+            start,
+            [1],
+            host="two",
+            segment=own[-1],
+            cluster="web",
+            hosts=hosts,
+            cluster_count=count,
+        )
+    if expired:
+        for host in ("one", "two"):
+            owner = Host(cluster="web", host=host, segment=f"{host}9", scratch=tmp_path)
+            Upkeep(store, owner, Keep(minutes=0, hours=None)).turn(HOUR + 7200)
+        assert store.list("cluster=web/level=minute/") == []
+    found = distinct(store, "web", Span(HOUR, HOUR + 240))
+    assert (found.distinct, found.hosts_known) == (1, True)
+    assert [(one.host, one.since - HOUR, one.windows, one.reason) for one in found.missing] == [
+        ("two", 120, 1, "unobserved")
+    ]
 
 
 def test_a_deadline_ends_it(store: ArchiveStore, tmp_path: Path) -> None:

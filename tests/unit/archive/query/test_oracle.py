@@ -86,36 +86,40 @@ def filled(store: ArchiveStore, scratch: Path, draw: random.Random, *, named: bo
         start = START + number * LENGTH
         hosts = {host for host, begin in begins.items() if number >= begin}
         truth.hosts[start] = hosts
-        names = tuple(sorted(hosts)) if named else None
         # Without the names of a cluster, each host owes each window.
         truth.missing |= {(host, start) for host in begins if host not in hosts and not named}
-        for host in sorted(hosts):
-            fate = draw.choices(["kept", "unobserved", "lost", "gap"], [30, 1, 1, 1])[0]
-            if fate == "unobserved":
+        # A restart with a new segment divides a window; the ids of the earlier one may be gone.
+        kinds = ["kept", "divided", "unobserved", "lost", "gap", *(["half"] if named else [])]
+        weights = [30, 10, 1, 1, 1, 1]
+        fates = {host: draw.choices(kinds, weights[: len(kinds)])[0] for host in sorted(hosts)}
+        names = tuple(
+            f"{host}{part}"
+            for host, fate in fates.items()
+            for part in range(2 if fate in {"divided", "half"} else 1)
+        )
+        cluster = names if named else None
+        for host, fate in fates.items():
+            if fate not in {"kept", "divided"}:
                 truth.missing.add((host, start))
-                continue
-            if fate != "kept":
-                truth.missing.add((host, start))
+            if fate in {"lost", "gap"}:
                 entry = WindowEntry(
-                    start=start, length=LENGTH, state=State(fate), reason="a test", hosts=names
+                    start=start, length=LENGTH, state=State(fate), reason="a test", hosts=cluster
                 )
                 archive.put_entry(store, entry, host=host, cluster="web")
+            if fate in {"unobserved", "lost", "gap"}:
                 continue
             ids = set(draw.sample(pool, draw.choice([0, 5, 120])))
             truth.ids[host, start] = ids
-            # A restart with a new segment divides a window.
-            cut = draw.randrange(4) == 0
-            for part in range(1 + cut):
-                some = {id for id in ids if not cut or id % 2 == part}
+            for part in {"kept": [0], "divided": [0, 1], "half": [1]}[fate]:
                 archive.put_window(
                     store,
                     scratch,
                     start,
-                    some,
+                    {id for id in ids if fate != "divided" or id % 2 == part},
                     host=host,
                     segment=f"{host}{part}",
                     length=LENGTH,
-                    hosts=names,
+                    hosts=cluster,
                     cluster="web",
                 )
     return truth
@@ -135,7 +139,8 @@ def check(store: ArchiveStore, truth: Truth, draw: random.Random, spans: int, st
             assert one.distinct == truth.distinct(one.since, one.until), (span, by, one)
         lacks = truth.lacks(span.since, span.until)
         observed = {
-            (one.host, start)
+            # A host without any record is named by its segment.
+            ((one.host or "").rstrip("01"), start)
             for one in answer.missing
             for start in range(one.since, one.until, LENGTH)
         }
