@@ -72,8 +72,11 @@ class IdFile:
             if (whole := checks.needed(end, name)) > len(end):
                 end = _end(size, whole, read, name)
         found = checks.read(end, size, name)
-        if found.data_end == len(checks.PARQUET) and not end.startswith(checks.PARQUET):
-            raise DamagedFileError("a file of ids is damaged", name)
+        if found.data_end == len(checks.PARQUET):
+            # No column chunk, whose checksum would cover the first bytes.
+            (begin,) = read([(0, found.data_end)])
+            if begin != checks.PARQUET:
+                raise DamagedFileError("a file of ids is damaged", name)
         metadata = _parsed(found.footer, name)
         texts = {key.decode(): value.decode() for key, value in (metadata.metadata or {}).items()}
         head, contents = Head.read(texts, name)

@@ -70,6 +70,22 @@ def sample(count: int, seed: int = 7) -> NDArray[np.int64]:
     return np.unique(np.concatenate([drawn, np.array([LOW, HIGH], dtype=np.int64)]))
 
 
+def test_a_day_of_empty_windows_has_a_large_footer_and_no_data(tmp_path: Path) -> None:
+    windows = tuple(
+        WindowEntry(start=HOUR + 60 * n, length=60, state=State.EMPTY, file=f"{n}{'a' * 50}")
+        for n in range(1440)
+    )
+    head = replace(ROLL_UP, windows=windows)
+    with IdFileWriter(tmp_path / "a", head):
+        pass
+    file = Bytes((tmp_path / "a").read_bytes())
+    assert len(file.data) > 2**17
+    assert file.open(head.file).head == head
+    file.data = b"PAR2" + file.data[4:]
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        file.open(head.file)
+
+
 @pytest.mark.parametrize("count", [0, 2, 100, 101, 1234])
 def test_a_file_reads_as_it_was_written(tmp_path: Path, count: int) -> None:
     ids = sample(count) if count else np.empty(0, dtype=np.int64)
