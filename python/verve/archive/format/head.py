@@ -40,7 +40,7 @@ class Head:
     """The metadata of a file of ids. A roll-up lists its `inputs` and their `windows`.
 
     `original` is what the file had before ids were forgotten; manifests and roll-ups go on naming
-    that. `forgotten` is how many of its ids were removed since.
+    that. `forgotten` is how many of its ids were removed since, of a roll-up also from its inputs.
     """
 
     file: FileName

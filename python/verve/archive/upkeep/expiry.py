@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from verve.archive.errors import GoneError
 from verve.archive.format import layout
-from verve.archive.format.levels import DAY, HOUR, Level, rolls_up
+from verve.archive.format.levels import DAY, HOUR, Level, day_of, rolls_up
 from verve.archive.query.catalogue import Catalogue, open_file
 from verve.archive.query.span import Span
 
+from .failures import Failures
+
 if TYPE_CHECKING:
+    from verve.archive.format.layout import FileName
     from verve.archive.query.catalogue import Record
-    from verve.archive.store import ArchiveStore
+    from verve.archive.store import ArchiveStore, StoredFile
 
     from .roll_up import Host
 
@@ -39,16 +42,29 @@ class Keep:
 
 
 def expire(store: ArchiveStore, host: Host, keep: Keep, now: int) -> list[str]:
-    """Delete the host's own files whose time is over; their names."""
+    """Delete the host's own files whose time is over; their names.
+
+    The first error of a file is raised when all others are done.
+    """
+    failures = Failures()
     deleted: list[str] = []
     if keep.minutes is not None:
         listed = store.list(layout.level_folder(host.cluster, Level.MINUTE))
         for hour in sorted({layout.hour_of_folder(one.name) for one in listed}):
             if hour + HOUR + keep.minutes <= now:
-                deleted += _expire_hour(store, host, hour, _over(hour + HOUR, keep.longest, now))
+                with failures.deferred():
+                    over = _over(hour + HOUR, keep.longest, now)
+                    deleted += _expire_hour(store, host, hour, over)
     for level, seconds in ((Level.HOUR, keep.hours), (Level.DAY, keep.days)):
-        if seconds is not None:
-            deleted += _expire_roll_ups(store, host, level, now - seconds, keep, now)
+        if seconds is None:
+            continue
+        for one in store.list(layout.level_folder(host.cluster, level)):
+            with failures.deferred():
+                name = layout.parsed(one.name, host.cluster, level)
+                if name.end + seconds <= now and _may_go(store, host, name, one, keep, now):
+                    store.delete(one.name)
+                    deleted.append(one.name)
+    failures.raise_first()
     return deleted
 
 
@@ -82,34 +98,27 @@ def _expire_hour(store: ArchiveStore, host: Host, hour: int, all_over: bool) -> 
     return deleted
 
 
-def _expire_roll_ups(  # noqa: PLR0913, PLR0917 - what is deleted, and until when
-    store: ArchiveStore, host: Host, level: Level, before: int, keep: Keep, now: int
-) -> list[str]:
-    deleted = []
-    for one in store.list(layout.level_folder(host.cluster, level)):
-        name = layout.parsed(one.name, host.cluster, level)
-        if name.end > before:
-            continue
-        try:
-            file = open_file(store, name, one)
-        except GoneError:
-            continue
-        if file.head.host != host.host:
-            continue
-        if level is Level.HOUR and not _over(name.end, keep.longest, now):
-            day = name.start - name.start % DAY
-            catalogue = Catalogue.read(store, host.cluster, Span(day, day + DAY))
-            covered = {
-                known
-                for other in catalogue.roll_ups
-                if other.file.head.file.level is Level.DAY and other.file.head.host == host.host
-                for known in other.file.head.windows
-            }
-            if not set(file.head.windows) <= covered:
-                continue
-        store.delete(one.name)
-        deleted.append(one.name)
-    return deleted
+def _may_go(  # noqa: PLR0913, PLR0917 - a file, whose it is, and how long files stay
+    store: ArchiveStore, host: Host, name: FileName, stored: StoredFile, keep: Keep, now: int
+) -> bool:
+    """Whether a roll-up is of the host and no longer needed."""
+    try:
+        file = open_file(store, name, stored)
+    except GoneError:
+        return False
+    if file.head.host != host.host:
+        return False
+    if name.level is not Level.HOUR or _over(name.end, keep.longest, now):
+        return True
+    day = day_of(name.start)
+    catalogue = Catalogue.read(store, host.cluster, Span(day, day + DAY))
+    covered = {
+        known
+        for other in catalogue.roll_ups
+        if other.file.head.file.level is Level.DAY and other.file.head.host == host.host
+        for known in other.file.head.windows
+    }
+    return set(file.head.windows) <= covered
 
 
 def _over(end: int, seconds: int | None, now: int) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from verve.archive.format.head import Head, Input
 from verve.archive.format.id_file_writer import IdFileWriter
 from verve.archive.format.layout import FileName
@@ -22,6 +24,7 @@ from .forgetting import rewrite, tombstones
 from .merging import merge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from verve.archive.format.manifest import WindowEntry
@@ -59,7 +62,9 @@ def roll_up_hour(store: ArchiveStore, host: Host, hour: int) -> FileName | None:
         for one in records
         if one.file in catalogue.windows and one.file not in covered
     }
-    entries = _entries(records)
+    # A window whose file is gone stays in its manifest only: a roll-up answers for all it names.
+    held = {None, *fresh, *covered}
+    entries = _entries(one for one in records if one.file in held)
     if not fresh and any(_same(one, entries) for one in earlier):
         return None
     planner = Planner(store, host.cluster)
@@ -81,11 +86,11 @@ def roll_up_day(store: ArchiveStore, host: Host, day: int) -> FileName | None:
     earlier = _own(catalogue, host, Level.DAY)
     in_hours = {name for one in hours for name in one.covers}
     covered = {name for one in earlier for name in one.covers}
-    wanted = {one.file for one in records if one.file}
-    if not wanted <= in_hours | covered:
+    held = {None, *in_hours, *covered}
+    if any(one.file in catalogue.windows and one.file not in held for one in records):
         return None
-    entries = _entries(records)
-    if wanted <= covered and any(_same(one, entries) for one in earlier):
+    entries = _entries(one for one in records if one.file in held)
+    if in_hours <= covered and any(_same(one, entries) for one in earlier):
         return None
     planner = Planner(store, host.cluster)
     pieces = [
@@ -115,6 +120,7 @@ def _write(
             for piece in pieces
         ),
         windows=entries,
+        forgotten=sum(piece.file.head.forgotten for piece in pieces) + _hidden(pieces, forgotten),
     )
     path = host.scratch / f"{name.level}-{name.start}-{name.segment}.building"
     try:
@@ -131,6 +137,16 @@ def _write(
     return name
 
 
+def _hidden(pieces: list[Piece], forgotten: list[int]) -> int:
+    """How many of the forgotten ids a roll-up of these files leaves out."""
+
+    def has(piece: Piece, id: int) -> bool:
+        found = piece.file.ids(piece.file.between(id, id), piece.read)
+        return bool(np.any(found == id))
+
+    return sum(any(has(piece, id) for piece in pieces) for id in forgotten)
+
+
 def _own(catalogue: Catalogue, host: Host, level: Level) -> list[RollUp]:
     return [
         one
@@ -139,7 +155,7 @@ def _own(catalogue: Catalogue, host: Host, level: Level) -> list[RollUp]:
     ]
 
 
-def _entries(records: list[Record]) -> tuple[WindowEntry, ...]:
+def _entries(records: Iterable[Record]) -> tuple[WindowEntry, ...]:
     found = sorted(records, key=lambda one: (one.entry.start, one.entry.length, one.file or ""))
     return tuple(one.entry for one in found)
 

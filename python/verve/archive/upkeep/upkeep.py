@@ -11,11 +11,13 @@ from verve.archive.format.levels import DAY, HOUR, Level, day_of
 from verve.archive.format.manifest import Manifest
 
 from .expiry import Keep, expire
+from .failures import Failures
 from .roll_up import Host, roll_up_day, roll_up_hour
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from verve.archive.format.layout import FileName
     from verve.archive.store import ArchiveStore, StoredFile
 
 SETTLED_SECONDS = 120
@@ -45,32 +47,41 @@ class Upkeep:
         """By manifest: whether it is one of this host."""
 
     def turn(self, now: int, pending: Collection[int] = ()) -> Work:
-        """Roll up what has ended by `now` and has none of the `pending` windows (their starts)."""
+        """Roll up what has ended by `now` and has none of the `pending` windows (their starts).
+
+        The first error of a file is raised when all other work is done; one of the store at once.
+        """
         waiting = {start - start % HOUR for start in pending}
         by_hour: dict[int, set[StoredFile]] = defaultdict(set)
         for one in self._store.list(layout.level_folder(self._host.cluster, Level.MINUTE)):
             by_hour[layout.hour_of_folder(one.name)].add(one)
-        rolled = []
+        failures = Failures()
+        rolled: list[FileName | None] = []
         for hour in sorted(by_hour):
             files = frozenset(by_hour[hour])
             ended = hour + HOUR + SETTLED_SECONDS <= now
             if not ended or hour in waiting or self._done.get(hour) == files:
                 continue
-            if self._is_own(files):
-                self._days.add(day_of(hour))
-                if (name := roll_up_hour(self._store, self._host, hour)) is not None:
-                    rolled.append(name.name)
-            self._done[hour] = files
+            with failures.deferred():
+                if self._is_own(files):
+                    self._days.add(day_of(hour))
+                    rolled.append(roll_up_hour(self._store, self._host, hour))
+                self._done[hour] = files
         for hour in set(self._done) - set(by_hour):
             del self._done[hour]
         for day in sorted(self._days):
             awaited = any(day <= hour < day + DAY for hour in waiting)
             if awaited or day + DAY + SETTLED_SECONDS > now:
                 continue
-            self._days.remove(day)
-            if (name := roll_up_day(self._store, self._host, day)) is not None:
-                rolled.append(name.name)
-        return Work(tuple(rolled), tuple(expire(self._store, self._host, self._keep, now)))
+            with failures.deferred():
+                rolled.append(roll_up_day(self._store, self._host, day))
+                # Only now: a day that failed is tried again in the next turn.
+                self._days.remove(day)
+        deleted: list[str] = []
+        with failures.deferred():
+            deleted = expire(self._store, self._host, self._keep, now)
+        failures.raise_first()
+        return Work(tuple(one.name for one in rolled if one), tuple(deleted))
 
     def _is_own(self, files: Collection[StoredFile]) -> bool:
         """Whether this host has windows among these files."""

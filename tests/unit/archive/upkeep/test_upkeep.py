@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import archive
-from verve.archive.format.levels import DAY, HOUR
+from verve.archive.errors import DamagedFileError, StoreError
+from verve.archive.format import layout
+from verve.archive.format.layout import FileName
+from verve.archive.format.levels import DAY, HOUR, Level
 from verve.archive.format.manifest import State, WindowEntry
 from verve.archive.query.catalogue import Catalogue
 from verve.archive.query.distinct import distinct
@@ -105,6 +108,80 @@ def test_a_host_leaves_the_files_of_others_alone(
     archive.put_window(store, tmp_path, START, range(10), host="two")
     done = Upkeep(store, host, Keep(minutes=0, hours=0, days=0)).turn(START + 9 * DAY)
     assert (done.rolled_up, done.deleted) == ((), ())
+
+
+def test_a_window_whose_file_is_gone_is_in_no_roll_up(
+    store: ArchiveStore, host: Host, tmp_path: Path
+) -> None:
+    names_of = [archive.put_window(store, tmp_path, START + 60 * n, [n, 99]) for n in range(3)]
+    store.delete(names_of[1].name)
+    hour, minute = Span(START, START + 180), Span(START + 60, START + 120)
+    upkeep = Upkeep(store, host, Keep(minutes=HOUR, hours=2 * DAY, days=9 * DAY))
+    for now in (HOUR + SETTLED_SECONDS, DAY + SETTLED_SECONDS, 3 * DAY):
+        upkeep.turn(START + now)
+        if now < 3 * DAY:
+            found = distinct(store, "", hour)
+            assert (found.distinct, found.complete) == (3, False)
+        found = distinct(store, "", Span(START, START + DAY) if now == 3 * DAY else minute)
+        assert "its file is gone" in [one.reason for one in found.missing]
+    assert (len(names(store, "hour")), len(names(store, "day"))) == (0, 1)
+
+
+def test_a_day_is_tried_again_after_an_error(
+    store: ArchiveStore, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.put_window(store, tmp_path, START, range(10))
+    upkeep = Upkeep(store, host, Keep())
+    put = store.put
+
+    def fails(name: str, data: bytes | Path) -> None:
+        if "level=day" in name:
+            raise StoreError("no room")
+        put(name, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "put", fails)
+        with pytest.raises(StoreError, match="no room"):
+            upkeep.turn(START + 2 * DAY)
+    assert [name for name in upkeep.turn(START + 2 * DAY).rolled_up if "level=day" in name]
+
+
+def test_a_damaged_manifest_delays_only_what_it_may_concern(
+    store: ArchiveStore, host: Host, tmp_path: Path
+) -> None:
+    for start in (START, START + HOUR, START + 2 * DAY):
+        archive.put_window(store, tmp_path, start, range(10))
+    damaged = layout.manifest_name("", START + HOUR, "two0")
+    store.put(damaged, b"{}")
+    upkeep = Upkeep(store, host, Keep(minutes=0, hours=None, days=None))
+    for _ in range(2):
+        with pytest.raises(DamagedFileError, match=damaged):
+            upkeep.turn(START + 4 * DAY)
+        left = {one for one in names(store, "minute") if one.endswith(".parquet")}
+        assert left == {FileName(START + HOUR, 60, "one0", Level.MINUTE, "").name}
+        assert (len(names(store, "hour")), len(names(store, "day"))) == (2, 1)
+    store.delete(damaged)
+    assert len(upkeep.turn(START + 4 * DAY).rolled_up) == 2
+    assert names(store, "minute") == []
+
+
+def test_a_roll_up_tells_that_ids_were_forgotten(
+    store: ArchiveStore, host: Host, tmp_path: Path
+) -> None:
+    for number, ids in enumerate([range(10), range(5, 15)]):
+        archive.put_window(
+            store, tmp_path, START + HOUR * number, ids, hosts=("one0",), cluster_count=10
+        )
+    forget(store, "", 7, tmp_path)
+    # A host that had the window in its spool archives the id once more.
+    archive.put_window(store, tmp_path, START, range(10), hosts=("one0",), cluster_count=10)
+    Upkeep(store, host, Keep(minutes=0, hours=None, days=None)).turn(START + 2 * DAY)
+    for number in range(2):
+        start = START + HOUR * number
+        found = distinct(store, "", Span(start, start + 60))
+        assert (found.distinct, found.missing) == (9, ())
+    roll_ups = Catalogue.read(store, "", Span(START, START + DAY)).roll_ups
+    assert [one.file.head.forgotten for one in roll_ups] == [1, 1, 2]
 
 
 def test_a_lost_window_is_remembered_by_the_roll_up(
