@@ -83,11 +83,7 @@ def rewrite(
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             if stored is None:
-                folder = name.name.rpartition("/")[0] + "/"
-                found = [one for one in store.list(folder) if one.name == name.name]
-                if not found:
-                    return False
-                stored = found[0]
+                stored = _stored(store, name)
             return _rewrite(store, name, ids, scratch, stored)
         except GoneError:
             # It has expired meanwhile.
@@ -98,6 +94,15 @@ def rewrite(
                 raise
             stored = None
     raise AssertionError
+
+
+def _stored(store: ArchiveStore, name: FileName) -> StoredFile:
+    """The file as it is listed now. Raises `GoneError`."""
+    folder = name.name.rpartition("/")[0] + "/"
+    for one in store.list(folder):
+        if one.name == name.name:
+            return one
+    raise GoneError(f"a file of the archive is not there: `{name.name}`")
 
 
 def _rewrite(
@@ -131,6 +136,9 @@ def _rewrite(
                 else:
                     found = file.ids(some, read)
                     writer.append(found[~np.isin(found, absent)])
+        # As late as can be: the file may have got a late window, which lies nowhere else by now.
+        if open_file(store, name, _stored(store, name)).footer != file.footer:
+            raise DamagedFileError("a file of ids was written anew meanwhile", name.name)
         store.put(name.name, path)
     finally:
         path.unlink(missing_ok=True)

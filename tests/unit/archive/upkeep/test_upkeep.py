@@ -7,6 +7,7 @@ import pytest
 from tests.support import archive
 from verve.archive.errors import DamagedFileError, StoreError
 from verve.archive.format import layout
+from verve.archive.format.id_file_writer import IdFileWriter
 from verve.archive.format.layout import FileName
 from verve.archive.format.levels import DAY, HOUR, Level
 from verve.archive.format.manifest import State, WindowEntry
@@ -14,6 +15,7 @@ from verve.archive.query.catalogue import Catalogue
 from verve.archive.query.distinct import distinct
 from verve.archive.query.span import By, Span
 from verve.archive.store import ArchiveStore, open_store
+from verve.archive.upkeep import forgetting
 from verve.archive.upkeep.expiry import Keep
 from verve.archive.upkeep.forgetting import forget, tombstones
 from verve.archive.upkeep.roll_up import Host, roll_up_day, roll_up_hour
@@ -21,6 +23,8 @@ from verve.archive.upkeep.upkeep import SETTLED_SECONDS, Upkeep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from verve.archive.format.head import Contents
 
 START = 1_764_460_800  # 2025-11-30T00:00:00Z
 
@@ -212,3 +216,33 @@ def test_a_forgotten_id_is_in_no_roll_up(store: ArchiveStore, host: Host, tmp_pa
     assert distinct(store, "", Span(START, START + 120)).distinct == 9
     assert forget(store, "", 7, tmp_path).rewritten
     assert forget(store, "", 7, tmp_path).rewritten == ()
+
+
+@pytest.mark.parametrize("keep", [Keep(minutes=0), Keep(minutes=0, hours=0, days=0)])
+def test_a_file_that_changes_while_an_id_is_forgotten_is_read_again(
+    store: ArchiveStore, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: Keep
+) -> None:
+    archive.put_window(store, tmp_path, START, range(10))
+    upkeep = Upkeep(store, host, Keep(minutes=0))
+    upkeep.turn(START + 2 * HOUR)
+    kept = keep.longest is None
+    late: list[int] = []
+
+    class Slow(IdFileWriter):
+        """Meanwhile the host takes up a late window, or its files expire."""
+
+        def close(self) -> Contents:
+            if not late:
+                late.append(START + 60)
+                if kept:
+                    archive.put_window(store, tmp_path, late[0], range(20, 30))
+                    assert len(upkeep.turn(START + 2 * HOUR).rolled_up) == 1
+                else:
+                    assert Upkeep(store, host, keep).turn(START + 9 * DAY).deleted
+            return super().close()
+
+    monkeypatch.setattr(forgetting, "IdFileWriter", Slow)
+    # The host itself leaves the id out.
+    assert forget(store, "", 7, tmp_path).rewritten == ()
+    assert len(names(store, "hour")) == kept
+    assert distinct(store, "", Span(START, START + HOUR)).distinct == (19 if kept else 0)
