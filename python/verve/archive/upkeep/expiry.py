@@ -14,6 +14,8 @@ from verve.archive.query.span import Span
 from .failures import Failures
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from verve.archive.format.layout import FileName
     from verve.archive.query.catalogue import Record
     from verve.archive.store import ArchiveStore, StoredFile
@@ -41,17 +43,21 @@ class Keep:
         return max(known) if len(known) == len(times) else None
 
 
-def expire(store: ArchiveStore, host: Host, keep: Keep, now: int) -> list[str]:
+def expire(
+    store: ArchiveStore, host: Host, keep: Keep, now: int, made: Collection[FileName] = ()
+) -> list[str]:
     """Delete the host's own files whose time is over; their names.
 
+    What has just been `made` replaces no file yet: forget may be putting an earlier one over it.
     The first error of a file is raised when all others are done.
     """
+    fresh = {(one.level, one.start) for one in made}
     failures = Failures()
     deleted: list[str] = []
     if keep.minutes is not None:
         listed = store.list(layout.level_folder(host.cluster, Level.MINUTE))
         for hour in sorted({layout.hour_of_folder(one.name) for one in listed}):
-            if hour + HOUR + keep.minutes <= now:
+            if hour + HOUR + keep.minutes <= now and (Level.HOUR, hour) not in fresh:
                 with failures.deferred():
                     over = _over(hour + HOUR, keep.longest, now)
                     deleted += _expire_hour(store, host, hour, over)
@@ -61,6 +67,8 @@ def expire(store: ArchiveStore, host: Host, keep: Keep, now: int) -> list[str]:
         for one in store.list(layout.level_folder(host.cluster, level)):
             with failures.deferred():
                 name = layout.parsed(one.name, host.cluster, level)
+                if level is Level.HOUR and (Level.DAY, day_of(name.start)) in fresh:
+                    continue
                 if name.end + seconds <= now and _may_go(store, host, name, one, keep, now):
                     store.delete(one.name)
                     deleted.append(one.name)

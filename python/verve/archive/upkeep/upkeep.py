@@ -40,9 +40,9 @@ class Upkeep:
         self._host = host
         self._keep = keep
         self._done: dict[int, frozenset[StoredFile]] = {}
-        """By hour: the files of windows that its roll-up was made of."""
+        """By hour: the files of windows that a later turn found in its roll-up."""
         self._days: set[int] = set()
-        """Days of hours that were done, which are not rolled up yet."""
+        """Days of hours that were rolled up, whose own roll-up may be missing or old."""
         self._own: dict[str, bool] = {}
         """By manifest: whether it is one of this host."""
 
@@ -56,17 +56,21 @@ class Upkeep:
         for one in self._store.list(layout.level_folder(self._host.cluster, Level.MINUTE)):
             by_hour[layout.hour_of_folder(one.name)].add(one)
         failures = Failures()
-        rolled: list[FileName | None] = []
+        rolled: list[FileName] = []
         for hour in sorted(by_hour):
             files = frozenset(by_hour[hour])
             ended = hour + HOUR + SETTLED_SECONDS <= now
             if not ended or hour in waiting or self._done.get(hour) == files:
                 continue
             with failures.deferred():
+                made = None
                 if self._is_own(files):
                     self._days.add(day_of(hour))
-                    rolled.append(roll_up_hour(self._store, self._host, hour))
-                self._done[hour] = files
+                    made = roll_up_hour(self._store, self._host, hour)
+                if made is None:
+                    self._done[hour] = files
+                else:
+                    rolled.append(made)
         for hour in set(self._done) - set(by_hour):
             del self._done[hour]
         for day in sorted(self._days):
@@ -74,14 +78,16 @@ class Upkeep:
             if awaited or day + DAY + SETTLED_SECONDS > now:
                 continue
             with failures.deferred():
-                rolled.append(roll_up_day(self._store, self._host, day))
-                # Only now: a day that failed is tried again in the next turn.
-                self._days.remove(day)
+                # Only after it: a day that failed is tried again in the next turn.
+                if made := roll_up_day(self._store, self._host, day):
+                    rolled.append(made)
+                else:
+                    self._days.remove(day)
         deleted: list[str] = []
         with failures.deferred():
-            deleted = expire(self._store, self._host, self._keep, now)
+            deleted = expire(self._store, self._host, self._keep, now, rolled)
         failures.raise_first()
-        return Work(tuple(one.name for one in rolled if one), tuple(deleted))
+        return Work(tuple(one.name for one in rolled), tuple(deleted))
 
     def _is_own(self, files: Collection[StoredFile]) -> bool:
         """Whether this host has windows among these files."""

@@ -192,7 +192,9 @@ def test_each_segment_of_a_host_owes_its_own_windows(
     if expired:
         for host in ("one", "two"):
             owner = Host(cluster="web", host=host, segment=f"{host}9", scratch=tmp_path)
-            Upkeep(store, owner, Keep(minutes=0, hours=None)).turn(HOUR + 7200)
+            upkeep = Upkeep(store, owner, Keep(minutes=0, hours=None))
+            for _ in range(2):
+                upkeep.turn(HOUR + 7200)
         assert store.list("cluster=web/level=minute/") == []
     found = distinct(store, "web", Span(HOUR, HOUR + 240))
     assert (found.distinct, found.hosts_known) == (1, True)
