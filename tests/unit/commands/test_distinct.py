@@ -38,7 +38,9 @@ def run(place: str, *arguments: str) -> Result:
 def test_a_count_is_printed(place: str) -> None:
     done = run(place, "distinct", SPAN)
     assert done.stdout == f"{SPAN}  1500\n"
-    assert done.stderr == "note: without a cluster nobody knows whether other hosts counted ids, too\n"
+    assert (
+        done.stderr == "note: without a cluster nobody knows whether other hosts counted ids, too\n"
+    )
     assert done.exit_code == 0
 
 
