@@ -52,8 +52,12 @@ class Term:
         self._clock = clock
         self._ports = ports
         self._tasks: list[Task] = []
+        # Here only: arenas are kept exactly while the one who leads lets them go again.
         if settings.archive is not None:
             counter.retention.enable()
+        elif settings.redis_url is None:
+            # A segment of a host that has left its cluster, or had an archive.
+            counter.retention.disable()
         self._release = ArenaRelease(counter, _keepers(settings))
         self._note_for_archive: Callable[[ClusterNote], None] | None = None
         self._start_archive(counter, lease)

@@ -3,7 +3,7 @@
 A change of the window length or of the cluster loses no windows: once no process uses the segment,
 its windows go to the ledger. A segment of another format is renamed. A segment whose file was
 removed or replaced is attached to all the same while a process uses it. The state directory notes
-the identity of its segment, so that the loss of one is logged.
+the identity of its segment, so that the loss of one is logged, and known to the archive.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ LOCK_SECONDS = 10.0
 """Time that other processes get to finish their attachment."""
 _RETRY_SECONDS = 0.02
 _IDENTITY_FILE = "segment.json"
+_IDENTITY = re.compile(r"[0-9A-Za-z]{1,64}")
 _ARCHIVE = "archive"
 
 
@@ -53,11 +55,14 @@ def attach(settings: Settings, clock_offset: int | None = None) -> Counter:
             counter = _open(settings, clock_offset)
         except SegmentError as obstacle:
             open_window = _migrate(settings, obstacle)
+            obstacle_reason = obstacle.reason
         else:
             _note_identity(counter, settings)
             return counter
         counter = _open(settings, clock_offset)
-        _note_identity(counter, settings, is_successor=True)
+        # One of another format was set aside with its windows.
+        has_all = obstacle_reason == "mismatch"
+        _note_identity(counter, settings, is_successor=True, has_all=has_all)
         if open_window is not None:
             from .migration import continue_window  # noqa: PLC0415 - as in `_migrate`
 
@@ -126,24 +131,41 @@ def _counter(settings: Settings, clock_offset: int | None, state_directory: str)
     )
 
 
-def _note_identity(counter: Counter, settings: Settings, *, is_successor: bool = False) -> None:
+def _note_identity(
+    counter: Counter, settings: Settings, *, is_successor: bool = False, has_all: bool = False
+) -> None:
     """Note the identity of the segment in the state directory, and log the loss of the one before.
 
-    It is no loss after a boot of the host, nor if this segment is the successor of that one.
+    It is no loss after a boot of the host, nor if this segment is the successor of that one. To the
+    archive it is a loss unless the windows of that segment were stored: `has_all`.
     """
     path = settings.state_dir / _IDENTITY_FILE
     now = {"identity": counter.stats()["identity"], "boot": _boot()}
-    if settings.archive is not None and settings.redis_url is None:
+    before = _read(path)
+    # Until a leader without an archive ends that, they are kept for the archive.
+    goes_on = before == {**now, "keeper": _ARCHIVE} and counter.retention.settled() != 0
+    if settings.redis_url is None and (settings.archive is not None or goes_on):
         # Who keeps ids in the segment, which the segment does not tell.
         now["keeper"] = _ARCHIVE
-    before = _read(path)
     if before == now:
         return
     is_lost = before.get("identity") != now["identity"] and before.get("boot") == now["boot"]
     if is_lost and not is_successor:
         events.SEGMENT_LOST.emit(path=settings.segment)
     with contextlib.suppress(OSError):
+        earlier = before.get("identity")
+        if settings.archive is not None and not has_all and earlier not in {None, now["identity"]}:
+            # First: what fails is tried again at the next attachment.
+            _lose_for_archive(counter, settings, str(earlier))
         write_status(path, now)
+
+
+def _lose_for_archive(counter: Counter, settings: Settings, earlier: str) -> None:
+    # Imported here, since most hosts have no archive.
+    from verve.archive.leader.lost_segment import spool_lost  # noqa: PLC0415
+
+    if _IDENTITY.fullmatch(earlier):
+        spool_lost(counter, settings, earlier)
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -83,13 +83,7 @@ def start(configuration: Configuration | None, termination: Termination) -> Runn
         started.callback(leader.stop)
 
         id_sender = None
-        if settings.redis_url is None:
-            if settings.archive is None:
-                # A segment of a host that has left its cluster keeps nothing for it.
-                counter.retention.disable()
-            else:
-                counter.retention.enable()
-        else:
+        if settings.redis_url is not None:
             from .cluster_join import join  # noqa: PLC0415
 
             id_sender = join(counter, settings)

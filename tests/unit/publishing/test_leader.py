@@ -16,6 +16,7 @@ from tests.support import rig
 from verve.ledger import ledger
 from verve.ledger.lock_holder import parent_and_state
 from verve.publishing.leader import Leader
+from verve.publishing.term import Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,6 +117,34 @@ def test_the_lead_passes_on_and_no_window_is_lost(
     assert numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_who_leads_decides_whether_arenas_are_kept(
+    tmp_path: Path, keeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a leader with an archive frees them again, and one without an archive never would."""
+    monkeypatch.setattr(Term, "_start_archive", lambda *_: None)
+    archive = {"archive": str(tmp_path / "ids")} if keeps else {}
+    settings = rig.settings(tmp_path, **archive)
+    clock = rig.clock_in_minute()
+    with rig.counter_of(settings, clock) as counter:
+        counter.add(1)
+        clock.advance(60)
+        counter.maintenance.run()
+        if not keeps:
+            counter.retention.enable()  # an earlier service had an archive
+            counter.add(2)
+            clock.advance(60)
+            counter.maintenance.run()
+            assert counter.retention.kept()
+        leader = Leader(counter, settings)
+        leader.step()
+        leader.stop()
+        assert (counter.retention.settled() != 0) == keeps
+        counter.maintenance.run()
+        assert counter.retention.kept() == []
+        assert counter.stats()["arenas"]["free"] >= 14
+
+
 def test_a_closed_counter_ends_the_thread(quick: Settings) -> None:
     counter = rig.counter_of(quick)
     leader = Leader(counter, quick)
@@ -134,6 +163,7 @@ from pathlib import Path
 from tests.support import rig
 from verve.log import event_log as log
 from verve.publishing.leader import Leader
+from verve.publishing.term import Term
 settings = rig.settings(Path(sys.argv[1]), window="1")
 log.configure(settings)
 counter = rig.counter_of(settings)

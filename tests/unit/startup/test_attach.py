@@ -9,6 +9,10 @@ import pytest
 
 from tests.support import rig
 from verve import SegmentError, segment_identity
+from verve.archive.format.manifest import State
+from verve.archive.leader.lost_segment import REASON
+from verve.archive.spool.spool import IDS, Spool
+from verve.archive.spool.spool_file import SpoolFile
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError
 from verve.log import event_log
@@ -16,6 +20,8 @@ from verve.startup import attachment
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from verve.config import Settings
 
 
 def test_it_makes_and_continues_a_segment(tmp_path: Path) -> None:
@@ -253,3 +259,71 @@ def test_an_attach_joins_the_processes_of_a_removed_segment(
         with pytest.raises(SegmentError, match="restart"):
             attachment.attach(rig.settings(tmp_path, window="2"))
     assert _events(caplog) == []
+
+
+def _spooled(settings: Settings) -> dict[tuple[str, int], tuple[State, str | None]]:
+    """What waits for the archive, by segment and window."""
+    files = Spool(settings.state_dir, 1 << 30, 0).files(IDS)
+    heads = [SpoolFile.open(path).head for path in files]
+    return {(head.segment, head.window_start): (head.state, head.reason) for head in heads}
+
+
+@pytest.mark.parametrize("how", ["removed", "boot", "format"])
+def test_the_archive_knows_that_a_segment_is_gone(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next segment has only a part of the window, and archives it all the same."""
+    settings = rig.settings(tmp_path, archive=str(tmp_path / "ids"), window="86400")
+    with attachment.attach(settings) as counter:
+        counter.add_many(range(9))
+        identity, start = counter.stats()["identity"], counter.current().window_start
+    if how == "format":
+        _make_format_99(settings.segment)
+    else:
+        settings.segment.unlink()
+    if how == "boot":
+        monkeypatch.setattr(attachment, "_boot", lambda: "another")
+    for _ in range(2):
+        attachment.attach(settings).close()
+    assert _spooled(settings) == {(identity, start): (State.LOST, REASON)}
+
+
+def test_the_loss_of_a_segment_is_entered_once_the_disk_takes_it(tmp_path: Path) -> None:
+    settings = rig.settings(tmp_path, archive=str(tmp_path / "ids"), window="86400")
+    attachment.attach(settings).close()
+    settings.segment.unlink()
+    place = settings.state_dir / "archive"
+    place.touch()
+    attachment.attach(settings).close()
+    place.unlink()
+    assert _spooled(settings) == {}
+    attachment.attach(settings).close()
+    assert [state for state, _ in _spooled(settings).values()] == [State.LOST]
+
+
+def test_a_segment_whose_windows_were_stored_is_not_lost(tmp_path: Path) -> None:
+    archive = str(tmp_path / "ids")
+    attachment.attach(rig.settings(tmp_path)).close()
+    (tmp_path / "segment").unlink()
+    attachment.attach(rig.settings(tmp_path)).close()
+    attachment.attach(rig.settings(tmp_path, archive=archive)).close()
+    after = rig.settings(tmp_path, archive=archive, window="2")
+    attachment.attach(after).close()
+    attachment.attach(after).close()
+    assert State.LOST not in {state for state, _ in _spooled(after).values()}
+
+
+def test_who_keeps_ids_is_noted_until_no_ids_are_kept(tmp_path: Path) -> None:
+    """A worker without an archive, beside a leader with one, changes no note."""
+    off, on = rig.settings(tmp_path), rig.settings(tmp_path, archive=str(tmp_path / "ids"))
+
+    def keeper() -> str | None:
+        return attachment._read(off.state_dir / "segment.json").get("keeper")
+
+    with attachment.attach(on) as counter:
+        counter.retention.enable()
+        attachment.attach(off).close()
+        assert keeper() == "archive"
+        counter.retention.disable()
+        attachment.attach(off).close()
+        assert keeper() is None

@@ -7,8 +7,11 @@ is dropped.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from verve._verve import ARENAS, SettingError
@@ -106,7 +109,12 @@ class Archivist:
         is_stuck = self._clock.monotonic() - self._progress_at > patience
         if self._trouble is None and not is_stuck:
             return None
-        waiting = [start for start in self._counter.retention.kept() if start > self._through]
+        # In a cluster the arena of one that was given up may be kept on, for Redis.
+        waiting = [
+            start
+            for start in self._counter.retention.kept()
+            if start > self._through and start not in self._given_up
+        ]
         ids = {one.window_start: one.unique for one in self._closed()}
         held = sum(ids.get(start, 0) for start in waiting)
         while waiting and self._holds():
@@ -131,7 +139,8 @@ class Archivist:
             if not self._holds():
                 return None
             try:
-                self._spool_window(window)
+                if not self._spool_window(window):
+                    return None
             except (OSError, ArchiveError) as error:
                 return self._failed(window, error)
             self._through = window.window_start
@@ -143,8 +152,11 @@ class Archivist:
         self._progress_at = self._clock.monotonic()
         return None
 
-    def _spool_window(self, window: Window) -> None:
-        """Write one window, with its ids or the reason why there are none."""
+    def _spool_window(self, window: Window) -> bool:
+        """Write one window, with its ids or the reason why there are none.
+
+        False if the term has ended: a successor has the window then.
+        """
         start = window.window_start
         if window.gap:
             self._write(window, State.GAP, "no process ran, or a step of the clock skipped it")
@@ -157,12 +169,15 @@ class Archivist:
                 ids = ids_of(self._counter, start, window.unique)
                 self._write(window, State.ARCHIVED, ids=ids, count=window.unique)
             except SettingError:
+                if not self._holds():
+                    return False
                 if start in self._given_up:
                     self._write(window, State.DROPPED, self._given_up[start])
                 else:
                     self._write(window, State.LOST, _GONE)
                     self._tell(start, window.unique, State.LOST, _GONE)
         self._given_up.pop(start, None)
+        return True
 
     def _give_up(self, window_start: int, ids: int) -> None:
         """Free the arena of a window that the spool did not take in time."""
@@ -300,6 +315,7 @@ def writer_options(settings: Settings, segment: str, host: str) -> dict[str, Any
         "keep": {age.level: age.seconds for age in settings.archive_keep},
         "cluster": settings.cluster,
         "in_cluster": settings.redis_url is not None,
+        "leader": os.getpid(),
     }
 
 
@@ -329,3 +345,8 @@ def spool_retired(
         except (OSError, ArchiveError, SettingError) as error:
             if count:
                 events.ARCHIVE_DROPPED.emit(window_start=start, ids=count, reason=error)
+                # The next segment may have the rest of this window.
+                reason = str(error).partition("; hint: ")[0]
+                without = replace(head, count=0, state=State.DROPPED, reason=reason)
+                with contextlib.suppress(OSError):
+                    spool.write(without, (), "retired")

@@ -1,7 +1,8 @@
 """The process that archives the spool: started by the leader, started again when it ends.
 
 It gets its options as the first line of its input, and a line for each change of the spool. It ends
-when its input does, so also when the leader was killed. It reports in lines of JSON.
+when its input does, or the leader's process, so also when that was killed. It reports in lines of
+JSON.
 """
 
 from __future__ import annotations
@@ -63,9 +64,14 @@ class WriterProcess:
         self._report = report
         self._backoff = clock.backoff(longest=30.0)
         self._process: subprocess.Popen[bytes] | None = None
+        self._refused = 0
+        """Starts in a row that the host denied."""
 
     def watch(self) -> bool:
-        """Start the process if it does not run and the pause is over; whether it was started."""
+        """Start the process if it does not run and the pause is over; whether it was started.
+
+        Where the host denies a process or a thread it is tried again later: the leader goes on.
+        """
         process = self._process
         if process is not None:
             status = process.poll()
@@ -77,7 +83,19 @@ class WriterProcess:
             events.ARCHIVE_WRITER_ENDED.emit(pid=process.pid, exit_status=_words(status))
         if self._backoff.remaining:
             return False
-        self._start()
+        try:
+            self._start()
+        except (OSError, RuntimeError) as error:
+            # A thread that is denied is a `RuntimeError`.
+            self.stop()
+            self._backoff.failed()
+            self._refused += 1
+            problem = f"its process cannot start: {error}"
+            self._report({"failed": problem, "attempts": self._refused})
+            return False
+        if self._refused:
+            self._report({"recovered": self._refused})
+            self._refused = 0
         return True
 
     def wake(self) -> None:
@@ -116,7 +134,11 @@ class WriterProcess:
         reader = threading.Thread(
             target=self._read, args=[process.stdout], name="verve-archive-reports", daemon=True
         )
-        reader.start()
+        try:
+            reader.start()
+        except RuntimeError:
+            process.stdout.close()
+            raise
 
     def _read(self, lines: IO[bytes]) -> None:
         """Pass the reports on until the process ends."""

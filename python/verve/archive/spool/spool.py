@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from verve import directories
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DIRECTORY = "archive"
 IDS = ".ids"
 NOTE = ".note"
+DAMAGED = ".damaged"
+"""The end of the name of a file that was set aside."""
 _NAME = re.compile(
     r"([0-9]{1,12})-([0-9]{1,5})-([0-9A-Za-z]{1,64})(?:-r([0-9]{1,20}))?\.(?:ids|note)"
 )
@@ -58,12 +61,18 @@ class Spool:
         self._reserve = reserve
 
     def write(self, head: SpoolHead, pieces: Iterable[bytes], token: str) -> Path:
-        """Write a window. Raises `OSError`, `NoRoomError`, and what `pieces` raises."""
+        """Write a window. Raises `OSError`, `NoRoomError`, and what `pieces` raises.
+
+        A file that has as much of the window stays: an earlier leader may have written it, and this
+        one may not have, or no longer have, its ids.
+        """
+        name = f"{head.window_start}-{head.window_seconds}-{head.segment}{IDS}"
+        path = self.directory / name
+        if spool_file.has(path, head):
+            return path
         if head.count:
             self._check_room(spool_file.bytes_of(head.count))
         self._make()
-        name = f"{head.window_start}-{head.window_seconds}-{head.segment}{IDS}"
-        path = self.directory / name
         spool_file.write(path, head, pieces, token)
         return path
 
@@ -108,6 +117,14 @@ class Spool:
         for path in self._paths():
             if path.name.endswith(".part") and f".{token}." not in path.name:
                 with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def remove_damaged(self, age: float) -> None:
+        """Remove files that were set aside so many seconds ago."""
+        for path in self._paths():
+            with contextlib.suppress(OSError):
+                # A change of the name counts, not the last write.
+                if path.name.endswith(DAMAGED) and path.stat().st_ctime < time.time() - age:
                     path.unlink()
 
     def remove(self, path: Path) -> None:

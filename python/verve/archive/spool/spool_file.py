@@ -84,12 +84,26 @@ def write(path: Path, head: SpoolHead, pieces: Iterable[bytes], token: str) -> N
             file.flush()
             os.fsync(file.fileno())
         _check_length(head, length, path)
+        # Again, since the disk may have taken long.
+        if has(path, head):
+            under.unlink()
+            return
         under.rename(path)
         directories.sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             under.unlink()
         raise
+
+
+def has(path: Path, head: SpoolHead) -> bool:
+    """Whether the file at `path` has as much of this window: all of it, or no ids are to come."""
+    try:
+        found = SpoolFile.open(path).head
+    except (OSError, ArchiveError):
+        # The ids replace it; what says that there are none does not: it may still be read.
+        return not head.state.is_whole and path.exists()
+    return (found.state.is_whole and found.count >= head.count) or not head.state.is_whole
 
 
 def _check_length(head: SpoolHead, length: int, path: Path) -> None:

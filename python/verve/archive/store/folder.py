@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ class FolderStore:
             for folder, _, names in os.walk(self.root / prefix, onerror=_raise_unless_gone):
                 below = Path(folder).relative_to(self.root).as_posix()
                 for name in names:
-                    if name.endswith(_UNFINISHED) and name.startswith("."):
+                    if _is_unfinished(name):
                         continue
                     with contextlib.suppress(FileNotFoundError):
                         size = os.stat(f"{folder}/{name}").st_size  # noqa: PTH116 - many files
@@ -95,6 +96,18 @@ class FolderStore:
             except OSError:
                 return
 
+    def remove_unfinished(self, age: float) -> None:
+        """Remove what a writer that was killed left behind, once it is so many seconds old."""
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                if not _is_unfinished(name):
+                    continue
+                path = Path(folder) / name
+                # Another host may do the same, or own the file.
+                with contextlib.suppress(OSError):
+                    if path.stat().st_mtime < time.time() - age:
+                        path.unlink()
+
     def _make(self, folder: Path) -> None:
         """Make a folder and those above it, so that they survive."""
         missing = []
@@ -116,6 +129,10 @@ class FolderStore:
                 f"the archive cannot be used: {error.strerror or error}: `{self.root / name}`; "
                 "hint: see that the folder belongs to the user of the service and has room"
             ) from error
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_UNFINISHED)
 
 
 def _raise_unless_gone(error: OSError) -> None:

@@ -1,5 +1,7 @@
 """The start of the process: it gets out of the way of all others, then works until its input ends.
 
+It ends with the leader's process, too.
+
 Its first line of input holds the options, each later one says that the spool has more. All that it
 does can be done again, so it may be killed at any time.
 """
@@ -12,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from verve.archive.background import step_back
 
@@ -22,6 +25,8 @@ _THREADS = {
     "TOKIO_WORKER_THREADS": "1",
 }
 """Read when the libraries are loaded: one thread each, and memory goes back to the system."""
+
+_LOOK_SECONDS = 1.0
 
 
 def main() -> None:
@@ -40,6 +45,7 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
+    threading.Thread(target=_end_with_leader, args=[options["leader"]], daemon=True).start()
     os.environ.update(_THREADS)
     # Imported here, since it loads the libraries: before the priority is gone, which takes half a
     # second once, and would take minutes beside full processors.
@@ -47,6 +53,13 @@ def main() -> None:
 
     step_back()
     WriterLoop(options, wake, _report).run()
+
+
+def _end_with_leader(pid: int) -> None:
+    """End when the leader's process has ended: one that it forked may hold the input open."""
+    while os.getppid() == pid:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(0)
 
 
 def _report(**message: object) -> None:

@@ -16,7 +16,7 @@ from verve.archive.errors import ArchiveError, DamagedFileError, StoreError
 from verve.archive.format import manifest
 from verve.archive.format.levels import hour_of
 from verve.archive.format.manifest import State, WindowEntry
-from verve.archive.spool.spool import IDS, NOTE, Spool, name_of
+from verve.archive.spool.spool import DAMAGED, IDS, NOTE, Spool, name_of
 from verve.archive.spool.spool_file import SpoolFile
 from verve.archive.store import open_store
 from verve.archive.store.folder import FolderStore
@@ -38,6 +38,12 @@ AT_ONCE = 64
 IDLE_SECONDS = 1.0
 UPKEEP_SECONDS = 60.0
 """Time between two looks for what is to be rolled up or deleted."""
+CLEAN_SECONDS = 3_600.0
+"""Time between two looks for what was left behind."""
+UNFINISHED_SECONDS = 86_400.0
+"""Age at which an unfinished file of the archive is one of a writer that was killed."""
+DAMAGED_SECONDS = 7 * 86_400.0
+"""How long a damaged file of the spool stays, for whoever looks into it."""
 _LONGEST_PAUSE = 30.0
 _NOTE_SECONDS = 3_600
 """How long a note waits for its window."""
@@ -77,6 +83,7 @@ class WriterLoop:
         )
         self._upkeep = Upkeep(store, host, Keep(**options["keep"]))
         self._kept_up_at = -UPKEEP_SECONDS
+        self._clean_at = 0.0
         self._backoff = CLOCK.backoff(_LONGEST_PAUSE)
         self._skipped: set[Path] = set()
         """Files that a newer Verve wrote."""
@@ -91,6 +98,7 @@ class WriterLoop:
             self._wake.clear()
             try:
                 self.turn()
+                self.clean_up()
                 self._keep_up()
             except Exception as error:  # noqa: BLE001 - the process must outlive any surprise
                 self._failed(error)
@@ -109,18 +117,18 @@ class WriterLoop:
 
     def turn(self) -> None:
         """Put all that the spool has into the archive. Raises the first error, after the others."""
-        failure: Exception | None = None
-        for hour, group in groupby(self._found(), key=lambda file: Hour.of(file.head)):
+        failures: list[Exception] = []
+        for hour, group in groupby(self._found(failures), key=lambda file: Hour.of(file.head)):
             while files := list(islice(group, AT_ONCE)):
                 try:
-                    self._archive(hour, files)
+                    self._archive(hour, files, failures)
                 except StoreError:
                     raise
                 except Exception as error:  # noqa: BLE001 - raised below
-                    failure = failure or error
+                    failures.append(error)
         self._archive_notes()
-        if failure is not None:
-            raise failure
+        if failures:
+            raise failures[0]
 
     def _keep_up(self) -> None:
         """Roll up what has ended, and delete what is old, once in a while."""
@@ -133,6 +141,16 @@ class WriterLoop:
         names = [name_of(path) for path in self._spool.files(IDS)]
         self._upkeep.turn(now, [name.window_start for name in names if name is not None])
 
+    def clean_up(self) -> None:
+        """Remove unfinished and damaged files once they are old: they hold ids, too."""
+        if time.monotonic() < self._clean_at:
+            return
+        self._clean_at = time.monotonic() + CLEAN_SECONDS
+        store = self._writer.store
+        if isinstance(store, FolderStore):
+            store.remove_unfinished(UNFINISHED_SECONDS)
+        self._spool.remove_damaged(DAMAGED_SECONDS)
+
     def _lock(self) -> None:
         """Wait for the writer of an earlier leader to end. The lock is held until the end."""
         self._spool.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,8 +158,11 @@ class WriterLoop:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
-    def _found(self) -> Iterable[SpoolFile]:
-        """The files of the spool, oldest first. Damaged ones are set aside, as lost windows."""
+    def _found(self, failures: list[Exception]) -> Iterable[SpoolFile]:
+        """The files of the spool, oldest first. Damaged ones are set aside, as lost windows.
+
+        One that cannot be read stays for another turn, and its error is appended.
+        """
         for path in self._spool.files(IDS):
             if path in self._skipped:
                 continue
@@ -149,13 +170,16 @@ class WriterLoop:
                 yield SpoolFile.open(path)
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                failures.append(error)
             except DamagedFileError as error:
                 self._lose(path, error)
             except ArchiveError as error:
                 self._skipped.add(path)
                 self._report(failed=str(error), attempts=1)
 
-    def _archive(self, hour: Hour, files: list[SpoolFile]) -> None:
+    def _archive(self, hour: Hour, files: list[SpoolFile], failures: list[Exception]) -> None:
+        """Archive files of one hour. One that fails stays in the spool; its error is appended."""
         entries: dict[Path, WindowEntry] = {}
         began = time.monotonic()
         for file in files:
@@ -165,8 +189,13 @@ class WriterLoop:
                 if error.name != str(file.path):
                     raise
                 self._lose(file.path, error)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised at the end of the turn
+                failures.append(error)
         if not entries:
             return
+        self._writer.forget(hour.cluster, (file for file in files if file.path in entries))
         self._writer.note(hour, entries.values())
         seconds = round((time.monotonic() - began) / len(entries), 3)
         for path, entry in entries.items():
@@ -189,7 +218,7 @@ class WriterLoop:
                 reason=error.problem,
             )
             self._writer.note(self._hour(name), [entry])
-        kept = path.with_name(f"{path.name}.damaged")
+        kept = path.with_name(f"{path.name}{DAMAGED}")
         path.rename(kept)
         self._report(lost=str(kept), error=str(error))
 
@@ -209,7 +238,7 @@ class WriterLoop:
             try:
                 values = manifest.opened(path.read_bytes(), str(path))
             except DamagedFileError as error:
-                kept = path.with_name(f"{path.name}.damaged")
+                kept = path.with_name(f"{path.name}{DAMAGED}")
                 path.rename(kept)
                 self._report(set_aside=str(kept), error=str(error))
                 continue

@@ -6,24 +6,37 @@ under the same names.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from verve.archive.errors import DamagedFileError, GoneError
 from verve.archive.format.head import Head
 from verve.archive.format.id_file import IdFile
 from verve.archive.format.id_file_writer import IdFileWriter
-from verve.archive.format.layout import FileName, folder_of, parsed
+from verve.archive.format.layout import (
+    FileName,
+    folder_of,
+    parsed,
+    tombstone_folder,
+    tombstone_id,
+)
 from verve.archive.format.levels import Level, hour_of
 from verve.archive.format.manifest import Manifest, State, WindowEntry
+from verve.archive.spool.spool import DAMAGED
+from verve.archive.upkeep.forgetting import rewrite
 
 from .sorting import sorted_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from verve.archive.spool.spool import Spool
     from verve.archive.spool.spool_file import SpoolFile, SpoolHead
@@ -76,9 +89,7 @@ class WindowWriter:
         )
         if not head.state.is_whole:
             return entry
-        name = FileName(
-            head.window_start, head.window_seconds, head.segment, Level.MINUTE, head.cluster
-        )
+        name = _name(head)
         path = file.path.with_name(f"{file.path.name}{BUILDING}")
         copies = 2 if self.shares_disk else 1
         self.spool.check_reserve(copies * (8 * head.count + 4096))
@@ -99,6 +110,24 @@ class WindowWriter:
             digest=contents.digest,
             file=name.name.rpartition("/")[2],
         )
+
+    def forget(self, cluster: str, files: Iterable[SpoolFile]) -> None:
+        """Remove forgotten ids from windows that were put: an order may be older than their files.
+
+        Called after `put`, so that either this sees the tombstone, or who wrote it sees the file.
+        """
+        known: list[int] = []
+        for one in self.store.list(tombstone_folder(cluster)):
+            # A file of another kind is for whoever reads the archive to complain of.
+            with contextlib.suppress(DamagedFileError):
+                known.append(tombstone_id(one.name))
+        if not known:
+            return
+        forgotten = np.array(known, dtype=np.int64)
+        for file in files:
+            head = file.head
+            if head.state.is_whole and (ids := _among(file, forgotten)):
+                rewrite(self.store, _name(head), ids, self.spool.directory)
 
     def note(self, hour: Hour, entries: Iterable[WindowEntry]) -> None:
         """Enter windows into the manifest of their hour."""
@@ -145,7 +174,7 @@ class WindowWriter:
             return Manifest.from_json(data, new.name)
         except DamagedFileError as error:
             # No file of another kind may lie in the archive.
-            kept = self.spool.directory / f"manifest-{hour.start}-{time.time_ns()}.damaged"
+            kept = self.spool.directory / f"manifest-{hour.start}-{time.time_ns()}{DAMAGED}"
             kept.write_bytes(data)
             self.set_aside(kept, error)
             return self._found_again(new)
@@ -174,6 +203,21 @@ class WindowWriter:
                 )
             )
         return new
+
+
+def _name(head: SpoolHead) -> FileName:
+    return FileName(
+        head.window_start, head.window_seconds, head.segment, Level.MINUTE, head.cluster
+    )
+
+
+def _among(file: SpoolFile, some: NDArray[np.int64]) -> set[int]:
+    """Those of `some` ids that the window has."""
+    found: set[int] = set()
+    for piece in file.pieces():
+        ids = np.frombuffer(piece, dtype="<i8")
+        found.update(ids[np.isin(ids, some)].tolist())
+    return found
 
 
 def _entry(found: Manifest, start: int, length: int) -> WindowEntry | None:

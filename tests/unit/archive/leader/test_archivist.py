@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import rig
+from verve._verve import SettingError
 from verve.archive.format.manifest import State
 from verve.archive.leader import archivist
 from verve.archive.leader.archivist import KEPT_ARENAS, Archivist
-from verve.archive.spool.spool import IDS, NOTE, Spool
+from verve.archive.spool.spool import IDS, NOTE, NoRoomError, Spool
 from verve.archive.spool.spool_file import SpoolFile
 from verve.clock import Clock
 from verve.cluster.cluster_window import ClusterNote
 from verve.status import archive_status
 from verve.windows.release import ArenaRelease, Keeper
+from verve.windows.ring import windows_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -131,6 +133,15 @@ def blocked(host: Host) -> Path:
         place.rename(place.with_name("away"))
     place.touch()
     return place
+
+
+def failing(error: Exception) -> Iterator[bytes]:
+    """Ids whose first piece cannot be read."""
+    yield from (_raised(error) for _ in range(1))
+
+
+def _raised(error: Exception) -> bytes:
+    raise error
 
 
 def test_windows_go_to_the_spool_and_their_arenas_are_free(host: Host) -> None:
@@ -312,3 +323,61 @@ def test_a_full_spool_is_named(tmp_path: Path) -> None:
     assert "the spool uses" in (host.status().spool_error or "")
     assert str(os.fspath(host.settings.state_dir)) in (host.status().spool_error or "")
     host.counter.close()
+
+
+def test_a_successor_leaves_what_the_spool_has(tmp_path: Path) -> None:
+    """Redis is away, so the arena is kept, and a new leader sees the window once more."""
+    keepers = {Keeper.ARCHIVE, Keeper.CLUSTER}
+    host = Host(tmp_path, keepers, archive_spool_max="1MiB", max_ids_per_window="1M")
+    start = host.minute(*range(100_000))
+    host.step()
+    host.release = ArenaRelease(host.counter, keepers)
+    host.begin()
+    host.step()
+    assert host.status().spool_error is None
+    assert host.spooled()[start][0] is State.ARCHIVED
+    host.counter.close()
+
+
+def test_a_leader_that_was_deposed_while_it_was_paused_loses_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = host.minute(5)
+
+    def paused(*_: object) -> Iterator[bytes]:
+        host.leads = False
+        host.counter.retention.settle(start)
+        host.counter.maintenance.run()
+        yield from failing(SettingError())
+
+    monkeypatch.setattr(archivist, "ids_of", paused)
+    host.step()
+    assert host.spooled() == {}
+    assert host.status().unkept == ()
+
+
+def test_a_window_is_given_up_once(tmp_path: Path) -> None:
+    """In a cluster it stays kept for Redis; each look at the arenas finds it again."""
+    host = Host(tmp_path, {Keeper.ARCHIVE, Keeper.CLUSTER})
+    blocked(host)
+    starts = [host.minute(number) for number in range(KEPT_ARENAS + 3)]
+    host.step()
+    for _ in range(3):
+        host.archivist.guard()
+    host.step()
+    assert host.counter.retention.kept() == starts
+    assert host.status().dropped == 3
+    assert [one.window_start for one in host.status().unkept] == starts[:3]
+    host.counter.close()
+
+
+def test_windows_of_a_retired_segment_that_do_not_fit_are_dropped(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = host.minute(5)
+
+    full = NoRoomError("full; hint: make room")
+    monkeypatch.setattr(archivist, "ids_of", lambda *_: failing(full))
+    windows = windows_after(host.counter, start - 1)
+    archivist.spool_retired(host.counter, windows, host.settings, "")
+    assert host.spooled() == {start: (State.DROPPED, set())}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,3 +66,71 @@ def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(100_000):
         writer.wake()  # more than the pipe takes
     writer.stop()
+
+
+@pytest.mark.parametrize("denied", ["process", "thread"])
+def test_a_start_that_the_host_denies_is_tried_again(
+    denied: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_process, "COMMAND", (sys.executable, "-c", ECHO))
+    told: list[Mapping[str, Any]] = []
+    writer = WriterProcess({}, told.append)
+
+    def deny(*_: object, **__: object) -> None:
+        raise (
+            BlockingIOError(11, "no process") if denied == "process" else RuntimeError("no thread")
+        )
+
+    with monkeypatch.context() as patch:
+        if denied == "process":
+            patch.setattr(subprocess, "Popen", deny)
+        else:
+            patch.setattr(threading.Thread, "start", deny)
+        assert not writer.watch()
+        assert not writer.watch(), "within the pause"
+    assert [one["attempts"] for one in told] == [1]
+    assert f"no {denied}" in told[0]["failed"]
+    wait_for(writer.watch)
+    assert told[1] == {"recovered": 1}
+    wait_for(lambda: "pid" in told[-1])
+    writer.stop()
+
+
+LEADER = (
+    "import json, os, subprocess, sys, time\n"
+    "from verve.archive.leader.writer_process import COMMAND\n"
+    "process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)\n"
+    "forked = os.fork()\n"
+    "if forked == 0:\n"
+    "    os.close(1)\n"
+    "    time.sleep(60)\n"
+    "    os._exit(0)\n"
+    "options = {'archive': sys.argv[1] + '/ids', 'state_dir': sys.argv[1], 'spool_max': 1,\n"
+    "    'reserve': 0, 'cluster': '', 'in_cluster': False, 'memory': 1 << 27, 'keep': {},\n"
+    "    'host': 'a', 'segment': 'a', 'leader': os.getpid()}\n"
+    "process.stdin.write(json.dumps(options).encode() + b'\\n')\n"
+    "process.stdin.flush()\n"
+    "print(process.pid, forked, flush=True)\n"
+    "os._exit(0)\n"
+)
+
+
+def test_it_ends_with_its_leader_though_another_process_holds_its_input(tmp_path: Path) -> None:
+    """A child that the application forked has the pipe to the writer, too."""
+    command = [sys.executable, "-c", LEADER, str(tmp_path)]
+    found = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    writer, forked = map(int, found.stdout.split())
+
+    def is_gone() -> bool:
+        try:
+            state = Path(f"/proc/{writer}/stat").read_text(encoding="ascii")
+        except OSError:
+            return True
+        return state.rpartition(")")[2].split()[0] == "Z"
+
+    try:
+        wait_for(is_gone)
+    finally:
+        os.kill(forked, signal.SIGKILL)
+        if not is_gone():
+            os.kill(writer, signal.SIGKILL)

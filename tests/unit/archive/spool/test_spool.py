@@ -11,10 +11,11 @@ import pytest
 from verve.archive.errors import ArchiveError, DamagedFileError
 from verve.archive.format.manifest import State
 from verve.archive.spool import spool_file
-from verve.archive.spool.spool import IDS, NOTE, NoRoomError, Spool, SpoolName, name_of
+from verve.archive.spool.spool import DAMAGED, IDS, NOTE, NoRoomError, Spool, SpoolName, name_of
 from verve.archive.spool.spool_file import SpoolFile, SpoolHead
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 START = 1_800_000_000
@@ -111,7 +112,7 @@ def test_the_bound_and_the_reserve(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
     tight = spool_in(tmp_path, 1 << 40, found.f_blocks * found.f_frsize)
     with pytest.raises(NoRoomError, match="VERVE_ARCHIVE_RESERVE"):
-        tight.write(HEAD, [BODY], "a")
+        tight.write(replace(HEAD, window_start=60), [BODY], "a")
 
 
 def test_names_and_the_order_of_files(tmp_path: Path) -> None:
@@ -136,3 +137,52 @@ def test_notes_of_a_window_stay_apart(tmp_path: Path) -> None:
     numbers = [name.number for path in spool.files(NOTE) if (name := name_of(path))]
     assert numbers == [1, 2, 10]
     assert spool.usage()[0] == 0
+
+
+@pytest.mark.parametrize("state", [State.LOST, State.DROPPED, State.GAP])
+def test_a_window_that_is_there_is_not_replaced_by_less(tmp_path: Path, state: State) -> None:
+    spool = spool_in(tmp_path, most=spool_file.bytes_of(3))
+    path = spool.write(HEAD, [BODY], "a")
+    # A later leader has room for it, since it is there, and does not read the ids again.
+    assert spool.write(HEAD, iter(lambda: pytest.fail("read"), None), "b") == path
+    assert spool.write(replace(HEAD, count=0, state=state, reason="x"), (), "c") == path
+    found = SpoolFile.open(path)
+    assert (found.head, b"".join(found.pieces())) == (HEAD, BODY)
+    assert spool.files(IDS) == [path]
+
+
+def test_a_window_that_comes_while_its_loss_is_written_stays(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+
+    def slow() -> Iterator[bytes]:
+        spool.write(HEAD, [BODY], "successor")
+        yield b""
+
+    path = spool.write(replace(HEAD, count=0, state=State.LOST), slow(), "deposed")
+    assert SpoolFile.open(path).head == HEAD
+    assert spool.files(IDS) == [path]
+    assert [one.name for one in spool.directory.iterdir()] == [path.name]
+
+
+def test_ids_replace_what_says_that_there_are_none(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    path = spool.write(replace(HEAD, count=0, state=State.LOST), (), "a")
+    spool.write(HEAD, [BODY], "b")
+    assert SpoolFile.open(path).head == HEAD
+    path.write_bytes(b"damaged")
+    spool.write(replace(HEAD, count=0, state=State.LOST), (), "c")
+    assert path.read_bytes() == b"damaged", "the writer sets it aside"
+    spool.write(HEAD, [BODY], "d")
+    assert SpoolFile.open(path).head == HEAD
+
+
+def test_files_that_were_set_aside_go_when_they_are_old(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    path = spool.write(HEAD, [BODY], "a")
+    kept = path.with_name(f"{path.name}{DAMAGED}")
+    path.rename(kept)
+    os.utime(kept, (0, 0))
+    spool.remove_damaged(3_600)
+    assert kept.exists(), "set aside just now, whenever it was written"
+    spool.remove_damaged(-1)
+    assert not kept.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support import archive
 from verve._verve import SettingError
 from verve.archive.errors import GoneError, StoreError
 from verve.archive.store import ArchiveStore, StoredFile, open_store
+from verve.archive.store.folder import FolderStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +72,18 @@ def test_a_file_that_is_being_written_is_not_listed(tmp_path: Path) -> None:
     store.put("a/x", b"x")
     (tmp_path / "a/.0.part").write_bytes(b"half")
     assert store.list("a/") == [StoredFile("a/x", 1)]
+
+
+def test_what_a_writer_that_was_killed_left_goes_when_it_is_old(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.put("a/x", b"x")
+    old, new = tmp_path / "a/.0.part", tmp_path / "a/.1.part"
+    for path in (old, new, tmp_path / "a/x"):
+        path.write_bytes(b"ids")
+    for path in (old, tmp_path / "a/x"):
+        os.utime(path, (0, 0))
+    store.remove_unfinished(3_600)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".1.part", "x"]
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
