@@ -173,8 +173,8 @@ def test_a_stream_ends_by_itself_and_at_a_stop(
 ) -> None:
     service = serve_kind(kind, environment={"VERVE_STREAM_SECONDS": "1"})
     with Events(service.url(PATH)) as stream:
-        # In order: an end in the middle of a chunk raises.
-        assert {event.name for event in stream} == {"reset", "figures"}
+        # In order: an end in the middle of a chunk raises. A minute may end meanwhile.
+        assert {event.name for event in stream} - {"window"} == {"reset", "figures"}
     assert service.get("/readyz").text == "ready"
     service.stop()
     lasting = serve_kind(kind)
@@ -182,7 +182,7 @@ def test_a_stream_ends_by_itself_and_at_a_stop(
         stream.wait("figures")
         # uvicorn ends by the signal, in the end.
         assert lasting.stop() in {0, -signal.SIGTERM}
-        assert {event.name for event in stream} <= {"figures", "reset"}
+        assert {event.name for event in stream} <= {"figures", "reset", "window"}
 
 
 @pytest.mark.parametrize("server", [Server.VERVE, Server.NATIVE, Server.UVICORN])

@@ -188,8 +188,10 @@ class Archivist:
 
     def _tell(self, window_start: int, ids: int, state: State, reason: str) -> None:
         """Log and count a window that the archive does not have."""
-        event = events.ARCHIVE_DROPPED if state is State.DROPPED else events.ARCHIVE_LOST
-        event.emit(window_start=window_start, ids=ids, reason=reason)
+        if state is State.DROPPED:
+            events.ARCHIVE_DROPPED.emit(window_start=window_start, ids=ids, reason=reason)
+        else:
+            events.ARCHIVE_LOST.emit(window_start=window_start, ids=ids, reason=reason)
         self._report.count(str(state))
         seconds = self._counter.window
         self._report.add_unkept(Unkept(window_start, seconds, str(state), reason))
