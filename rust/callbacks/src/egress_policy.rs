@@ -60,12 +60,14 @@ impl Network {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = match address.trim_matches(['[', ']']).parse() {
-            Ok(address) => address,
-            Err(_) if prefix.is_some() => return Some(Err("is not a network".into())),
-            Err(_) => return None,
+        let address = match literal(address) {
+            Some(address) => address,
+            None if prefix.is_some() => return Some(Err("is not a network".into())),
+            None => return None,
         };
         let bits = if address.is_ipv4() { 32 } else { 128 };
+        // `parse` takes a sign.
+        let prefix = prefix.map(|text| if text.starts_with('+') { "" } else { text });
         let prefix = match prefix.map(str::parse) {
             None => bits,
             Some(Ok(prefix)) if prefix <= bits => prefix,
@@ -118,6 +120,14 @@ impl AllowList {
                 .suffixes
                 .iter()
                 .any(|suffix| name.len() > suffix.len() && name.ends_with(suffix.as_str()))
+    }
+}
+
+/// An address as it stands in a list, or as the host of a URL.
+fn literal(text: &str) -> Option<IpAddr> {
+    match text.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
     }
 }
 
@@ -316,6 +326,11 @@ mod tests {
             "10.0.0.1/8",
             "10.0.0.0/33",
             "10.0.0.0/",
+            "10.0.0.0/+8",
+            "[10.0.0.0]/8",
+            "[[::1]",
+            "]10.0.0.1[",
+            "[fd00::/16",
             "fd00::/129",
             "fd00::1/64",
             "x.example:80",
