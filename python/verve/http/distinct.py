@@ -7,16 +7,16 @@ a host at once, and it is killed at a deadline.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verve.archive.query.span import MOST_BUCKETS, By
+from verve.archive.query.turn import turn
 from verve.request.exchange import json_error, json_object
 
 from .api import MOMENT, BadParameterError, moment, parameters, unusable
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 30.0
 _COMMAND = (sys.executable, "-P", "-m", "verve.archive.query")
-LOCK = "archive-query.lock"
-"""The file in the state directory that the process of a query locks."""
 _LONGEST_ERROR = 2_000
 _one_at_a_time = threading.Lock()
 """For the queries of this worker; the processes hold a lock that is the host's."""
@@ -128,8 +126,10 @@ def _query(settings: Settings, text: str) -> dict[str, Any]:
 def _run(query: dict[str, Any]) -> dict[str, Any]:
     """Run a query in its process, in a thread of this one."""
     try:
-        if _other_worker_runs_one(query["state_dir"]):
-            return {"kind": "busy"}
+        # The process of another worker may have the turn. Without a process of ours that is cheap.
+        with turn(Path(query["state_dir"])) as is_free:
+            if not is_free:
+                return {"kind": "busy"}
         with subprocess.Popen(  # noqa: S603 - the command is ours
             _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
@@ -141,22 +141,6 @@ def _run(query: dict[str, Any]) -> dict[str, Any]:
         }
     finally:
         _one_at_a_time.release()
-
-
-def _other_worker_runs_one(state_dir: str) -> bool:
-    """Whether the process of another worker has the lock. Without a process this costs nothing."""
-    try:
-        descriptor = os.open(f"{state_dir}/{LOCK}", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def _communicate(process: subprocess.Popen[bytes], query: bytes) -> dict[str, Any]:

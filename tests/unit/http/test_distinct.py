@@ -6,6 +6,7 @@ import fcntl
 import subprocess
 from typing import TYPE_CHECKING
 
+from verve.archive.query import turn
 from verve.http import distinct
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def test_a_query_beside_that_of_another_worker_starts_no_process(
         return distinct._run({"state_dir": str(tmp_path)})["kind"]
 
     assert (ask(), len(started)) == ("failed", 1)
-    with (tmp_path / distinct.LOCK).open("wb") as other:
+    with (tmp_path / turn.LOCK).open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert (ask(), len(started)) == ("busy", 1)
     assert (ask(), len(started)) == ("failed", 2)

@@ -6,20 +6,17 @@ started it. It prints one line of JSON.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from verve.archive.background import step_back
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .turn import turn
 
 _THREADS = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -37,7 +34,7 @@ def main() -> None:
     threading.Thread(target=_end_with_input, daemon=True).start()
     step_back()
     os.environ.update(_THREADS)
-    with _turn(Path(query["state_dir"])) as granted:
+    with turn(Path(query["state_dir"])) as granted:
         answer = _answer(query) if granted else {"kind": "busy"}
     sys.stdout.write(json.dumps(answer) + "\n")
 
@@ -68,21 +65,6 @@ def _answer(query: dict[str, Any]) -> dict[str, Any]:
     except VerveError as error:
         return {"kind": "failed", "error": str(error)}
     return {"kind": "answer", "answer": answer.plain()}
-
-
-@contextlib.contextmanager
-def _turn(state_dir: Path) -> Iterator[bool]:
-    """Whether it is this process's turn: one query runs on a host at once."""
-    descriptor = os.open(state_dir / "archive-query.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
 
 
 def _end_with_input() -> None:
