@@ -52,7 +52,7 @@ class Term:
         self._clock = clock
         self._ports = ports
         self._tasks: list[Task] = []
-        # Here only: arenas are kept exactly while the one who leads lets them go again.
+        # Only the leader frees kept arenas, so only its term decides whether they are kept.
         if settings.archive is not None:
             counter.retention.enable()
         elif settings.redis_url is None:

@@ -123,7 +123,7 @@ impl AllowList {
     }
 }
 
-/// An address as it stands in a list, or as the host of a URL.
+/// Parses an address, with the brackets of a URL around an IPv6 one or without them.
 fn literal(text: &str) -> Option<IpAddr> {
     match text.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),

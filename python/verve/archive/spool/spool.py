@@ -120,7 +120,7 @@ class Spool:
                     path.unlink()
 
     def remove_damaged(self, age: float) -> None:
-        """Remove files that were set aside so many seconds ago."""
+        """Remove files that were set aside more than `age` seconds ago."""
         for path in self._paths():
             with contextlib.suppress(OSError):
                 # A change of the name counts, not the last write.
@@ -154,7 +154,7 @@ class Spool:
         self.check_reserve(3 * size)
 
     def _make(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.make(self.directory)
 
     def _paths(self) -> list[Path]:
         try:

@@ -97,7 +97,7 @@ class FolderStore:
                 return
 
     def remove_unfinished(self, age: float) -> None:
-        """Remove what a writer that was killed left behind, once it is so many seconds old."""
+        """Remove unfinished files of killed writers that are older than `age` seconds."""
         for folder, _, names in os.walk(self.root):
             for name in names:
                 if not _is_unfinished(name):
