@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from tests.support import records
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.service import Service
 
 
 def windows(root: Path) -> dict[int, dict[str, Any]]:
@@ -38,3 +42,14 @@ def ids(root: Path) -> dict[int, set[int]]:
 def states(root: Path) -> dict[int, str]:
     """The state of each window."""
     return {start: entry["state"] for start, entry in windows(root).items()}
+
+
+def assert_whole(service: Service, root: Path, sent: records.Records) -> None:
+    """Wait for the last window, and hold the archive against what was sent and published."""
+    last = sent.windows()[-1]
+    service.wait_until(lambda: last in states(root), 90, "archived to the end")
+    found = ids(root)
+    assert records.differences(sent, {start: list(its) for start, its in found.items()}) == []
+    service.wait_minute(max(found), 60)
+    counts = {minute.window_start: minute.unique for minute in service.minutes()}
+    assert {start: len(its) for start, its in found.items()}.items() <= counts.items()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import archived, records
+from tests.support import archived
 from tests.support.service import Server
 from tests.support.timing import window_at
 
@@ -53,14 +53,8 @@ def test_all_ids_are_archived(
     assert os.sched_getscheduler(writer) == os.SCHED_IDLE
     assert os.getpriority(os.PRIO_PROCESS, writer) == 19
     sent = load.stop().records
-    last = sent.windows()[-1]
-    service.wait_until(lambda: last in archived.states(root), 90, "archived to the end")
 
-    found = archived.ids(root)
-    assert records.differences(sent, {start: list(ids) for start, ids in found.items()}) == []
-    service.wait_minute(max(found), 60)
-    counts = {minute.window_start: minute.unique for minute in service.minutes()}
-    assert {start: len(ids) for start, ids in found.items()}.items() <= counts.items()
+    archived.assert_whole(service, root, sent)
     assert set(archived.states(root).values()) <= {"archived", "empty", "gap"}
     service.wait_until(
         lambda: service.metrics()['verve_archive_windows_total{state="archived"}'] >= 3,

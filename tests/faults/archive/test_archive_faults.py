@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.contract.http.test_archive import writers
-from tests.support import archived, records
+from tests.support import archived
 from tests.support.service import ACCEPT, Server
 from tests.support.small_disk import SmallDisk
 from tests.support.timing import window_at
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Serve, StartLoad
-    from tests.support.service import Service
 
 LOAD = ("--connections", "16", "--ids", "uniform:20000", "--timeout", "5")
 
@@ -34,17 +33,6 @@ LOAD = ("--connections", "16", "--ids", "uniform:20000", "--timeout", "5")
 def archive_in(root: Path, **more: str) -> dict[str, str]:
     """The environment of a service with its archive at `root`."""
     return {"VERVE_ARCHIVE": str(root), "VERVE_ARCHIVE_RESERVE": "0", **more}
-
-
-def assert_whole(service: Service, root: Path, sent: records.Records) -> None:
-    """Wait for the last window, and hold the archive against what was sent and published."""
-    last = sent.windows()[-1]
-    service.wait_until(lambda: last in archived.states(root), 90, "archived to the end")
-    found = archived.ids(root)
-    assert records.differences(sent, {start: list(ids) for start, ids in found.items()}) == []
-    service.wait_minute(max(found), 60)
-    counts = {minute.window_start: minute.unique for minute in service.minutes()}
-    assert {start: len(ids) for start, ids in found.items()}.items() <= counts.items()
 
 
 @pytest.mark.timeout(300)
@@ -73,7 +61,7 @@ def test_kills_of_the_writer_the_leader_and_all(
                 os.kill(victim, signal.SIGKILL)
         service.wait_until(lambda: len(service.workers()) >= 2, 90, "two workers")
     sent = load.stop().records
-    assert_whole(service, root, sent)
+    archived.assert_whole(service, root, sent)
     assert set(archived.states(root).values()) <= {"archived", "empty", "gap"}
     assert service.events("archive.writer_ended")
     assert not service.events("archive.dropped")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator, Mapping
 
+    from tests.torture.faults.mounts import Disk
     from tests.torture.faults.rig import Host
 
     HostFault = Callable[[Host, random.Random], float]
@@ -160,22 +161,21 @@ def remove_segment(host: Host, draw: random.Random) -> float:
 def fill_disk(host: Host, draw: random.Random) -> float:
     """The disk of ledger and spill is full."""
     assert host.state is not None
-    host.state.fill()
-    try:
-        time.sleep(draw.uniform(0.5, 3 * host.service.window))
-    finally:
-        host.state.clear()
-    return time.monotonic()
+    return _filled(host.state, draw.uniform(0.5, 3 * host.service.window))
 
 
 def fill_memory(host: Host, draw: random.Random) -> float:
     """The tmpfs of the segment is full."""
     assert host.memory is not None
-    host.memory.fill()
+    return _filled(host.memory, draw.uniform(0.5, 2 * host.service.window))
+
+
+def _filled(disk: Disk, seconds: float) -> float:
+    disk.fill()
     try:
-        time.sleep(draw.uniform(0.5, 2 * host.service.window))
+        time.sleep(seconds)
     finally:
-        host.memory.clear()
+        disk.clear()
     return time.monotonic()
 
 
