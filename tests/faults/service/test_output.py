@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.pipes import readable
 from tests.support.service import ACCEPT, Server, Service
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Unread:
         deadline = time.monotonic() + 20
         while any(event not in found for event in missing) or not found.endswith(b"\n"):
             assert time.monotonic() < deadline, found[-500:]
-            if not select.select([self.reader], [], [], 1)[0]:
+            if not readable(self.reader, 1):
                 continue
             found += os.read(self.reader, 1 << 20)
         lines = found.replace(b".{", b".\n{").splitlines()

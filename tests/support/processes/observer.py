@@ -38,8 +38,7 @@ class Observer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
+        self._end()
         self.counter.close()
 
     def finish(self) -> list[WindowRecord]:
@@ -52,12 +51,19 @@ class Observer:
             30,
             f"closed: {last}",
         )
+        # No window that ends from now on is observed: it would have no record below.
+        self._end()
         if self._failure is not None:
             raise self._failure
         records = [record for record in self.counter.closed() if record.window_start <= last]
+        self.observed = {start: ids for start, ids in self.observed.items() if start <= last}
         missed = [r for r in records if r.unique and r.window_start not in self.observed]
         assert len(missed) <= 1 + len(records) // 20, missed
         return records
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import select
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.pipes import readable
 from verve.log import losses
 from verve.log.deferred import Deferred
 from verve.log.stream_writer import MOST_LINES, Output
@@ -41,7 +41,7 @@ class Pipe:
         """Read to the end of a text that must come."""
         found = b""
         while not found.endswith(until):
-            assert select.select([self.reader], [], [], 10)[0], found[-200:]
+            assert readable(self.reader, 10), found[-200:]
             found += os.read(self.reader, 1 << 20)
         return found.lstrip(b".")
 
