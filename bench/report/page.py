@@ -142,11 +142,10 @@ def notes(result: Result) -> list[str]:
 
 
 def _opening(results: Sequence[Result], folder: str) -> str:
-    kind = "a full run" if all(r.content["full"] for r in results) else "a quick run"
     failed = [f"* **{r.content['title']}: {line}**\n" for r in results for line in r.failures()]
     return (
         "# Verve beside others, measured\n\n"
-        f"Figures of {kind}. This page is made by `make bench` from the "
+        "Each scenario names its rounds and its day. This page is made by `make bench` from the "
         f"[raw files]({folder}); nothing in it is written by hand.\n"
         + (f"\nThese runs failed:\n\n{''.join(failed)}" if failed else "")
     )
