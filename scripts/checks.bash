@@ -6,6 +6,10 @@ export PATH="$PWD/.venv/bin:$PATH"
 # The interpreter that the binding is built for. Without it, the first `python3` in PATH decides.
 export PYO3_PYTHON="$PWD/.venv/bin/python"
 
+# Where scripts/setup builds actionlint.
+actionlint="$(sed -n 's/^actionlint_version=//p' scripts/setup)"
+actionlint="${XDG_CACHE_HOME:-$HOME/.cache}/verve/actionlint-$actionlint/actionlint"
+
 shell_scripts() { find .ci scripts -type f ! -name '*.py'; }
 
 # The crates of the workspace, and those outside it.
@@ -35,6 +39,13 @@ lint_python() {
   # shellcheck disable=SC2046 # none of the names has a space
   step 'shellcheck' shellcheck $(shell_scripts) || status=1
   step 'zizmor' zizmor --quiet --offline .github || status=1
+  if [ -x "$actionlint" ]; then
+    step 'actionlint' "$actionlint" || status=1
+  else
+    record absent 0 'actionlint (Go is missing, which builds it)'
+  fi
+  # Advisories need a database from the network: a scheduled workflow looks there.
+  step 'cargo deny' cargo deny --all-features --locked check licenses bans sources || status=1
   return "$status"
 }
 

