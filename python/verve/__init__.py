@@ -70,7 +70,9 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415 - see above
 
-        return version("verve-counter")
+        # Kept: it is read from a file, for which a process may later have no descriptor.
+        found = globals()[name] = version("verve-counter")
+        return found
     if name == "distinct":
         from .archive.query.library import distinct  # noqa: PLC0415 - see above
 

@@ -85,6 +85,7 @@ class App:
 
     def _serve(self, service: RunningService, loop: AbstractEventLoop) -> None:
         """Serve the sockets of this worker; if workers are threads, the first one serves them."""
+        routes.prepare(service.settings)
         sockets, self.worker.sockets = self.worker.sockets, {}
         self._servers += native.start(service, sockets, loop, self._answer)
 

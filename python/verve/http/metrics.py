@@ -8,11 +8,10 @@ scrape contains all of them.
 
 from __future__ import annotations
 
-import functools
 import math
-from importlib import metadata
 from typing import TYPE_CHECKING
 
+import verve
 from verve.publishing.lease import Cursor
 from verve.sinks import LOG
 from verve.sinks.base import FailureKind
@@ -45,12 +44,6 @@ def _last_published(sample: Sample) -> float:
     return sample.counter.ring.cursor(cursor) or math.nan
 
 
-@functools.cache
-def _version() -> str:
-    """The version of Verve, which takes long to read."""
-    return metadata.version("verve-counter")
-
-
 def _publishing(name: str) -> Callable[[Sample], Value]:
     def read(sample: Sample) -> Value:
         value: Value = getattr(sample.service.leader.state(), name)
@@ -70,7 +63,7 @@ METRICS = (
         "verve_build_info",
         Kind.INFO,
         "Version of the worker that answers.",
-        lambda _: {_version(): 1},
+        lambda _: {verve.__version__: 1},
         ("version",),
         "that of the wheel",
     ),

@@ -1,6 +1,6 @@
 """`/`: the live page, one file without data, which reads the guarded routes of its own service.
 
-The sources are in `verve/page`. They are joined at the first request, because the file must be one,
+The sources are in `verve/page`. They are joined when a worker starts, because the file must be one,
 and the hashes of its inline script and style go into the Content-Security-Policy.
 """
 

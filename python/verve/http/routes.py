@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import verve
 from verve._verve import VerveError
 from verve.log.event_log import logger
 from verve.request.access import Access, Rule
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     Operations = Callable[[Settings], Mapping[str, Operation]]
 
 ACCEPT = "/api/verve/accept"
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,13 @@ ROUTES: Mapping[str, Route] = {
 """Paths are compared after one percent-decoding: a trailing slash makes a different path."""
 
 
+def prepare(settings: Settings) -> None:
+    """Read the files that routes need, when a worker starts: it may have no descriptor later."""
+    if settings.page:
+        page.joined()
+    _ = verve.__version__
+
+
 async def answer(service: RunningService | None, request: Request) -> Response:
     """Answer any request, also while no service runs; never raises an `Exception`."""
     path = request.path
@@ -147,7 +157,13 @@ async def answer(service: RunningService | None, request: Request) -> Response:
         if path == ACCEPT:
             return _failed(service, "segment unusable")
         return api.unusable(str(error))
-    except Exception:  # noqa: BLE001 - the server would send its own page
+    except Exception as error:  # noqa: BLE001 - the server would send its own page
+        if isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR and path != ACCEPT:
+            return json_error(
+                503,
+                "this worker has no file descriptors left",
+                "raise the limit of open files (`ulimit -n`)",
+            )
         logger.exception("a request could not be answered: `%s`", path)
         with contextlib.suppress(Exception):
             if service is not None:
