@@ -28,11 +28,15 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A file that a roll-up was made of, by its name below the archive's root."""
+    """A file whose ids a roll-up has, by its name below the archive's root.
+
+    `size` tells whether it was written anew since; 0 is not known.
+    """
 
     name: str
     rows: int
     digest: str
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class Head:
             "level": str(file.level),
             "count": contents.rows,
             "digest": contents.digest,
-            "inputs": [[one.name, one.rows, one.digest] for one in self.inputs],
+            "inputs": [[one.name, one.rows, one.digest, one.size] for one in self.inputs],
             "windows": [one.plain() for one in self.windows],
             "original": None if original is None else [original.rows, original.digest],
             "forgotten": self.forgotten,

@@ -118,6 +118,8 @@ class IdFile:
             )
             table = file.read_row_groups(list(wanted), columns=names, use_threads=False)
             found = [table.column(name).to_numpy() for name in names]
+        except pa.ArrowMemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise DamagedFileError("a file of ids cannot be decoded", self.name) from error
         self._check(found[0], wanted)
@@ -214,6 +216,8 @@ def _parsed(footer: bytes, name: str) -> Any:  # noqa: ANN401 - pyarrow has no a
     end = len(footer).to_bytes(4, "little") + checks.PARQUET
     try:
         return pq.read_metadata(pa.BufferReader(checks.PARQUET + footer + end))
+    except pa.ArrowMemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise DamagedFileError("a file of ids has a footer that makes no sense", name) from error
 

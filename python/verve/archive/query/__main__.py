@@ -1,13 +1,17 @@
 """The process that answers one query of the HTTP route, out of the way of all others.
 
 It gets the query as the first line of its input, and ends when its input does: with the worker that
-started it. It prints one line of JSON.
+started it. It prints one line of JSON. It takes a bounded time and a bounded memory, whatever the
+span.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import resource
 import sys
 import threading
 import time
@@ -24,6 +28,16 @@ _THREADS = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 """Read when the libraries are loaded: one thread each, and memory goes back to the system."""
+
+IDS_FACTOR = 3
+"""The memory of a count for each byte of its bound: ids, and a copy of those that are distinct."""
+SPARE_BYTES = 256 * 2**20
+"""Memory for footers and records of windows, and for the stacks of threads."""
+_NO_THREAD = "can't start new thread"
+_NO_MEMORY = (
+    "the query needs more memory than it may; hint: ask for a shorter span, or raise "
+    "`VERVE_ARCHIVE_MEMORY`"
+)
 
 
 def main() -> None:
@@ -48,6 +62,7 @@ def _answer(query: dict[str, Any]) -> dict[str, Any]:
     from .distinct import distinct  # noqa: PLC0415
     from .span import By, DeadlineError, Span, SpanError  # noqa: PLC0415
 
+    _bound_memory(query["memory"])
     try:
         answer = distinct(
             open_store(query["archive"]),
@@ -64,7 +79,21 @@ def _answer(query: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "deadline", "error": str(error)}
     except VerveError as error:
         return {"kind": "failed", "error": str(error)}
+    except (MemoryError, RuntimeError) as error:
+        # The stack of a thread does not fit, either.
+        if isinstance(error, RuntimeError) and str(error) != _NO_THREAD:
+            raise
+        return {"kind": "failed", "error": _NO_MEMORY}
     return {"kind": "answer", "answer": answer.plain()}
+
+
+def _bound_memory(ids: int) -> None:
+    """Bound what this process may take beside the libraries, which are loaded by now."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        (taken,) = re.findall(r"^VmData:\s+([0-9]+) kB$", status, re.MULTILINE)
+        limit = int(taken) * 1024 + IDS_FACTOR * ids + SPARE_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _end_with_input() -> None:

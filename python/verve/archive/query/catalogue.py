@@ -77,18 +77,48 @@ class Catalogue:
     """By segment: its host, for all segments that were read of."""
 
     @classmethod
-    def read(cls, store: ArchiveStore, cluster: str, span: Span) -> Catalogue:
-        """Read manifests and footers. Raises `DamagedFileError` for a foreign or damaged file."""
+    def read(
+        cls,
+        store: ArchiveStore,
+        cluster: str,
+        span: Span,
+        *,
+        check: Callable[[], object] = lambda: None,
+        whole_days: bool = False,
+    ) -> Catalogue:
+        """Read manifests and footers. Raises `DamagedFileError` for a foreign or damaged file.
+
+        `check` is called before each file and raises to end it. With `whole_days` hours are left
+        out of which a day file in the span has all: no part of a day is asked for.
+        """
+
+        def listing(folder: tuple[Level, str]) -> tuple[Level, list[StoredFile]]:
+            check()
+            return folder[0], store.list(folder[1])
+
+        def manifest(name: str) -> Manifest:
+            check()
+            return Manifest.from_json(store.get(name), name)
+
+        def opened_roll_up(pair: tuple[FileName, StoredFile]) -> IdFile:
+            check()
+            return open_file(store, *pair)
+
         found = cls(cluster)
         with ThreadPoolExecutor(THREADS) as pool:
-            listed = list(
-                pool.map(lambda folder: (folder[0], store.list(folder[1])), _folders(cluster, span))
-            )
+            listed = list(pool.map(listing, _folders(cluster, span)))
             found.forgotten = forgotten_ids(store, cluster, pool)
             manifests, roll_ups = found._sort_out(listed, span)
-            found._take_manifests(pool.map(lambda name: _manifest(store, name), manifests), span)
-            opened_files = pool.map(lambda pair: open_file(store, *pair), roll_ups)
-            found._take_roll_ups(list(opened_files), span)
+            found._take_manifests(pool.map(manifest, manifests), span)
+            days = [pair for pair in roll_ups if pair[0].level is Level.DAY]
+            files = list(pool.map(opened_roll_up, days))
+            taken = _inputs(files, span) if whole_days else set()
+            hours = [
+                (name, stored)
+                for name, stored in roll_ups
+                if name.level is Level.HOUR and (stored.name, stored.size) not in taken
+            ]
+            found._take_roll_ups([*pool.map(opened_roll_up, hours), *files], span)
         return found
 
     def _sort_out(
@@ -127,6 +157,9 @@ class Catalogue:
         for file in files:
             host = file.head.host
             self.hosts[file.head.file.segment] = host
+            for one in file.head.inputs:
+                if segment := layout.segment_of(one.name.rpartition("/")[2]):
+                    self.hosts[segment] = host
             covers = set()
             for entry in file.head.windows:
                 if segment := entry.segment:
@@ -151,6 +184,16 @@ def _folders(cluster: str, span: Span) -> list[tuple[Level, str]]:
     return [(level, layout.date_folder(cluster, level, day)) for day in days for level in Level]
 
 
+def _inputs(days: Iterable[IdFile], span: Span) -> set[tuple[str, int]]:
+    """The names and sizes of all that day files have taken up, of days that `span` covers."""
+    return {
+        (one.name, one.size)
+        for day in days
+        if span.covers(day.head.file.start, day.head.file.end)
+        for one in day.head.inputs
+    }
+
+
 def open_file(store: ArchiveStore, name: FileName, stored: StoredFile) -> IdFile:
     """Open a file of ids."""
     return IdFile.open(name, stored.size, lambda ranges: store.get_ranges(stored.name, ranges))
@@ -173,10 +216,6 @@ def mapped(call: Callable[[T], R], values: Iterable[T]) -> list[R]:
     """Call for each value, several at once; in order."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(call, values))
-
-
-def _manifest(store: ArchiveStore, name: str) -> Manifest:
-    return Manifest.from_json(store.get(name), name)
 
 
 def _tombstone(store: ArchiveStore, name: str) -> int:

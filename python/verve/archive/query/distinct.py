@@ -40,12 +40,13 @@ def distinct(  # noqa: PLR0913 - a query and its limits
     if span.since >= span.until:
         raise SpanError("a span ends before it begins", span)
     planner = Planner(store, cluster)
+    limits = limits or Limits()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            plan = planner.plan(span, by)
+            plan = planner.plan(span, by, limits.check)
             if planned is not None:
                 planned(plan)
-            return _answer(plan, limits or Limits())
+            return _answer(plan, limits)
         except (GoneError, DamagedFileError):
             # A file that is replaced while it is read looks damaged; one that is damaged stays so.
             if attempt == ATTEMPTS:

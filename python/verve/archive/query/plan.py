@@ -17,6 +17,8 @@ from .pieces import Piece
 from .span import MOST_BUCKETS, By, Span, SpanError, buckets, too_many
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from verve.archive.store import ArchiveStore
 
     from .catalogue import Record, RollUp
@@ -67,14 +69,19 @@ class Planner:
         self._store = store
         self._cluster = cluster
 
-    def plan(self, span: Span, by: By | None) -> Plan:
-        """Plan a query. Raises `SpanError`, and what the store and the files raise."""
+    def plan(self, span: Span, by: By | None, check: Callable[[], object] = lambda: None) -> Plan:
+        """Plan a query. Raises `SpanError`, and what the store, the files and `check` raise.
+
+        `check` is called again and again, so that it can end the work.
+        """
         # Before anything is read: a span of centuries is an error at once. No window is longer
         # than a day.
         longest = HOUR if by is By.HOUR else DAY
         if by is not None and span.until - span.since > MOST_BUCKETS * longest:
             raise too_many(span, by)
-        catalogue = Catalogue.read(self._store, self._cluster, span)
+        catalogue = Catalogue.read(
+            self._store, self._cluster, span, check=check, whole_days=by in {None, By.DAY}
+        )
         coverage = Coverage(catalogue)
         found = buckets(span, by, coverage.blocks, coverage.length)
         for edge in sorted({edge for one in found for edge in (one.since, one.until)}):
@@ -87,7 +94,10 @@ class Planner:
                     if by is None or by is By.MINUTE
                     else span.nearest(_step(by)),
                 )
-        choices = [choose(catalogue, coverage, one) for one in found]
+        choices = []
+        for one in found:
+            check()
+            choices.append(choose(catalogue, coverage, one))
         if any(choice.coarser for choice in choices):
             raise SpanError(
                 "only a day file is left for a part of a span, and it answers whole hours",
@@ -95,7 +105,7 @@ class Planner:
                 span.nearest(HOUR),
             )
         wanted = {name: record for choice in choices for name, record in choice.windows.items()}
-        opened = self.opened(catalogue, wanted)
+        opened = self.opened(catalogue, wanted, check)
         return Plan(
             span,
             by,
@@ -108,10 +118,16 @@ class Planner:
             tuple(catalogue.forgotten),
         )
 
-    def opened(self, catalogue: Catalogue, wanted: dict[str, Record]) -> dict[str, Piece]:
+    def opened(
+        self,
+        catalogue: Catalogue,
+        wanted: dict[str, Record],
+        check: Callable[[], object] = lambda: None,
+    ) -> dict[str, Piece]:
         """The files of windows, opened and compared with what manifests say."""
 
         def open_window(name: str) -> Piece:
+            check()
             parsed = layout.parsed(name, self._cluster, Level.MINUTE)
             file = open_file(self._store, parsed, catalogue.windows[name])
             record = wanted[name]

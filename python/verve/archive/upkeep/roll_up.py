@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from verve.archive.format.id_file import IdFile
     from verve.archive.format.manifest import WindowEntry
     from verve.archive.query.catalogue import Record, RollUp
     from verve.archive.store import ArchiveStore
@@ -75,7 +76,7 @@ def roll_up_hour(store: ArchiveStore, host: Host, hour: int) -> FileName | None:
     ]
     pieces += [planner.piece(one, None) for one in earlier]
     name = FileName(hour, HOUR, host.segment, Level.HOUR, host.cluster)
-    return _write(store, host, name, pieces, (entries, catalogue.forgotten))
+    return _write(store, host, name, pieces, _Told(entries, catalogue.forgotten))
 
 
 def roll_up_day(store: ArchiveStore, host: Host, day: int) -> FileName | None:
@@ -101,25 +102,32 @@ def roll_up_day(store: ArchiveStore, host: Host, day: int) -> FileName | None:
     ]
     pieces += [planner.piece(one, None) for one in earlier]
     name = FileName(day, DAY, host.segment, Level.DAY, host.cluster)
-    return _write(store, host, name, pieces, (entries, catalogue.forgotten))
+    # Queries do not open the hours that are named here, so these are all that the day has.
+    taken = tuple(_input(one.file) for one in hours if one.covers <= covered)
+    return _write(store, host, name, pieces, _Told(entries, catalogue.forgotten, taken))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a roll-up says beside its ids: its windows, and files whose ids an earlier one had.
+
+    The `forgotten` ids are left out of it.
+    """
+
+    windows: tuple[WindowEntry, ...]
+    forgotten: list[int]
+    inputs: tuple[Input, ...] = ()
 
 
 def _write(
-    store: ArchiveStore,
-    host: Host,
-    name: FileName,
-    pieces: list[Piece],
-    contents: tuple[tuple[WindowEntry, ...], list[int]],
+    store: ArchiveStore, host: Host, name: FileName, pieces: list[Piece], told: _Told
 ) -> FileName:
-    entries, forgotten = contents
+    forgotten = told.forgotten
     head = Head(
         file=name,
         host=host.host,
-        inputs=tuple(
-            Input(piece.file.name, piece.file.contents.rows, piece.file.contents.digest)
-            for piece in pieces
-        ),
-        windows=entries,
+        inputs=(*(_input(piece.file) for piece in pieces), *told.inputs),
+        windows=told.windows,
         forgotten=sum(piece.file.head.forgotten for piece in pieces) + _hidden(pieces, forgotten),
     )
     path = host.scratch / f"{name.level}-{name.start}-{name.segment}.building"
@@ -135,6 +143,10 @@ def _write(
         # They were to be forgotten while this was written.
         rewrite(store, name, late, host.scratch)
     return name
+
+
+def _input(file: IdFile) -> Input:
+    return Input(file.name, file.contents.rows, file.contents.digest, file.size)
 
 
 def _hidden(pieces: list[Piece], forgotten: list[int]) -> int:

@@ -1,0 +1,175 @@
+"""What the plan of a query may take: its files, its time and its memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import archive
+from verve.archive.format.levels import DAY, HOUR
+from verve.archive.query.catalogue import THREADS
+from verve.archive.query.counting import Limits
+from verve.archive.query.distinct import distinct
+from verve.archive.query.plan import Planner
+from verve.archive.query.span import By, DeadlineError, Span
+from verve.archive.store import ArchiveStore, open_store
+from verve.archive.upkeep.expiry import Keep
+from verve.archive.upkeep.roll_up import Host, roll_up_day, roll_up_hour
+from verve.archive.upkeep.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+START = 1_764_460_800  # 2025-11-30T00:00:00Z
+DAYS = 2
+SPAN = Span(START, START + DAYS * DAY)
+
+
+class Noting:
+    """A store that notes what is read of it."""
+
+    def __init__(self, store: ArchiveStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self.read: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - that of the store
+        return getattr(self._store, name)
+
+    def list(self, prefix: str) -> Any:  # noqa: ANN401 - as the real one
+        """Note the folder."""
+        self._note(prefix)
+        return self._store.list(prefix)
+
+    def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Note the file."""
+        self._note(name)
+        return self._store.get_ranges(name, ranges)
+
+    def _note(self, name: str) -> None:
+        with self._lock:
+            self.read.append(name)
+
+    def hours(self) -> set[str]:
+        """The hour files that were read since the last call."""
+        found = {name for name in self.read if "level=hour" in name and name.endswith(".parquet")}
+        self.read.clear()
+        return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Noting:
+    return Noting(open_store(tmp_path / "ids"))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(cluster="", host="one", segment="one0", scratch=tmp_path)
+
+
+@pytest.fixture
+def days(store: Noting, host: Host, tmp_path: Path) -> Noting:
+    """Two days of hours, whose windows are gone."""
+    for number in range(24 * DAYS):
+        archive.put_window(store, tmp_path, START + number * HOUR, range(number, number + 10))
+    upkeep = Upkeep(store, host, Keep(minutes=0))
+    for _ in range(2):
+        upkeep.turn(START + 4 * DAY)
+    assert store.list("cluster=host/level=minute/") == []
+    store.read.clear()
+    return store
+
+
+def test_a_plan_whose_time_is_over_reads_nothing(days: Noting) -> None:
+    with pytest.raises(DeadlineError, match="hint: ask for a shorter span"):
+        distinct(days, "", SPAN, limits=Limits(deadline=0.0))
+    assert days.read == []
+
+
+def test_a_plan_ends_amid_its_files(days: Noting) -> None:
+    left = iter(range(20))
+
+    def check() -> None:
+        if next(left, None) is None:
+            raise DeadlineError("it is over")
+
+    with pytest.raises(DeadlineError, match="it is over"):
+        Planner(days, "").plan(SPAN, By.HOUR, check)
+    assert len(set(days.read)) <= 20 + THREADS
+
+
+def test_hours_that_a_day_has_are_not_opened(days: Noting, host: Host, tmp_path: Path) -> None:
+    whole = distinct(days, "", SPAN)
+    assert days.hours() == set()
+    assert whole.distinct == 24 * DAYS + 9
+    assert [one.distinct for one in distinct(days, "", SPAN, by=By.DAY).buckets] == [33, 33]
+    assert days.hours() == set()
+    by_hour = distinct(days, "", SPAN, by=By.HOUR)
+    assert [one.distinct for one in by_hour.buckets] == [10] * 24 * DAYS
+    assert len(days.hours()) == 24 * DAYS
+    # Of a day that the span does not cover whole, the hours answer.
+    part = distinct(days, "", Span(START + HOUR, START + DAYS * DAY))
+    assert part.distinct == 24 * DAYS + 8
+    assert len(days.hours()) == 23
+    before = whole.missing
+
+    # A late window is in the file of its hour before that of its day has it.
+    archive.put_window(days, tmp_path, START + 60, range(1000, 1007))
+    assert roll_up_hour(days, host, START)
+    days.read.clear()
+    late = distinct(days, "", SPAN)
+    assert late.distinct == whole.distinct + 7
+    assert sum(one.windows for one in late.missing) == sum(one.windows for one in before) - 1
+    assert len(days.hours()) == 1
+    # And then the day names all of its hours again.
+    assert roll_up_day(days, host, START)
+    days.read.clear()
+    assert distinct(days, "", SPAN).distinct == late.distinct
+    assert days.hours() == set()
+
+
+QUERY = """
+import sys
+from verve.archive.query import __main__ as query
+query.SPARE_BYTES = int(sys.argv[1])
+query.IDS_FACTOR = 0
+query.main()
+"""
+
+
+@pytest.mark.parametrize("enough", [True, False], ids=["enough", "too little"])
+def test_the_process_of_a_query_has_a_bound_of_memory(tmp_path: Path, enough: bool) -> None:
+    store = open_store(tmp_path / "ids")
+    for number in range(2):
+        archive.put_window(store, tmp_path, START + 60 * number, range(number, 60_000 + number))
+    query = {
+        "archive": str(tmp_path / "ids"),
+        "cluster": "",
+        "state_dir": str(tmp_path),
+        "memory": 2**20,
+        "seconds": 60,
+        "since": START,
+        "until": START + 120,
+        "by": None,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", QUERY, str((256 if enough else 8) * 2**20)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(query).encode() + b"\n")
+        process.stdin.flush()
+        found = json.loads(process.stdout.read())
+    if enough:
+        assert found["answer"]["distinct"] == 60_001
+    else:
+        assert found["kind"] == "failed"
+        assert "more memory than it may; hint: ask for a shorter span" in found["error"]
