@@ -28,6 +28,7 @@ class Place:
     root: Path
     in_cluster: bool = False
     memory: int = 1 << 28
+    keep: dict[str, int] = field(default_factory=lambda: {"minutes": 86_400})
     reports: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -66,7 +67,7 @@ class Place:
             "spool_max": 1 << 40,
             "reserve": 0,
             "memory": self.memory,
-            "keep": {"minutes": 86_400},
+            "keep": self.keep,
             "segment": SEGMENT,
             "host": "web-1",
             "cluster": "",

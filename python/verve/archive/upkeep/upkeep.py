@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ from verve.archive.format import layout
 from verve.archive.format.levels import DAY, HOUR, Level, day_of
 from verve.archive.format.manifest import Manifest
 
+from .bounded_time import bounded_time
 from .expiry import Keep, expire
 from .failures import Failures
+from .gone_hosts import expire_gone
 from .roll_up import Host, roll_up_day, roll_up_hour
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 SETTLED_SECONDS = 120
 """After its end an hour is left alone for so long: its last windows may be on their way."""
+GONE_SECONDS = 3_600.0
+"""Time between two looks for files of hosts that write no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,23 @@ class Upkeep:
         """By hour: the files of windows that a later turn found in its roll-up."""
         self._days: set[int] = set()
         """Days of hours that were rolled up, whose own roll-up may be missing or old."""
+        self._gone_at = -GONE_SECONDS
         self._own: dict[str, bool] = {}
         """By manifest: whether it is one of this host."""
 
-    def turn(self, now: int, pending: Collection[int] = ()) -> Work:
+    def expiry_time(self, now: int) -> int:
+        """By what time files expire, when the clock says `now`. See `bounded_time`."""
+        if self._keep == Keep():
+            return now
+        return bounded_time(self._store, self._host.cluster, now)
+
+    def turn(self, now: int, pending: Collection[int] = (), expiry_time: int | None = None) -> Work:
         """Roll up what has ended by `now` and has none of the `pending` windows (their starts).
 
-        The first error of a file is raised when all other work is done; one of the store at once.
+        Files expire by `expiry_time`, or by `now` if it is None. The first error of a file is
+        raised when all other work is done; one of the store at once.
         """
+        until = now if expiry_time is None else expiry_time
         waiting = {start - start % HOUR for start in pending}
         by_hour: dict[int, set[StoredFile]] = defaultdict(set)
         for one in self._store.list(layout.level_folder(self._host.cluster, Level.MINUTE)):
@@ -85,9 +99,19 @@ class Upkeep:
                     self._days.remove(day)
         deleted: list[str] = []
         with failures.deferred():
-            deleted = expire(self._store, self._host, self._keep, now, rolled)
+            deleted = expire(self._store, self._host, self._keep, until, rolled)
+        with failures.deferred():
+            deleted += self._expire_gone(until)
         failures.raise_first()
         return Work(tuple(one.name for one in rolled), tuple(deleted))
+
+    def _expire_gone(self, now: int) -> list[str]:
+        """Delete what other hosts have left behind, once in a while."""
+        longest = self._keep.longest
+        if longest is None or time.monotonic() - self._gone_at < GONE_SECONDS:
+            return []
+        self._gone_at = time.monotonic()
+        return expire_gone(self._store, self._host, longest, now)
 
     def _is_own(self, files: Collection[StoredFile]) -> bool:
         """Whether this host has windows among these files."""

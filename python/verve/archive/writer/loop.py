@@ -136,10 +136,11 @@ class WriterLoop:
             self.keep_up(int(time.time()))
             self._kept_up_at = time.monotonic()
 
-    def keep_up(self, now: int) -> None:
-        """Roll up what has ended by `now`, and delete what is old then."""
+    def keep_up(self, clock: int) -> None:
+        """Roll up what has ended, and delete what is old, at the time that the clock says."""
         names = [name_of(path) for path in self._spool.files(IDS)]
-        self._upkeep.turn(now, [name.window_start for name in names if name is not None])
+        pending = [name.window_start for name in names if name is not None]
+        self._upkeep.turn(clock, pending, self._upkeep.expiry_time(clock))
 
     def clean_up(self) -> None:
         """Remove unfinished and damaged files once they are old: they hold ids, too."""

@@ -111,7 +111,8 @@ def test_what_no_roll_up_has_stays(store: ArchiveStore, host: Host, tmp_path: Pa
 def test_a_host_leaves_the_files_of_others_alone(
     store: ArchiveStore, host: Host, tmp_path: Path
 ) -> None:
-    archive.put_window(store, tmp_path, START, range(10), host="two")
+    for start in (START, START + 8 * DAY):
+        archive.put_window(store, tmp_path, start, range(10), host="two")
     done = Upkeep(store, host, Keep(minutes=0, hours=0, days=0)).turn(START + 9 * DAY)
     assert (done.rolled_up, done.deleted) == ((), ())
 
