@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,12 +13,18 @@ from .distinct import archive_of
 from .options import settings_from, with_settings
 from .progress import Progress
 
+if TYPE_CHECKING:
+    from verve.archive.store import ArchiveStore
+    from verve.config import Settings
+
 _ELSEWHERE = (
     "the spool of a host, until its windows are archived: `archive/` of `VERVE_STATE_DIR`",
     "the segment of a host, until its window is released, at most 16 windows: `VERVE_SEGMENT`",
     "spilled windows of a host that waits for Redis: `VERVE_STATE_DIR`",
     "Redis, until the sets of its window expire",
     "earlier versions of files, if the bucket keeps versions, and backups",
+    "unfinished files of the archive's directory, for a day: `.*.part`",
+    "damaged files that a host set aside, for a week: `archive/*.damaged` of `VERVE_STATE_DIR`",
 )
 
 
@@ -51,17 +57,27 @@ def forget(*, id: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 -
             Path(scratch),
             lambda files, total: line.tell(files, files, total, "files"),
         )
+    elsewhere = [*_ELSEWHERE, *(f"`{path}`" for path in _left_behind(store, settings))]
     if as_json:
         found = {
             "tombstone": done.tombstone,
             "files": done.files,
             "rewritten": list(done.rewritten),
-            "may_still_be_in": list(_ELSEWHERE),
+            "may_still_be_in": elsewhere,
         }
         click.echo(json.dumps(found))
         return
     click.echo(f"hidden by `{done.tombstone}`")
     click.echo(f"removed from {len(done.rewritten)} of {done.files} files")
     click.echo("the id may still be in:")
-    for one in _ELSEWHERE:
+    for one in elsewhere:
         click.echo(f"  {one}")
+
+
+def _left_behind(store: ArchiveStore, settings: Settings) -> list[Path]:
+    """The unfinished and damaged files that this host has now: forget does not read them."""
+    from verve.archive.spool.spool import Spool  # noqa: PLC0415 - needs the extra
+    from verve.archive.store.folder import FolderStore  # noqa: PLC0415 - the same
+
+    unfinished = store.unfinished() if isinstance(store, FolderStore) else ()
+    return sorted([*unfinished, *Spool(settings.state_dir, 0, 0).damaged()])

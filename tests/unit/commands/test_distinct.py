@@ -104,11 +104,23 @@ def test_an_id_is_forgotten(place: str) -> None:
     done = run(place, "archive", "forget", "--id", "700")
     assert "removed from 2 of 2 files" in done.stdout
     assert "hidden by `cluster=host/tombstones/700.json`" in done.stdout
-    for word in ("spool", "segment", "spill", "Redis", "versions"):
+    for word in ("spool", "segment", "spill", "Redis", "versions", ".part", "*.damaged"):
         assert word in done.stdout
     assert run(place, "distinct", SPAN).stdout.endswith("  1499\n")
     again = json.loads(run(place, "archive", "forget", "--id", "700", "--json").stdout)
     assert (again["files"], again["rewritten"]) == (2, [])
+
+
+def test_files_that_forget_does_not_read_are_named(place: str, tmp_path: Path) -> None:
+    unfinished = tmp_path / "ids/cluster=host/.0.part"
+    damaged = tmp_path / "state/archive/1764504000-60-a1.ids.damaged"
+    damaged.parent.mkdir(parents=True)
+    for path in (unfinished, damaged):
+        path.write_bytes(b"ids")
+    asked = ("archive", "forget", "--id", "700", "--state-dir", str(tmp_path / "state"))
+    assert f"  `{damaged}`\n" in run(place, *asked).stdout
+    again = json.loads(run(place, *asked, "--json").stdout)
+    assert again["may_still_be_in"][-2:] == [f"`{unfinished}`", f"`{damaged}`"]
 
 
 def test_a_damaged_archive_is_an_error_with_its_file(place: str) -> None:

@@ -121,11 +121,15 @@ class Spool:
 
     def remove_damaged(self, age: float) -> None:
         """Remove files that were set aside more than `age` seconds ago."""
-        for path in self._paths():
+        for path in self.damaged():
             with contextlib.suppress(OSError):
                 # A change of the name counts, not the last write.
-                if path.name.endswith(DAMAGED) and path.stat().st_ctime < time.time() - age:
+                if path.stat().st_ctime < time.time() - age:
                     path.unlink()
+
+    def damaged(self) -> list[Path]:
+        """The files that were set aside."""
+        return [path for path in self._paths() if path.name.endswith(DAMAGED)]
 
     def remove(self, path: Path) -> None:
         """Remove a file whose window is in the archive. Raises `OSError`."""

@@ -98,15 +98,18 @@ class FolderStore:
 
     def remove_unfinished(self, age: float) -> None:
         """Remove unfinished files of killed writers that are older than `age` seconds."""
+        for path in self.unfinished():
+            # Another host may do the same, or own the file.
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - age:
+                    path.unlink()
+
+    def unfinished(self) -> Iterator[Path]:
+        """The files that are being written, or that killed writers did not finish."""
         for folder, _, names in os.walk(self.root):
             for name in names:
-                if not _is_unfinished(name):
-                    continue
-                path = Path(folder) / name
-                # Another host may do the same, or own the file.
-                with contextlib.suppress(OSError):
-                    if path.stat().st_mtime < time.time() - age:
-                        path.unlink()
+                if _is_unfinished(name):
+                    yield Path(folder) / name
 
     def _make(self, folder: Path) -> None:
         """Make a folder and those above it, so that they survive."""
