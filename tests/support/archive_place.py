@@ -26,6 +26,10 @@ class Place:
     """A state directory and an archive below `root`."""
 
     root: Path
+    archive: str = ""
+    """The URL of a bucket; empty for a folder below `root`."""
+    host: str = "web-1"
+    segment: str = SEGMENT
     in_cluster: bool = False
     memory: int = 1 << 28
     keep: dict[str, int] = field(default_factory=lambda: {"minutes": 86_400})
@@ -50,8 +54,8 @@ class Place:
         head = SpoolHead(
             window_start=START + seconds * number,
             window_seconds=seconds,
-            segment=SEGMENT,
-            host="web-1",
+            segment=self.segment,
+            host=self.host,
             cluster="",
             count=len(body),
             state=state or (State.ARCHIVED if len(body) else State.EMPTY),
@@ -62,14 +66,14 @@ class Place:
     def turn(self, now: int | None = None) -> None:
         """One turn of a new writer, and its upkeep at `now`."""
         options = {
-            "archive": str(self.ids),
+            "archive": self.archive or str(self.ids),
             "state_dir": str(self.root / "state"),
             "spool_max": 1 << 40,
             "reserve": 0,
             "memory": self.memory,
             "keep": self.keep,
-            "segment": SEGMENT,
-            "host": "web-1",
+            "segment": self.segment,
+            "host": self.host,
             "cluster": "",
             "in_cluster": self.in_cluster,
         }
