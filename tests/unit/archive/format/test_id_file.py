@@ -153,13 +153,14 @@ def test_each_flipped_bit_is_found(tmp_path: Path, head: Head, scale: Callable[[
             Bytes(bytes(damaged)).all(head.file)
 
 
-def test_each_truncation_is_found(tmp_path: Path) -> None:
-    data = _file(tmp_path, WINDOW)
+@pytest.mark.parametrize("head", [WINDOW, ROLL_UP], ids=["window", "roll-up"])
+def test_each_truncation_is_found(tmp_path: Path, head: Head) -> None:
+    data = _file(tmp_path, head)
     for length in range(len(data)):
-        with pytest.raises(DamagedFileError, match=WINDOW.file.name):
-            Bytes(data[:length]).all(WINDOW.file)
-    with pytest.raises(DamagedFileError, match=WINDOW.file.name):
-        Bytes(data + b"\0").all(WINDOW.file)
+        with pytest.raises(DamagedFileError, match=head.file.name):
+            Bytes(data[:length]).all(head.file)
+    with pytest.raises(DamagedFileError, match=head.file.name):
+        Bytes(data + b"\0").all(head.file)
 
 
 @pytest.mark.parametrize("other", ["parquet", "text", "empty"])
