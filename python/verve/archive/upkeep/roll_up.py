@@ -37,13 +37,17 @@ MEMORY = 128 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """Whose files are rolled up, the segment that names the new ones, and where they are built."""
+    """Whose files are rolled up, the segment that names the new ones, and where they are built.
+
+    `in_cluster`: other hosts count, too.
+    """
 
     cluster: str
     host: str
     segment: str
     scratch: Path
     memory: int = MEMORY
+    in_cluster: bool = False
 
 
 def roll_up_hour(store: ArchiveStore, host: Host, hour: int) -> FileName | None:

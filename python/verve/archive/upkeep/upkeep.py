@@ -15,6 +15,7 @@ from .bounded_time import bounded_time
 from .expiry import Keep, expire
 from .failures import Failures
 from .gone_hosts import expire_gone
+from .reentry import reenter
 from .roll_up import Host, roll_up_day, roll_up_hour
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Upkeep:
                 made = None
                 if self._is_own(files):
                     self._days.add(day_of(hour))
+                    reenter(self._store, self._host, hour)
                     made = roll_up_hour(self._store, self._host, hour)
                 if made is None:
                     self._done[hour] = files

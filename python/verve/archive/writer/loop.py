@@ -80,6 +80,7 @@ class WriterLoop:
             segment=options["segment"],
             scratch=self._spool.directory,
             memory=options["memory"],
+            in_cluster=options["in_cluster"],
         )
         self._upkeep = Upkeep(store, host, Keep(**options["keep"]))
         self._kept_up_at = -UPKEEP_SECONDS

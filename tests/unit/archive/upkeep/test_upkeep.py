@@ -134,6 +134,34 @@ def test_a_window_whose_file_is_gone_is_in_no_roll_up(
     assert (len(names(store, "hour")), len(names(store, "day"))) == (0, 1)
 
 
+@pytest.mark.parametrize("rolls_up", [True, False])
+def test_windows_that_an_overtaken_manifest_lacks_are_entered_again(
+    store: ArchiveStore, host: Host, tmp_path: Path, rolls_up: bool
+) -> None:
+    length = 60 if rolls_up else 7_200
+    archive.put_window(store, tmp_path, START, range(10), length=length)
+    manifest = layout.manifest_name("", START, "one0")
+    earlier = store.get(manifest)
+    other = "one0" if rolls_up else "one1"
+    archive.put_window(store, tmp_path, START + 60, range(5, 15), length=length, segment=other)
+    archive.put_window(store, tmp_path, START + 120, [], length=length, segment=other)
+    archive.put_window(store, tmp_path, START + 120, [77], host="two", length=length)
+    span = Span(START, START + 180) if rolls_up else Span(START, START + 7_320)
+    whole = distinct(store, "", span)
+    # As by a put of the first window's manifest that the store carried out last.
+    store.put(manifest, earlier)
+    if not rolls_up:
+        store.delete(layout.manifest_name("", START, "one1"))
+    assert distinct(store, "", span) != whole
+    Upkeep(store, host, Keep()).turn(START + 3 * HOUR)
+    found = distinct(store, "", span)
+    assert (found.distinct, found.missing) == (whole.distinct, whole.missing)
+    # Another host's file is its own matter.
+    store.delete(layout.manifest_name("", START, "two0"))
+    Upkeep(store, host, Keep()).turn(START + 3 * HOUR)
+    assert distinct(store, "", span).hosts == ("one",)
+
+
 def test_a_day_is_tried_again_after_an_error(
     store: ArchiveStore, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
