@@ -2,7 +2,8 @@
 # sets up what it needs and does nothing twice. The scripts in scripts/ do the work.
 
 .DEFAULT_GOAL := help
-.PHONY: serve demo kafka test test-full torture simulate bench docs lint format wheels clean help
+.PHONY: serve demo kafka test test-full torture simulate fuzz
+.PHONY: bench docs lint format wheels clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
 ARGS ?=
@@ -28,6 +29,9 @@ torture: ## real components under load and faults, counts judged: ARGS="--minute
 
 simulate: ## clusters on virtual time with new seeds: ARGS="--minutes 30 --record"
 	@scripts/simulate $(ARGS)
+
+fuzz: ## random bytes for the readers of requests and files: ARGS="--minutes 30 --record"
+	@scripts/fuzz $(ARGS)
 
 bench: ## measure, side by side in one run: FULL=1 for the long one, ONLY=name for one scenario
 	@scripts/bench $(ARGS)

@@ -18,7 +18,7 @@ check_rust_format() {
   cargo fmt --all --check || status=1
   while read -r manifest; do
     cargo fmt --manifest-path "$manifest" --check || status=1
-  done < <(find bench -name Cargo.toml ! -path '*/target/*')
+  done < <(find bench rust/fuzz/harness -name Cargo.toml ! -path '*/target/*')
   return "$status"
 }
 

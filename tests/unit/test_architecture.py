@@ -129,7 +129,7 @@ def test_imports_in_the_core_go_one_way() -> None:
     assert violations(core_imports(), CORE, "::", files=False) == []
 
 
-@pytest.mark.parametrize("crate", ["callbacks", "protocol", "python"])
+@pytest.mark.parametrize("crate", ["callbacks", "fuzz", "protocol", "python"])
 def test_imports_in_the_other_crates_go_one_way(crate: str) -> None:
     imports = rust_imports(ROOT / f"rust/{crate}/src")
     assert len(imports) > 5

@@ -13,7 +13,7 @@ const FIELDS: usize = 32;
 
 /// What the bytes at the front of a connection are.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Head<'a> {
+pub enum Head<'a> {
     /// `GET /api/verve/accept` without a body.
     Accept {
         /// The query, still encoded; empty without one.
@@ -30,7 +30,8 @@ pub(crate) enum Head<'a> {
 }
 
 /// Parses the head at the front of `bytes`.
-pub(crate) fn parse(bytes: &[u8]) -> Head<'_> {
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Head<'_> {
     let mut fields = [EMPTY_HEADER; FIELDS];
     let mut request = Request::new(&mut fields);
     let length = match request.parse(bytes) {

@@ -16,7 +16,7 @@ mod connections;
 mod differential;
 mod exchange;
 mod figures;
-mod head;
+pub mod head;
 mod hyper_lane;
 mod io;
 mod limits;

@@ -10,4 +10,4 @@ pub(crate) mod live;
 pub(crate) mod locks;
 pub(crate) mod mapping;
 pub(crate) mod size;
-pub(crate) mod stored_header;
+pub mod stored_header;
