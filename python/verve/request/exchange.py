@@ -6,6 +6,7 @@ The routes use only these types; `rsgi.py`, `asgi.py` and `native.py` adapt thei
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -125,16 +126,30 @@ BLOCKED_SECONDS = 10.0
 
 
 async def sent(work: Awaitable[None], source: Chunks) -> bool:
-    """Wait until a part of `source` is sent. False if the reader is gone, blocked, or to be cut."""
-    task = asyncio.ensure_future(work)
-    await asyncio.wait(
-        {task, source.over}, timeout=BLOCKED_SECONDS, return_when=asyncio.FIRST_COMPLETED
-    )
-    if not task.done():
-        task.cancel()
+    """Wait until a part of `source` is sent. False if the reader is gone, blocked, or to be cut.
+
+    Most parts are sent at once, so this makes no task.
+    """
+    try:
+        async with asyncio.timeout(BLOCKED_SECONDS) as limit:
+
+            def cut(_: object) -> None:
+                with contextlib.suppress(RuntimeError):  # it has just been sent
+                    limit.reschedule(0)
+
+            source.over.add_done_callback(cut)
+            try:
+                await work
+            finally:
+                source.over.remove_done_callback(cut)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return False  # the server's own way to say that the reader is gone
+    except Exception:  # noqa: BLE001 - each server says in its own way that the reader is gone
         return False
-    # A server says in its own way that the reader is gone.
-    return not task.cancelled() and task.exception() is None
+    return True
 
 
 class BodyTooLargeError(Exception):

@@ -218,7 +218,7 @@ class Hub:
             self._look()
             self._figures = await self._source.figures() or _NOTHING
             self._figures_number += 1
-            self._wake()
+            self._wake_all()
             # Windows end at whole seconds, and the ledger has them soon after.
             await asyncio.sleep(1 + _AFTER_SECOND - time.time() % 1)
 
@@ -258,7 +258,7 @@ class Hub:
         if self._readers:
             if self._look_again:
                 self._look()
-            self._wake()
+            self._wake_outdated()
 
     def _apply(self, look: Look) -> None:
         self._is_sound = look.is_sound
@@ -275,6 +275,12 @@ class Hub:
         if look.reset is not None:
             self._reset = (look.position, look.reset)
 
-    def _wake(self) -> None:
+    def _wake_all(self) -> None:
         for reader in self._readers:
             reader.wake()
+
+    def _wake_outdated(self) -> None:
+        """Wake the readers that lack a change. A look that found none wakes nobody."""
+        for reader in self._readers:
+            if reader.position != self._known:
+                reader.wake()

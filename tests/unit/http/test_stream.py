@@ -145,6 +145,33 @@ def test_a_ledger_that_was_put_back_is_one_reset(service: RunningService) -> Non
     asyncio.run(asyncio.wait_for(follow(), 20))
 
 
+def test_a_look_that_found_nothing_wakes_nobody(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wakes: list[event_hub.Reader] = []
+    wake = event_hub.Reader.wake
+
+    def counted(reader: event_hub.Reader) -> None:
+        wakes.append(reader)
+        wake(reader)
+
+    monkeypatch.setattr(event_hub.Reader, "wake", counted)
+
+    async def follow() -> None:
+        with closing(ledger.open_ledger(service.settings)) as opened:
+            opened.record([rig.window(0, 5)])
+            source = await _source(service)
+            await _upto(source, b"event: reset\n")
+            await _upto(source, b"event: figures\n")
+            wakes.clear()
+            for _ in range(3):
+                await _upto(source, b"event: figures\n")
+            assert len(wakes) == 3
+            source.close()
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+
+
 def test_a_ledger_that_cannot_be_read_hides_nothing_else(service: RunningService) -> None:
     path = ledger.path_of(service.settings)
 
