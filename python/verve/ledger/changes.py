@@ -62,8 +62,12 @@ def _read(
             return None
         # One moment for all that is read.
         connection.execute("BEGIN")
-        (own,) = connection.execute("SELECT ledger FROM ledger_id").fetchone()
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'")
+        # Values that are damaged are none, or of another type.
+        row = connection.execute("SELECT CAST(ledger AS TEXT) FROM ledger_id")
+        (own,) = row.fetchone() or ("",)
+        row = connection.execute(
+            "SELECT coalesce(CAST(seq AS INTEGER), 0) FROM sqlite_sequence WHERE name = 'changes'"
+        )
         (number,) = row.fetchone() or (0,)
         floor = after if own == ledger else 0
         found = connection.execute(

@@ -60,7 +60,14 @@ _BY_CODE = {
     sqlite3.SQLITE_IOERR_SHMSIZE: LedgerFailure.FULL,
     sqlite3.SQLITE_CORRUPT: LedgerFailure.DAMAGED,
     sqlite3.SQLITE_NOTADB: LedgerFailure.DAMAGED,
+    # No statement of Verve meets these in a sound ledger.
+    sqlite3.SQLITE_CONSTRAINT: LedgerFailure.DAMAGED,
+    sqlite3.SQLITE_MISMATCH: LedgerFailure.DAMAGED,
+    sqlite3.SQLITE_TOOBIG: LedgerFailure.DAMAGED,
 }
+
+# The module's own error for a damaged value has no code.
+_NO_TEXT = "Could not decode to UTF-8"
 
 
 @contextlib.contextmanager
@@ -71,7 +78,12 @@ def mapped(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
         kind = _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF, LedgerFailure.BROKEN)
+        if str(error).startswith(_NO_TEXT):
+            kind = LedgerFailure.DAMAGED
         raise LedgerError(kind, str(error), path) from error
+    except UnicodeDecodeError as error:
+        # The module decodes SQLite's message, which quotes the file.
+        raise LedgerError(LedgerFailure.DAMAGED, "a name in it is no text", path) from error
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         kind = LedgerFailure.FULL if full else LedgerFailure.BROKEN

@@ -14,7 +14,6 @@ import contextlib
 import sqlite3
 import threading
 import time
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from verve.log import skipped
@@ -23,6 +22,7 @@ from verve.windows.window import Key, Window
 from . import expiry
 from .errors import LedgerError, LedgerFailure, mapped
 from .schema import BUSY_SECONDS, SCHEMA_VERSION, identity_of, open_for_writing, reading
+from .sums import COLUMNS, COLUMNS_OF_W
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -57,18 +57,17 @@ FILE_NAME = "ledger.sqlite3"
 # Two threads of this process may write: without it the second would fail after `BUSY_SECONDS`.
 _LOCK = threading.Lock()
 
-_COLUMNS = tuple(column.name for column in fields(Window))
 _KEY = ", ".join(Key._fields)
-_VALUES = ", ".join(f":{name}" for name in _COLUMNS)
+_VALUES = ", ".join(f":{name}" for name in COLUMNS)
 # `unique` is a word of SQL too.
 _REPLACED = ", ".join(
-    f'"{name}" = excluded."{name}"' for name in _COLUMNS if name not in Key._fields
+    f'"{name}" = excluded."{name}"' for name in COLUMNS if name not in Key._fields
 )
 # The first revision of a cluster replaces the record of a host that counted alone before.
 _IS_NEWER = (
     "(excluded.revision, excluded.host_unique IS NOT NULL) > (revision, host_unique IS NOT NULL)"
 )
-QUALIFIED = ", ".join(f'w."{name}"' for name in _COLUMNS)
+QUALIFIED = COLUMNS_OF_W
 """The columns that `windows_of` reads, of a table `w`."""
 _SELECT = f"SELECT {QUALIFIED} FROM windows w"  # noqa: S608 - the names are ours
 _BETWEEN = "w.window_start >= :since AND w.window_start < :until"
@@ -132,7 +131,7 @@ def undelivered(
             _bounds(limit, since, until),
         )
         return [
-            (window, tuple(sorted(row[-1].split(","))))
+            (window, tuple(sorted((row[-1] or "").split(","))))
             for row in found
             for window in windows_of([row[:-1]])
         ]
@@ -210,7 +209,7 @@ class Ledger:
                 stored = connection.execute(
                     f"INSERT INTO windows VALUES ({_VALUES}) "  # noqa: S608 - the names are ours
                     f"ON CONFLICT ({_KEY}) DO UPDATE SET {_REPLACED} WHERE {_IS_NEWER}",
-                    {name: getattr(window, name) for name in _COLUMNS},
+                    {name: getattr(window, name) for name in COLUMNS},
                 )
                 is_newer = stored.rowcount > 0
                 if is_newer:
@@ -344,14 +343,15 @@ def _bounds(limit: int | None, since: int | None, until: int | None) -> dict[str
 
 
 def windows_of(found: Iterable[tuple[Any, ...]]) -> list[Window]:
-    """Return the windows of these rows. SQLite stores any value, so unsound rows are skipped."""
+    """Return the windows of these rows, without those that are damaged, which are told of."""
     windows = []
-    for row in found:
-        values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    for *row, is_intact in found:
+        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
         values["gap"], values["degraded"] = bool(values["gap"]), bool(values["degraded"])
         window = Window(**values)
-        if window.is_sound:
+        # SQLite stores any value.
+        if is_intact and window.is_sound:
             windows.append(window)
         else:
-            skipped.tell("the ledger", row[:2], row[2:])
+            skipped.tell("the ledger", tuple(row[:2]), tuple(row[2:]))
     return windows

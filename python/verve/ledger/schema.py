@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from verve import directories
 
+from . import sums
 from .errors import LedgerError, LedgerFailure, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BUSY_SECONDS = 0.25
 """Seconds that a statement waits for the lock of another process."""
@@ -86,6 +88,19 @@ CREATE TRIGGER window_dropped AFTER DELETE ON windows BEGIN
 END
 """
 
+# A window that never was. Each start stores it, replaces it, and takes it back.
+_TRIED = {"window_start": 0, "window_seconds": 1} | dict.fromkeys(sums.COLUMNS[2:], 1)
+_TRIAL = (
+    f"INSERT INTO windows VALUES ({', '.join(map(str, _TRIED.values()))}) "  # noqa: S608 - ours
+    "ON CONFLICT (window_start, window_seconds) DO UPDATE SET revision = excluded.revision"
+)
+_TRIED_ROWS = (
+    f"SELECT {sums.COLUMNS_OF_W}, c.replaces "  # noqa: S608 - ours
+    "FROM windows w JOIN deliveries d USING (window_start, window_seconds) "
+    "JOIN changes c USING (window_start, window_seconds) JOIN ledger_id "
+    "WHERE d.sink = 'trial' AND d.taken_at IS NULL AND c.number > 0 AND ledger != ''"
+)
+
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
@@ -94,13 +109,15 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
         if not path.exists():
             yield None
             return
-        with contextlib.closing(_reader(path)) as connection:
+        with contextlib.closing(_reader(path)) as connection, _judging_schema(path):
             version = _check_version(connection, path)
             if version == 1:
                 # An earlier Verve made it and may be running; only the next leader upgrades it. A
                 # view of this connection shows it as it will be.
                 connection.execute(_VERSION_1)
             # Version 0: another process is making it right now.
+            if version:
+                sums.assume(connection)
             yield connection if version else None
 
 
@@ -132,21 +149,87 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if _check_version(connection, path) == 0:
-            connection.execute("BEGIN IMMEDIATE")
-            if _check_version(connection, path) == 0:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-            connection.execute("COMMIT")
-        _migrate(connection, path)
-        _follow_changes(connection)
-        _check_pages(connection, path)
+        with _judging_schema(path):
+            _prepare(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if _check_version(connection, path) == 0:
+        connection.execute("BEGIN IMMEDIATE")
+        if _check_version(connection, path) == 0:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    _migrate(connection, path)
+    _follow_changes(connection)
+    sums.make(connection)
+    _check_pages(connection, path)
+    _try_out(connection, path)
+
+
+@contextlib.contextmanager
+def _judging_schema(path: Path) -> Iterator[None]:
+    """Call it damage if a statement of ours does not suit the tables: it suits sound ones."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code == sqlite3.SQLITE_ERROR and _suits_sound_tables():
+            raise LedgerError(LedgerFailure.DAMAGED, str(error), path) from error
+        raise
+
+
+@functools.cache
+def _suits_sound_tables() -> bool:
+    """Whether this SQLite takes all statements at all: one that is too old does not."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        try:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            _follow_changes(connection)
+            sums.make(connection)
+            _try_out(connection, Path(":memory:"))
+        except (sqlite3.Error, LedgerError):
+            return False
+    return True
+
+
+def _try_out(connection: sqlite3.Connection, path: Path) -> None:
+    """Do what a record does, and take it back: damage to header, tables and triggers shows."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        found = _tried(connection)
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK):
+            raise LedgerError(LedgerFailure.DAMAGED, "its header refuses writers", path) from error
+        if code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY}:
+            # Another process is inside a transaction, or this one may not write: records tell.
+            return
+        raise
+    finally:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+    if found != [(*_TRIED.values(), 1, replaces) for replaces in (0, 1)]:
+        raise LedgerError(LedgerFailure.DAMAGED, f"a trial gives {found}", path)
+
+
+def _tried(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    connection.execute(
+        "INSERT INTO deliveries (window_start, window_seconds, sink) VALUES (0, 1, 'trial')"
+    )
+    found = []
+    for _ in range(2):
+        connection.execute(_TRIAL)
+        found += connection.execute(_TRIED_ROWS).fetchall()
+    connection.execute("DELETE FROM windows WHERE (window_start, window_seconds) = (0, 1)")
+    return found
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -177,6 +260,8 @@ def _follow_changes(connection: sqlite3.Connection) -> None:
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < 0:
+        raise LedgerError(LedgerFailure.DAMAGED, f"its version is {version}", path)
     if version > SCHEMA_VERSION:
         detail = f"its version is {version}, this Verve knows up to {SCHEMA_VERSION}"
         raise LedgerError(LedgerFailure.NEWER, detail, path)

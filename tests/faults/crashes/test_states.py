@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.cluster.in_process import EventRecorder
 from tests.support.crashes.record import recorded
+from tests.support.crashes.segments import MEMORY
 from tests.support.crashes.states import State, states
 from tests.support.rig import MINUTE, settings, window
 from tests.unit.cluster.test_spill import IDENTITY, read_all
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 YEAR = 365 * 86_400
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - the states are many
 SUBSETS = 6
 _LEDGER = f"""
 import sqlite3
