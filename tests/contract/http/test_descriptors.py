@@ -17,6 +17,7 @@ import pytest
 from tests.support.http.raw import parse, request
 from tests.support.service import ACCEPT, Server
 from verve.http import routes
+from verve.ledger.ledger import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,9 @@ def begin(serve: Serve, server: Server, tmp_path: Path) -> Service:
         return False
 
     service.wait_until(live, 60, "live")
+    ledger = service.state_directory / FILE_NAME
+    # The leader's; without it there is nothing to read.
+    service.wait_until(ledger.exists, 60, "with a ledger")
     return service
 
 
@@ -108,13 +112,15 @@ def test_no_route_fails_for_want_of_a_descriptor(
     }
     asked["one"] = request("GET", f"{ACCEPT}?id=1")
     asked["batch"] = request("POST", ACCEPT, [("content-type", "text/plain")], b"1\n2\n")
-    connections = {name: connect(service) for name in asked}
-    stream = connect(service)
-    with no_descriptors(service):
-        stream.sendall(request("GET", STREAM, [("accept", "text/event-stream")]))
-        found = {name: answer(one, asked[name]) for name, one in connections.items()}
-        # The second one: the worker makes one each second.
-        events = read_until(stream, b"event: figures") + read_until(stream, b"event: figures")
+    with contextlib.ExitStack() as open_ones:
+        connections = {name: open_ones.enter_context(connect(service)) for name in asked}
+        stream = open_ones.enter_context(connect(service))
+        with no_descriptors(service):
+            stream.sendall(request("GET", STREAM, [("accept", "text/event-stream")]))
+            found = {name: answer(one, asked[name]) for name, one in connections.items()}
+            # The second one: the worker makes one each second.
+            events = read_until(stream, b"event: figures") + read_until(stream, b"event: figures")
+        read_until(stream, b"event: reset")
     status = {name: one.status for name, one in found.items()}
     assert {name for name, code in status.items() if code != 200} == {DISTINCT, SCRAPE}
     for name in (DISTINCT, SCRAPE):
@@ -124,11 +130,8 @@ def test_no_route_fails_for_want_of_a_descriptor(
     assert b"</html>" in found["/"].body
     assert b"incomplete" in found["/api/verve/windows"].body
     assert events.count(b"event: figures") >= 2
-    read_until(stream, b"event: reset")
-    stream.close()
     assert service.metrics()["verve_window_unique"] == 2
-    scrape = connect(service)
-    with no_descriptors(service):
+    with connect(service) as scrape, no_descriptors(service):
         assert answer(scrape, asked[SCRAPE]).status == 200
     for path in ("/", "/readyz", "/api/verve/windows"):
         assert service.get(path).is_success

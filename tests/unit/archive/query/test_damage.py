@@ -55,10 +55,12 @@ class Sound:
     answers: dict[Span, dict[str, Any]]
 
     def spans(self, name: str) -> list[Span]:
-        """The spans whose answers need a file."""
+        """The spans whose answers need each byte of a file."""
         if "tombstones" in name:
             return [*SPANS.values(), ALL]
-        return [next(SPANS[level] for level in SPANS if f"level={level}" in name), ALL]
+        own = next(SPANS[level] for level in SPANS if f"level={level}" in name)
+        # Beside other files nobody reads in which part of its span a roll-up has an id.
+        return [own, ALL] if "level=minute" in name else [own]
 
     def check(self, name: str, span: Span, *, needed: bool) -> None:
         """Ask, while something is wrong with the file called `name`."""
@@ -109,7 +111,8 @@ def test_each_flipped_bit_is_found(sound: Sound, scale: Callable[[int], int]) ->
         bit = draw.randrange(len(data) * 8)
         data[bit // 8] ^= 1 << bit % 8
         sound.store.put(name, bytes(data))
-        sound.check(name, draw.choice(sound.spans(name)), needed=True)
+        span = draw.choice([*sound.spans(name), ALL])
+        sound.check(name, span, needed=span in sound.spans(name))
         sound.store.put(name, sound.files[name])
 
 
@@ -137,7 +140,7 @@ def test_a_file_in_the_place_of_another_is_found(sound: Sound) -> None:
             if data == sound.files[name]:
                 continue
             sound.store.put(name, data)
-            for span in sound.spans(name):
+            for span in {*sound.spans(name), ALL}:
                 sound.check(name, span, needed=True)
         sound.store.put(name, sound.files[name])
 
