@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.container import composition
 from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
-COMPOSE = DEPLOY / "compose.yaml"
 
 
 def _require(condition: object, why: str) -> None:
@@ -30,15 +29,9 @@ def _require(condition: object, why: str) -> None:
 @pytest.fixture(scope="module")
 def topology() -> dict[str, Any]:
     """The compose file as compose reads it."""
-    compose = ["docker", "compose"]
-    is_there = shutil.which("docker") is not None
-    if not is_there or subprocess.run([*compose, "version"], capture_output=True).returncode:  # noqa: PLW1510
-        compose = ["docker-compose"]
-    _require(
-        len(compose) > 1 or shutil.which("docker-compose"),
-        "docker compose is missing; hint: on Debian: sudo apt-get install docker-compose",
-    )
-    read = [*compose, "--file", str(COMPOSE), "config"]
+    compose = composition.program()
+    _require(compose, "docker compose is missing; hint: on Debian: apt-get install docker-compose")
+    read = [*(compose or ()), "--file", str(composition.COMPOSE), "config"]
     done = subprocess.run(read, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     # Debian's compose prints YAML only, and brings a reader for it to its own Python.

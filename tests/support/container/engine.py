@@ -5,14 +5,34 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tests.support.paths import ROOT
 
 CACHE = ROOT / ".cache" / "container"
-_STORE = CACHE / "store"
-_PROGRAMS = {"podman": "podman", "runc": "runc", "buildah": "buildah", "debootstrap": "debootstrap"}
+_PROGRAMS = {
+    "podman": "podman",
+    "runc": "runc",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    # For the networks of the compose file, and its containers with a process 1 of podman's.
+    "netavark": "netavark",
+    "aardvark-dns": "aardvark-dns",
+    "catatonit": "catatonit",
+    "iptables": "iptables",
+}
+_SETTINGS = """\
+[network]
+network_backend = "netavark"
+network_config_dir = "{networks}"
+[containers]
+# podman's own defaults are above what a machine may permit.
+default_ulimits = ["nofile=10000:10000", "nproc=4000:4000"]
+"""
 
 
 class ContainerError(AssertionError):
@@ -20,8 +40,9 @@ class ContainerError(AssertionError):
 
 
 def path_of(name: str) -> str | None:
-    """The path of a program that Debian puts where only root's PATH leads."""
-    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    """The path of a program that Debian puts where only root's PATH leads, or podman's."""
+    places = ("/usr/sbin", "/sbin", "/usr/lib/podman", "/usr/libexec/podman")
+    return shutil.which(name, path=":".join((os.environ["PATH"], *places)))
 
 
 def require() -> None:
@@ -42,13 +63,9 @@ def require() -> None:
 
 def podman(*arguments: str, check: bool = True, timeout: float = 600) -> str:
     """Run podman and return what it printed, errors included."""
-    runtime = path_of("runc") or "runc"
-    command = ["podman", "--root", str(_STORE), "--runroot", str(CACHE / "run")]
-    command += ["--storage-driver", "vfs", "--runtime", runtime, "--cgroup-manager", "cgroupfs"]
-    # Health checks are run by the tests: without systemd, podman only warns that it runs none.
-    command += ["--log-level", "fatal"]
     done = subprocess.run(
-        [*command, *arguments],
+        [*command(), *arguments],
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -58,3 +75,37 @@ def podman(*arguments: str, check: bool = True, timeout: float = 600) -> str:
     if check and done.returncode:
         raise ContainerError(f"podman {' '.join(arguments)} failed:\n{done.stdout[-4_000:]}")
     return done.stdout
+
+
+def command() -> list[str]:
+    """The program and its options."""
+    driver = _driver()
+    store = ["--root", str(CACHE / f"store-{driver}"), "--runroot", str(CACHE / "run")]
+    runtime = ["--runtime", path_of("runc") or "runc", "--cgroup-manager", "cgroupfs"]
+    # Health checks are run by the tests: without systemd, podman only warns that it runs none.
+    return ["podman", *store, "--storage-driver", driver, *runtime, "--log-level", "fatal"]
+
+
+@cache
+def environment() -> dict[str, str]:
+    """The variables for podman, with the path of its settings."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    file = CACHE / "containers.conf"
+    file.write_text(_SETTINGS.format(networks=CACHE / "networks"))
+    return {**os.environ, "CONTAINERS_CONF": str(file)}
+
+
+@cache
+def _driver() -> str:
+    """How layers are kept: stacked where the kernel can do that below `.cache`, else copied."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+        lower, upper, work, merged = (Path(name) / one for one in ("l", "u", "w", "m"))
+        for one in (lower, upper, work, merged):
+            one.mkdir()
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode:
+            return "vfs"
+        subprocess.run(["umount", str(merged)], check=True)
+    return "overlay"

@@ -19,7 +19,7 @@ from tests.support.container.engine import CACHE, ContainerError, podman
 from tests.support.paths import ROOT
 
 SUITE = "bookworm"
-_BASE = f"localhost/debian-python:{SUITE}"
+BASE = f"localhost/debian-python:{SUITE}"
 _CARRIER = "localhost/verve-wheels"
 _IMAGE = "localhost/verve"
 _PACKAGES = "python3,python3-venv,ca-certificates"
@@ -37,17 +37,17 @@ class Image:
 
 def build() -> Image:
     """Build the image. Debian's packages are fetched once."""
-    if _BASE not in podman("images", "--format", "{{.Repository}}:{{.Tag}}"):
-        podman("import", str(_base_archive()), _BASE)
+    if BASE not in podman("images", "--format", "{{.Repository}}:{{.Tag}}"):
+        podman("import", str(_base_archive()), BASE)
     with TemporaryDirectory() as directory:
         _gather_wheels(Path(directory))
-        _build(Path(directory), Path(directory) / "Dockerfile", _CARRIER)
+        build_image(Path(directory), Path(directory) / "Dockerfile", _CARRIER)
     began = time.monotonic()
-    bases = ("--build-arg", f"BUILD={_CARRIER}", "--build-arg", f"BASE={_BASE}")
+    bases = ("--build-arg", f"BUILD={_CARRIER}", "--build-arg", f"BASE={BASE}")
     offline = ("--build-arg", "PIP_NO_INDEX=1")
-    _build(ROOT, ROOT / "deploy" / "Dockerfile", _IMAGE, *bases, *offline)
+    build_image(ROOT, ROOT / "deploy" / "Dockerfile", _IMAGE, *bases, *offline)
     seconds = time.monotonic() - began
-    return Image(_IMAGE, _size(_IMAGE), _size(_BASE), seconds)
+    return Image(_IMAGE, _size(_IMAGE), _size(BASE), seconds)
 
 
 def _base_archive() -> Path:
@@ -74,10 +74,11 @@ def _gather_wheels(directory: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--dest", str(wheels), *wanted]
     _run(*pip, f"{wheel}[all]")
     shutil.copy(wheel, wheels)
-    (directory / "Dockerfile").write_text(f"FROM {_BASE}\nCOPY wheels /wheels\n")
+    (directory / "Dockerfile").write_text(f"FROM {BASE}\nCOPY wheels /wheels\n")
 
 
-def _build(context: Path, file: Path, name: str, *options: str) -> None:
+def build_image(context: Path, file: Path, name: str, *options: str) -> None:
+    """Build one image from a Dockerfile."""
     podman(
         *("build", "--isolation", "chroot", "--format", "docker", "--layers=false"),
         *("--file", str(file), "--tag", name, *options, str(context)),
