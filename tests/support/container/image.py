@@ -72,7 +72,7 @@ def _gather_wheels(directory: Path) -> None:
     wheels.mkdir()
     wanted = ["--python-version", "3.11", "--only-binary", ":all:", "--quiet"]
     pip = [sys.executable, "-m", "pip", "download", "--dest", str(wheels), *wanted]
-    _run(*pip, f"{wheel}[all]")
+    _run(*pip, f"{wheel}[redis,kafka]")
     shutil.copy(wheel, wheels)
     (directory / "Dockerfile").write_text(f"FROM {BASE}\nCOPY wheels /wheels\n")
 
