@@ -59,6 +59,13 @@ async def _source(service: RunningService, last: str | None = None) -> Chunks:
     return response.source
 
 
+def _put_back(path: Path, data: bytes) -> None:
+    """Replace a file at once: half of one would be an event of its own."""
+    new = path.with_name("new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
 async def _upto(source: Chunks, part: bytes) -> bytes:
     found = b""
     while part not in found:
@@ -136,7 +143,7 @@ def test_a_ledger_that_was_put_back_is_one_reset(service: RunningService) -> Non
             opened.record([rig.window(n, n) for n in range(2, 6)])
         source = await _source(service)
         await _upto(source, b"event: reset\n")
-        path.write_bytes(backup)
+        _put_back(path, backup)
         await _upto(source, b"event: reset\n")
         for _ in range(2):
             assert b"event: reset\n" not in await _upto(source, b"event: figures\n")
@@ -186,7 +193,7 @@ def test_a_ledger_that_cannot_be_read_hides_nothing_else(service: RunningService
         assert b'"incomplete"' in found
         # Said once; figures go on.
         assert b"event: reset\n" not in await _upto(source, b"event: figures\n")
-        path.write_bytes(kept)
+        _put_back(path, kept)
         found = await _upto(source, b"event: reset\n")
         assert b'"unique":5' in found
         source.close()
