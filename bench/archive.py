@@ -61,11 +61,11 @@ def mixed(first: int, count: int) -> NDArray[np.int64]:
     return found.view(np.int64)
 
 
-def generate(directory: Path, ids: int, windows: int) -> None:
-    """Archive `ids` ids in `windows` minutes. What is there already stays."""
+def generate(directory: Path, ids: int, windows: int, host: str = HOST) -> None:
+    """Archive `ids` ids of `host` in `windows` minutes. What is there already stays."""
     store = open_store(directory)
     for hour in range(0, windows, 60):
-        empty = Manifest(cluster="", host=HOST, segment=HOST, hour=hour_of(START + hour * MINUTE))
+        empty = Manifest(cluster="", host=host, segment=HOST, hour=hour_of(START + hour * MINUTE))
         here = {one.name for one in store.list(empty.name.rpartition("/")[0] + "/")}
         if empty.name in here:
             continue
@@ -73,7 +73,8 @@ def generate(directory: Path, ids: int, windows: int) -> None:
         for number in range(hour, min(hour + 60, windows)):
             first = ids * number // windows
             count = ids * (number + 1) // windows - first
-            manifest = manifest.with_window(_put(store, number, np.sort(mixed(first, count))))
+            put = _put(store, host, number, np.sort(mixed(first, count)))
+            manifest = manifest.with_window(put)
             print(f"\r{number + 1} of {windows} windows", end="", file=sys.stderr, flush=True)
         # It comes last: an hour without a manifest is made again.
         store.put(manifest.name, manifest.to_json())
@@ -81,12 +82,17 @@ def generate(directory: Path, ids: int, windows: int) -> None:
     print(json.dumps({"ids": ids, "bytes": size, "bytes_per_id": round(size / ids, 3)}))
 
 
-def _put(store: Any, number: int, ids: NDArray[np.int64]) -> WindowEntry:  # noqa: ANN401 - a store
+def _put(
+    store: Any,  # noqa: ANN401 - a store
+    host: str,
+    number: int,
+    ids: NDArray[np.int64],
+) -> WindowEntry:
     start = START + number * MINUTE
     file = FileName(start, MINUTE, HOST, Level.MINUTE, "")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "ids")
-        contents = write(path, Head(file=file, host=HOST), ids)
+        contents = write(path, Head(file=file, host=host), ids)
         store.put(file.name, path)
     return WindowEntry(
         start=start,

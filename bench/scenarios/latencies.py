@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.contenders.archiving_server import WINDOW, ArchivingServer, Work
 from bench.contenders.loaded_server import LoadedServer
 from bench.scenarios.loads import CONNECTIONS, LATENCY_COLUMNS, OPEN_LOOP
 from bench.scenarios.scenario import Goal, Plan, Scenario
@@ -19,6 +20,7 @@ def latencies(plan: Plan) -> list[Scenario]:
         _below_the_limit(seconds),
         _beside_uploads(seconds),
         _with_callbacks(seconds),
+        *(_beside_archive(seconds, work) for work in (Work.WINDOWS, Work.ROLL_UP, Work.QUERIES)),
         *([_steady()] if plan.full else []),
     ]
 
@@ -101,6 +103,22 @@ def _with_callbacks(seconds: float) -> Scenario:
         [Goal(2.0, "verve-native")],
         more_is_better=False,
         note="The receiver shares the generator's core. Every callback is counted there.",
+    )
+
+
+def _beside_archive(seconds: float, work: Work) -> Scenario:
+    return Scenario(
+        f"latency-archive-{work.name.lower().replace('_', '-')}",
+        f"Accept at a constant 10,000/s, windows of {WINDOW} s, with an archive: {work}, p99",
+        [
+            ArchivingServer(name, done, seconds, OPEN_LOOP)
+            for name in ("verve-native", "verve")
+            for done in (work, Work.NONE)
+        ],
+        LATENCY_COLUMNS,
+        [Goal(1.2, "verve-native")],
+        more_is_better=False,
+        note="The archive's processes have the core of the server, at idle priority.",
     )
 
 
