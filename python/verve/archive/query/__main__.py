@@ -29,8 +29,6 @@ _THREADS = {
 }
 """Read when the libraries are loaded: one thread each, and memory goes back to the system."""
 
-IDS_FACTOR = 3
-"""The memory of a count for each byte of its bound: ids, and a copy of those that are distinct."""
 SPARE_BYTES = 256 * 2**20
 """Memory for footers and records of windows, and for the stacks of threads."""
 _NO_THREAD = "can't start new thread"
@@ -92,7 +90,7 @@ def _bound_memory(ids: int) -> None:
     with contextlib.suppress(OSError, ValueError, TypeError):
         status = Path("/proc/self/status").read_text(encoding="ascii")
         (taken,) = re.findall(r"^VmData:\s+([0-9]+) kB$", status, re.MULTILINE)
-        limit = int(taken) * 1024 + IDS_FACTOR * ids + SPARE_BYTES
+        limit = int(taken) * 1024 + ids + SPARE_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 

@@ -134,11 +134,21 @@ def _middle(found: NDArray[np.int64], low: int, high: int) -> int:
 
 
 def _compacted(found: NDArray[np.int64]) -> int:
-    """Sort `found` and move each distinct id to its front; how many there are."""
+    """Sort `found` and move each distinct id to its front; how many there are.
+
+    In blocks, so that no second array of that size is needed.
+    """
     found.sort()
-    unique = found[np.concatenate(([True], found[1:] != found[:-1]))] if len(found) else found
-    found[: len(unique)] = unique
-    return len(unique)
+    kept = 0
+    for start in range(0, len(found), _BLOCK):
+        block = found[start : start + _BLOCK]
+        is_new = np.ones(len(block), dtype=bool)
+        is_new[1:] = block[1:] != block[:-1]
+        is_new[0] = kept == 0 or block[0] != found[kept - 1]
+        unique = block[is_new]
+        found[kept : kept + len(unique)] = unique
+        kept += len(unique)
+    return kept
 
 
 def _distinct(found: NDArray[np.int64]) -> int:

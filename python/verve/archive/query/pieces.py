@@ -71,7 +71,6 @@ class Ranges:
         self._rows = _column(groups, "rows").astype(np.float64)
         self._low = _column(groups, "low")
         self._high = _column(groups, "high")
-        self._ends = np.unique(self._high)
 
     def end_of(self, low: int) -> int:
         """The end of the range that begins with `low`, inclusive."""
@@ -80,15 +79,15 @@ class Ranges:
         before = self._below(low - 1) if low > LOWEST else 0.0
         if self._rows.sum() - before <= self._capacity:
             return HIGHEST
-        first = int(np.searchsorted(self._ends, low))
-        best, last = first, len(self._ends) - 1
-        while best < last:
-            middle = (best + last + 1) // 2
-            if self._below(int(self._ends[middle])) - before <= self._capacity:
-                best = middle
+        # Not only where row groups end: files of as many ids have their groups at the same places.
+        end, last = low, HIGHEST - 1
+        while end < last:
+            middle = (end + last + 1) // 2
+            if self._below(middle) - before <= self._capacity:
+                end = middle
             else:
                 last = middle - 1
-        return int(self._ends[best]) if best < len(self._ends) - 1 else HIGHEST
+        return end
 
     def _below(self, id: int) -> float:
         """About how many ids are at most `id`, as if each row group were even."""

@@ -138,7 +138,6 @@ QUERY = """
 import sys
 from verve.archive.query import __main__ as query
 query.SPARE_BYTES = int(sys.argv[1])
-query.IDS_FACTOR = 0
 query.main()
 """
 
