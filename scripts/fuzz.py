@@ -15,10 +15,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import UTC, datetime
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+from tests.support.recorded_runs import stamp
+
 CRATE = ROOT / "rust/fuzz"
 RESULTS = CRATE / "results.jsonl"
 WORK = ROOT / "target/fuzz"
@@ -84,19 +84,7 @@ def _run(target: str, seconds: int, executed: Counter[str]) -> bool:
 
 
 def _record(executed: Counter[str], failed: list[str]) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    line = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit,
-        "executions": dict(executed),
-        "failed": failed,
-    }
+    line = {**stamp(), "executions": dict(executed), "failed": failed}
     with RESULTS.open("a") as file:
         file.write(json.dumps(line) + "\n")
     lines = [json.loads(one) for one in RESULTS.read_text().splitlines()]

@@ -6,12 +6,12 @@ import argparse
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support.recorded_runs import stamp
 
 from .flaws import FLAWS
 from .scenario import planned, shrink, simulate
@@ -99,15 +99,8 @@ def _run(minutes: float, *, is_recorded: bool) -> int:
         _say(f"\r{done}, {left:.0f} s left ", end="")
     _say("")
     if is_recorded:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
         line = {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "commit": commit,
+            **stamp(),
             "first": first,
             "seeds": seed - first,
             "failed": len(failed),

@@ -9,16 +9,15 @@ import argparse
 import json
 import logging
 import signal
-import subprocess
 import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.support.kafka.broker import missing
+from tests.support.recorded_runs import stamp
 from tests.torture.faults.mounts import enter_namespace
 from tests.torture.faults.proxy import Proxy
 from tests.torture.faults.rig import Plan
@@ -71,13 +70,9 @@ class Run:
 
     def line(self) -> dict[str, Any]:
         """The line for the results."""
-        described = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-        )
         return {
             **dict.fromkeys(results.SUMS, 0),
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "commit": described.stdout.strip() or "unknown",
+            **stamp(),
             "first_seed": self.first_seed,
             "rounds": self.rounds,
             "seconds": round(time.monotonic() - self.began),

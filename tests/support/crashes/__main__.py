@@ -6,18 +6,17 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support.crashes.damage import Outcome, Outcomes
 from tests.support.crashes.damaged_files import Ledgers, spill_outcomes
 from tests.support.crashes.segments import MEMORY, segment_outcomes
 from tests.support.paths import ROOT
+from tests.support.recorded_runs import stamp
 
 RESULTS = ROOT / "tests/faults/crashes/results.jsonl"
 KINDS = ("segment", "ledger", "spill")
@@ -97,14 +96,7 @@ def totals() -> dict[str, dict[str, int]]:
 
 
 def _record(done: dict[str, Counter[str]]) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    line = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit,
-        "kinds": {kind: dict(sums) for kind, sums in done.items()},
-    }
+    line = {**stamp(), "kinds": {kind: dict(sums) for kind, sums in done.items()}}
     with RESULTS.open("a") as file:
         file.write(json.dumps(line) + "\n")
 
