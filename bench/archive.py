@@ -33,7 +33,7 @@ from verve.archive.format.head import Head
 from verve.archive.format.id_file_writer import write
 from verve.archive.format.layout import FileName
 from verve.archive.format.levels import DAY, HOUR, Level, hour_of
-from verve.archive.format.manifest import Manifest, State, WindowEntry
+from verve.archive.format.manifest import Manifest, WindowEntry
 from verve.archive.query.counting import Limits
 from verve.archive.query.distinct import distinct
 from verve.archive.query.span import Span
@@ -94,14 +94,7 @@ def _put(
         path = Path(scratch, "ids")
         contents = write(path, Head(file=file, host=host), ids)
         store.put(file.name, path)
-    return WindowEntry(
-        start=start,
-        length=MINUTE,
-        state=State.ARCHIVED,
-        rows=contents.rows,
-        digest=contents.digest,
-        file=file.name.rpartition("/")[2],
-    )
+    return WindowEntry.of_file(file, contents.rows, contents.digest, final=True)
 
 
 def by_verve(directory: Path, memory: int) -> int:

@@ -71,6 +71,19 @@ class WindowEntry:
         """The segment in the name of the file; None if the window has no file."""
         return layout.segment_of(self.file) if self.file else None
 
+    @classmethod
+    def of_file(cls, name: layout.FileName, rows: int, digest: str, *, final: bool) -> Self:
+        """The entry of a window whose ids are in a file of `rows` ids."""
+        return cls(
+            start=name.start,
+            length=name.length,
+            state=State.ARCHIVED if rows else State.EMPTY,
+            rows=rows,
+            digest=digest,
+            file=name.name.rpartition("/")[2],
+            final=final,
+        )
+
     def plain(self) -> dict[str, Any]:
         """The values for JSON."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}

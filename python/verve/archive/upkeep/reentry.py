@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from verve.archive.errors import GoneError
 from verve.archive.format import layout
 from verve.archive.format.levels import HOUR, Level
-from verve.archive.format.manifest import Manifest, State, WindowEntry
+from verve.archive.format.manifest import Manifest, WindowEntry
 from verve.archive.query.catalogue import Catalogue, open_file
 from verve.archive.query.span import Span
 
@@ -48,14 +48,6 @@ def _enter(store: ArchiveStore, host: Host, hour: int, file: IdFile) -> None:
     manifest = Manifest(cluster=host.cluster, host=host.host, segment=name.segment, hour=hour)
     with contextlib.suppress(GoneError):
         manifest = Manifest.from_json(store.get(manifest.name), manifest.name)
-    entry = WindowEntry(
-        start=name.start,
-        length=name.length,
-        state=State.ARCHIVED if contents.rows else State.EMPTY,
-        rows=contents.rows,
-        digest=contents.digest,
-        file=name.name.rpartition("/")[2],
-        # What the cluster said of it is lost.
-        final=not host.in_cluster,
-    )
+    # What the cluster said of it is lost.
+    entry = WindowEntry.of_file(name, contents.rows, contents.digest, final=not host.in_cluster)
     store.put(manifest.name, manifest.with_window(entry).to_json())

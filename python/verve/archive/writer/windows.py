@@ -26,7 +26,7 @@ from verve.archive.format.layout import (
     tombstone_id,
 )
 from verve.archive.format.levels import Level, hour_of
-from verve.archive.format.manifest import Manifest, State, WindowEntry
+from verve.archive.format.manifest import Manifest, WindowEntry
 from verve.archive.spool.spool import DAMAGED
 from verve.archive.upkeep.forgetting import rewrite
 
@@ -191,17 +191,10 @@ class WindowWriter:
                 partial(self.store.get_ranges, stored.name),
             )
             contents = file.head.promised(file.contents)
-            new = new.with_window(
-                WindowEntry(
-                    start=name.start,
-                    length=name.length,
-                    state=State.ARCHIVED if contents.rows else State.EMPTY,
-                    rows=contents.rows,
-                    digest=contents.digest,
-                    file=stored.name.rpartition("/")[2],
-                    final=not self.in_cluster,
-                )
+            entry = WindowEntry.of_file(
+                name, contents.rows, contents.digest, final=not self.in_cluster
             )
+            new = new.with_window(entry)
         return new
 
 
