@@ -40,7 +40,9 @@ BUSY = {
     "Rejected",
     "Rejections",
     "Resident memory",
+    "Spool of the archive",
     "Versions",
+    "Windows of the archive",
 }
 
 
@@ -91,6 +93,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
             "VERVE_CLUSTER": "monitored",
             "VERVE_CALLBACKS": "listed",
             "VERVE_CALLBACK_ALLOW": "127.0.0.1",
+            "VERVE_ARCHIVE": str(tmp_path_factory.mktemp("archive")),
         }
         hosts = [
             Service(tmp_path_factory.mktemp("host"), server, window=WINDOW, environment=environment)

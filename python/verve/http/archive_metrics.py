@@ -34,6 +34,10 @@ def _lag(sample: Sample) -> Value:
     return max(0, newest + counter.window - found.waiting_since) if found.waiting_since else 0
 
 
+def _spool_max(sample: Sample) -> Value:
+    return None if sample.facts.archive is None else sample.service.settings.archive_spool_max
+
+
 ARCHIVE_METRICS = (
     Metric(
         "verve_archive_windows_total",
@@ -61,6 +65,12 @@ ARCHIVE_METRICS = (
         _archive(lambda found: found.spool_bytes),
     ),
     Metric(
+        "verve_archive_spool_max_bytes",
+        _GAUGE,
+        "Maximum disk space for windows that wait to be archived.",
+        _spool_max,
+    ),
+    Metric(
         "verve_archive_failed_attempts",
         _GAUGE,
         "Failed attempts in a row to archive windows; 0 after a success.",
@@ -77,5 +87,11 @@ ARCHIVE_METRICS = (
         _COUNTER,
         "Starts of the process that writes the archive.",
         _archive(lambda found: found.writer_starts),
+    ),
+    Metric(
+        "verve_archive_upkeep_timestamp_seconds",
+        _GAUGE,
+        "When all roll-ups and deletions that were due had last been done, in Unix time.",
+        _archive(lambda found: found.kept_up or None),
     ),
 )

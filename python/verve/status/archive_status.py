@@ -47,6 +47,8 @@ class ArchiveStatus:
       that is not in the archive, 0 if there is none.
     - `spool_error`, `error`: why the spool, and the archive, take no windows; `attempts`: failed
       attempts in a row of the writer.
+    - `kept_up`: when the writer had last done all its roll-ups and deletions, in Unix seconds;
+      until then, when the host had its first leader with an archive.
     - `unkept`: the newest windows that are lost or dropped.
     """
 
@@ -63,6 +65,7 @@ class ArchiveStatus:
     spool_error: str | None = None
     error: str | None = None
     attempts: int = 0
+    kept_up: int = 0
     unkept: tuple[Unkept, ...] = ()
 
     def by_state(self) -> dict[str, int]:
@@ -106,6 +109,7 @@ class ArchiveReport:
         before = of(settings)
         self._totals = {name: getattr(before, name) for name in _TOTALS}
         self._unkept = before.unkept
+        self.kept_up = before.kept_up or clock.wall_ns() // 10**9
         self._said: ArchiveStatus | None = None
         self._said_at = 0.0
 
@@ -120,7 +124,7 @@ class ArchiveReport:
 
     def write(self, status: ArchiveStatus) -> None:
         """Replace the file if the state changed, or the last write is a second old."""
-        now = replace(status, unkept=self._unkept, **self._totals)
+        now = replace(status, unkept=self._unkept, kept_up=self.kept_up, **self._totals)
         age = self._clock.monotonic() - self._said_at
         if now == self._said and age < _EVERY_SECONDS:
             return

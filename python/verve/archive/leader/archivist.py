@@ -262,6 +262,8 @@ class Archivist:
             case {"recovered": int(attempts)}:
                 self._writer_error, self._writer_attempts = None, 0
                 events.ARCHIVE_RECOVERED.emit(attempts=attempts)
+            case {"kept_up": int(at)}:
+                self._report.kept_up = at
             case {"lost": str(kept), "error": str(error)}:
                 self._report.count("lost")
                 events.ARCHIVE_SET_ASIDE.emit(kept=kept, error=error)

@@ -142,6 +142,7 @@ class WriterLoop:
         names = [name_of(path) for path in self._spool.files(IDS)]
         pending = [name.window_start for name in names if name is not None]
         self._upkeep.turn(clock, pending, self._upkeep.expiry_time(clock))
+        self._report(kept_up=clock)
 
     def clean_up(self) -> None:
         """Remove unfinished and damaged files once they are old: they hold ids, too."""

@@ -307,10 +307,12 @@ def test_what_the_writer_reports_is_in_the_status(host: Host) -> None:
     written = {"window_start": 60, "window_seconds": 60, "ids": 1, "seconds": 0.1}
     host.writer.report({"archived": "archived", **written})
     host.writer.report({"archived": "empty", **written})
+    host.writer.report({"kept_up": 1_800_000_000})
     host.writer.report({"unknown": 1})
     host.step()
     status = host.status()
     assert (status.error, status.attempts, status.archived, status.empty) == (None, 0, 1, 1)
+    assert status.kept_up == 1_800_000_000
     assert host.writer.options["archive"] == host.settings.archive
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,20 @@ def test_what_is_written_is_read_and_totals_go_on(tmp_path: Path) -> None:
     assert found.by_state() == {"archived": 2, "empty": 0, "gap": 0, "lost": 0, "dropped": 2}
     assert (found.waiting, found.waiting_since, found.error) == (3, 60, "away")
     assert found.written is not None
+
+
+def test_the_time_of_the_upkeep_goes_on(tmp_path: Path) -> None:
+    settings = rig.settings(tmp_path)
+    settings.state_dir.mkdir()
+    before = int(time.time())
+    ArchiveReport(settings).write(ArchiveStatus())
+    # A writer that never completes it is behind from the first leader on.
+    assert before <= archive_status.of(settings).kept_up <= time.time()
+    report = ArchiveReport(settings)
+    report.kept_up = 1_800_000_000
+    report.write(ArchiveStatus())
+    ArchiveReport(settings).write(ArchiveStatus(waiting=1))
+    assert archive_status.of(settings).kept_up == 1_800_000_000
 
 
 def test_the_file_stays_small(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from verve.archive.format.manifest import State
 from verve.archive.spool.spool import IDS, NOTE, SpoolName
 from verve.archive.spool.spool_file import SpoolFile
 from verve.archive.store.folder import FolderStore
+from verve.archive.upkeep import upkeep
 from verve.archive.writer import sorting
 
 if TYPE_CHECKING:
@@ -222,6 +223,10 @@ def test_a_damaged_manifest_is_made_anew(place: Place) -> None:
     ]
 
 
+def _away(*_: object) -> None:
+    raise StoreError("away")
+
+
 def test_a_store_that_fails_delays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.add(0, [1])
     real, left = FolderStore.put, iter([StoreError("away"), None, StoreError("away"), None, None])
@@ -272,6 +277,19 @@ def test_hours_are_rolled_up_and_old_minutes_go(place: Place) -> None:
     place.turn(now=START + 3_600 + 86_400)
     assert not list(place.ids.rglob("level=minute/**/*.parquet"))
     assert hour.exists()
+    kept_up = [told["kept_up"] for told in place.reports if "kept_up" in told]
+    assert kept_up == [START + 3_600, START + 4_000, START + 3_600 + 86_400]
+
+
+def test_roll_ups_that_fail_are_not_reported_as_done(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add(0, [1])
+    place.turn()
+    monkeypatch.setattr(upkeep, "roll_up_hour", _away)
+    with pytest.raises(StoreError):
+        place.turn(now=START + 4_000)
+    assert not [told for told in place.reports if "kept_up" in told]
 
 
 @pytest.fixture
