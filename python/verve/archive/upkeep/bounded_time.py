@@ -16,12 +16,12 @@ from verve.archive.format.levels import DAY, HOUR, Level
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from verve.archive.store import ArchiveStore
+    from .listing import Listing
 
 
-def bounded_time(store: ArchiveStore, cluster: str, now: int) -> int:
+def bounded_time(listing: Listing, cluster: str, now: int) -> int:
     """The clock's `now`, but at most a day after the newest window that can be believed."""
-    newest = believed(hour for level in Level for hour in _hours(store, cluster, level))
+    newest = believed(hour for level in Level for hour in _hours(listing, cluster, level))
     return now if newest is None else min(now, newest + DAY)
 
 
@@ -43,9 +43,9 @@ def believed(hours: Iterable[int]) -> int | None:
     return runs[-2][1] if len(runs) > 1 and end - begin < DAY else end
 
 
-def _hours(store: ArchiveStore, cluster: str, level: Level) -> Iterator[int]:
+def _hours(listing: Listing, cluster: str, level: Level) -> Iterator[int]:
     """The hours that files of a level end in. Files of another kind are left out."""
-    listed = store.list(layout.level_folder(cluster, level))
+    listed = listing.files(level)
     if level is Level.MINUTE:
         # One name per folder: reading a time takes longer than all else.
         names = {one.name.rpartition("/")[0]: one.name for one in listed}.values()

@@ -14,12 +14,13 @@ from verve.archive.query.span import Span
 from .failures import Failures
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from verve.archive.format.layout import FileName
     from verve.archive.query.catalogue import Record
     from verve.archive.store import ArchiveStore, StoredFile
 
+    from .listing import Listing
     from .roll_up import Host
 
 
@@ -43,10 +44,16 @@ class Keep:
         return max(known) if len(known) == len(times) else None
 
 
-def expire(
-    store: ArchiveStore, host: Host, keep: Keep, now: int, made: Collection[FileName] = ()
+def expire(  # noqa: PLR0913, PLR0917 - an archive, how long files stay, and what was just done
+    store: ArchiveStore,
+    host: Host,
+    keep: Keep,
+    now: int,
+    listing: Listing,
+    hours: Iterable[int],
+    made: Collection[FileName],
 ) -> list[str]:
-    """Delete the host's own files whose time is over; their names.
+    """Delete the host's own files whose time is over; their names. `hours` have its windows.
 
     What has just been `made` replaces no file yet: forget may be putting an earlier one over it.
     The first error of a file is raised when all others are done.
@@ -55,8 +62,7 @@ def expire(
     failures = Failures()
     deleted: list[str] = []
     if keep.minutes is not None:
-        listed = store.list(layout.level_folder(host.cluster, Level.MINUTE))
-        for hour in sorted({layout.hour_of_folder(one.name) for one in listed}):
+        for hour in sorted(hours):
             if hour + HOUR + keep.minutes <= now and (Level.HOUR, hour) not in fresh:
                 with failures.deferred():
                     over = _over(hour + HOUR, keep.longest, now)
@@ -64,7 +70,7 @@ def expire(
     for level, seconds in ((Level.HOUR, keep.hours), (Level.DAY, keep.days)):
         if seconds is None:
             continue
-        for one in store.list(layout.level_folder(host.cluster, level)):
+        for one in listing.files(level):
             with failures.deferred():
                 name = layout.parsed(one.name, host.cluster, level)
                 if level is Level.HOUR and (Level.DAY, day_of(name.start)) in fresh:

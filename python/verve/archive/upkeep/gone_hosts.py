@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
     from verve.archive.store import ArchiveStore, StoredFile
 
+    from .listing import Listing
     from .roll_up import Host
 
 SILENT_SECONDS = 7 * DAY
 """A host without a manifest for so long writes no more."""
 
 
-def expire_gone(store: ArchiveStore, host: Host, longest: int, now: int) -> list[str]:
+def expire_gone(
+    store: ArchiveStore, host: Host, longest: int, now: int, listing: Listing
+) -> list[str]:
     """Delete files of other hosts that write no more, `longest` seconds after their end.
 
     The first error of a file is raised when all others are done.
@@ -32,7 +35,7 @@ def expire_gone(store: ArchiveStore, host: Host, longest: int, now: int) -> list
     over: dict[Level, list[StoredFile]] = {level: [] for level in Level}
     manifests: list[str] = []
     for level in Level:
-        for one in store.list(layout.level_folder(host.cluster, level)):
+        for one in listing.files(level):
             if layout.manifest_segment(one.name):
                 manifests.append(one.name)
             with failures.deferred():

@@ -15,6 +15,7 @@ from .bounded_time import bounded_time
 from .expiry import Keep, expire
 from .failures import Failures
 from .gone_hosts import expire_gone
+from .listing import Listing
 from .reentry import reenter
 from .roll_up import Host, roll_up_day, roll_up_hour
 
@@ -53,42 +54,63 @@ class Upkeep:
         self._own: dict[str, bool] = {}
         """By manifest: whether it is one of this host."""
 
-    def expiry_time(self, now: int) -> int:
-        """By what time files expire, when the clock says `now`. See `bounded_time`."""
-        if self._keep == Keep():
-            return now
-        return bounded_time(self._store, self._host.cluster, now)
-
-    def turn(self, now: int, pending: Collection[int] = (), expiry_time: int | None = None) -> Work:
+    def turn(self, now: int, pending: Collection[int] = (), *, bounded: bool = False) -> Work:
         """Roll up what has ended by `now` and has none of the `pending` windows (their starts).
 
-        Files expire by `expiry_time`, or by `now` if it is None. The first error of a file is
+        Files expire by `now`, which is `bounded_time` if `bounded`. The first error of a file is
         raised when all other work is done; one of the store at once.
         """
-        until = now if expiry_time is None else expiry_time
-        waiting = {start - start % HOUR for start in pending}
+        listing = Listing(self._store, self._host.cluster)
         by_hour: dict[int, set[StoredFile]] = defaultdict(set)
-        for one in self._store.list(layout.level_folder(self._host.cluster, Level.MINUTE)):
+        for one in listing.files(Level.MINUTE):
             by_hour[layout.hour_of_folder(one.name)].add(one)
+        for hour in set(self._done) - set(by_hour):
+            del self._done[hour]
+        waiting = {start - start % HOUR for start in pending}
         failures = Failures()
+        own: list[int] = []
         rolled: list[FileName] = []
         for hour in sorted(by_hour):
             files = frozenset(by_hour[hour])
-            ended = hour + HOUR + SETTLED_SECONDS <= now
-            if not ended or hour in waiting or self._done.get(hour) == files:
-                continue
             with failures.deferred():
-                made = None
-                if self._is_own(files):
-                    self._days.add(day_of(hour))
-                    reenter(self._store, self._host, hour)
-                    made = roll_up_hour(self._store, self._host, hour)
-                if made is None:
-                    self._done[hour] = files
-                else:
-                    rolled.append(made)
-        for hour in set(self._done) - set(by_hour):
-            del self._done[hour]
+                if is_own := self._is_own(files):
+                    own.append(hour)
+                if hour not in waiting and hour + HOUR + SETTLED_SECONDS <= now:
+                    rolled += self._roll_up_hour(hour, files, is_own=is_own)
+        rolled += self._roll_up_days(now, waiting, failures)
+        deleted: list[str] = []
+        if self._keep != Keep():
+            # Only now the roll-ups are listed: with those that were made in this turn.
+            until = bounded_time(listing, self._host.cluster, now) if bounded else now
+            with failures.deferred():
+                deleted = expire(self._store, self._host, self._keep, until, listing, own, rolled)
+            listing.remove(set(deleted))
+            with failures.deferred():
+                deleted += self._expire_gone(until, listing)
+        failures.raise_first()
+        return Work(tuple(one.name for one in rolled), tuple(deleted))
+
+    def _roll_up_hour(
+        self, hour: int, files: frozenset[StoredFile], *, is_own: bool
+    ) -> list[FileName]:
+        """Roll up an hour unless an earlier turn found these files in its roll-up."""
+        if self._done.get(hour) == files:
+            return []
+        made = None
+        if is_own:
+            self._days.add(day_of(hour))
+            reenter(self._store, self._host, hour)
+            made = roll_up_hour(self._store, self._host, hour)
+        if made is None:
+            self._done[hour] = files
+            return []
+        return [made]
+
+    def _roll_up_days(
+        self, now: int, waiting: Collection[int], failures: Failures
+    ) -> list[FileName]:
+        """Roll up days that are over and have none of the `waiting` hours."""
+        rolled = []
         for day in sorted(self._days):
             awaited = any(day <= hour < day + DAY for hour in waiting)
             if awaited or day + DAY + SETTLED_SECONDS > now:
@@ -99,21 +121,15 @@ class Upkeep:
                     rolled.append(made)
                 else:
                     self._days.remove(day)
-        deleted: list[str] = []
-        with failures.deferred():
-            deleted = expire(self._store, self._host, self._keep, until, rolled)
-        with failures.deferred():
-            deleted += self._expire_gone(until)
-        failures.raise_first()
-        return Work(tuple(one.name for one in rolled), tuple(deleted))
+        return rolled
 
-    def _expire_gone(self, now: int) -> list[str]:
+    def _expire_gone(self, now: int, listing: Listing) -> list[str]:
         """Delete what other hosts have left behind, once in a while."""
         longest = self._keep.longest
         if longest is None or time.monotonic() - self._gone_at < GONE_SECONDS:
             return []
         self._gone_at = time.monotonic()
-        return expire_gone(self._store, self._host, longest, now)
+        return expire_gone(self._store, self._host, longest, now, listing)
 
     def _is_own(self, files: Collection[StoredFile]) -> bool:
         """Whether this host has windows among these files."""

@@ -141,7 +141,7 @@ class WriterLoop:
         """Roll up what has ended, and delete what is old, at the time that the clock says."""
         names = [name_of(path) for path in self._spool.files(IDS)]
         pending = [name.window_start for name in names if name is not None]
-        self._upkeep.turn(clock, pending, self._upkeep.expiry_time(clock))
+        self._upkeep.turn(clock, pending, bounded=True)
         self._report(kept_up=clock)
 
     def clean_up(self) -> None:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import archive
+from tests.support.noting_store import NotingStore
 from verve.archive.format.levels import DAY, HOUR
 from verve.archive.query.catalogue import THREADS
 from verve.archive.query.counting import Limits
 from verve.archive.query.distinct import distinct
 from verve.archive.query.plan import Planner
 from verve.archive.query.span import By, DeadlineError, Span
-from verve.archive.store import ArchiveStore, open_store
+from verve.archive.store import open_store
 from verve.archive.upkeep.expiry import Keep
 from verve.archive.upkeep.roll_up import Host, roll_up_day, roll_up_hour
 from verve.archive.upkeep.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 START = 1_764_460_800  # 2025-11-30T00:00:00Z
@@ -31,41 +30,9 @@ DAYS = 2
 SPAN = Span(START, START + DAYS * DAY)
 
 
-class Noting:
-    """A store that notes what is read of it."""
-
-    def __init__(self, store: ArchiveStore) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self.read: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - that of the store
-        return getattr(self._store, name)
-
-    def list(self, prefix: str) -> Any:  # noqa: ANN401 - as the real one
-        """Note the folder."""
-        self._note(prefix)
-        return self._store.list(prefix)
-
-    def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Note the file."""
-        self._note(name)
-        return self._store.get_ranges(name, ranges)
-
-    def _note(self, name: str) -> None:
-        with self._lock:
-            self.read.append(name)
-
-    def hours(self) -> set[str]:
-        """The hour files that were read since the last call."""
-        found = {name for name in self.read if "level=hour" in name and name.endswith(".parquet")}
-        self.read.clear()
-        return found
-
-
 @pytest.fixture
-def store(tmp_path: Path) -> Noting:
-    return Noting(open_store(tmp_path / "ids"))
+def store(tmp_path: Path) -> NotingStore:
+    return NotingStore(open_store(tmp_path / "ids"))
 
 
 @pytest.fixture
@@ -74,7 +41,7 @@ def host(tmp_path: Path) -> Host:
 
 
 @pytest.fixture
-def days(store: Noting, host: Host, tmp_path: Path) -> Noting:
+def days(store: NotingStore, host: Host, tmp_path: Path) -> NotingStore:
     """Two days of hours, whose windows are gone."""
     for number in range(24 * DAYS):
         archive.put_window(store, tmp_path, START + number * HOUR, range(number, number + 10))
@@ -86,13 +53,13 @@ def days(store: Noting, host: Host, tmp_path: Path) -> Noting:
     return store
 
 
-def test_a_plan_whose_time_is_over_reads_nothing(days: Noting) -> None:
+def test_a_plan_whose_time_is_over_reads_nothing(days: NotingStore) -> None:
     with pytest.raises(DeadlineError, match="hint: ask for a shorter span"):
         distinct(days, "", SPAN, limits=Limits(deadline=0.0))
     assert days.read == []
 
 
-def test_a_plan_ends_amid_its_files(days: Noting) -> None:
+def test_a_plan_ends_amid_its_files(days: NotingStore) -> None:
     left = iter(range(20))
 
     def check() -> None:
@@ -104,7 +71,7 @@ def test_a_plan_ends_amid_its_files(days: Noting) -> None:
     assert len(set(days.read)) <= 20 + THREADS
 
 
-def test_hours_that_a_day_has_are_not_opened(days: Noting, host: Host, tmp_path: Path) -> None:
+def test_hours_that_a_day_has_are_not_opened(days: NotingStore, host: Host, tmp_path: Path) -> None:
     whole = distinct(days, "", SPAN)
     assert days.hours() == set()
     assert whole.distinct == 24 * DAYS + 9

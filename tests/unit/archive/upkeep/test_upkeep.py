@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import archive
+from tests.support.noting_store import NotingStore
 from verve.archive.errors import DamagedFileError, StoreError
 from verve.archive.format import layout
 from verve.archive.format.id_file_writer import IdFileWriter
@@ -302,3 +303,23 @@ def test_a_window_survives_a_roll_up_that_forget_replaces(
         upkeep.turn(START + 2 * HOUR)
         assert distinct(store, "", Span(START, START + HOUR)).distinct == 20
     assert names(store, "minute") == []
+
+
+def test_a_turn_lists_each_level_once(store: ArchiveStore, host: Host, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        for hour in range(30):
+            archive.put_window(store, tmp_path, START + hour * HOUR, [hour], host=name)
+    noting = NotingStore(store)
+    upkeep = Upkeep(noting, host, Keep(minutes=HOUR, hours=2 * DAY, days=9 * DAY))
+    folders = [f"cluster=host/level={level}/" for level in Level]
+    # The first turn also looks for files of hosts that write no more.
+    first = upkeep.turn(START + 2 * DAY, bounded=True)
+    assert [noting.read.count(one) for one in folders] == [1, 1, 1]
+    assert len(names(store, "hour")) == 30
+    assert first.rolled_up
+    assert upkeep.turn(START + 2 * DAY, bounded=True).deleted
+    # The hours of the other host, which expires nothing, are read once and not again.
+    for _ in range(2):
+        noting.read.clear()
+        upkeep.turn(START + 2 * DAY, bounded=True)
+    assert noting.read == folders
