@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -114,3 +115,33 @@ def put_entry(
     if any(one.name == empty.name for one in store.list(folder)):
         empty = Manifest.from_json(store.get(empty.name), empty.name)
     store.put(empty.name, empty.with_window(entry).to_json())
+
+
+def ask(  # noqa: PLR0913 - a query and its process
+    archive: str | Path,
+    state_dir: Path,
+    since: int,
+    until: int,
+    *,
+    seconds: int = 60,
+    command: tuple[str, ...] = (sys.executable, "-P", "-m", "verve.archive.query"),
+) -> dict[str, Any]:
+    """What the process of a query answers."""
+    query = {
+        "archive": str(archive),
+        "cluster": "",
+        "state_dir": str(state_dir),
+        "memory": 2**20,
+        "seconds": seconds,
+        "since": since,
+        "until": until,
+        "by": None,
+    }
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        # It ends when its input does.
+        process.stdin.write(json.dumps(query).encode() + b"\n")
+        process.stdin.flush()
+        answer: dict[str, Any] = json.loads(process.stdout.read())
+    return answer

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from verve.archive.store import ArchiveStore
 
@@ -22,10 +22,10 @@ class NotingStore:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - that of the store
         return getattr(self._store, name)
 
-    def list(self, prefix: str) -> Any:  # noqa: ANN401 - as the real one
+    def list(self, prefix: str, check: Callable[[], object] | None = None) -> Any:  # noqa: ANN401 - as the real one
         """Note the folder."""
         self._note(prefix)
-        return self._store.list(prefix)
+        return self._store.list(prefix, check)
 
     def get(self, name: str) -> bytes:
         """Note the file."""

@@ -21,7 +21,7 @@ import pytest
 from obstore.store import from_url
 
 from tests.faults.archive.test_archive_faults import archive_in
-from tests.support.archive import BUCKET, s3
+from tests.support.archive import BUCKET, ask, s3
 from tests.support.archive_place import START, Place
 from tests.support.faulty_store import Fate, FaultyStore
 from tests.support.service import ACCEPT, Server
@@ -29,7 +29,7 @@ from tests.support.witnesses import moment
 from verve.archive.errors import StoreError
 from verve.archive.format.manifest import State
 from verve.archive.query.distinct import distinct
-from verve.archive.query.span import By, Span
+from verve.archive.query.span import By, DeadlineError, Span
 from verve.archive.spool.spool import IDS
 from verve.archive.store import open_store
 
@@ -231,6 +231,32 @@ def test_a_store_that_fails_hangs_and_loses_replies(
     wanted = ("written", "not written", "answered", "complete", "incomplete", "put again")
     assert all(run.outcomes[name] for name in wanted), run.outcomes
     assert set(bucket.fates) == set(Fate)
+
+
+def test_a_listing_ends_though_the_store_hangs(
+    bucket: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+    store = open_store(PLACE)
+    # More than one page of what the client hands on at once.
+    for number in range(120):
+        store.put(f"many/{number}", b"")
+    assert len(store.list("many/")) == 120
+    left = iter(range(2))
+
+    def check() -> None:
+        if next(left, None) is None:
+            raise DeadlineError("it is over")
+
+    with pytest.raises(DeadlineError, match="it is over"):
+        store.list("many/", check)
+    bucket.fate = lambda _method, _path: Fate.HUNG
+    with pytest.raises(StoreError, match="many/"):
+        open_store(PLACE, timeout=timedelta(seconds=0.3)).list("many/")
+    # A query says what failed, and needs not be killed.
+    found = ask(PLACE, tmp_path, START, START + 120, seconds=6)
+    assert found["kind"] == "failed", found
+    assert "the archive's store failed" in found["error"]
 
 
 @pytest.mark.full

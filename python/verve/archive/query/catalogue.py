@@ -94,7 +94,7 @@ class Catalogue:
 
         def listing(folder: tuple[Level, str]) -> tuple[Level, list[StoredFile]]:
             check()
-            return folder[0], store.list(folder[1])
+            return folder[0], store.list(folder[1], check)
 
         def manifest(name: str) -> Manifest:
             check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -27,8 +27,11 @@ class ArchiveStore(Protocol):
         """Where the files lie, without secrets, for messages."""
         ...
 
-    def list(self, prefix: str) -> list[StoredFile]:
-        """The files below a folder, whose name ends with a slash, in the order of their names."""
+    def list(self, prefix: str, check: Callable[[], object] | None = None) -> list[StoredFile]:
+        """The files below a folder, whose name ends with a slash, in the order of their names.
+
+        There may be many. `check` is called again and again, and raises to end it.
+        """
         ...
 
     def get(self, name: str) -> bytes:

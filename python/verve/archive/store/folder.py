@@ -16,7 +16,7 @@ from verve.archive.errors import GoneError, StoreError
 from .base import StoredFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _UNFINISHED = ".part"
 
@@ -32,11 +32,13 @@ class FolderStore:
         """The path of the folder."""
         return str(self.root)
 
-    def list(self, prefix: str) -> list[StoredFile]:
+    def list(self, prefix: str, check: Callable[[], object] | None = None) -> list[StoredFile]:
         """See `ArchiveStore`. Files that are being written are left out."""
         found = []
         with self._mapped(prefix):
             for folder, _, names in os.walk(self.root / prefix, onerror=_raise_unless_gone):
+                if check is not None:
+                    check()
                 below = Path(folder).relative_to(self.root).as_posix()
                 for name in names:
                     if _is_unfinished(name):

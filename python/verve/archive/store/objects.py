@@ -17,13 +17,11 @@ from verve.archive.errors import GoneError, StoreError
 from .base import StoredFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 TIMEOUT = timedelta(seconds=30)
-"""For a request; one that hangs fails then."""
-RETRIES = timedelta(seconds=60)
-"""For a request with all its repeats."""
+"""For a request; one that hangs fails then. With all its repeats it may take twice that."""
 MOST_RETRIES = 5
 
 
@@ -33,17 +31,20 @@ class ObjectStore:
     The variables are those of the makers, such as `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL`.
     """
 
-    def __init__(self, url: str, *, allow_http: bool = False) -> None:
+    def __init__(
+        self, url: str, *, allow_http: bool = False, timeout: timedelta | None = None
+    ) -> None:
+        timeout = timeout or TIMEOUT
         self._url = url.rstrip("/")
         try:
             self._store: Any = from_url(
                 self._url,
                 client_options={
-                    "timeout": TIMEOUT,
+                    "timeout": timeout,
                     "connect_timeout": timedelta(seconds=5),
                     "allow_http": allow_http,
                 },
-                retry_config={"max_retries": MOST_RETRIES, "retry_timeout": RETRIES},
+                retry_config={"max_retries": MOST_RETRIES, "retry_timeout": 2 * timeout},
             )
         except (BaseError, ValueError) as error:
             raise SettingError(
@@ -57,14 +58,15 @@ class ObjectStore:
         parts = urlsplit(self._url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
-    def list(self, prefix: str) -> list[StoredFile]:
-        """See `ArchiveStore`."""
+    def list(self, prefix: str, check: Callable[[], object] | None = None) -> list[StoredFile]:
+        """See `ArchiveStore`. It takes a request per page, of which none hangs for ever."""
+        found = []
         with self._mapped(prefix):
-            return sorted(
-                StoredFile(one["path"], one["size"])
-                for page in obstore.list(self._store, prefix=prefix)
-                for one in page
-            )
+            for page in obstore.list(self._store, prefix=prefix):
+                if check is not None:
+                    check()
+                found += [StoredFile(one["path"], one["size"]) for one in page]
+        return sorted(found)
 
     def get(self, name: str) -> bytes:
         """See `ArchiveStore`."""

@@ -12,14 +12,18 @@ from verve._verve import SettingError
 from verve.archive.errors import missing_extra
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from .base import ArchiveStore
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _BUCKETS = {"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl"}
 
 
-def open_store(place: str | os.PathLike[str]) -> ArchiveStore:
+def open_store(place: str | os.PathLike[str], *, timeout: timedelta | None = None) -> ArchiveStore:
     """The archive in a folder, or at the URL of a bucket. Nothing is made or asked yet.
+
+    A request to a bucket fails after `timeout`, which has a default.
 
     Raises `SettingError`: for a URL that names no store, and without the extra `archive`.
     """
@@ -39,7 +43,7 @@ def open_store(place: str | os.PathLike[str]) -> ArchiveStore:
             from .objects import ObjectStore  # noqa: PLC0415 - only with the extra
 
             plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"true", "1"}
-            return ObjectStore(text, allow_http=plain)
+            return ObjectStore(text, allow_http=plain, timeout=timeout)
     except ImportError as error:
         raise missing_extra(error) from error
     raise SettingError(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import archive
+from tests.support.archive import ask
 from tests.support.noting_store import NotingStore
 from verve.archive.format.levels import DAY, HOUR
 from verve.archive.query.catalogue import THREADS
@@ -114,26 +113,8 @@ def test_the_process_of_a_query_has_a_bound_of_memory(tmp_path: Path, enough: bo
     store = open_store(tmp_path / "ids")
     for number in range(2):
         archive.put_window(store, tmp_path, START + 60 * number, range(number, 60_000 + number))
-    query = {
-        "archive": str(tmp_path / "ids"),
-        "cluster": "",
-        "state_dir": str(tmp_path),
-        "memory": 2**20,
-        "seconds": 60,
-        "since": START,
-        "until": START + 120,
-        "by": None,
-    }
-    with subprocess.Popen(
-        [sys.executable, "-c", QUERY, str((256 if enough else 8) * 2**20)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps(query).encode() + b"\n")
-        process.stdin.flush()
-        found = json.loads(process.stdout.read())
+    command = (sys.executable, "-c", QUERY, str((256 if enough else 8) * 2**20))
+    found = ask(tmp_path / "ids", tmp_path, START, START + 120, command=command)
     if enough:
         assert found["answer"]["distinct"] == 60_001
     else:
