@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ import pytest
 
 from tests.support import records
 from tests.support.cluster.hosts import Cluster, assert_exactly_counted, assert_never_lowered
-from tests.support.paths import NATIVE
 from tests.support.redis.server import RedisServer
+from tests.support.wall_clock import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,16 +18,13 @@ if TYPE_CHECKING:
 
     from tests.conftest import StartLoad
 
-SHIFT = NATIVE / "clock_shift.c"
-
 
 @pytest.mark.timeout(240)
 def test_clocks_that_differ_by_five_seconds(
     tmp_path: Path, start_load: StartLoad, scale: Callable[[int], int]
 ) -> None:
-    library = tmp_path / "clock_shift.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, SHIFT, "-ldl"], check=True)
-    each = [{"LD_PRELOAD": str(library), "VERVE_TEST_SHIFT": shift} for shift in ("0", "5", "-5")]
+    library = str(build(tmp_path))
+    each = [{"LD_PRELOAD": library, "VERVE_TEST_SHIFT": shift} for shift in ("0", "5", "-5")]
     with (
         RedisServer(tmp_path / "redis") as redis,
         Cluster(tmp_path, redis.url, each=each) as cluster,

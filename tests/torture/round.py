@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.paths import ROOT
 from tests.torture import witnesses
+from tests.torture.faults.host_faults import FOLLOWED_STEP, LONGEST_STEP
 from tests.torture.faults.injector import Injector
 from tests.torture.faults.probes import serves
 from tests.torture.faults.rig import Plan, Rig
@@ -120,6 +121,9 @@ def _wait(sender: subprocess.Popen[bytes], seconds: float) -> None:
 @contextlib.contextmanager
 def _sending(rig: Rig, amount: Amount) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     out = rig.directory / "sent.json"
+    # The windows of a cluster go by the time of Redis. Those of a host alone follow its wall clock
+    # forward, and back only by a small step.
+    follows = rig.redis is None and rig.hosts[0].clock is not None
     file = rig.directory / "sender.json"
     Config(
         seed=rig.plan.seed,
@@ -132,6 +136,8 @@ def _sending(rig: Rig, amount: Amount) -> Iterator[tuple[subprocess.Popen[bytes]
         batch_size=amount.batch_size,
         singles_rate=amount.singles_rate,
         batch_rate=amount.batch_rate,
+        ahead=LONGEST_STEP * follows,
+        behind=FOLLOWED_STEP * follows,
         out=str(out),
     ).save(file)
     with (rig.directory / "sender.log").open("wb") as log:

@@ -82,6 +82,14 @@ def test_an_id_without_an_answer_may_be_counted_or_not(reference: Reference) -> 
     assert reference.unanswered_fresh() == 2
 
 
+def test_windows_of_a_clock_that_is_set_may_be_ahead_and_behind() -> None:
+    made = Reference(WINDOW, ahead=40, behind=5)
+    made.unanswered(200.5, fresh=1)
+    found = [start for start in range(100, 300, WINDOW) if made.bounds(start).most]
+    assert (found[0], found[-1]) == (194, 200 + LONGEST_DELAY + 40)
+    assert Reference.loaded(made.saved()).bounds(194) == Bounds(0, 1)
+
+
 def test_each_id_without_an_answer_is_counted_once_at_most(reference: Reference) -> None:
     reference.unanswered(101.9, fresh=2)
     assert judge_counts(records(10, 5), reference, 102).problems == []

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     """Returns the time from which on recovery counts."""
 
 LONGEST_STOP = 5.0
+LONGEST_STEP = 40.0
+FOLLOWED_STEP = 5.0
+"""Seconds of a step of the wall clock that windows follow at once, forward and back."""
 _MEMORY_LIMIT = 8 << 20
 
 
@@ -244,6 +247,9 @@ DISK_FAULTS: Mapping[str, tuple[HostFault, int]] = {
     "tmpfs full": (fill_memory, 3),
 }
 """Those that need disks of their own."""
+
+CLOCK_FAULTS: Mapping[str, int] = {"clock forward": 1, "clock back": -1}
+"""Steps of the wall clock of one host, while its other faults go on."""
 
 MEMORY_FAULTS: Mapping[str, tuple[HostFault, int]] = {"memory limit": (limit_memory, 2)}
 """Those that need a memory cgroup."""

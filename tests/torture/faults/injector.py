@@ -1,4 +1,7 @@
-"""Injects faults by seed: one thread per host, and one for Redis, Kafka and the proxy."""
+"""Injects faults by seed.
+
+Each host has a thread for its faults and one for its clock; Redis, Kafka and the proxy share one.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.support.wall_clock import available as has_wall_clocks
 from tests.torture.faults import probes
 from tests.torture.faults.host_faults import (
+    CLOCK_FAULTS,
     DISK_FAULTS,
+    FOLLOWED_STEP,
     HOST_FAULTS,
     KILLS,
+    LONGEST_STEP,
     MEMORY_FAULTS,
 )
 from tests.torture.faults.memory import MemoryLimit
@@ -21,12 +28,16 @@ from tests.torture.faults.outages import KAFKA_FAULTS, PROXY_FAULTS, REDIS_FAULT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tests.support.wall_clock import WallClock
     from tests.torture.faults.host_faults import HostFault
     from tests.torture.faults.rig import Host, Rig
 
 PATIENCE = 120.0
 """Seconds after which a component that does not work again is a fault of the service."""
 LONGEST_PAUSE = 2.0
+_LONGEST_CLOCK_PAUSE = 8.0
+_LONGEST_CLOCK_FAULT = 15.0
+"""Long enough for a large step forward to be believed, which takes 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class Injector:
         self.left_out = [
             *([] if has_disks else DISK_FAULTS),
             *([] if has_limits else MEMORY_FAULTS),
+            *([] if has_wall_clocks() else CLOCK_FAULTS),
             *([] if rig.kafka is not None else KAFKA_FAULTS),
         ]
         """Kinds that this machine cannot have."""
@@ -68,6 +80,14 @@ class Injector:
         self._threads = [
             threading.Thread(target=self._guarded, args=(host.name, self._host_lane, host))
             for host in rig.hosts
+        ]
+        self._threads += [
+            threading.Thread(
+                target=self._guarded,
+                args=(f"{host.name}/clock", self._clock_lane, host, host.clock),
+            )
+            for host in rig.hosts
+            if host.clock is not None
         ]
         self._threads.append(
             threading.Thread(target=self._guarded, args=("outside", self._outside_lane))
@@ -99,6 +119,19 @@ class Injector:
         while not self._pause(draw):
             kind, fault = _drawn(self._of_hosts, draw)
             self._injure(kind, fault, host, draw)
+
+    def _clock_lane(self, draw: random.Random, host: Host, clock: WallClock) -> None:
+        """Set the wall clock, and after a while back to the machine's."""
+        while not self._pause(draw, _LONGEST_CLOCK_PAUSE):
+            kind = draw.choice(list(CLOCK_FAULTS))
+            most = draw.choice((FOLLOWED_STEP, LONGEST_STEP))
+            at = time.time()
+            clock.set(CLOCK_FAULTS[kind] * draw.uniform(0.5, most))
+            self._stop.wait(draw.uniform(0.5, _LONGEST_CLOCK_FAULT))
+            clock.set(0)
+            over = time.monotonic()
+            works = self._until(over, lambda: probes.serves(host), kind, host.name)
+            self.injected.append(Injected(kind, host.name, at, works))
 
     def _injure(self, kind: str, fault: HostFault, host: Host, draw: random.Random) -> None:
         at = time.time()
@@ -133,9 +166,9 @@ class Injector:
                 works = self._until(began, lambda: probes.forwards(self._rig), kind, "proxy")
             self.injected.append(Injected(kind, "outside", at, works))
 
-    def _pause(self, draw: random.Random) -> bool:
+    def _pause(self, draw: random.Random, longest: float = LONGEST_PAUSE) -> bool:
         """Wait for a while; whether to stop."""
-        return self._stop.wait(self._rig.plan.slowed * draw.uniform(0, LONGEST_PAUSE))
+        return self._stop.wait(self._rig.plan.slowed * draw.uniform(0, longest))
 
     def _until(self, began: float, works: Callable[[], bool], kind: str, where: str) -> float:
         while not works():

@@ -25,7 +25,7 @@ CALM = 1.0
 
 async def send(config: Config, stop: asyncio.Event, end: asyncio.Event) -> Tally:
     """Send until `stop`, receive callbacks until `end` or the last one has come."""
-    tally = Tally(config.window)
+    tally = Tally(config.window, ahead=config.ahead, behind=config.behind)
     receiver = Receiver(tally)
     await receiver.start(config.receiver)
     senders: list[Singles | Batches | Readers] = [

@@ -34,6 +34,10 @@ class Config:
     """Most batches per second; 0: as many as there is time for."""
     out: str
     """The file for what it saw."""
+    ahead: float
+    """Seconds by which the windows of hosts may be ahead of the time, if their clocks are set."""
+    behind: float
+    """Seconds by which they may be behind it."""
 
     def save(self, path: Path) -> None:
         """Write the file."""

@@ -15,8 +15,9 @@ MOST_SHOWN = 50
 class Tally:
     """Shared by all connections of a sender."""
 
-    def __init__(self, window: int) -> None:
-        self.reference = Reference(window)
+    def __init__(self, window: int, *, ahead: float = 0, behind: float = 0) -> None:
+        """See `Reference`."""
+        self.reference = Reference(window, ahead=ahead, behind=behind)
         self.fresh = Fresh()
         self.counts: Counter[str] = Counter()
         """Requests, answers and ids by kind."""

@@ -39,8 +39,11 @@ class _Unknown:
 class Reference:
     """What a run sent, and what the answers said."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, *, ahead: float = 0, behind: float = 0) -> None:
+        """Windows are at most `ahead` of the sender's time in seconds, or `behind` it."""
         self.window = window
+        self.ahead = ahead
+        self.behind = behind
         self.fresh: Counter[int] = Counter()
         """By window: acknowledged ids that were sent once."""
         self.hot: defaultdict[int, set[int]] = defaultdict(set)
@@ -77,13 +80,15 @@ class Reference:
         return [
             one
             for second, one in self.unknown.items()
-            if start - LONGEST_DELAY <= second < start + self.window
+            if start - LONGEST_DELAY - self.ahead <= second < start + self.window + self.behind
         ]
 
     def saved(self) -> dict[str, Any]:
         """The reference as JSON."""
         return {
             "window": self.window,
+            "ahead": self.ahead,
+            "behind": self.behind,
             "fresh": dict(self.fresh),
             "hot": {start: sorted(ids) for start, ids in self.hot.items()},
             "unknown": {
@@ -94,7 +99,7 @@ class Reference:
     @classmethod
     def loaded(cls, saved: Mapping[str, Any]) -> Self:
         """The reference that was saved."""
-        made = cls(saved["window"])
+        made = cls(saved["window"], ahead=saved["ahead"], behind=saved["behind"])
         made.fresh.update({int(start): count for start, count in saved["fresh"].items()})
         made.hot.update({int(start): set(ids) for start, ids in saved["hot"].items()})
         for second, (fresh, hot) in saved["unknown"].items():

@@ -34,6 +34,11 @@ that is sent once is `new`; a bad request counts nothing and is answered with it
 ledgers of all hosts, the logs, Kafka and the event streams agree; no revision lowers a count;
 each promised callback comes.
 
+**Clocks.** Each host has a wall clock of its own, which is set by up to 40 s and back. In a cluster
+that changes nothing: its time is that of Redis. A host alone follows a step forward that lasts, so
+there a request without an answer may count up to 40 s later. Every second of those rounds leaves
+the clock alone.
+
 **The load.** Accepts of new ids, of ids sent again and again, and with an endpoint, twelve in
 flight on each of 18 connections, two thirds through the proxy; batches in the three forms; bad
 requests and bad batches; per host a reader of the event stream and one of page, metrics,
@@ -90,7 +95,7 @@ def render(made: Totals) -> str:
             )
     text.append("\n## Not covered\n\n")
     text.append(
-        "Steps of the clock: the hosts of one machine have one clock; the simulation shifts it.\n"
+        "Steps of the clock of Redis, which has the machine's.\n"
         "Redis Cluster, sentinels and `VERVE_ACK=store`: see "
         "[what is lost when](../concepts/losses.md).\n"
     )
