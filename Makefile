@@ -30,7 +30,7 @@ torture: ## real components under load and faults, counts judged: ARGS="--minute
 simulate: ## clusters on virtual time with new seeds: ARGS="--minutes 30 --record"
 	@scripts/simulate $(ARGS)
 
-fuzz: ## random bytes for the readers of requests and files: ARGS="--minutes 30 --record"
+fuzz: ## random bytes for the readers of requests, files, Redis: ARGS="--minutes 30 --record"
 	@scripts/fuzz $(ARGS)
 
 damage: ## flipped bits and files cut short, read by the real code: ARGS="--minutes 30 --record"

@@ -1,7 +1,8 @@
-"""Runs the fuzz targets of `rust/fuzz` in turn, and adds up what was executed.
+"""Runs the fuzz targets of `rust/fuzz` and of Redis in turn, and adds up what was executed.
 
 The inputs that libFuzzer finds are kept in `target/fuzz`, so that the next run goes on from them.
-Those that fail are copied to `rust/fuzz/corpus`, where `cargo test` replays them.
+Those that fail are copied to `rust/fuzz/corpus`, where `cargo test` replays them. The target
+`redis` (tests/faults/cluster/fuzz) needs no libFuzzer; it takes seeds that no run had before.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from tests.support.paths import ROOT
 from tests.support.recorded_runs import stamp
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 CRATE = ROOT / "rust/fuzz"
 RESULTS = CRATE / "results.jsonl"
 WORK = ROOT / "target/fuzz"
-TARGETS = sorted(path.stem for path in (CRATE / "harness/targets").glob("*.rs"))
+REDIS = "redis"
+TARGETS = [*sorted(path.stem for path in (CRATE / "harness/targets").glob("*.rs")), REDIS]
 _SHARE_SECONDS = 60
 
 
@@ -54,17 +60,23 @@ def _run(target: str, seconds: int, executed: Counter[str]) -> bool:
     """Run a target; whether it held."""
     found, failures = WORK / "corpus" / target, WORK / "failures" / target
     kept = CRATE / "corpus" / target
-    for folder in (found, failures, kept):
-        folder.mkdir(parents=True, exist_ok=True)
-    ended = subprocess.run(
-        [
+    if target == REDIS:
+        module = "tests.faults.cluster.fuzz"
+        now = str(time.time_ns())
+        command: list[str | Path] = [sys.executable, "-m", module, str(seconds), now]
+    else:
+        for folder in (found, failures, kept):
+            folder.mkdir(parents=True, exist_ok=True)
+        command = [
             *("cargo", "+nightly", "fuzz", "run", "--fuzz-dir", CRATE / "harness"),
             *("--release", "--debug-assertions", "--sanitizer", "none"),
             *("--target-dir", WORK / "build"),
             *(target, found, kept, "--"),
             *(f"-max_total_time={seconds}", "-print_final_stats=1", "-timeout=10"),
             *("-max_len=4096", f"-artifact_prefix={failures}/"),
-        ],
+        ]
+    ended = subprocess.run(
+        command,
         cwd=ROOT,
         env=os.environ | {"RUST_BACKTRACE": "0"},
         stdout=subprocess.PIPE,
@@ -78,7 +90,7 @@ def _run(target: str, seconds: int, executed: Counter[str]) -> bool:
     _say(f"{target}: {executed[target]:,} executions, exit status {ended.returncode}")
     if ended.returncode:
         _say(ended.stdout[-3_000:])
-        for path in failures.iterdir():
+        for path in failures.glob("*"):
             shutil.copy(path, kept)
     return not ended.returncode
 

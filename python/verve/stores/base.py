@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 from verve._verve import VerveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
 _SHOWN = 100
+_LARGEST = 10**15 - 1
+_SURPRISES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What code raises that reads an answer which is none."""
 MARKER_BYTES = 9
 """Length of a marker. An id has 8 bytes."""
 RETENTION_SECONDS = 86_400
@@ -46,12 +50,33 @@ def parse_reply(read: Callable[[], T], answer: object) -> T:
     """The result of `read`. Raises `StoreError` if it finds the answer invalid."""
     try:
         return read()
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        shown = ascii(answer)[:_SHOWN]
-        raise StoreError(
-            f"Redis: an invalid answer: `{shown}`; "
-            "hint: see which server or proxy answers at `VERVE_REDIS_URL`"
-        ) from error
+    except _SURPRISES as error:
+        raise _invalid(answer) from error
+
+
+@contextlib.contextmanager
+def reading_replies() -> Iterator[None]:
+    """Encloses a library that reads answers. Raises `StoreError` if it finds one invalid."""
+    try:
+        yield
+    except _SURPRISES as error:
+        raise _invalid(error) from error
+
+
+def _invalid(answer: object) -> StoreError:
+    return StoreError(
+        f"Redis: an invalid answer: `{ascii(answer)[:_SHOWN]}`; "
+        "hint: see which server or proxy answers at `VERVE_REDIS_URL`"
+    )
+
+
+def number(word: object, most: int = _LARGEST) -> int:
+    """A number of an answer, from 0 to `most`, as an integer or in digits; for `parse_reply`."""
+    if isinstance(word, bytes) and word.isdigit():
+        word = int(word)
+    if type(word) is not int or not 0 <= word <= most:
+        raise ValueError
+    return word
 
 
 def field_pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:

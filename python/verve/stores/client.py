@@ -13,7 +13,7 @@ from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import Address, Topology
-from .base import FailureKind, parse_reply
+from .base import FailureKind, number, parse_reply, reading_replies
 from .connection import CONNECTIONS, open_client, tls_files
 from .errors import redis_errors, store_error
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 CALL_SECONDS = 4.0
 """Seconds for a whole call: waiting for a connection, making it, sending, all replies."""
 _MAY_BE_REPLACED = {FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.READ_ONLY}
+_LATEST = 9_000_000_000
+"""Seconds since the epoch: what is later is no time, and too many nanoseconds for a clock."""
 _TIME = "return redis.call('TIME')"
 
 
@@ -93,7 +95,11 @@ class RedisClient:
     async def time_microseconds(self, key: str = "verve:{time}") -> int:
         """The time of the one primary that has `key`, since the epoch. Raises `StoreError`."""
         found = await self.run(_TIME, [key], [])
-        return parse_reply(lambda: int(found[0]) * 1_000_000 + int(found[1]), found)
+
+        def read() -> int:
+            return number(found[0], _LATEST) * 1_000_000 + number(found[1], 999_999)
+
+        return parse_reply(read, found)
 
     async def epochs(self) -> str:
         """A word that changes with each restart or failover of a primary. Raises `StoreError`.
@@ -120,9 +126,10 @@ class RedisClient:
         try:
             # The deadline may cancel: redis-py closes the connection of a cancelled command.
             async with asyncio.timeout(CALL_SECONDS), self._places:
-                if self.address.topology is Topology.CLUSTER:
-                    await self._know_nodes()
-                yield
+                with reading_replies():
+                    if self.address.topology is Topology.CLUSTER:
+                        await self._know_nodes()
+                    yield
         except redis_errors() as error:
             failure = store_error(error, self.address)
             self._stale |= failure.kind in _MAY_BE_REPLACED
@@ -188,8 +195,7 @@ class RedisClient:
     async def _info(self, section: str, node: Any) -> dict[str, Any]:  # noqa: ANN401 - redis-py's
         where = {} if node is None else {"target_nodes": node}
         answer = await self.redis.execute_command("INFO", section, **where)
-        found: dict[str, Any] = answer
-        return found
+        return parse_reply(lambda: dict(answer), answer)
 
     async def _know_nodes(self) -> None:
         """Know the nodes of a cluster; after a failure, look them up again.

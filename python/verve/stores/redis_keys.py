@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import StoreCount, parse_reply
+from .base import StoreCount, number, parse_reply
 from .redis_store import RedisStore
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class RedisKeys(RedisStore):
                 pipeline.exists(self._key(window_start, f"marker:{marker.hex()}"))
             count, *present = await pipeline.execute()
         there = frozenset(m for m, found in zip(known, present, strict=True) if found)
-        return StoreCount(parse_reply(lambda: int(count or 0), count), there)
+        return StoreCount(parse_reply(lambda: number(count or 0), count), there)
 
     def _pipeline(self) -> Any:  # noqa: ANN401 - redis-py's
         return self._client.redis.pipeline(transaction=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from verve._verve import SHARDS
 
 from .address import Topology
-from .base import MARKER_BYTES, RETENTION_SECONDS, StoreCount, StoreError, parse_reply
+from .base import MARKER_BYTES, RETENTION_SECONDS, StoreCount, StoreError, number, parse_reply
 from .client import packed
 from .redis_store import RedisStore
 
@@ -129,15 +129,17 @@ class RedisSets(RedisStore):
         """Count the ids of a window. `markers`: those that may be among them."""
         known = list(markers)
         looks = await self._client.run_for_each(_COUNT, self._all_keys(window_start), known)
-        ids = parse_reply(
-            lambda: sum(int(members) - sum(present) for members, present in looks), looks
-        )
-        everywhere = (
-            marker
-            for place, marker in enumerate(known)
-            if all(present[place] for _, present in looks)
-        )
-        return StoreCount(ids, frozenset(everywhere))
+
+        def read() -> StoreCount:
+            ids, everywhere = 0, set(known)
+            for members, answers in looks:
+                pairs = zip(known, answers, strict=True)
+                present = {marker for marker, is_there in pairs if number(is_there, 1)}
+                ids += number(number(members) - len(present))
+                everywhere &= present
+            return StoreCount(ids, frozenset(everywhere))
+
+        return parse_reply(read, looks)
 
     def _expiry(self, window_start: int) -> int:
         return window_start + self._seconds + self._keep

@@ -26,6 +26,8 @@ class FaultProxy:
         self.lose = 0.0
         self.lost = 0
         """The number of dropped replies."""
+        self.change: Callable[[bytes], bytes] = bytes
+        """What becomes of the bytes of a reply."""
         self._upstream = port
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._cuts = threading.Event()
@@ -165,4 +167,4 @@ class _Pair:
                 time.sleep(min(left, 0.1))
             if self._proxy.loses():
                 return
-            self._client.sendall(data)
+            self._client.sendall(self._proxy.change(data))

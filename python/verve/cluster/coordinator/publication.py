@@ -67,7 +67,8 @@ class Publication:
         `now` is Redis's time in milliseconds.
         """
         cluster = self.cluster
-        is_late = now - record.delivery_since > DELIVERY_MILLISECONDS
+        # A time far ahead is damaged.
+        is_late = abs(now - record.delivery_since) > DELIVERY_MILLISECONDS
         if record.deliverer in {None, cluster.own_id} or not is_late:
             return record
         lines = await cluster.hosts.read()

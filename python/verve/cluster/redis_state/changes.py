@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from verve.log import skipped
-from verve.stores.base import RETENTION_SECONDS, field_pairs, parse_reply
+from verve.stores.base import RETENTION_SECONDS, field_pairs, number, parse_reply
 
 if TYPE_CHECKING:
     from verve.cluster.interfaces import Client
@@ -50,12 +50,12 @@ class Changes:
     async def news(self) -> list[int]:
         """The windows noted since the last call; those of a day at the first call."""
         found = await self._client.run(_SINCE, [self._keys.changed], [self._since])
-        now, fields = parse_reply(lambda: (int(found[0]), field_pairs(found[1])), found)
+        now, fields = parse_reply(lambda: (number(found[0]), field_pairs(found[1])), found)
         notes = {}
         for window, at in fields:
             try:
                 # The window may be of another length, and unknown here.
-                notes[int(window)] = int(float(at))
+                notes[number(window)] = int(float(at))
             except (ArithmeticError, ValueError):
                 skipped.tell("the changes in Redis", window, at)
         news = [window for window, at in notes.items() if self._seen.get(window) != at]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from verve._verve import VerveError
 from verve.log import skipped
-from verve.stores.base import RETENTION_SECONDS, field_pairs, parse_reply
+from verve.stores.base import RETENTION_SECONDS, field_pairs, number, parse_reply
 
 from .keys import is_id
 
@@ -35,6 +35,8 @@ _PLACE = "the hosts in Redis"
 _MISSING = "missing:"
 _MISSING_LINE = "missing "
 _LINE = re.compile(r"([0-9]{1,15}) ([!-~]{1,50})(?: (.*))?", re.DOTALL)
+# The first part of an answer: whether the host had a line; None if it was refused one.
+_KNOWN = {-1: None, 0: False, 1: True}
 _REST = re.compile(
     r"(-?[0-9]{1,15}) ([0-9]{1,10}) (-?[0-9]{1,15}) ([0-9]{1,15}) ([!-~]{0,100}) (.{0,300})"
 )
@@ -148,19 +150,21 @@ class HostLine:
 class HostLines:
     """All lines, at Redis's time `now` in milliseconds. `renewed`: this host's existed before.
 
-    `missing` has the last lines of hosts that were there before a loss, and are not back.
+    `refused`: it was not written, since live hosts speak another protocol. `missing` has the last
+    lines of hosts that were there before a loss, and are not back.
     """
 
     now: int
     hosts: Mapping[str, HostLine]
     renewed: bool = True
     missing: Mapping[str, HostLine] = field(default_factory=dict)
+    refused: bool = False
 
     @classmethod
     def read(cls, found: tuple[int, int, list[bytes]]) -> HostLines:
         """The answer of a script, without unreadable lines. Raises `StoreError`."""
-        renewed, now, fields = parse_reply(
-            lambda: (int(found[0]), int(found[1]), field_pairs(found[2])), found
+        known, now, fields = parse_reply(
+            lambda: (_KNOWN[found[0]], number(found[1]), field_pairs(found[2])), found
         )
         hosts: dict[str, HostLine] = {}
         missing: dict[str, HostLine] = {}
@@ -178,7 +182,7 @@ class HostLines:
                 into[host.id] = host
             else:
                 skipped.tell(_PLACE, id, line)
-        return cls(now, hosts, renewed != 0, missing)
+        return cls(now, hosts, known is not False, missing, refused=known is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ class HostTable:
             [self.info.id, PROTOCOL, line, self.silent_ms, int(self._joined)],
         )
         lines = HostLines.read(found)
-        if found[0] < 0:
+        if lines.refused:
             others = sorted(
                 f"{host.id} ({host.protocol})"
                 for host in lines.hosts.values()
@@ -247,7 +251,8 @@ class HostTable:
 
     async def forget(self, *hosts: str) -> int:
         """Remove lines; how many there were. A live host puts its line back by itself."""
-        return int(await self._client.run(_FORGET, [self._keys.hosts], list(hosts)))
+        found = await self._client.run(_FORGET, [self._keys.hosts], list(hosts))
+        return parse_reply(lambda: number(found), found)
 
     async def forget_old(self, lines: HostLines) -> None:
         """Remove the lines of hosts that were silent for as long as ids are kept."""

@@ -66,7 +66,9 @@ if not known then return {'unregistered', now, redis.call('HGETALL', key)} end
 if known ~= news then
   if ARGV[3] ~= '-' then redis.call('HSETNX', key, 'mark:' .. ARGV[3], ARGV[2]) end
   set(field, news)
-  set('changes', milliseconds(number('changes') + 1))
+  -- Above the published ones, too, or a damaged number would hide this completion from the record.
+  local changes = math.max(number('changes'), number('published_changes'))
+  set('changes', milliseconds(changes + 1))
 end
 return answer(known == news and 'known' or 'complete')
 """
@@ -82,8 +84,10 @@ if not is_known(ARGV[6]) then return {'taken', now, redis.call('HGETALL', key)} 
 local host_state = get('host:' .. ARGV[2])
 if not host_state then return {'unregistered', now, redis.call('HGETALL', key)} end
 if host_state == 'registered' then return answer('late') end
-local token = get('token')
-if token and number('token_until') > now and string.match(token, '^%S+') ~= ARGV[3] then
+local token, left = get('token'), number('token_until') - now
+-- What lasts for much longer than a token does is damaged. (The clocks of masters differ.)
+local is_valid = token and left > 0 and left <= 10 * ARGV[5]
+if is_valid and string.match(token, '^%S+') ~= ARGV[3] then
   return answer('taken')
 end
 set('token', ARGV[3] .. ' ' .. ARGV[4], 'token_until', milliseconds(now + ARGV[5]))
@@ -207,8 +211,10 @@ TAKE_OVER = (
     + """
 local delivery = get('delivery')
 local since = delivery and string.match(delivery, '%d+$')
+-- A time far ahead is damaged. (The clocks of masters differ.)
+local age = math.abs(now - (is_number(since) and tonumber(since) or 0))
 if number('revision') ~= tonumber(ARGV[3]) or delivery ~= ARGV[4] or delivery == 'done'
-    or (is_number(since) and tonumber(since) or 0) + ARGV[5] > now then
+    or age < tonumber(ARGV[5]) then
   return {'moved', now, redis.call('HGETALL', key)}
 end
 set('delivery', ARGV[2] .. ' ' .. milliseconds(now))

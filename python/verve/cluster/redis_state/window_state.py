@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from verve.log import skipped
-from verve.stores.base import MARKER_BYTES, field_pairs, parse_reply
+from verve.stores.base import MARKER_BYTES, field_pairs, number, parse_reply
 
 from . import scripts
 from .keys import is_id
@@ -138,8 +138,11 @@ class WindowState:
 
     @property
     def asks_for_revision(self) -> bool:
-        """Whether a host completed that the record does not hold (rule 7)."""
-        return self.changes > self.published_changes
+        """Whether a host completed that the record does not hold (rule 7).
+
+        What is published is more than there was only if one of the numbers is damaged.
+        """
+        return self.changes != self.published_changes
 
     @property
     def hosts_as_written(self) -> bytes:
@@ -264,7 +267,7 @@ class WindowStates:
         """The state of a window."""
         key = self.keys.state(window_start)
         found = await self._client.run(scripts.READ, [key], [])
-        return parse_reply(lambda: WindowState.read(int(found[1]), found[2], key), found)
+        return parse_reply(lambda: WindowState.read(number(found[1]), found[2], key), found)
 
     async def register(
         self, window_start: int, host: str, markers: Mapping[bytes, str], *, is_open: bool = False
@@ -368,6 +371,7 @@ class WindowStates:
         found = await self._client.run(script, [key], [self.keys.expiry(window_start), *args])
 
         def read() -> Step:
-            return Step(Outcome(found[0].decode()), WindowState.read(int(found[1]), found[2], key))
+            outcome, now, fields = found
+            return Step(Outcome(outcome.decode()), WindowState.read(number(now), fields, key))
 
         return parse_reply(read, found)
