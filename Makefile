@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: serve demo kafka test test-full torture simulate fuzz damage
-.PHONY: bench docs lint format wheels clean help
+.PHONY: bench accuracy docs lint format wheels clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
 ARGS ?=
@@ -38,6 +38,9 @@ damage: ## flipped bits and files cut short, read by the real code: ARGS="--minu
 
 bench: ## measure, side by side in one run: FULL=1 for the long one, ONLY=name for one scenario
 	@scripts/bench $(ARGS)
+
+accuracy: ## how far counts of Verve and others are off: ARGS="--only restart,lost --rounds 1"
+	@scripts/accuracy $(ARGS)
 
 docs: ## the site of the documentation, into target/docs/html; ARGS=write renews docs/reference/
 	@scripts/docs $(ARGS)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import tempfile
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from bench.harness import build, machine
 from bench.harness.machine import children_cpu
 from bench.harness.sample import Sample
-from bench.harness.server_process import free_port
+from bench.harness.server_process import free_port, wait_for_port
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class RedisStore:
                 machine.pinned([other], build.redis(port)), cwd=folder, stdout=subprocess.DEVNULL
             )
             try:
-                _await(port)
+                wait_for_port(port)
                 watch, own = machine.Watch.of([one]), children_cpu()
                 command = [
                     build.python_module("verve"),
@@ -65,11 +62,3 @@ class RedisStore:
         counted = int(result.pop("counted"))
         problems = [] if counted == self.ids else [f"counted {counted:,} of {self.ids:,} ids"]
         return Sample(result, problems, disturbed, result)
-
-
-def _await(port: int) -> None:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)

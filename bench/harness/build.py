@@ -82,6 +82,22 @@ def go_program(folder: Path) -> Path:
     return path
 
 
+@cache
+def npm_package(folder: Path, program: str) -> Path:
+    """Install what the lock file in a folder pins, and return the path of one of its programs."""
+    if shutil.which("npm") is None:
+        raise MissingError("npm is missing; hint: install Node.js 18 or later, with npm")
+    target = output_folder() / f"npm-{folder.name}"
+    target.mkdir(exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(folder / name, target)
+    # What is optional is of no use here, and part of it needs a compiler.
+    command = ["npm", "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
+    if subprocess.run(command, cwd=target, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise BuildError(f"npm ci failed: `{folder.name}`")
+    return target / "node_modules" / program
+
+
 def redis(port: int) -> list[str]:
     """Return the command of a Redis that keeps nothing on disk."""
     if shutil.which("redis-server") is None:

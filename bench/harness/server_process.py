@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -40,9 +41,15 @@ class ServerProcess:
         cores: Sequence[int],
         window: int,
         redis_cores: Sequence[int] | None = None,
+        store: RedisOptions | None = None,
     ) -> None:
-        """Start nothing yet. `redis_cores`: the cores of Redis, if not those of the server."""
+        """Start nothing yet. `redis_cores`: the cores of Redis, if not those of the server.
+
+        `store`: the options for a store that runs already; without it, a server that needs Redis
+        gets one of its own.
+        """
         self.server = server
+        self._store = store
         self._redis_cores = cores if redis_cores is None else redis_cores
         self.port = free_port()
         self._window = window
@@ -52,6 +59,7 @@ class ServerProcess:
         self._segment = Path(f"/dev/shm/verve-bench-{os.getpid()}-{self.port}")  # noqa: S108
         self._output: IO[bytes] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._begin: Callable[[], None] = lambda: None
         self.started = 0.0
         """The time of the start, by the monotonic clock."""
 
@@ -71,8 +79,15 @@ class ServerProcess:
                 **redis_environment,
             }
             command = self.server.command(self.port, self._window, len(self._cores))
+            self._begin = partial(
+                self._start,
+                [*command, *arguments],
+                self.server.folder,
+                environment,
+                self._cores,
+            )
             self.started = time.monotonic()
-            self._start([*command, *arguments], self.server.folder, environment, self._cores)
+            self._begin()
             self._await(self.port)
         except BaseException:
             self.close()
@@ -107,6 +122,11 @@ class ServerProcess:
             time.sleep(0.05)
         return counted
 
+    def windows(self) -> list[dict[str, Any]]:
+        """Return the closed windows that the server publishes over HTTP."""
+        found: list[dict[str, Any]] = self._json("/api/verve/windows?limit=1440")["windows"]
+        return found
+
     def accept(self, id: int) -> None:
         """Send an id until it is answered `ok`."""
         self._until(TIMEOUT_SECONDS, lambda: self._get(f"/api/verve/accept?id={id}") == b"ok")
@@ -119,6 +139,16 @@ class ServerProcess:
             process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill(process)
+
+    def restart(self, *, kill: bool = False) -> None:
+        """Stop the server, with `kill` by SIGKILL, and start it again on its port and its state."""
+        if kill:
+            self._kill(self._processes[-1])
+        else:
+            self.stop()
+        del self._processes[-1]
+        self._begin()
+        self._await(self.port)
 
     def close(self) -> None:
         """Kill the server and its Redis, and remove their state."""
@@ -140,6 +170,8 @@ class ServerProcess:
 
     def _start_redis(self) -> RedisOptions:
         """Start the Redis that the server needs, and return the options that name it."""
+        if self._store is not None:
+            return self._store
         if self.server.redis is None:
             return [], {}
         port = free_port()
@@ -168,8 +200,7 @@ class ServerProcess:
 
     def _ask(self) -> int:
         current = self._json("/api/verve/current")
-        closed = self._json("/api/verve/windows?limit=1440")
-        return int(current["unique"]) + sum(int(window["unique"]) for window in closed["windows"])
+        return int(current["unique"]) + sum(int(window["unique"]) for window in self.windows())
 
     def _json(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._get(path))
@@ -217,3 +248,13 @@ def free_port() -> int:
     """Return a loopback port that no process listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until a process listens on a loopback port."""
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise ServerError(f"nothing listens on port {port}")

@@ -85,6 +85,10 @@ def _gin_redis(port: int) -> RedisOptions:
     return ["-redis", f"127.0.0.1:{port}"], {}
 
 
+def _gin_set(port: int) -> RedisOptions:
+    return [*_gin_redis(port)[0], "-set"], {}
+
+
 def _verve_redis(port: int) -> RedisOptions:
     return [], {"VERVE_REDIS_URL": f"redis://127.0.0.1:{port}", "VERVE_CLUSTER": "bench"}
 
@@ -205,6 +209,7 @@ SERVERS = {
             expected_log=FAST_PATH,
         ),
         Server("gin-redis", "Gin, Redis SET NX EX", _gin, redis=_gin_redis),
+        Server("gin-set", "Gin, Redis SADD", _gin, redis=_gin_set),
         Server("hyper", "bare hyper", _hyper, counts=False),
         Server("hyper-dashset", "hyper, DashSet", _hyper_dashset),
         Server("epoll", "epoll loop, fixed answer", _epoll, counts=False),

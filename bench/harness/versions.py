@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -37,6 +38,13 @@ def description() -> dict[str, str]:
         "hyper": _crates(build.HYPER).get("hyper", "unknown"),
         **{name: _crates(build.TABLE).get(name, "unknown") for name in CRATES},
     }
+
+
+def statsd() -> dict[str, str]:
+    """Return the versions of statsd and of what runs it."""
+    lock = json.loads((build.BENCH / "peers/statsd/package-lock.json").read_text())
+    version = str(lock["packages"]["node_modules/statsd"]["version"])
+    return {"statsd": version, "node": _output("node", "--version")}
 
 
 def _cpu() -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BENCH = Path(__file__).resolve().parents[1]
+ACCURACY = BENCH / "ACCURACY.md"
 DECISIONS = BENCH.parent / "docs" / "decisions.md"
 
 OVERVIEW = "accept-distinct"
@@ -77,16 +78,19 @@ def render(folder: Path, page: Path) -> None:
         plots=to(plots, page.parent),
         decisions=to(DECISIONS, page.parent),
         folder=to(folder, page.parent),
+        accuracy=to(ACCURACY, page.parent),
     )
     page.write_text(text)
 
 
-def text_of(results: Sequence[Result], *, plots: str, decisions: str, folder: str) -> str:
-    """Return the page, with links to the plots, the decisions and the folder of the raw files."""
+def text_of(
+    results: Sequence[Result], *, plots: str, decisions: str, folder: str, accuracy: str
+) -> str:
+    """Return the page, with links to the plots, the decisions, the raw files and the accuracy."""
     if not results:
         return "# Measured\n\nNothing was measured yet: `make bench FULL=1`.\n"
     parts = [
-        _opening(results, folder),
+        _opening(results, folder, accuracy),
         _picture(results, plots),
         _goals(results),
         _prices(results),
@@ -107,7 +111,7 @@ def table(result: Result) -> str:
     """Return the table of a scenario; its columns are aligned in the source too."""
     head = ["", *result.columns.values(), "spread", "ours / theirs", "goal"]
     rows = [_row(result, name, title) for name, title in result.titles.items()]
-    return _markdown([head, *rows])
+    return markdown([head, *rows])
 
 
 def notes(result: Result) -> list[str]:
@@ -141,12 +145,13 @@ def notes(result: Result) -> list[str]:
     return lines
 
 
-def _opening(results: Sequence[Result], folder: str) -> str:
+def _opening(results: Sequence[Result], folder: str, accuracy: str) -> str:
     failed = [f"* **{r.content['title']}: {line}**\n" for r in results for line in r.failures()]
     return (
         "# Verve beside others, measured\n\n"
         "Each scenario names its rounds and its day. This page is made by `make bench` from the "
-        f"[raw files]({folder}); nothing in it is written by hand.\n"
+        f"[raw files]({folder}); nothing in it is written by hand.\n\n"
+        f"How far the counts are off when something fails is on [a page of its own]({accuracy}).\n"
         + (f"\nThese runs failed:\n\n{''.join(failed)}" if failed else "")
     )
 
@@ -163,7 +168,7 @@ def _goals(results: Sequence[Result]) -> str:
             )
     if len(rows) == 1:
         return ""
-    return f"## Goals\n\n{_markdown(rows)}"
+    return f"## Goals\n\n{markdown(rows)}"
 
 
 def goal_text(result: Result, verdict: Verdict) -> str:
@@ -209,7 +214,7 @@ def _prices(results: Sequence[Result]) -> str:
         "## Price of crash safety and windows\n\n"
         "What the counter takes beyond its table alone, in ns per insert, beside the whole time of"
         " `DashSet`, which has neither.\n\n"
-        + _markdown([["", "price", "all of Verve's insert", "all of `DashSet`'s"], *rows])
+        + markdown([["", "price", "all of Verve's insert", "all of `DashSet`'s"], *rows])
     )
 
 
@@ -272,7 +277,7 @@ def _machines(results: Sequence[Result]) -> str:
         for name, value in machine.items()
         if result.content["machine"].get(name) != value
     ]
-    text = _markdown(rows, right=False)
+    text = markdown(rows, right=False)
     if others:
         text += "\nMeasured elsewhere, or with other versions:\n\n"
         text += "".join(f"* {other}\n" for other in others)
@@ -321,7 +326,8 @@ def _spread(ratios: Sequence[float]) -> str:
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def _markdown(rows: list[list[str]], *, right: bool = True) -> str:
+def markdown(rows: list[list[str]], *, right: bool = True) -> str:
+    """Return a table whose columns are aligned in the source too."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
     def line(row: list[str]) -> str:

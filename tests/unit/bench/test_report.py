@@ -62,6 +62,7 @@ def page(*results: Result) -> str:
         plots="plots",
         decisions="../docs/decisions.md",
         folder="results",
+        accuracy="ACCURACY.md",
     )
 
 
