@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from tests.support.container import composition
 from tests.support.paths import ROOT
@@ -82,3 +85,53 @@ def test_nothing_is_published_beyond_this_machine(topology: dict[str, Any]) -> N
         for port in service.get("ports", ()):
             shown = port["host_ip"] if isinstance(port, dict) else port
             assert shown.startswith("127.0.0.1"), port
+
+
+def test_grafana_gets_its_source_and_its_dashboard(topology: dict[str, Any]) -> None:
+    """Grafana itself is not started by any test: what it reads must fit together."""
+    grafana = topology["services"]["grafana"]
+    files = dict(_mounted(volume) for volume in grafana["volumes"])
+    provisioning = PurePosixPath("/etc/grafana/provisioning")
+    [source] = _provisioned(files, provisioning / "datasources")["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    at = urlsplit(source["url"])
+    # By a name of the network of compose; the port inside is the one that is published, too.
+    assert at.hostname in grafana["depends_on"]
+    assert f":{at.port}:{at.port}" in _text(topology["services"][at.hostname]["ports"])
+    [provider] = _provisioned(files, provisioning / "dashboards")["providers"]
+    assert provider["type"] == "file"
+    [dashboard] = [path for path in files if path.suffix == ".json"]
+    assert dashboard.parent == PurePosixPath(provider["options"]["path"])
+    assert files[dashboard] == DEPLOY / "monitoring" / "dashboard.json"
+    home = "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"
+    assert grafana["environment"][home] == str(dashboard)
+
+
+def test_each_image_has_a_version(topology: dict[str, Any]) -> None:
+    for name, service in topology["services"].items():
+        if "build" not in service:
+            assert re.search(r":v?\d+\.\d+[\w.-]*$", service["image"]), name
+
+
+def _mounted(volume: Any) -> tuple[PurePosixPath, Path]:  # noqa: ANN401 - both forms of compose
+    """The place of a file in the container, and its source."""
+    if isinstance(volume, dict):
+        return PurePosixPath(volume["target"]), Path(volume["source"])
+    source, target, *_ = volume.split(":")
+    return PurePosixPath(target), Path(source)
+
+
+def _provisioned(files: dict[PurePosixPath, Path], folder: PurePosixPath) -> dict[str, Any]:
+    """The one file that Grafana reads from a folder."""
+    [path] = [source for target, source in files.items() if target.parent == folder]
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert found["apiVersion"] == 1
+    return found
+
+
+def _text(ports: list[Any]) -> str:
+    """The published ports as the file writes them, whatever compose makes of them."""
+    return " ".join(
+        f"{one['host_ip']}:{one['published']}:{one['target']}" if isinstance(one, dict) else one
+        for one in ports
+    )
