@@ -139,7 +139,8 @@ def _warnings(answer: Answer) -> Iterator[str]:
 def _explained(plan: Plan) -> Iterator[str]:
     for one in plan.buckets:
         rows = sum(piece.file.contents.rows for piece in one.pieces)
-        yield f"{one.span}  {len(one.pieces)} files, {rows} rows"
+        known = "" if one.known is None else f", of which a footer counts {one.known}"
+        yield f"{one.span}  {len(one.pieces)} files, {rows} rows{known}"
         for piece in one.pieces:
             part = "" if piece.mask is None else f", only the parts {piece.mask:#x}"
             yield f"  {piece.file.name}  {piece.file.contents.rows} rows{part}"

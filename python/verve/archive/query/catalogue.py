@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,9 +15,12 @@ from verve.archive.format.id_file import IdFile
 from verve.archive.format.levels import DAY, Level, day_of
 from verve.archive.format.manifest import Manifest, State, WindowEntry, opened
 
+from .span import By
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from verve.archive.format.head import Input
     from verve.archive.format.layout import FileName
     from verve.archive.store import ArchiveStore, StoredFile
 
@@ -52,6 +57,8 @@ class RollUp:
 
     file: IdFile
     covers: frozenset[str]
+    hours: dict[int, Input] = field(default_factory=dict)
+    """Of a day file, by hour: the one hour file that it has of that hour, hence its ids."""
 
     @property
     def start(self) -> int:
@@ -75,21 +82,26 @@ class Catalogue:
     forgotten: list[int] = field(default_factory=list)
     hosts: dict[str, str] = field(default_factory=dict)
     """By segment: its host, for all segments that were read of."""
+    counted_hours: set[int] = field(default_factory=set)
+    """Hours whose only file was not opened, since a day file says how many ids it has."""
+    _by_host: dict[str, list[RollUp]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def read(
+    def read(  # noqa: PLR0913 - an archive, a span, and what is asked of it
         cls,
         store: ArchiveStore,
         cluster: str,
         span: Span,
         *,
         check: Callable[[], object] = lambda: None,
-        whole_days: bool = False,
+        for_query: bool = False,
+        by: By | None = None,
     ) -> Catalogue:
         """Read manifests and footers. Raises `DamagedFileError` for a foreign or damaged file.
 
-        `check` is called before each file and raises to end it. With `whole_days` hours are left
-        out of which a day file in the span has all: no part of a day is asked for.
+        `check` is called before each file and raises to end it. What answers a query that is
+        divided `by` needs not all files: no hours of which a day file in the span has all, if no
+        part of a day is asked for, and none that a day file counts.
         """
 
         def listing(folder: tuple[Level, str]) -> tuple[Level, list[StoredFile]]:
@@ -112,13 +124,21 @@ class Catalogue:
             found._take_manifests(pool.map(manifest, manifests), span)
             days = [pair for pair in roll_ups if pair[0].level is Level.DAY]
             files = list(pool.map(opened_roll_up, days))
-            taken = _inputs(files, span) if whole_days else set()
+            by_hour = {one.name: hour_inputs(one, cluster) for one in files}
+            taken: set[tuple[str, int]] = set()
+            if for_query and by in {None, By.DAY}:
+                taken = _inputs(files, span)
+            elif for_query and by is By.HOUR and not found.forgotten:
+                taken = _counted(by_hour.values(), roll_ups, span)
+                found.counted_hours = {
+                    name.start for name, stored in roll_ups if (stored.name, stored.size) in taken
+                }
             hours = [
                 (name, stored)
                 for name, stored in roll_ups
                 if name.level is Level.HOUR and (stored.name, stored.size) not in taken
             ]
-            found._take_roll_ups([*pool.map(opened_roll_up, hours), *files], span)
+            found._take_roll_ups([*pool.map(opened_roll_up, hours), *files], by_hour, span)
         return found
 
     def _sort_out(
@@ -151,7 +171,19 @@ class Catalogue:
                 if entry.start < span.until and entry.end > span.since
             ]
 
-    def _take_roll_ups(self, files: Sequence[IdFile], span: Span) -> None:
+    def roll_ups_of(self, host: str, span: Span) -> list[RollUp]:
+        """The roll-ups of a host that may concern a part of the span."""
+        if not self._by_host:
+            for one in sorted(self.roll_ups, key=lambda one: one.start):
+                self._by_host[one.file.head.host].append(one)
+        own = self._by_host.get(host, [])
+        # None is longer than a day.
+        first = bisect_left(own, span.since - DAY, key=lambda one: one.start)
+        return own[first : bisect_left(own, span.until, key=lambda one: one.start)]
+
+    def _take_roll_ups(
+        self, files: Sequence[IdFile], by_hour: dict[str, dict[int, Input]], span: Span
+    ) -> None:
         noted = {(one.host, one.entry.start, one.entry.length) for one in self.records}
         names = {one.file for one in self.records}
         for file in files:
@@ -173,7 +205,7 @@ class Catalogue:
                 if not known and entry.start < span.until and entry.end > span.since:
                     self.records.append(Record(host, None, entry, name))
                     names.add(name)
-            self.roll_ups.append(RollUp(file, frozenset(covers)))
+            self.roll_ups.append(RollUp(file, frozenset(covers), by_hour.get(file.name, {})))
 
 
 def _folders(cluster: str, span: Span) -> list[tuple[Level, str]]:
@@ -192,6 +224,33 @@ def _inputs(days: Iterable[IdFile], span: Span) -> set[tuple[str, int]]:
         if span.covers(day.head.file.start, day.head.file.end)
         for one in day.head.inputs
     }
+
+
+def hour_inputs(day: IdFile, cluster: str) -> dict[int, Input]:
+    """By hour: the hour file that went into a day file, where it is the only one of its hour.
+
+    Its rows are then the ids that the day file has of that hour. There is none if an earlier day
+    file went into this one, which may have ids of any hour.
+    """
+    folder = layout.level_folder(cluster, Level.HOUR)
+    if not all(one.name.startswith(folder) for one in day.head.inputs):
+        return {}
+    found: dict[int, list[Input]] = defaultdict(list)
+    for one in day.head.inputs:
+        found[layout.parsed(one.name, cluster, Level.HOUR).start].append(one)
+    return {hour: inputs[0] for hour, inputs in found.items() if len(inputs) == 1}
+
+
+def _counted(
+    days: Iterable[dict[int, Input]], roll_ups: Iterable[tuple[FileName, StoredFile]], span: Span
+) -> set[tuple[str, int]]:
+    """The names and sizes of hour files in `span`, alone in their hour, that `days` count."""
+    found: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for name, stored in roll_ups:
+        if name.level is Level.HOUR and span.covers(name.start, name.end):
+            found[name.start].append((stored.name, stored.size))
+    alone = {files[0] for files in found.values() if len(files) == 1}
+    return alone & {(one.name, one.size) for hours in days for one in hours.values()}
 
 
 def open_file(store: ArchiveStore, name: FileName, stored: StoredFile) -> IdFile:

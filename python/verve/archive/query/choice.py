@@ -37,8 +37,7 @@ def choose(catalogue: Catalogue, coverage: Coverage, span: Span) -> Choice:
             for one in records
             if one.file is not None
         }
-        own = [one for one in catalogue.roll_ups if one.file.head.host == host]
-        _choose_of_host(found, catalogue, needed, own, span)
+        _choose_of_host(found, catalogue, needed, catalogue.roll_ups_of(host, span), span)
     return found
 
 
@@ -50,6 +49,8 @@ def _choose_of_host(
     span: Span,
 ) -> None:
     days = [one for one in roll_ups if one.file.head.file.level is Level.DAY]
+    if span.since in catalogue.counted_hours:
+        _choose_counted(found, days, needed, span)
     hours = [one for one in roll_ups if one.file.head.file.level is Level.HOUR]
     for one in [*days, *hours]:
         if span.covers(one.start, one.end) and not one.covers.isdisjoint(needed):
@@ -66,6 +67,15 @@ def _choose_of_host(
             found.coarser = HOUR
         else:
             found.gone.append(record)
+
+
+def _choose_counted(
+    found: Choice, days: list[RollUp], needed: dict[str, Record], span: Span
+) -> None:
+    """Take the day file that counts an hour, whose own file was not opened."""
+    for one in days:
+        if span.since in one.hours and needed.keys() <= one.covers:
+            _choose_part(found, one, needed, _hours_of_day(one, needed, span))
 
 
 def _windows_of_hour(hour: RollUp, needed: dict[str, Record]) -> dict[str, int]:

@@ -96,14 +96,19 @@ def count(pieces: Sequence[Piece], forgotten: Sequence[int], limits: Limits) -> 
 
 
 def _count_one(piece: Piece, forgotten: Sequence[int], limits: Limits) -> Count:
-    """A file has each id once: once its checksums are compared, its rows are the count."""
+    """Compare all checksums of a file, and count its rows."""
     rows = piece.file.contents.rows
     piece.file.check(piece.read)
     limits.tell(rows)
+    return known(piece, rows, forgotten)._replace(rows=rows)
+
+
+def known(piece: Piece, rows: int, forgotten: Sequence[int]) -> Count:
+    """A file has each id once, so its rows are the count. Only `forgotten` ids are looked for."""
     hidden = sum(
         int(np.count_nonzero(ids == id)) for id in forgotten for ids, _ in piece.between(id, id)
     )
-    return Count(rows - hidden, hidden, rows)
+    return Count(rows - hidden, hidden, 0)
 
 
 def _fill(

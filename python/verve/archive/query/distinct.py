@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from verve.archive.errors import DamagedFileError, GoneError
 
 from .answer import Answer, Bucket
-from .counting import Limits, count
+from .counting import Limits, count, known
 from .coverage import Missing, merged
 from .plan import Plan, Planner
 from .span import Span, SpanError
@@ -60,7 +60,10 @@ def _answer(plan: Plan, limits: Limits) -> Answer:
     rows = 0
     for one in plan.buckets:
         limits.check()
-        counted = count(one.pieces, plan.forgotten, limits)
+        if one.known is None:
+            counted = count(one.pieces, plan.forgotten, limits)
+        else:
+            counted = known(one.pieces[0], one.known, plan.forgotten)
         rows += counted.rows
         wrong = _differs(one, counted.distinct + counted.forgotten)
         lacking = (*one.missing, *wrong)

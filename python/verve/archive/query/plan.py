@@ -17,7 +17,7 @@ from .pieces import Piece
 from .span import MOST_BUCKETS, By, Span, SpanError, buckets, too_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from verve.archive.store import ArchiveStore
 
@@ -31,12 +31,14 @@ GONE = "its file is gone"
 class BucketPlan:
     """The files of a bucket, and what is missing in it.
 
+    `known` are the rows of the only file, which need not be read; None: they must be read.
     `cluster_count` is what the union must equal; None: nothing says it.
     """
 
     span: Span
     pieces: tuple[Piece, ...]
     missing: tuple[Missing, ...]
+    known: int | None
     cluster_count: int | None
 
 
@@ -54,7 +56,12 @@ class Plan:
     @property
     def rows(self) -> int:
         """The rows to be read."""
-        return sum(piece.file.contents.rows for one in self.buckets for piece in one.pieces)
+        return sum(
+            piece.file.contents.rows
+            for one in self.buckets
+            if one.known is None
+            for piece in one.pieces
+        )
 
     @property
     def files(self) -> int:
@@ -80,7 +87,7 @@ class Planner:
         if by is not None and span.until - span.since > MOST_BUCKETS * longest:
             raise too_many(span, by)
         catalogue = Catalogue.read(
-            self._store, self._cluster, span, check=check, whole_days=by in {None, By.DAY}
+            self._store, self._cluster, span, check=check, for_query=True, by=by
         )
         coverage = Coverage(catalogue)
         found = buckets(span, by, coverage.blocks, coverage.length)
@@ -110,7 +117,13 @@ class Planner:
             span,
             by,
             tuple(
-                self._bucket(coverage, one, choice, opened)
+                self._bucket(
+                    coverage,
+                    one,
+                    choice,
+                    opened,
+                    None if by is None else _known(choice, one, catalogue.forgotten),
+                )
                 for one, choice in zip(found, choices, strict=True)
             ),
             tuple(coverage.hosts),
@@ -144,7 +157,12 @@ class Planner:
         return dict(zip(wanted, mapped(open_window, wanted), strict=True))
 
     def _bucket(
-        self, coverage: Coverage, span: Span, choice: Choice, opened: dict[str, Piece]
+        self,
+        coverage: Coverage,
+        span: Span,
+        choice: Choice,
+        opened: dict[str, Piece],
+        known: int | None,
     ) -> BucketPlan:
         pieces = [opened[name] for name in choice.windows]
         pieces += [self.piece(roll_up, mask) for roll_up, mask in choice.roll_ups]
@@ -157,6 +175,7 @@ class Planner:
             span,
             tuple(pieces),
             tuple(merged(missing)),
+            known,
             _cluster_count(coverage, span) if whole else None,
         )
 
@@ -164,6 +183,23 @@ class Planner:
         """A roll-up to be read, in whole or only some of its parts."""
         name = roll_up.file.name
         return Piece(roll_up.file, lambda ranges: self._store.get_ranges(name, ranges), mask)
+
+
+def _known(choice: Choice, span: Span, forgotten: Sequence[int]) -> int | None:
+    """The rows of the only roll-up of a bucket, as a footer says them; None: there are more files.
+
+    A footer has a checksum of its own, and a file has each id once.
+    """
+    if choice.windows or len(choice.roll_ups) != 1:
+        return None
+    roll_up, mask = choice.roll_ups[0]
+    if mask is None:
+        return roll_up.file.contents.rows
+    hour = roll_up.hours.get(span.since)
+    if hour is None or forgotten or span.until != span.since + HOUR:
+        # The day file may lack a forgotten id that the hour file had.
+        return None
+    return hour.rows
 
 
 def _cluster_count(coverage: Coverage, span: Span) -> int | None:

@@ -18,6 +18,7 @@ from verve.archive.query.plan import Planner
 from verve.archive.query.span import By, DeadlineError, Span
 from verve.archive.store import open_store
 from verve.archive.upkeep.expiry import Keep
+from verve.archive.upkeep.forgetting import forget
 from verve.archive.upkeep.roll_up import Host, roll_up_day, roll_up_hour
 from verve.archive.upkeep.upkeep import Upkeep
 
@@ -76,9 +77,10 @@ def test_hours_that_a_day_has_are_not_opened(days: NotingStore, host: Host, tmp_
     assert whole.distinct == 24 * DAYS + 9
     assert [one.distinct for one in distinct(days, "", SPAN, by=By.DAY).buckets] == [33, 33]
     assert days.hours() == set()
+    # The file of a day says how many ids each hour had.
     by_hour = distinct(days, "", SPAN, by=By.HOUR)
     assert [one.distinct for one in by_hour.buckets] == [10] * 24 * DAYS
-    assert len(days.hours()) == 24 * DAYS
+    assert (days.hours(), by_hour.rows) == (set(), 0)
     # Of a day that the span does not cover whole, the hours answer.
     part = distinct(days, "", Span(START + HOUR, START + DAYS * DAY))
     assert part.distinct == 24 * DAYS + 8
@@ -98,6 +100,16 @@ def test_hours_that_a_day_has_are_not_opened(days: NotingStore, host: Host, tmp_
     days.read.clear()
     assert distinct(days, "", SPAN).distinct == late.distinct
     assert days.hours() == set()
+    # But not what the hours have, since the earlier one went into it.
+    by_hour = distinct(days, "", SPAN, by=By.HOUR)
+    assert [one.distinct for one in by_hour.buckets] == [17, *[10] * (24 * DAYS - 1)]
+    assert len(days.hours()) == 24
+    forget(days, "", 30, tmp_path)
+    days.read.clear()
+    by_hour = distinct(days, "", SPAN, by=By.HOUR)
+    counts = [9 if hour in range(21, 31) else 10 for hour in range(24 * DAYS)]
+    assert [one.distinct for one in by_hour.buckets] == [17, *counts[1:]]
+    assert len(days.hours()) == 24 * DAYS
 
 
 QUERY = """
