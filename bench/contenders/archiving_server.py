@@ -14,16 +14,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
+from bench.contenders.one_server import OneServer, watched_load
 from bench.harness import build, machine
-from bench.harness.load_generator import answers_wrong, count_wrong, figures_of, load
+from bench.harness.load_generator import answers_wrong, count_wrong, figures_of
 from bench.harness.sample import Sample
 from bench.harness.server_process import ServerProcess
 from bench.harness.servers import SERVERS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 WINDOW = 5
 """Seconds: so all of a run lies in the 5 s after a boundary."""
@@ -46,10 +44,9 @@ class Work(StrEnum):
 
 
 @dataclass(frozen=True)
-class ArchivingServer:
+class ArchivingServer(OneServer):
     """A server at a constant rate, and its archive at work on the same core."""
 
-    server: str
     work: Work
     seconds: float
     arguments: tuple[str, ...]
@@ -64,15 +61,9 @@ class ArchivingServer:
         """That of the server, with the work."""
         return f"{SERVERS[self.server].title}, {self.work}"
 
-    @property
-    def rounds(self) -> None:
-        """All rounds."""
-        return
-
     def prepare(self) -> None:
         """Build the server and the generator, and an archive of a day if one is needed."""
-        build.program(build.LOAD)
-        SERVERS[self.server].prepare()
+        super().prepare()
         if self.work is not Work.NONE:
             build.python_module("pyarrow")
         if self.work in {Work.ROLL_UP, Work.QUERIES}:
@@ -80,7 +71,6 @@ class ArchivingServer:
 
     def measure(self) -> Sample:
         """Load a server whose archive works, and see that it did."""
-        one, other = machine.cores()
         server = SERVERS[self.server]
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="verve-bench-archive-"))
@@ -90,18 +80,12 @@ class ArchivingServer:
                 server = replace(server, environment=environment)
             if self.work in {Work.ROLL_UP, Work.QUERIES}:
                 shutil.copytree(_prepared(self.work), archive, copy_function=os.link)
-            running = stack.enter_context(ServerProcess(server, [one], WINDOW))
-            runs = [self._load(running, WARM_UP, other)]
+            running = stack.enter_context(ServerProcess(server, machine.cores()[:1], WINDOW))
+            runs = [watched_load(running, WINDOW, WARM_UP, self.arguments)[0]]
             queries = None
             if self.work is Work.QUERIES:
                 queries = stack.enter_context(Queries(running.port))
-            watches = machine.Watch.of([one]), machine.Watch.of([other])
-            cpu = running.cpu_seconds()
-            result = self._load(running, self.seconds, other)
-            cpu = running.cpu_seconds() - cpu
-            shares = zip(watches, (cpu, result["cpu_seconds"]), strict=True)
-            disturbed = max(watch.foreign_share(own) for watch, own in shares)
-            result["server_cpu_seconds"] = cpu
+            result, disturbed = watched_load(running, WINDOW, self.seconds, self.arguments)
             runs.append(result)
             problems = [problem for run in runs for problem in answers_wrong(run)]
             problems += self._idle(archive, queries)
@@ -121,10 +105,6 @@ class ArchivingServer:
                 return [f"the archive has no file of the level `{level}`"]
             time.sleep(0.1)
         return []
-
-    def _load(self, running: ServerProcess, seconds: float, core: int) -> dict[str, Any]:
-        arguments: Sequence[str] = (*self.arguments, "--duration", str(seconds))
-        return load(running.port, WINDOW, [core], arguments)
 
 
 class Queries:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from bench.harness import build, machine
+from bench.contenders.one_server import OneServer
+from bench.harness import machine
 from bench.harness.load_generator import answers_wrong, count_wrong, load, wait_for_window_time
 from bench.harness.sample import Sample
 from bench.harness.server_process import ServerProcess
@@ -20,30 +21,8 @@ ROOM = 20.0
 
 
 @dataclass(frozen=True)
-class _AtRest:
+class _AtRest(OneServer):
     """A server on one core."""
-
-    server: str
-
-    @property
-    def name(self) -> str:
-        """That of the server."""
-        return self.server
-
-    @property
-    def title(self) -> str:
-        """That of the server."""
-        return SERVERS[self.server].title
-
-    @property
-    def rounds(self) -> None:
-        """All rounds."""
-        return
-
-    def prepare(self) -> None:
-        """Build the server, and the generator."""
-        build.program(build.LOAD)
-        SERVERS[self.server].prepare()
 
     def _running(self) -> ServerProcess:
         return ServerProcess(SERVERS[self.server], machine.cores()[:1], WINDOW)

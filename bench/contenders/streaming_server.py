@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
-from bench.harness import build, machine
-from bench.harness.load_generator import answers_wrong, count_wrong, figures_of, load
+from bench.contenders.one_server import OneServer, watched_load
+from bench.harness import machine
+from bench.harness.load_generator import answers_wrong, count_wrong, figures_of
 from bench.harness.sample import Sample
 from bench.harness.server_process import ServerProcess
 from bench.harness.servers import SERVERS
@@ -23,10 +23,9 @@ STREAM_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class StreamingServer:
+class StreamingServer(OneServer):
     """Accepts beside `streams` open streams, all of which are read."""
 
-    server: str
     streams: int
     seconds: float
     arguments: tuple[str, ...]
@@ -41,38 +40,23 @@ class StreamingServer:
         """That of the server, with the number of streams."""
         return f"{SERVERS[self.server].title}, {self.streams:,} streams"
 
-    @property
-    def rounds(self) -> None:
-        """All rounds."""
-        return
-
-    def prepare(self) -> None:
-        """Build the server, and the generator."""
-        build.program(build.LOAD)
-        SERVERS[self.server].prepare()
-
     def measure(self) -> Sample:
         """Open the streams, take their memory, and load the server."""
-        one, other = machine.cores()
         lasting = {"VERVE_STREAM_SECONDS": "3600"}
         server = SERVERS[self.server]
         server = replace(server, environment={**server.environment, **lasting})
-        with ServerProcess(server, [one], WINDOW) as running, ExitStack() as open_streams:
-            runs = [self._load(running, WARM_UP, other)]
+        with (
+            ServerProcess(server, machine.cores()[:1], WINDOW) as running,
+            ExitStack() as open_streams,
+        ):
+            runs = [watched_load(running, WINDOW, WARM_UP, self.arguments)[0]]
             before = running.resident_bytes()
             figures: dict[str, float] = {}
             if self.streams:
                 readers = open_streams.enter_context(StreamReaders(running.port, self.streams))
                 time.sleep(SETTLE)
                 figures["stream_kib"] = (running.resident_bytes() - before) / self.streams / 1024
-            watches = machine.Watch.of([one]), machine.Watch.of([other])
-            cpu = running.cpu_seconds()
-            result = self._load(running, self.seconds, other)
-            cpu = running.cpu_seconds() - cpu
-            disturbed = max(
-                watches[0].foreign_share(cpu), watches[1].foreign_share(result["cpu_seconds"])
-            )
-            result["server_cpu_seconds"] = cpu
+            result, disturbed = watched_load(running, WINDOW, self.seconds, self.arguments)
             runs.append(result)
             problems = [problem for run in runs for problem in answers_wrong(run)]
             problems += count_wrong(running, sum(run["distinct"] for run in runs))
@@ -80,36 +64,17 @@ class StreamingServer:
                 problems.append(f"{readers.ended} streams have ended")
         return Sample({**figures_of(result), **figures}, problems, disturbed, result)
 
-    def _load(self, running: ServerProcess, seconds: float, core: int) -> dict[str, Any]:
-        arguments = (*self.arguments, "--duration", str(seconds))
-        return load(running.port, WINDOW, [core], arguments)
-
 
 @dataclass(frozen=True)
-class UnreadStreams:
+class UnreadStreams(OneServer):
     """Memory for `streams` readers that take nothing, with the smallest buffers."""
 
-    server: str
     streams: int
-
-    @property
-    def name(self) -> str:
-        """That of the server."""
-        return self.server
-
-    @property
-    def title(self) -> str:
-        """That of the server."""
-        return SERVERS[self.server].title
 
     @property
     def rounds(self) -> int:
         """One: the figure hardly varies, and takes a while."""
         return 1
-
-    def prepare(self) -> None:
-        """Build the server."""
-        SERVERS[self.server].prepare()
 
     def measure(self) -> Sample:
         """Take the memory each second until the streams have ended, and thereafter."""

@@ -13,8 +13,10 @@ import socket
 import threading
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from tests.support.http.accepting import Accepting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,48 +56,31 @@ class Put:
         return hashlib.sha256(self.body).hexdigest()
 
 
-class FaultyStore:
+class FaultyStore(Accepting):
     """The proxy, for as long as the block lasts. `fate` is asked for each method and path."""
 
     def __init__(self, upstream: str) -> None:
+        super().__init__()
         self.fate: Callable[[str, str], Fate] = lambda _method, _path: Fate.SERVED
         self.puts: list[Put] = []
         self.fates: list[Fate] = []
         self._upstream = urlsplit(upstream)
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._over = threading.Event()
         # One request at the server at once, so that none overtakes another.
         self._turn = threading.Lock()
-        self._threads: list[threading.Thread] = []
 
     @property
     def url(self) -> str:
         """The address of the proxy."""
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        self._begin(self._accept)
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        for thread in self._threads:
-            thread.join(30)
+        super().__exit__(*error)
 
-    def _begin(self, run: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=run, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listening.accept()
-            except OSError:
-                return
-            self._begin(self._serve, caller)
+    def take(self, caller: socket.socket) -> None:
+        """Serve the request of a connection."""
+        self._begin(self._serve, caller)
 
     def _serve(self, caller: socket.socket) -> None:
         with caller, contextlib.suppress(OSError):

@@ -6,7 +6,15 @@ import contextlib
 import os
 from pathlib import Path
 
-__all__ = ["step_back"]
+__all__ = ["ONE_THREAD", "step_back"]
+
+ONE_THREAD = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKIO_WORKER_THREADS": "1",
+}
+"""Read when the libraries are loaded: one thread each, and memory goes back to the system."""
 
 
 def step_back() -> None:

@@ -6,7 +6,8 @@ import contextlib
 import socket
 import threading
 from dataclasses import dataclass, field
-from typing import Self
+
+from .accepting import Accepting
 
 
 @dataclass(slots=True)
@@ -17,44 +18,22 @@ class Connection:
     received: bytearray = field(default_factory=bytearray)
 
 
-class Relay:
+class Relay(Accepting):
     """Relays connections to a port for as long as the block lasts."""
 
     def __init__(self, upstream: int) -> None:
+        super().__init__()
         self.connections: list[Connection] = []
         self._upstream = upstream
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.port: int = self._listening.getsockname()[1]
-        self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Self:
-        self._begin(self._accept)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Wakes the thread that accepts.
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        for thread in self._threads:
-            thread.join(10)
-
-    def _begin(self, run: object, *arguments: object) -> None:
-        thread = threading.Thread(target=run, args=arguments, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listening.accept()
-            except OSError:
-                return
-            connection = Connection()
-            self.connections.append(connection)
-            server = socket.create_connection(("127.0.0.1", self._upstream), 10)
-            for one in (caller, server):
-                one.settimeout(60)
-            self._begin(self._relay, caller, server, connection)
+    def take(self, caller: socket.socket) -> None:
+        """Relay a connection."""
+        connection = Connection()
+        self.connections.append(connection)
+        server = socket.create_connection(("127.0.0.1", self._upstream), 10)
+        for one in (caller, server):
+            one.settimeout(60)
+        self._begin(self._relay, caller, server, connection)
 
     def _relay(self, caller: socket.socket, server: socket.socket, connection: Connection) -> None:
         with caller, server:

@@ -19,16 +19,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from verve.archive.background import step_back
+from verve.archive.background import ONE_THREAD, step_back
 
 from .turn import turn
-
-_THREADS = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Read when the libraries are loaded: one thread each, and memory goes back to the system."""
 
 SPARE_BYTES = 256 * 2**20
 """Memory for footers and records of windows, and for the stacks of threads."""
@@ -46,7 +39,7 @@ def main() -> None:
         return
     threading.Thread(target=_end_with_input, daemon=True).start()
     step_back()
-    os.environ.update(_THREADS)
+    os.environ.update(ONE_THREAD)
     with turn(Path(query["state_dir"])) as granted:
         answer = _answer(query) if granted else {"kind": "busy"}
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -16,15 +16,7 @@ import sys
 import threading
 import time
 
-from verve.archive.background import step_back
-
-_THREADS = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "TOKIO_WORKER_THREADS": "1",
-}
-"""Read when the libraries are loaded: one thread each, and memory goes back to the system."""
+from verve.archive.background import ONE_THREAD, step_back
 
 _LOOK_SECONDS = 1.0
 
@@ -46,7 +38,7 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     threading.Thread(target=_end_with_leader, args=[options["leader"]], daemon=True).start()
-    os.environ.update(_THREADS)
+    os.environ.update(ONE_THREAD)
     # Imported here, since it loads the libraries: before the priority is gone, which takes half a
     # second once, and would take minutes beside full processors.
     from .loop import WriterLoop  # noqa: PLC0415
