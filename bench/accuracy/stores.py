@@ -45,15 +45,17 @@ class Proxy(Protocol):
         """Let all through again."""
 
 
-class _RefusingProxy(FaultProxy):
+class RefusingProxy(FaultProxy):
     """Refuses connections while it is away, as the host of a program that has ended does."""
 
     def go_away(self) -> None:
+        """Close all connections and refuse others until `come_back`."""
         super().go_away()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def come_back(self) -> None:
+        """Take connections again."""
         super().come_back()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -94,7 +96,7 @@ class Store:
         self.proxy = self._within.enter_context(self._new_proxy())
 
     def _new_proxy(self) -> Proxy:
-        return _RefusingProxy(self._port)
+        return RefusingProxy(self._port)
 
     def _command(self) -> list[str]:
         raise NotImplementedError
