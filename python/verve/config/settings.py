@@ -322,7 +322,8 @@ class Settings:
         "archive",
         parsers.level_ages,
         "minutes:2d,hours:60d,days:400d",
-        "How long the archive keeps the files of each level; a level that is left out: forever.",
+        "How long the archive keeps files by level; one that is left out: forever. Hosts that "
+        "share an archive need the same.",
     )
     archive_spool_max: int = setting(
         "archive",
