@@ -45,6 +45,8 @@ STUCK_SECONDS = 5.0
 AT_ONCE = 1 << 21
 """Ids that are read from the arena at once: 16 MiB."""
 _PIECE_IDS = 4_096
+APART_SECONDS = 0.5
+"""After a boundary the other tasks work first: accepts of the same process wait for the sum."""
 _LONGEST_PAUSE = 2.0
 _GONE = "its ids were no longer in memory"
 
@@ -93,6 +95,8 @@ class Archivist:
 
     def step(self) -> float | None:
         """Write what is new to the spool; seconds until the next step."""
+        if pause := self._until_apart():
+            return pause
         if not self._began:
             self._spool.remove_parts(self._token)
             self._began = True
@@ -129,6 +133,12 @@ class Archivist:
         """End the writer."""
         self._writer.stop()
         self._write_status()
+
+    def _until_apart(self) -> float:
+        """Seconds until this task may work beside accepts; 0.0: it may."""
+        window = self._counter.window
+        since_boundary = window - self._counter.until_boundary()
+        return max(0.0, min(APART_SECONDS, window / 4) - since_boundary)
 
     def _closed(self) -> list[Window]:
         return ring.windows_after(self._counter, self._through)

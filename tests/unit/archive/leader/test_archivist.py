@@ -11,7 +11,7 @@ from tests.support import rig
 from verve._verve import SettingError
 from verve.archive.format.manifest import State
 from verve.archive.leader import archivist
-from verve.archive.leader.archivist import KEPT_ARENAS, Archivist
+from verve.archive.leader.archivist import APART_SECONDS, KEPT_ARENAS, Archivist
 from verve.archive.spool.spool import IDS, NOTE, NoRoomError, Spool
 from verve.archive.spool.spool_file import SpoolFile
 from verve.clock import Clock
@@ -124,6 +124,18 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made = Host(tmp_path, {Keeper.ARCHIVE})
     yield made
     made.counter.close()
+
+
+def test_it_leaves_the_boundary_to_the_other_tasks(host: Host) -> None:
+    start = host.counter.current().window_start
+    host.counter.add_many([1, 2])
+    host.manual.advance(59.125)
+    host.counter.maintenance.run()
+    assert host.archivist.step() == pytest.approx(APART_SECONDS - 0.125)
+    assert host.spooled() == {}
+    host.manual.advance(APART_SECONDS - 0.125)
+    host.archivist.step()
+    assert host.spooled() == {start: (State.ARCHIVED, {1, 2})}
 
 
 def blocked(host: Host) -> Path:
