@@ -95,8 +95,8 @@ class Archivist:
 
     def step(self) -> float | None:
         """Write what is new to the spool; seconds until the next step."""
-        if pause := self._until_apart():
-            return pause
+        if wait := self._until_apart():
+            return wait
         if not self._began:
             self._spool.remove_parts(self._token)
             self._began = True
