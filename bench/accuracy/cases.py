@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.accuracy.contenders import Deployment
+from bench.accuracy.contenders import Counts, Deployment
 from bench.accuracy.judge import Requests, judge
+from bench.accuracy.stores import Statsd
 from bench.harness import build
+from bench.harness.server_process import ServerError
 from tests.support.records import ACKNOWLEDGED, HEADER, PLACED, load
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ REPEATED = 500
 AWAY_SECONDS = 10.0
 LOST_SHARE = 0.05
 STATSD_LEAD = 0.3
-"""How long before a boundary a run begins: statsd rounds its start to a second."""
+"""How long before a boundary statsd starts: it rounds its start to a second."""
+_OTHERS_LATER = 0.7
 _TICK = 0.001
 """The records of the generator have milliseconds."""
 
@@ -99,7 +102,8 @@ CASES = (
 def run(case: Case, contender: Contender, boundary: float) -> dict[str, Any]:
     """Run a case from `boundary` on, a time at which a window begins, and judge the counts."""
     cores = sorted(os.sched_getaffinity(0))
-    _sleep_until(boundary - STATSD_LEAD)
+    statsd = contender.counts == Counts.GRAPHITE
+    _sleep_until(boundary + (-STATSD_LEAD if statsd else _OTHERS_LATER))
     with (
         Deployment(contender, cores, case.window, proxied=case.proxied) as deployment,
         tempfile.TemporaryDirectory(prefix="verve-accuracy-") as folder,
@@ -116,6 +120,8 @@ def run(case: Case, contender: Contender, boundary: float) -> dict[str, Any]:
         # An id that waits for a connection is sent late, perhaps in the next window.
         starts = np.unique(requests.begins // case.window * case.window)
         published = deployment.published(map(int, starts), float(requests.ends.max()))
+        if isinstance(deployment.store, Statsd) and not deployment.store.aligned:
+            raise ServerError("statsd did not start at the beginning of a window")
         lost = deployment.proxy.lost if case.proxied else 0
     judged = judge(requests, published, case.window)
     return {

@@ -84,7 +84,11 @@ def text_of(cases: Mapping[str, Any], speed: Mapping[str, Any], raw: str) -> str
     """Return the page, with a link to the raw files."""
     machine = cases.get("machine") or speed.get("machine") or {}
     rows = [["", ""], *([name, str(value)] for name, value in machine.items())]
-    rows += [["measured", str(one["ended"])[:16]] for one in (cases, speed) if "ended" in one]
+    rows += [
+        [f"{name} measured", f"{str(one['ended'])[:16]} UTC"]
+        for name, one in (("counts", cases), ("speeds", speed))
+        if "ended" in one
+    ]
     parts = [
         "# How far counts are off\n",
         f"{OPENING} `make accuracy` makes this page from the [raw files]({raw}).\n",

@@ -139,6 +139,7 @@ class Statsd(Store):
         self._protocol = protocol
         self._window = window
         self._management = free_port()
+        self._restarted = False
 
     def __enter__(self) -> Self:
         self._graphite = self._within.enter_context(_Graphite())
@@ -149,8 +150,14 @@ class Statsd(Store):
         """Arguments and environment that name it to the Gin service."""
         return ["-statsd", f"127.0.0.1:{self.port}", "-protocol", self._protocol], {}
 
+    @property
+    def aligned(self) -> bool:
+        """Whether its windows are those of the clock, as far as it was not restarted."""
+        return self._restarted or all(at % self._window == 0 for at, _ in self._graphite.flushes)
+
     def restart(self, *, kill: bool) -> None:
         """Stop it, with `kill` by SIGKILL, and start it again."""
+        self._restarted = True
         self._end(kill=kill)
         self._start()
 

@@ -27,6 +27,8 @@ COUNT_LINE = re.compile(r"Unique requests in the last minute: (\d+)$", re.MULTIL
 TIMEOUT_SECONDS = 20.0
 """Seconds that a server has to start, to stop, or to show its count."""
 
+_given: set[int] = set()
+
 
 class ServerError(RuntimeError):
     """A server did not start, or answered with an error."""
@@ -245,9 +247,14 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """Return a loopback port that no process listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a loopback port that no process listens on, and that no other call has returned."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = int(listener.getsockname()[1])
+            # While it is open here, no other thread can get it.
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def wait_for_port(port: int) -> None:
