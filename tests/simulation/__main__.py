@@ -55,7 +55,7 @@ def _replay(seed: int, rule: int | None, trace: Path | None) -> int:
     if flaw is None:
         return _show(seed, planned(seed), trace)
     with flaw.plant():
-        return _show(seed, list(flaw.faults) or planned(seed, flaw.kinds), trace)
+        return _show(seed, flaw.planned(seed), trace)
 
 
 def _show(seed: int, faults: list[Fault], trace: Path | None) -> int:

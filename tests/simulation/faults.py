@@ -16,10 +16,25 @@ if TYPE_CHECKING:
     from .scenario import Scenario
 
 
+_TOGETHER = 0.5
+"""The share of runs, and in them of faults, in which faults meet."""
+_EVERYWHERE = _AGAIN = 0.25
+_LONGEST_AGAIN = 3.0
+_MOST = 16
+
+
 def plan(
-    chance: random.Random, hosts: int, seconds: float, kinds: Sequence[str] = ()
+    chance: random.Random,
+    hosts: int,
+    seconds: float,
+    kinds: Sequence[str] = (),
+    *,
+    meets: bool = True,
 ) -> list[Fault]:
-    """Some faults within `seconds`, the earliest first, of `kinds`. Several may go on at once."""
+    """Some faults within `seconds`, the earliest first, of `kinds`. Several may go on at once.
+
+    `meets`: in half of the runs some of them are brought together.
+    """
     # A few kinds per run, each more than once: faults of all kinds at once hide each other.
     chosen = kinds or chance.sample(_BY_CHANCE, chance.randint(1, 5))
     faults = [
@@ -32,7 +47,40 @@ def plan(
         )
         for _ in range(chance.randint(1, 8))
     ]
-    return sorted(faults, key=lambda fault: fault.at)
+    faults.sort(key=lambda fault: fault.at)
+    if meets and chance.random() < _TOGETHER:
+        return _together(chance, hosts, seconds, faults)
+    return faults
+
+
+def _together(
+    chance: random.Random, hosts: int, seconds: float, faults: list[Fault]
+) -> list[Fault]:
+    """The faults, but some soon after the one before, on all hosts at once, or again and again.
+
+    Single faults rarely meet within the moment that it takes to count and commit.
+    """
+    made: list[Fault] = []
+    before: float | None = None
+    for one in faults:
+        fault = one
+        if before is not None and chance.random() < _TOGETHER:
+            after = chance.choice([0.05, 0.5, 4.0]) * chance.random()
+            fault = replace(fault, at=round(before + after, 3))
+        before = fault.at
+        how = chance.random()
+        if how < _EVERYWHERE:
+            made += [replace(fault, host=host) for host in range(hosts)]
+        elif how < _EVERYWHERE + _AGAIN:
+            lasts = min(fault.seconds, _LONGEST_AGAIN)
+            pause = lasts + chance.uniform(0.5, 2.0)
+            made += [
+                replace(fault, at=round(fault.at + number * pause, 3), seconds=lasts)
+                for number in range(int((seconds - fault.at) / pause) + 1)
+            ]
+        else:
+            made.append(fault)
+    return sorted(made[:_MOST], key=lambda fault: fault.at)
 
 
 def schedule(scenario: Scenario, faults: list[Fault]) -> None:
@@ -145,6 +193,12 @@ def _kill_host(scenario: Scenario, fault: Fault) -> None:
         process.kill()
 
 
+def _destroy_host(scenario: Scenario, fault: Fault) -> None:
+    """Kill it, and with it what is in its memory."""
+    _kill_host(scenario, fault)
+    scenario.hosts[fault.host].settings.segment.unlink(missing_ok=True)
+
+
 def _begin_again(scenario: Scenario, fault: Fault) -> None:
     scenario.hosts[fault.host].begin()
 
@@ -215,6 +269,7 @@ _BEGIN: dict[str, Callable[[Scenario, Fault], None]] = {
     "redis failover": _replicate,
     "process killed": _kill_process,
     "host killed": _kill_host,
+    "host destroyed": _destroy_host,
     "host stopped": _stop_host,
     "leader stopped": _stop_leader,
     "process paused": _pause_process,
@@ -234,6 +289,7 @@ _END: dict[str, Callable[[Scenario, Fault], None]] = {
     "redis failover": _fail_over,
     "process killed": _begin_again,
     "host killed": _begin_again,
+    "host destroyed": _begin_again,
     "host stopped": _begin_again_after_stop,
     "leader stopped": _begin_again_after_stop,
     "process paused": _continue,
@@ -244,5 +300,7 @@ _END: dict[str, Callable[[Scenario, Fault], None]] = {
 }
 
 # The others show what `docs/internals/cluster.md` lists: a host that goes back to an old master
-# between two heartbeats does not notice it, and a host whose leader left is not waited for.
-_BY_CHANCE = [kind for kind in _BEGIN if kind not in {"old master", "leader stopped"}]
+# between two heartbeats does not notice it, a host whose leader left is not waited for, and what is
+# in the memory of one host only is gone with it.
+_NOT_BY_CHANCE = {"old master", "leader stopped", "host destroyed"}
+_BY_CHANCE = [kind for kind in _BEGIN if kind not in _NOT_BY_CHANCE]

@@ -22,6 +22,7 @@ from verve.stores.base import StoreCount, StoreError
 from verve.stores.redis_sets import RedisSets
 
 from .history import Fault
+from .scenario import planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +39,14 @@ class Flaw:
     plant: Callable[[], AbstractContextManager[object]]
     seeds: tuple[int, ...] = (0,)
     """Seeds that show it."""
+    meets: bool = False
+    """Whether their faults may meet; see `faults.plan`."""
     faults: tuple[Fault, ...] = ()
     """In the place of those of the seeds."""
+
+    def planned(self, seed: int) -> list[Fault]:
+        """The faults of a seed that shows it."""
+        return list(self.faults) or planned(seed, self.kinds, meets=self.meets)
 
 
 def _patched(owner: object, name: str, value: object) -> Callable[[], AbstractContextManager[Any]]:
@@ -158,10 +165,8 @@ FLAWS = (
         "a commit takes a lower count",
         ("redis flush", "host paused"),
         _script("COMMIT", ("if tonumber(ARGV[5]) < count then return answer('lower') end", "")),
-        faults=(
-            Fault(at=10.55, kind="host paused", seconds=6.0, host=1),
-            Fault(at=10.6, kind="redis flush"),
-        ),
+        seeds=(2, 0, 1, 3, 4, 5),
+        meets=True,
     ),
     Flaw(
         7,
@@ -171,6 +176,7 @@ FLAWS = (
             "COMMIT",
             ("set('published_changes', ARGV[4])", "set('published_changes', number('changes'))"),
         ),
+        # Few seeds show it: the host that is late must complete between two calls of the other.
         faults=(
             Fault(at=0.5, kind="slow network", seconds=29.0, host=0, amount=0.45),
             *(
@@ -193,12 +199,8 @@ FLAWS = (
         "a delivery is called done before it is",
         ("disk full", "host killed"),
         _patched(ClusterSource, "is_delivered", _delivered),
-        faults=(
-            Fault(at=6.0, kind="disk full", seconds=9.0, host=0),
-            Fault(at=6.0, kind="disk full", seconds=9.0, host=1),
-            Fault(at=11.0, kind="host killed", seconds=1.0, host=0),
-            Fault(at=11.5, kind="host killed", seconds=1.0, host=1),
-        ),
+        seeds=(3, 2, 0, 1, 4, 5),
+        meets=True,
     ),
     Flaw(
         11,

@@ -36,6 +36,8 @@ _LOOK_SECONDS = 5.0
 _END_SECONDS = 10.0
 _IDS = 40
 _LOOK_AROUND_SECONDS = 0.1
+_MEETING = 10_000
+"""From this seed on faults may meet. The earlier ones, of recorded runs, replay as they were."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,10 @@ class Scenario:
             process.close()
 
 
-def planned(seed: int, kinds: Sequence[str] = ()) -> list[Fault]:
-    """The faults of a seed, only of some `kinds` if they are given."""
-    return faults.plan(random.Random(f"{seed} faults"), _hosts(seed), ACTIVE_SECONDS, kinds)
+def planned(seed: int, kinds: Sequence[str] = (), *, meets: bool = False) -> list[Fault]:
+    """The faults of a seed, only of some `kinds` if they are given. `meets`: see `faults.plan`."""
+    chance = random.Random(f"{seed} faults")
+    return faults.plan(chance, _hosts(seed), ACTIVE_SECONDS, kinds, meets=meets or seed >= _MEETING)
 
 
 def _hosts(seed: int) -> int:

@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 from .checker import check
 from .flaws import FLAWS
 from .history import Fault
-from .scenario import planned, shrink, simulate
+from .scenario import shrink, simulate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def test_clusters_publish_what_was_counted(lane: int) -> None:
 @pytest.mark.timeout(300)
 def test_a_broken_rule_is_found(flaw: Flaw) -> None:
     for seed in flaw.seeds:
-        faults = list(flaw.faults) or planned(seed, flaw.kinds)
+        faults = flaw.planned(seed)
         with flaw.plant():
             found = simulate(seed, faults, FLAWED_CALM).problems
         if found:
