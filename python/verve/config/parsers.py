@@ -281,7 +281,8 @@ def level_ages(value: str) -> tuple[LevelAge, ...]:
 def archive(value: str) -> str:
     """An absolute path, or the URL of an object store, without a slash at its end."""
     scheme, colon, rest = value.partition("://")
-    if not colon:
+    # With one slash, `s3:/bucket` would be a folder in the current directory.
+    if not colon and not value.startswith(tuple(f"{one}:" for one in _STORES)):
         return str(path(value))
     if scheme not in _STORES or not rest.strip("/") or not re.fullmatch(r"[!-~]+", rest):
         raise BadValue(

@@ -180,6 +180,8 @@ def test_what_is_no_list_of_ages(text: str) -> None:
         ("s3://bucket/a/b/", "s3://bucket/a/b"),
         ("gs://bucket", "gs://bucket"),
         ("file:///srv/ids", "file:///srv/ids"),
+        ("/srv/s3", "/srv/s3"),
+        ("/srv/s3:/a", "/srv/s3:/a"),
     ],
 )
 def test_places_of_an_archive(text: str, place: str) -> None:
@@ -187,7 +189,17 @@ def test_places_of_an_archive(text: str, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "http://host/a", "s3://", "s3://key:secret@bucket", "s3://bucket?a=b", "s3://a b"]
+    "text",
+    [
+        "",
+        "http://host/a",
+        "s3://",
+        "s3:/bucket",
+        "s3:bucket",
+        "s3://key:secret@bucket",
+        "s3://bucket?a=b",
+        "s3://a b",
+    ],
 )
 def test_what_is_no_place_of_an_archive(text: str) -> None:
     with pytest.raises(parsers.BadValue):
