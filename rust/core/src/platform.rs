@@ -1,10 +1,15 @@
 //! System calls that the standard library lacks: clocks, byte locks, storage.
 
-#![expect(unsafe_code, reason = "no crate has the byte locks of open files on all systems")]
+#![expect(
+    unsafe_code,
+    reason = "no crate has byte locks of open files, or memory files with an old glibc"
+)]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::{FromRawFd, RawFd};
 use std::sync::OnceLock;
 
 #[cfg(target_os = "linux")]
@@ -147,8 +152,17 @@ pub fn free_storage(file: &File) -> Option<u64> {
 pub fn memory_file() -> io::Result<File> {
     #[cfg(target_os = "linux")]
     {
-        use nix::sys::memfd::{MFdFlags, memfd_create};
-        Ok(memfd_create(c"verve", MFdFlags::MFD_CLOEXEC)?.into())
+        // By its number: glibc has the function from 2.27 on, and a wheel for glibc 2.17 that names
+        // it cannot be loaded before that.
+        // SAFETY: the name ends with a zero, and the call gives a new descriptor or -1.
+        let made =
+            unsafe { libc::syscall(libc::SYS_memfd_create, c"verve".as_ptr(), libc::MFD_CLOEXEC) };
+        let descriptor = RawFd::try_from(made).map_err(io::Error::other)?;
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is open, and nobody else has it.
+        Ok(unsafe { File::from_raw_fd(descriptor) })
     }
     #[cfg(not(target_os = "linux"))]
     {
