@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
-READY_SECONDS = 60
+READY_SECONDS = 300
+"""Under an emulator, on a busy machine, a start takes a minute."""
+STOP_SECONDS = 120
 COUNT = """
 import sys, verve
 with verve.Counter(sys.argv[1], max_ids=100_000) as counter:
@@ -67,7 +69,7 @@ def serving(verve: str, arguments: list[str], directory: Path) -> Iterator[None]
         try:
             yield
             service.send_signal(signal.SIGTERM)
-            code = service.wait(30)
+            code = service.wait(STOP_SECONDS)
         except BaseException:
             print(output.read_text(errors="replace"), file=sys.stderr)
             raise
