@@ -27,7 +27,7 @@ test-full: ## all checks and tests at their full counts
 torture: ## real components under load and faults, counts judged: ARGS="--minutes 60 --record"
 	@scripts/torture $(ARGS)
 
-simulate: ## clusters on virtual time with new seeds: ARGS="--minutes 30 --record"
+simulate: ## clusters on virtual time with new seeds: ARGS="--minutes 30 --jobs 2 --record"
 	@scripts/simulate $(ARGS)
 
 fuzz: ## random bytes for the readers of requests, files, Redis: ARGS="--minutes 30 --record"

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from .scenario import planned, shrink, simulate
 
 if TYPE_CHECKING:
     from .history import Fault
+    from .scenario import Outcome
 
 RESULTS = Path(__file__).parent / "results.jsonl"
 _FIXED_HASHES = {"PYTHONHASHSEED": "0"}
@@ -30,6 +32,7 @@ def main() -> int:
     parser.add_argument("--trace", type=Path, help="write the trace and the history of --seed here")
     parser.add_argument("--flaw", type=int, help="break this rule of docs/cluster.md in --seed")
     parser.add_argument("--minutes", type=float, default=10, help="run new seeds for so long")
+    parser.add_argument("--jobs", type=int, default=1, help="in so many processes")
     parser.add_argument("--record", action="store_true", help="add a line to the results")
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
@@ -42,7 +45,7 @@ def main() -> int:
     logging.getLogger("verve").setLevel(logging.CRITICAL + 1)
     if options.seed is not None:
         return _replay(options.seed, options.flaw, options.trace)
-    return _run(options.minutes, is_recorded=options.record)
+    return _run(options.minutes, options.jobs, is_recorded=options.record)
 
 
 def _say(text: str, end: str = "\n") -> None:
@@ -82,21 +85,26 @@ def totals() -> dict[str, float]:
     } | {"next": max((line["first"] + line["seeds"] for line in found), default=1)}
 
 
-def _run(minutes: float, *, is_recorded: bool) -> int:
+def _run(minutes: float, jobs: int, *, is_recorded: bool) -> int:
     first = seed = int(totals()["next"])
     until = time.monotonic() + 60 * minutes
     failed, requests, simulated = [], 0, 0.0
-    while time.monotonic() < until:
-        outcome = simulate(seed)
-        requests += outcome.ids
-        simulated += outcome.seconds
-        if outcome.problems:
-            failed.append(seed)
-            _say(f"\rseed {seed}: {outcome.problems[0]}")
-        seed += 1
-        left = max(0.0, until - time.monotonic())
-        done = f"{seed - first} seeds, {len(failed)} failed"
-        _say(f"\r{done}, {left:.0f} s left ", end="")
+    running: dict[Future[Outcome], int] = {}
+    with ProcessPoolExecutor(jobs) as pool:
+        while running or time.monotonic() < until:
+            while len(running) < jobs and time.monotonic() < until:
+                running[pool.submit(simulate, seed)] = seed
+                seed += 1
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                outcome, number = ended.result(), running.pop(ended)
+                requests += outcome.ids
+                simulated += outcome.seconds
+                if outcome.problems:
+                    failed.append(number)
+                    _say(f"\rseed {number}: {outcome.problems[0]}")
+            left = max(0.0, until - time.monotonic())
+            done = f"{seed - first} seeds, {len(failed)} failed"
+            _say(f"\r{done}, {left:.0f} s left ", end="")
     _say("")
     if is_recorded:
         line = {
