@@ -183,6 +183,14 @@ class RedisDouble:
     def _smembers(self, key: bytes) -> Reply:
         return sorted(self._reading(key, set))
 
+    def _exists(self, key: bytes) -> Reply:
+        return int(self._live(key) is not None)
+
+    def _unlink(self, key: bytes) -> Reply:
+        found = self._exists(key)
+        self.evict([key])
+        return found
+
     def _expireat(self, key: bytes, seconds: bytes) -> Reply:
         return self._expire_at_ms(key, int(seconds) * 1_000)
 
@@ -233,6 +241,7 @@ class RedisDouble:
 _COMMANDS: dict[str, Callable[..., Reply]] = {
     name: getattr(RedisDouble, f"_{name.lower()}")
     for name in (
+        "EXISTS",
         "EXPIRE",
         "EXPIREAT",
         "HDEL",
@@ -249,6 +258,7 @@ _COMMANDS: dict[str, Callable[..., Reply]] = {
         "SMEMBERS",
         "TIME",
         "TTL",
+        "UNLINK",
         "ZADD",
         "ZRANGEBYSCORE",
         "ZREMRANGEBYSCORE",

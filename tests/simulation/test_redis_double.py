@@ -66,6 +66,8 @@ def _command(chance: random.Random) -> list[bytes]:
             [b"EXPIREAT", of_hash, later],
             [b"EXPIREAT", of_set, b"1"],
             [b"EXPIRE", of_zset, b"100"],
+            [b"EXISTS", chance.choice([of_hash, of_set])],
+            [b"UNLINK", chance.choice([of_hash, of_set])],
             [b"TTL", chance.choice([of_hash, of_set, of_zset])],
             [b"HGET", of_set, name],
             [b"SADD", of_hash, member],

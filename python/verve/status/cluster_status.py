@@ -16,6 +16,7 @@ from verve.clock import CLOCK, Clock
 from verve.windows.window import LATE_WINDOWS
 
 from . import cluster_hosts
+from .cluster_hosts import Condition
 from .status_file import read_status, remove_leftovers, write_status
 
 if TYPE_CHECKING:
@@ -125,6 +126,15 @@ def of(settings: Settings) -> Membership:
     return Membership(**found, hosts=cluster_hosts.from_values(values.get("hosts")))
 
 
+def live(settings: Settings, host_id: str) -> frozenset[str]:
+    """The ids of the hosts that the last leader of this host saw and did not find silent.
+
+    Empty if that leader took the host out of the cluster, and if it was that of another host.
+    """
+    found = {host.host_id for host in of(settings).hosts if host.condition is not Condition.SILENT}
+    return frozenset(found) if host_id in found else frozenset()
+
+
 def seconds_since(moment: int | None) -> float | None:
     """Seconds since `moment` (nanoseconds since boot); None if it is from before a reboot."""
     if moment is None:
@@ -143,7 +153,7 @@ class Report:
         before = of(settings)
         self._totals = {name: getattr(before, name) for name in _TOTALS}
         self._since: float | None = None
-        self._said: Membership | None = None
+        self._said: tuple[Membership, bool] | None = None
         self._said_at = 0.0
 
     def __call__(self, member: Membership, spills: Callable[[], tuple[int, int]]) -> None:
@@ -161,7 +171,7 @@ class Report:
     def _write(self, now: Membership) -> None:
         """Replace the file if the state changed or the last write is `EVERY_SECONDS` old."""
         # These may change twice per second: a change of them alone is written with the next one.
-        told = replace(now, counted=None, hosts=())
+        told = replace(now, counted=None, hosts=()), bool(now.hosts)
         same = told == self._said
         if same and self._clock.monotonic() - self._said_at < EVERY_SECONDS:
             return

@@ -32,6 +32,7 @@ COMMANDS = (
     "sismember",
     "smembers",
     "time",
+    "unlink",
     "zadd",
     "zrangebyscore",
     "zremrangebyscore",

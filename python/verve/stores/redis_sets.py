@@ -21,13 +21,17 @@ _AT_ONCE = 10_000
 _SHARDS_KNOWN = 1_024
 # Atomic, so that a marker is subtracted if and only if it was counted. Markers are in a set of
 # their own too, since the caller may not know one yet.
+# Ids without marks are what Redis left of a shard: nobody knows how many of them are markers, so it
+# counts as empty, and its hosts find their markers gone.
 # KEYS: ids, marks. ARGV: the markers that the caller asks for.
 _COUNT = f"""
+local whole = redis.call('EXISTS', KEYS[2]) == 1
 local known, present, strangers = {{}}, {{}}, 0
 for i, marker in ipairs(ARGV) do
   known[marker] = true
-  present[i] = redis.call('SISMEMBER', KEYS[1], marker)
+  present[i] = whole and redis.call('SISMEMBER', KEYS[1], marker) or 0
 end
+if not whole then return {{0, present}} end
 for _, marker in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   -- Anything else might be an id, which counts.
   if #marker == {MARKER_BYTES} and not known[marker] then
@@ -36,8 +40,11 @@ for _, marker in ipairs(redis.call('SMEMBERS', KEYS[2])) do
 end
 return {{redis.call('SCARD', KEYS[1]) - strangers, present}}
 """
+# The first marker begins the shard anew. No ids are missed by that: without a marker from before
+# them, their hosts send all again.
 # KEYS: ids, marks. ARGV: the marker, when the keys expire.
 _MARK = """
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('UNLINK', KEYS[1]) end
 redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('EXPIREAT', KEYS[1], ARGV[2])

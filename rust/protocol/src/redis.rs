@@ -258,16 +258,28 @@ impl StateHash {
 
     /// `restore`: puts a record back that was seen, and has the sets summed again.
     pub fn restore(&mut self, host: usize, seen: Record, flaws: Flaws) {
-        let order = |record: &Record| (record.revision, record.count);
-        if order(&seen) <= order(&self.record) {
+        // A host that saw a complete record has released its ids, and is never complete again.
+        let completes = seen.complete && !self.record.complete && seen.count >= self.record.count;
+        let same_number = seen.revision == self.record.revision;
+        let same =
+            same_number && (seen.count, seen.complete) == (self.record.count, self.record.complete);
+        if same || (seen.revision < self.record.revision && !completes) {
             return;
         }
         let published_changes = self.record.published_changes;
-        // Each of two records of one number was published by some host: the higher gets the next.
-        let revision = seen.revision + u8::from(seen.revision == self.record.revision);
-        self.record = Record { revision, ..seen };
+        let is_better = seen.revision > self.record.revision
+            || completes
+            || (seen.count, seen.complete) > (self.record.count, self.record.complete);
+        // Each of two records of one number was published by some host: the better gets the next.
+        let revision = if seen.revision > self.record.revision {
+            seen.revision
+        } else {
+            self.record.revision + 1
+        };
+        let record = if is_better { seen } else { self.record };
+        self.record = Record { revision, ..record };
         self.delivery = Some(host as u8);
-        if !flaws.has(Flaw::RestoreAsksForNoRevision) {
+        if is_better && !flaws.has(Flaw::RestoreAsksForNoRevision) {
             self.record.published_changes = published_changes;
             self.changes += 1;
         }

@@ -43,8 +43,8 @@ def _wait_for_count(service: Service) -> None:
 
 
 async def _all(of: RedisClient, store: Store) -> None:
-    await store.add(MINUTE, grouped(range(10)))
     await store.mark(MINUTE, MARKS[0])
+    await store.add(MINUTE, grouped(range(10)))
     assert (await store.count(MINUTE, MARKS)).ids == 10
     assert await store.epochs()
     assert await of.time_microseconds()

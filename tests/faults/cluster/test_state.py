@@ -248,6 +248,38 @@ def test_only_a_higher_record_is_restored(server: RedisServer, cluster: str) -> 
     with_states(server, cluster, steps)
 
 
+def test_of_two_records_of_one_number_the_better_gets_the_next(
+    server: RedisServer, cluster: str
+) -> None:
+    async def steps(states: WindowStates) -> None:
+        def record(revision: int, count: int, *, complete: bool) -> Record:
+            return Record(revision, count, complete=complete, publisher=A, delivery=DONE)
+
+        async def restored(lost: Record) -> tuple[Outcome, int, int, bool]:
+            step = await states.restore(W, lost)
+            now = step.state.record
+            assert now is not None
+            return step.outcome, now.revision, now.count, now.complete
+
+        await states.restore(W, record(2, 5, complete=True))
+        # It stays, but some host has published its number for the other record.
+        found = await restored(record(2, 4, complete=True))
+        assert found == (Outcome.RESTORED, 3, 5, True)
+        found = await restored(record(3, 5, complete=False))
+        assert found == (Outcome.RESTORED, 4, 5, True)
+        found = await restored(record(2, 4, complete=True))
+        assert found == (Outcome.NEWER, 4, 5, True)
+        await states.restore(W, record(5, 6, complete=False))
+        # A complete record with all of its ids.
+        found = await restored(record(2, 6, complete=True))
+        assert found == (Outcome.RESTORED, 6, 6, True)
+        await states.restore(W, record(7, 8, complete=False))
+        found = await restored(record(6, 6, complete=True))
+        assert found == (Outcome.NEWER, 7, 8, False)
+
+    with_states(server, cluster, steps)
+
+
 def test_a_delivery_is_taken_over_after_a_while_and_noted_once(
     server: RedisServer, cluster: str
 ) -> None:

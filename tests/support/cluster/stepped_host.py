@@ -49,6 +49,7 @@ class SteppedHost:
             kafka_brokers="127.0.0.1:1",
             **flags,
         )
+        self.settings.state_dir.mkdir(parents=True, exist_ok=True)
         self.clock = ManualClock(wall=start - 30.0)
         self.counter = counter_of(self.settings, self.clock)
         self.counter.replication.queue(100_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.cluster.in_process import EventRecorder
@@ -164,6 +166,21 @@ def test_a_successor_waits_for_hosts_that_are_noted_as_missing() -> None:
     assert watch.missing() == ()
 
 
+def test_a_new_leader_misses_the_hosts_of_the_one_before_if_redis_forgot_this_one() -> None:
+    told = EventRecorder()
+    watch = LossDetector(told, Moved().monotonic, {"a", "b", "c"})
+    watch.heartbeat(lines(host("a", 0), host("c", 0), renewed=False), "e1")
+    assert [line.id for line in watch.missing()] == ["b"]
+    assert HostLine.read("b", watch.missing()[0].written) == watch.missing()[0]
+    known = watch.with_missing(lines(host("a", 0)))
+    assert awaited_hosts(W, state("a"), known, SILENT, NOW) == {"a", "b"}
+    assert (watch.losses, told.names()) == (1, [])
+    # Redis forgot nothing: others may have left since.
+    watch = LossDetector(told, Moved().monotonic, {"a", "b"})
+    watch.heartbeat(lines(host("a", 0)), "e1")
+    assert (watch.missing(), watch.losses) == ((), 0)
+
+
 def test_a_line_is_written_as_it_is_read() -> None:
     line = HostLine("b", NOW, "1", W, 2, -3, NOW - 4, "0.1.0", "a name")
     assert HostLine.read("b", line.written) == line
@@ -191,6 +208,7 @@ def test_the_highest_records_are_remembered() -> None:
     records.see(W, record(2, 5))
     records.see(W, record(1, 9))
     records.see(W, record(2, 4))
+    records.see(W, replace(record(2, 5), complete=False))
     assert records.all() == [(W, record(2, 5))]
     for number in range(300):
         records.see(W + 60 * number, record(3, number))

@@ -149,6 +149,17 @@ def test_the_hosts_are_read_as_they_were_written(made: Settings) -> None:
     assert late.as_json()["last_heartbeat"] == "2026-11-22T21:58:00Z"
 
 
+def test_the_hosts_that_were_alive_are_known_to_the_next_leader(made: Settings) -> None:
+    hosts = [
+        HostCondition(condition.value, "", condition, None, 0, 0)
+        for condition in (Condition.LIVE, Condition.LATE, Condition.SILENT)
+    ]
+    write(made, replace(AWAY, hosts=tuple(hosts)))
+    assert cluster_status.live(made, "live") == {"live", "late"}
+    # It was written for another host: the segment is a new one.
+    assert cluster_status.live(made, "other") == frozenset()
+
+
 def test_the_file_stays_small_with_the_hosts_that_matter(made: Settings) -> None:
     many = [
         HostCondition(f"{n:016x}", "\N{SNOWMAN}" * 300, Condition.LIVE, None, 1.5, n)

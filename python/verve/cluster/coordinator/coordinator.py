@@ -29,6 +29,7 @@ from verve.cluster.runtime.tasks import cancel_all
 from verve.cluster.spill.spills import Spills
 from verve.log import events
 from verve.sinks import Scope, of_scope
+from verve.status import cluster_status
 from verve.status.cluster_status import Report
 from verve.stores.base import StoreError
 from verve.windows.release import ArenaRelease, Keeper
@@ -133,7 +134,7 @@ class Coordinator:
                 await cancel_all(tasks)
                 with contextlib.suppress(TimeoutError, VerveError):
                     async with asyncio.timeout(_LEAVE_SECONDS):
-                        await work.registrar.leave()
+                        await work.leave()
         finally:
             await cancel_all([*tasks, *work.windows.tasks()])
             with contextlib.suppress(StoreError):
@@ -170,7 +171,7 @@ class Coordinator:
         identity = counter.stats()["identity"]
         info = HostInfo(identity, machine.host_name, version("verve-counter"))
         cluster = ClusterState(client, store, Keys(settings.cluster, settings.window), info)
-        losses = LossDetector(notices, machine.monotonic)
+        losses = LossDetector(notices, machine.monotonic, cluster_status.live(settings, identity))
         records = RecentRecords()
         spills = Spills(settings, identity, notices, machine)
         markers = Markers(identity, self.lease.term)

@@ -37,6 +37,11 @@ class StatusReport:
     counts: EventCounts
     machine: Machine
 
+    async def left(self) -> None:
+        """Report that this host has left: the next leader has nobody to miss."""
+        self.heartbeat.hosts = ()
+        await self.step()
+
     async def step(self) -> None:
         """Report once."""
         error = self.heartbeat.error

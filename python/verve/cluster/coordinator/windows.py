@@ -89,6 +89,10 @@ class Windows:
         """The number of windows with ids that are not in Redis."""
         return sum(not task.is_sent for task, _ in self._windows.values())
 
+    def with_ids(self) -> list[int]:
+        """The windows that have ids of this host."""
+        return [start for start, task in self.own().items() if task.ids and task.ids.count]
+
     def begin_again(self) -> None:
         """Redis lost something: each window sees what is there."""
         for task, _ in self._windows.values():

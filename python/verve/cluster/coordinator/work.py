@@ -42,6 +42,11 @@ class Work:
     current_count: CurrentCount
     status_report: StatusReport
 
+    async def leave(self) -> None:
+        """Take this host out of the cluster. Raises `StoreError`."""
+        await self.registrar.leave(self.windows.with_ids())
+        await self.status_report.left()
+
     def steps(self) -> Iterator[tuple[Callable[[], Awaitable[None]], float]]:
         """The step of each task, with the seconds between two of them."""
         yield self.windows.step, LOCAL_SECONDS

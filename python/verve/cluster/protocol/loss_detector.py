@@ -6,12 +6,13 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from verve.cluster.redis_state.hosts import HostLine
 from verve.log import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-    from verve.cluster.redis_state.hosts import HostLine, HostLines
+    from verve.cluster.redis_state.hosts import HostLines
     from verve.cluster.redis_state.window_state import Record
     from verve.log.background import Notices
 
@@ -24,9 +25,13 @@ _RECORDS = 256
 class LossDetector:
     """What one leader learns about Redis from heartbeat to heartbeat."""
 
-    def __init__(self, notices: Notices, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, notices: Notices, monotonic: Callable[[], float], before: Collection[str] = ()
+    ) -> None:
+        """`before`: the hosts that an earlier leader saw, if that one did not leave."""
         self._notices = notices
         self._monotonic = monotonic
+        self._before = before
         self._quiet_until = 0.0
         self._epochs: str | None = None
         self._heartbeat_at: float | None = None
@@ -60,6 +65,10 @@ class LossDetector:
             self.in_touch_since = lines.now
             # An earlier leader may have died of the loss; a host may join right after one.
             self._quiet_until = now + QUIET_SECONDS
+            if self._before and not lines.renewed:
+                # Redis forgot this host while it had no leader, and the other hosts with it.
+                self._missing |= {id: HostLine.of_missing(id, lines.now) for id in self._before}
+                self.lost("the line of this host was gone")
         elif now - self._heartbeat_at > _BREAK_SECONDS:
             # The other hosts may have been away too, and be about to come back.
             self.in_touch_since = lines.now
@@ -84,6 +93,10 @@ class LossDetector:
         self._quiet_until = self._monotonic() + QUIET_SECONDS
 
 
+def _rank(record: Record) -> tuple[int, int, bool]:
+    return record.revision, record.count, record.complete
+
+
 class RecentRecords:
     """The records that this leader saw of late, to put back those that Redis loses."""
 
@@ -93,7 +106,7 @@ class RecentRecords:
     def see(self, window_start: int, record: Record) -> None:
         """Remember a record, unless a higher one is known."""
         known = self._seen.get(window_start)
-        if known is None or (record.revision, record.count) >= (known.revision, known.count):
+        if known is None or _rank(record) >= _rank(known):
             self._seen[window_start] = record
             self._seen.move_to_end(window_start)
         while len(self._seen) > _RECORDS:

@@ -143,9 +143,14 @@ async def register(
 
 
 async def place_marker(
-    cluster: ClusterState, markers: Markers, window_start: int, *, is_open: bool = False
+    cluster: ClusterState,
+    markers: Markers,
+    window_start: int,
+    *,
+    is_open: bool = False,
+    after_loss: bool = False,
 ) -> PlacedMarker:
-    """Register, and add a fresh marker to all shards. Raises `StoreError`.
+    """Register, see `register`, and add a fresh marker to all shards. Raises `StoreError`.
 
     The epochs are read first, so that a master that is replaced in between is noticed; the state
     is written before the sets, so that every marker in a set is known.
@@ -153,6 +158,6 @@ async def place_marker(
     losses = markers.losses
     epochs = await cluster.store.epochs()
     placed = PlacedMarker(markers.fresh(window_start), epochs, losses=losses)
-    await register(cluster, markers, window_start, is_open=is_open)
+    await register(cluster, markers, window_start, is_open=is_open, after_loss=after_loss)
     await cluster.store.mark(window_start, placed.marker)
     return placed

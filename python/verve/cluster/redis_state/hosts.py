@@ -137,6 +137,11 @@ class HostLine:
             id, heartbeat, protocol, first_window, unsent, skew_ms, in_touch, parts[5], parts[6]
         )
 
+    @classmethod
+    def of_missing(cls, id: str, now: int) -> HostLine:
+        """The line of a host of which only the id is known: it may have ids of any window."""
+        return cls(id, now, str(PROTOCOL), 0, 0, 0, 0, "", "")
+
     @property
     def written(self) -> str:
         """The line as it is in Redis."""

@@ -170,23 +170,29 @@ return answer('set back')
 )
 
 # Rule 9: put back a record that Redis lost. Hosts that completed since then ask for a revision.
-# After a failover there may be two records of one number, each known to some hosts. The higher
-# count gets the next number then, since nobody publishes a number again.
+# After a loss there may be two records of one number, each known to some hosts. The better one gets
+# the next number then, since nobody publishes a number again. So does a complete record, if the one
+# that took its place is degraded and has no more ids: the host that published the complete one has
+# given up its ids, and will never be complete again.
 # ARGV: revision, count, `1` if complete, publisher, delivery.
 RESTORE = (
     _HEAD
     + """
-local revision = number('revision')
-if revision > tonumber(ARGV[2])
-    or (revision == tonumber(ARGV[2]) and number('count') >= tonumber(ARGV[3])) then
+local revision, count, complete = number('revision'), number('count'), get('complete')
+local lost, known = tonumber(ARGV[2]), tonumber(ARGV[3])
+local completes = ARGV[4] == '1' and complete ~= '1' and known >= count
+if lost < revision and not completes
+    or lost == revision and known == count and ARGV[4] == complete then
   return {'newer', now, redis.call('HGETALL', key)}
 end
-local restored, delivery = ARGV[2], ARGV[6]
-if revision == tonumber(ARGV[2]) then
-  restored, delivery = milliseconds(revision + 1), ARGV[5] .. ' ' .. milliseconds(now)
+if lost > revision or completes or known > count then
+  set('count', ARGV[3], 'complete', ARGV[4], 'publisher', ARGV[5], 'published_changes', '0')
 end
-set('revision', restored, 'count', ARGV[3], 'complete', ARGV[4], 'publisher', ARGV[5],
-    'delivery', delivery, 'published_changes', '0')
+if lost > revision then
+  set('revision', ARGV[2], 'delivery', ARGV[6])
+else
+  set('revision', milliseconds(revision + 1), 'delivery', ARGV[5] .. ' ' .. milliseconds(now))
+end
 return answer('restored')
 """
 )
