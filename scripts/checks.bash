@@ -99,6 +99,17 @@ check_models() {
   printf '%s\n' "$inputs" >"$target/passed"
 }
 
+# The same code in random schedules, which may be far longer than those of loom.
+check_schedules() (
+  export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/shuttle"
+  export RUSTFLAGS="--cfg shuttle ${RUSTFLAGS:-}" VERVE_SCHEDULES=100000
+  options=(--package verve-core --profile models --test 'shuttle_*')
+  status=0
+  step 'clippy of the schedules' cargo clippy --quiet "${options[@]}" -- -D warnings || status=1
+  step 'random schedules' cargo test "${options[@]}" || status=1
+  exit "$status"
+)
+
 # Built ahead, so that no test waits for a compiler.
 build_load() {
   step 'load generator' cargo build --release --package verve-load || return 1

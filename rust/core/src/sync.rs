@@ -1,14 +1,18 @@
-//! The atomics that everything shared is built from: those of `core`, or those of loom.
+//! The atomics that everything shared is built from: those of `core`, of loom or of shuttle.
 //!
 //! The table, the rollover of the window and the pins are written once. Built with `--cfg loom`, the
-//! same code runs under loom's model checker, with small tables. There, a test can also weaken one
-//! [`Site`], to show that its model finds the fault. The helpers below are the only places where the
-//! code may differ: without loom, each of them is exactly what its name says.
+//! same code runs under loom's model checker, with small tables. Built with `--cfg shuttle`, it runs
+//! in random schedules, which may be far longer, and in which each operation is sequentially
+//! consistent. In both, a test can weaken one [`Site`], to show that its model finds the fault. The
+//! helpers below are the only places where the code may differ: in other builds, each of them is
+//! exactly what its name says.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(shuttle)]
+pub use shuttle::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 
 /// A place whose strength a proof depends on. For each there is a model in `tests/loom_*.rs` that
 /// fails when the place is weakened.
@@ -47,25 +51,25 @@ pub enum Site {
     FreeArena,
 }
 
-/// Whether `site` keeps its strength: always, except for the one that a loom test weakens.
-#[cfg(not(loom))]
+/// Whether `site` keeps its strength: always, except for the one that a test weakens.
+#[cfg(not(any(loom, shuttle)))]
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "has to vanish from the insert path")]
 const fn is_strong(_site: Site) -> bool {
     true
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 static WEAKENED: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
-/// Whether `site` keeps its strength: always, except for the one that a loom test weakens.
-#[cfg(loom)]
+/// Whether `site` keeps its strength: always, except for the one that a test weakens.
+#[cfg(any(loom, shuttle))]
 fn is_strong(site: Site) -> bool {
     WEAKENED.load(core::sync::atomic::Ordering::Relaxed) != site as u64
 }
 
-/// Weakens one site (or none) for all loom models of this process, so one at a time.
-#[cfg(loom)]
+/// Weakens one site (or none) for all models of this process, so one at a time.
+#[cfg(any(loom, shuttle))]
 pub fn weaken(site: Option<Site>) {
     WEAKENED.store(site.map_or(0, |site| site as u64), core::sync::atomic::Ordering::Relaxed);
 }
@@ -105,7 +109,7 @@ pub(crate) fn perform<T>(site: Site, step: impl FnOnce() -> T) {
 }
 
 /// Where `site` is weakened: does what [`perform`] or [`choose`] has left out before.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) fn make_up_for(site: Site, step: impl FnOnce()) {
     if !is_strong(site) {
         step();

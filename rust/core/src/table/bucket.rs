@@ -11,7 +11,7 @@ pub const EMPTY: u64 = 0;
 /// A slot that closes its bucket: the table is being frozen, or the ids move to the next extent.
 pub const CLOSED: u64 = u64::MAX;
 /// Slots of a bucket: one cache line.
-pub const SLOTS_PER_BUCKET: usize = if cfg!(loom) { 2 } else { 8 };
+pub const SLOTS_PER_BUCKET: usize = if cfg!(any(loom, shuttle)) { 2 } else { 8 };
 
 /// Outcome of an insert into one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Bucket {
     }
 
     /// Empties the bucket, as [`crate::segment::mapping::Mapping::zero`] does in a mapping.
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     pub fn zero(&self) {
         for slot in &self.slots {
             slot.store(EMPTY, Ordering::Relaxed);

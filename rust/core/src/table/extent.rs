@@ -5,9 +5,9 @@ use crate::table::simd;
 
 /// Buckets of an extent that a probe looks at. Sixteen are all full for the first time at a load of
 /// 0.6 to 0.7, eight at 0.55.
-pub const PROBE_LENGTH: usize = if cfg!(loom) { 2 } else { 16 };
+pub const PROBE_LENGTH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 16 };
 /// Extents that a table may have. The last ones would be larger than any memory.
-pub const EXTENTS: usize = if cfg!(loom) { 4 } else { 32 };
+pub const EXTENTS: usize = if cfg!(any(loom, shuttle)) { 4 } else { 32 };
 
 /// Set in the arena's word of extents, and in its flags, once the table is being frozen.
 pub(crate) const FROZEN_BIT: u64 = 1 << 63;

@@ -80,7 +80,7 @@ impl<S: Storage> Table<'_, S> {
                 return None;
             }
         }
-        #[cfg(loom)]
+        #[cfg(any(loom, shuttle))]
         crate::sync::make_up_for(Site::FreezeExtents, || {
             self.header.extents.fetch_or(FROZEN_BIT, Ordering::AcqRel);
         });

@@ -15,7 +15,7 @@ use crate::table::bucket::Insert;
 use crate::table::{Extents, Storage, Table};
 
 /// Buckets that are moved together.
-const CHUNK: usize = if cfg!(loom) { 1 } else { 16 };
+const CHUNK: usize = if cfg!(any(loom, shuttle)) { 1 } else { 16 };
 /// One moved chunk in a word of [`crate::table::ArenaHeader::moved`]: the high half counts the
 /// chunks that were moved, the low half those that a thread took.
 const DONE: u64 = 1 << 32;

@@ -4,7 +4,7 @@
 //! line up to eight times before it has arrived. Four vector loads and one branch let the processor
 //! load the lines of the next ids meanwhile (measured: a third of the time per insert).
 
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
 use core::arch::{
     asm,
     x86_64::{
@@ -14,21 +14,21 @@ use core::arch::{
 };
 
 use crate::sync::AtomicU64;
-#[cfg(any(not(target_arch = "x86_64"), loom))]
+#[cfg(any(not(target_arch = "x86_64"), loom, shuttle))]
 use crate::sync::Ordering;
 use crate::table::bucket::SLOTS_PER_BUCKET;
 
 /// The content of a line while it was read. Each slot is loaded once, in no order, as if relaxed.
 #[derive(Clone, Copy, Debug)]
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
 pub struct Line([core::arch::x86_64::__m128i; 4]);
 
 /// The content of a line while it was read. Each slot is loaded once, in no order, as if relaxed.
 #[derive(Clone, Copy, Debug)]
-#[cfg(any(not(target_arch = "x86_64"), loom))]
+#[cfg(any(not(target_arch = "x86_64"), loom, shuttle))]
 pub struct Line([u64; SLOTS_PER_BUCKET]);
 
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
 #[expect(unsafe_code, reason = "vector loads of shared memory have no safe form")]
 impl Line {
     /// Reads the line.
@@ -87,7 +87,7 @@ impl Line {
     }
 }
 
-#[cfg(any(not(target_arch = "x86_64"), loom))]
+#[cfg(any(not(target_arch = "x86_64"), loom, shuttle))]
 impl Line {
     /// Reads the line.
     #[inline]
@@ -112,7 +112,7 @@ impl Line {
 }
 
 /// Prefetches a line.
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
 #[inline]
 #[expect(unsafe_code, reason = "prefetching has no safe form")]
 pub fn prefetch(slots: &[AtomicU64; SLOTS_PER_BUCKET]) {
@@ -122,11 +122,11 @@ pub fn prefetch(slots: &[AtomicU64; SLOTS_PER_BUCKET]) {
 }
 
 /// Does nothing: there is no prefetch for this processor.
-#[cfg(any(not(target_arch = "x86_64"), loom))]
+#[cfg(any(not(target_arch = "x86_64"), loom, shuttle))]
 #[inline]
 pub fn prefetch(_slots: &[AtomicU64; SLOTS_PER_BUCKET]) {}
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::Line;
     use crate::sync::Ordering;

@@ -50,14 +50,14 @@ impl Pins {
     pub fn pin(&self, arena: usize) -> Pinned<'_> {
         // SeqCst, the step or the fence: pairs with the fence in `is_alone`. Either the pin is seen
         // there, or what took the arena out of use is seen here.
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
         {
             // A locked step is a full fence there already. `mfence` would be one more, 17 ns, and
             // would keep the loads of one insert from overlapping those of the next.
             self.counts[arena].fetch_add(1, Ordering::SeqCst);
             core::sync::atomic::compiler_fence(Ordering::SeqCst);
         }
-        #[cfg(any(not(target_arch = "x86_64"), loom))]
+        #[cfg(any(not(target_arch = "x86_64"), loom, shuttle))]
         {
             self.counts[arena].fetch_add(1, Ordering::Relaxed);
             fence_at(Site::EnterFence);
@@ -104,7 +104,7 @@ impl Pins {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::Pins;
 

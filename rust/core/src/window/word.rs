@@ -12,7 +12,7 @@
 //!   thread dies, another one starts over.
 
 /// Arenas of a segment.
-pub const ARENAS: usize = if cfg!(loom) { 3 } else { 16 };
+pub const ARENAS: usize = if cfg!(any(loom, shuttle)) { 3 } else { 16 };
 
 /// The current word: window number, size step of the first extent, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl ArenaState {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::{ArenaState, CurrentWord, buckets_of_step, step_of_buckets};
     use proptest::prelude::*;
