@@ -2,7 +2,7 @@
 # sets up what it needs and does nothing twice. The scripts in scripts/ do the work.
 
 .DEFAULT_GOAL := help
-.PHONY: serve demo kafka test test-full torture simulate fuzz damage
+.PHONY: serve demo kafka test test-full torture simulate fuzz damage mutants
 .PHONY: bench accuracy docs lint format wheels clean help
 
 # ARGS go to the program behind a target: make serve ARGS="--workers 2", make test ARGS=tests/unit
@@ -32,6 +32,9 @@ simulate: ## clusters on virtual time with new seeds: ARGS="--minutes 30 --jobs 
 
 fuzz: ## random bytes for the readers of requests, files, Redis: ARGS="--minutes 30 --record"
 	@scripts/fuzz $(ARGS)
+
+mutants: ## the core with one place changed at a time, which a test must notice: ARGS="--minutes 60"
+	@scripts/mutants $(ARGS)
 
 damage: ## flipped bits and files cut short, read by the real code: ARGS="--minutes 30 --record"
 	@scripts/damage $(ARGS)

@@ -124,4 +124,16 @@ mod tests {
             assert_eq!(pins.count(3), 0);
         }
     }
+
+    #[test]
+    fn a_dead_process_is_in_no_arena() {
+        let (dead, own) = (Pins::default(), Pins::default());
+        dead.pin(3).hold();
+        dead.pin(15).hold();
+        let _pinned = own.pin(3);
+        assert!(!own.is_alone(3, || dead.count(3) != 0));
+        dead.reap();
+        assert_eq!([dead.count(3), dead.count(15)], [0, 0]);
+        assert!(own.is_alone(3, || dead.count(3) != 0));
+    }
 }
