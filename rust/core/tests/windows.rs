@@ -319,24 +319,47 @@ fn compare_all(counter: &Counter, model: &mut Model) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes the actions on a counter and on the model, and compares all that they show.
+fn play(window_seconds: u32, max_ids: u64, actions: &[Action]) {
+    let (counter, clock) = in_memory(window_seconds, max_ids);
+    let mut model = Model::new(window_seconds);
+    for action in actions {
+        act(&counter, &clock, &mut model, action).expect("room and arenas");
+    }
+    // What is current when the clock has not moved stays so.
+    model.leading = true;
+    counter.lease().acquire().expect("a participant");
+    compare_all(&counter, &mut model).expect("room and arenas");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn windows_are_what_sets_would_be(
         window_seconds in prop_oneof![Just(1_u32), Just(2), Just(60)],
+        max_ids in prop_oneof![Just(50_000_u64), Just(200_000)],
         actions in prop::collection::vec(action(), 1..150),
     ) {
-        let (counter, clock) = in_memory(window_seconds, 200_000);
-        let mut model = Model::new(window_seconds);
-        for action in &actions {
-            act(&counter, &clock, &mut model, action).expect("room and arenas");
-        }
-        // What is current when the clock has not moved stays so.
-        model.leading = true;
-        counter.lease().acquire().expect("a participant");
-        compare_all(&counter, &mut model).expect("room and arenas");
+        play(window_seconds, max_ids, &actions);
     }
+}
+
+#[test]
+fn work_that_is_left_to_do_does_not_change_the_window_of_an_id() {
+    let actions = [
+        Action::Step(90),
+        Action::Seal,
+        Action::Seal,
+        Action::Seal,
+        Action::Advance(4_000),
+        // The writer leaves work, and suspects the clock.
+        Action::Add(0),
+        Action::Advance(10_000),
+        // It goes to the next window, and follows the clock then.
+        Action::Add(0),
+    ];
+    play(1, 50_000, &actions);
 }
 
 #[test]

@@ -115,14 +115,13 @@ impl Counter {
         view.prefetch(mixed);
         let mut late = false;
         loop {
-            let WindowReading { window, is_fresh } = self.read_window();
-            if is_fresh
-                && participant.due.load(Ordering::Relaxed)
+            let reading = self.read_window();
+            if self.is_maintenance_due(participant, reading)
                 && !self.maintain_on::<MAINTAINS>(participant)
             {
                 return Ok(None);
             }
-            let Some(entered) = self.enter_if::<MAINTAINS>(participant, window)? else {
+            let Some(entered) = self.enter_if::<MAINTAINS>(participant, reading.window)? else {
                 return Ok(None);
             };
             let word = entered.word;
@@ -176,11 +175,11 @@ impl Counter {
         let mut late = false;
         while batch.recorded < ids.len() {
             let rest = &ids[batch.recorded..];
-            let WindowReading { window, is_fresh } = self.read_window();
-            if is_fresh && participant.due.load(Ordering::Relaxed) {
+            let reading = self.read_window();
+            if self.is_maintenance_due(participant, reading) {
                 self.maintain_on::<true>(participant);
             }
-            let entered = match self.enter(participant, window) {
+            let entered = match self.enter(participant, reading.window) {
                 Ok(entered) => entered,
                 Err(error) => {
                     batch.stopped = Some(error);
@@ -318,12 +317,21 @@ impl Counter {
         Ok(())
     }
 
+    /// Whether a round by a writer left work, and it is time to go on. With a rollover a new round begins
+    /// anyway.
+    #[inline]
+    fn is_maintenance_due(&self, participant: &Participant, reading: WindowReading) -> bool {
+        reading.is_fresh
+            && participant.due.load(Ordering::Relaxed)
+            && self.rollover().current().window() >= reading.window
+    }
+
     /// Continues the maintenance that writers do while there is no leader. False if it is left to do.
     #[cold]
     fn maintain_on<const MAINTAINS: bool>(&self, participant: &Participant) -> bool {
         if MAINTAINS {
             // The next call that enters meets the error again.
-            let _ = self.maintain_as_writer(participant);
+            let _ = self.continue_as_writer(participant);
         } else {
             self.cached_window().expire_within(0);
         }

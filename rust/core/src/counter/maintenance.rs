@@ -48,7 +48,9 @@ impl Maintenance<'_> {
     /// # Errors
     /// As for [`Counter::add`], when the window could not be rolled over; the rest was done.
     pub fn run(self) -> Result<(), Error> {
-        self.counter.maintain_some(self.counter.participant()?, OF_LEADER).map(drop)
+        let participant = self.counter.participant()?;
+        self.counter.discipline();
+        self.counter.maintain_some(participant, OF_LEADER).map(drop)
     }
 
     /// Faults in pages that this process will soon write to, a bounded number per call: a fresh
@@ -91,8 +93,15 @@ impl Counter {
         Maintenance { counter: self }
     }
 
-    /// Runs a round by a writer, while there is no leader. A later call continues unfinished work.
+    /// Runs a round by a writer, while there is no leader.
     pub(crate) fn maintain_as_writer(&self, participant: &Participant) -> Result<(), Error> {
+        self.discipline();
+        self.continue_as_writer(participant)
+    }
+
+    /// Does what is left of such a round. The clock is followed once per rollover, not whenever some work
+    /// happens to be left: which window an id gets does not depend on that.
+    pub(crate) fn continue_as_writer(&self, participant: &Participant) -> Result<(), Error> {
         let is_done = self.maintain_some(participant, OF_WRITER)?;
         // Relaxed: a note of this process to itself.
         participant.due.store(!is_done, Ordering::Relaxed);
@@ -102,12 +111,15 @@ impl Counter {
         Ok(())
     }
 
-    /// Runs a round over at most `most` buckets. Returns whether no work is left.
-    fn maintain_some(&self, participant: &Participant, mut most: usize) -> Result<bool, Error> {
+    fn discipline(&self) {
         // Relaxed: as in `follow_reference`.
         if !self.by_reference().load(Ordering::Relaxed) {
             self.clock().discipline(&self.front().header.clock.0);
         }
+    }
+
+    /// Runs a round over at most `most` buckets. Returns whether no work is left.
+    fn maintain_some(&self, participant: &Participant, mut most: usize) -> Result<bool, Error> {
         let turned = self.roll_over_to(participant, self.now_window());
         let mut is_done = self.seal_some(participant, &mut most);
         if let Some(maintenance) = participant.try_maintenance() {
