@@ -81,34 +81,30 @@ check_protocol() {
 # The same code under the model checker. It has a target directory of its own, since the flag would
 # discard what was built without it. An unchanged model is not run again.
 check_models() {
-  local target="${CARGO_TARGET_DIR:-target}/loom" inputs
+  local target="${CARGO_TARGET_DIR:-target}/loom" inputs status=0
+  local options=(--package verve-core --profile models --test 'loom_*')
   inputs="$(python scripts/fingerprint.py Cargo.toml Cargo.lock rust/core scripts/checks.bash \
     --also "$(cargo --version)")"
   if [ -f "$target/passed" ] && [ "$(cat "$target/passed")" = "$inputs" ]; then
     record ok 0 'loom models (unchanged)'
     return
   fi
-  (
-    export CARGO_TARGET_DIR="$target" RUSTFLAGS="--cfg loom ${RUSTFLAGS:-}"
-    options=(--package verve-core --profile models --test 'loom_*')
-    status=0
-    step 'clippy of the models' cargo clippy --quiet "${options[@]}" -- -D warnings || status=1
-    step 'loom models' cargo test "${options[@]}" || status=1
-    exit "$status"
-  ) || return 1
+  local -x CARGO_TARGET_DIR="$target" RUSTFLAGS="--cfg loom ${RUSTFLAGS:-}"
+  step 'clippy of the models' cargo clippy --quiet "${options[@]}" -- -D warnings || status=1
+  step 'loom models' cargo test "${options[@]}" || status=1
+  [ "$status" -eq 0 ] || return 1
   printf '%s\n' "$inputs" >"$target/passed"
 }
 
 # The same code in random schedules, which may be far longer than those of loom.
-check_schedules() (
-  export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/shuttle"
-  export RUSTFLAGS="--cfg shuttle ${RUSTFLAGS:-}" VERVE_SCHEDULES=100000
-  options=(--package verve-core --profile models --test 'shuttle_*')
-  status=0
+check_schedules() {
+  local status=0 options=(--package verve-core --profile models --test 'shuttle_*')
+  local -x CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/shuttle"
+  local -x RUSTFLAGS="--cfg shuttle ${RUSTFLAGS:-}" VERVE_SCHEDULES=100000
   step 'clippy of the schedules' cargo clippy --quiet "${options[@]}" -- -D warnings || status=1
   step 'random schedules' cargo test "${options[@]}" || status=1
-  exit "$status"
-)
+  return "$status"
+}
 
 # Built ahead, so that no test waits for a compiler.
 build_load() {
