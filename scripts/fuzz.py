@@ -19,7 +19,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.support.paths import ROOT
-from tests.support.recorded_runs import stamp
+from tests.support.recorded_runs import record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,9 +96,7 @@ def _run(target: str, seconds: int, executed: Counter[str]) -> bool:
 
 
 def _record(executed: Counter[str], failed: list[str]) -> None:
-    line = {**stamp(), "executions": dict(executed), "failed": failed}
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    record(RESULTS, {"executions": dict(executed), "failed": failed})
     lines = [json.loads(one) for one in RESULTS.read_text().splitlines()]
     total = sum(sum(one["executions"].values()) for one in lines)
     _say(f"in all: {total:,} executions")

@@ -20,7 +20,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.support.paths import ROOT
-from tests.support.recorded_runs import stamp
+from tests.support.recorded_runs import record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,8 +78,7 @@ def main() -> int:
         pass
     files = _summary(parts)
     if options.record:
-        with RESULTS.open("a") as file:
-            file.write(json.dumps({**stamp(), "files": files}) + "\n")
+        record(RESULTS, {"files": files})
     return status
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.recorded_runs import stamp
+from tests.support.recorded_runs import record
 
 from .flaws import FLAWS
 from .scenario import planned, shrink, simulate
@@ -108,15 +108,13 @@ def _run(minutes: float, jobs: int, *, is_recorded: bool) -> int:
     _say("")
     if is_recorded:
         line = {
-            **stamp(),
             "first": first,
             "seeds": seed - first,
             "failed": len(failed),
             "requests": requests,
             "simulated_seconds": round(simulated),
         }
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        record(RESULTS, line)
         _say("in all:", json.dumps(totals()))
     return bool(failed)
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from tests.support.paths import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def record(results: Path, line: Mapping[str, object]) -> None:
+    """Add a line to the results of a kind of run, with its stamp first."""
+    with results.open("a") as file:
+        file.write(json.dumps({**stamp(), **line}) + "\n")
 
 
 def stamp() -> dict[str, str]:

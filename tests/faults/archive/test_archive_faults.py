@@ -46,7 +46,7 @@ def end(processes: Iterable[int]) -> None:
 
 
 def end_a_writer(service: Service) -> bool:
-    """Kill what writes, and say whether the log tells of such an end by now."""
+    """Kill the writers of the archive; whether the log has a line about a killed one now."""
     before = len(service.events("archive.writer_ended"))
     end(writers(service))
     time.sleep(0.2)

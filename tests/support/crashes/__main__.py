@@ -16,7 +16,7 @@ from tests.support.crashes.damage import Outcome, Outcomes
 from tests.support.crashes.damaged_files import Ledgers, spill_outcomes
 from tests.support.crashes.segments import MEMORY, segment_outcomes
 from tests.support.paths import ROOT
-from tests.support.recorded_runs import stamp
+from tests.support.recorded_runs import record
 
 RESULTS = ROOT / "tests/faults/crashes/results.jsonl"
 KINDS = ("segment", "ledger", "spill")
@@ -96,9 +96,7 @@ def totals() -> dict[str, dict[str, int]]:
 
 
 def _record(done: dict[str, Counter[str]]) -> None:
-    line = {**stamp(), "kinds": {kind: dict(sums) for kind, sums in done.items()}}
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    record(RESULTS, {"kinds": {kind: dict(sums) for kind, sums in done.items()}})
 
 
 def _say(text: str) -> None:

@@ -77,7 +77,7 @@ impl Arena {
     }
 }
 
-/// The words that the ids of a table stand in, sorted.
+/// The words of a table that hold its ids, sorted.
 pub fn words(table: &Table<'_, &Extents>) -> Vec<u64> {
     let mut words = Vec::new();
     table.visit_from(0, usize::MAX, |word| words.push(word));
