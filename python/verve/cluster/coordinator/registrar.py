@@ -47,18 +47,17 @@ class Registrar:
         current, seconds = open_window(self._counter), self._counter.window
         self._registered = {start for start in self._registered if start >= current}
         for start in range(current, current + (WINDOWS_AHEAD + 1) * seconds, seconds):
-            if start not in self._registered:
-                await self._register(start, after_loss=start == current and self._losses.losses > 0)
-
-    async def _register(self, start: int, *, after_loss: bool) -> None:
-        placed = await place_marker(
-            self._cluster, self._markers, start, is_open=True, after_loss=after_loss
-        )
-        # No later: the marker does not vouch for ids that came before it.
-        if self._counter.now() < start:
-            self._markers.trust(start, placed)
-        self._registered.add(start)
-        self.has_joined = True
+            if start in self._registered:
+                continue
+            after_loss = start == current and self._losses.losses > 0
+            placed = await place_marker(
+                self._cluster, self._markers, start, is_open=True, after_loss=after_loss
+            )
+            # No later: the marker does not vouch for ids that came before it.
+            if self._counter.now() < start:
+                self._markers.trust(start, placed)
+            self._registered.add(start)
+            self.has_joined = True
 
     def begin_again(self) -> None:
         """Redis lost something: register all windows again, with markers that are news."""
