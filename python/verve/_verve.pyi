@@ -46,9 +46,14 @@ class ClosedError(VerveError):
 
 @final
 class ManualClock:
-    """A clock that stands still until it is moved, for tests. `wall`: seconds since the epoch."""
+    """A clock that stands still until it is moved, for tests.
 
-    def __new__(cls, wall: float) -> ManualClock: ...
+    `wall`: seconds since the epoch. `boot`: seconds since its boot. A segment keeps the difference
+    of the two: who attaches by the system's clock later goes on at `wall` only if `boot` was that
+    of the machine.
+    """
+
+    def __new__(cls, wall: float, boot: float = 1000.0) -> ManualClock: ...
     def boot(self) -> int:
         """Nanoseconds since its boot, as `ReferenceClock.boot` returns them."""
 

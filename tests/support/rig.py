@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from verve import Counter, ManualClock, config
+from verve._verve import boot_nanoseconds
 from verve.ledger.ledger import Receipt
 from verve.windows.window import Window
 
@@ -50,8 +51,11 @@ def no_wait(
 
 
 def clock_in_minute() -> ManualClock:
-    """A clock that stands at one second after the start of `MINUTE`."""
-    return ManualClock(wall=MINUTE + 1.0)
+    """A clock that stands at one second after the start of `MINUTE`.
+
+    Its boot is that of the machine: who opens the segment by the system's clock goes on there.
+    """
+    return ManualClock(wall=MINUTE + 1.0, boot=boot_nanoseconds() / 1e9)
 
 
 def window(number: int = 0, unique: int = 1, **figures: int | bool) -> Window:

@@ -8,7 +8,9 @@ const SECOND: f64 = 1e9;
 
 /// A clock that stands still until it is moved, for tests.
 ///
-/// `ManualClock(wall)`: `wall` is its start time, in seconds since the epoch.
+/// `ManualClock(wall, boot=1000.0)`: `wall` is its start time, in seconds since the epoch, `boot` in
+/// seconds since its boot. A segment keeps the difference of the two. Who attaches by the system's clock
+/// later goes on at `wall` only if `boot` was that of the machine.
 #[pyclass(frozen, module = "verve")]
 pub struct ManualClock(pub Arc<verve_core::ManualClock>);
 
@@ -22,8 +24,10 @@ pub fn boot_nanoseconds() -> u64 {
 #[pymethods]
 impl ManualClock {
     #[new]
-    fn new(wall: f64) -> Self {
-        Self(Arc::new(verve_core::ManualClock::new((wall * SECOND) as u64)))
+    #[pyo3(signature = (wall, boot = 1_000.0))]
+    fn new(wall: f64, boot: f64) -> Self {
+        let (wall, boot) = ((wall * SECOND) as u64, (boot * SECOND) as u64);
+        Self(Arc::new(verve_core::ManualClock::booted(wall, boot)))
     }
 
     /// Nanoseconds since its boot, as `ReferenceClock.boot` returns them.

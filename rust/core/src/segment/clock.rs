@@ -74,10 +74,16 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock whose wall time is `wall`.
+    /// A clock whose wall time is `wall`, 1,000 seconds after its boot.
     #[must_use]
     pub fn new(wall: u64) -> Self {
-        Self { boot: StdAtomicU64::new(1_000 * SECOND), wall: StdAtomicU64::new(wall) }
+        Self::booted(wall, 1_000 * SECOND)
+    }
+
+    /// A clock whose wall time is `wall`, `boot` after its boot.
+    #[must_use]
+    pub fn booted(wall: u64, boot: u64) -> Self {
+        Self { boot: StdAtomicU64::new(boot), wall: StdAtomicU64::new(wall) }
     }
 
     /// Time since its boot.
