@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.support import rig
+from tests.support import logged, rig
 from tests.support.cluster.in_process import EventRecorder
 from verve.cluster.spill.spills import Spills
 from verve.ledger import ledger
 from verve.ledger.ledger import Ledger
-from verve.log import event_log, skipped
+from verve.log import skipped
 from verve.publishing import sink_status
 from verve.service import callbacks
 from verve.service.callbacks import _append
@@ -36,8 +36,7 @@ YEAR = 365 * 86_400
 
 
 def _events(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
-    assert event_log.flush(5)
-    told = [r for r in caplog.records if r.__dict__.get("verve_event") == "entry.skipped"]
+    told = logged.records(caplog, "entry.skipped")
     return [record.__dict__["verve_fields"] for record in told]
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.cluster.test_state import A, B, W, committed, completed, with_states
+from tests.support import logged
 from tests.support.cluster.in_process import HookedClient, LocalHost, run
 from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
 from verve.cluster.redis_state.changes import Changes
 from verve.cluster.redis_state.hosts import PROTOCOL, HostInfo, HostTable
 from verve.cluster.redis_state.keys import Keys
 from verve.cluster.redis_state.window_state import Outcome, WindowStates
-from verve.log import event_log
 from verve.log.skipped import OF_A_PLACE
 from verve.stores import StoreError
 
@@ -48,8 +48,7 @@ LINES: dict[bytes, bytes] = {
 
 
 def _skipped(caplog: pytest.LogCaptureFixture, place: str) -> list[str]:
-    assert event_log.flush(5)
-    told = [r for r in caplog.records if r.__dict__.get("verve_event") == "entry.skipped"]
+    told = logged.records(caplog, "entry.skipped")
     fields = [record.__dict__["verve_fields"] for record in told]
     return [each["entry"] for each in fields if place in each["place"]]
 

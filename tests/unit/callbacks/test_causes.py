@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from tests.support import rig
+from tests.support import logged, rig
 from tests.support.certificates import EXPIRED, FUTURE, certificate
 from tests.support.ports import free_port
 from tests.support.receivers import Receiver, garbage, reset
@@ -185,10 +185,7 @@ def test_a_host_that_trusts_nobody_says_so(
     with caplog.at_level("WARNING", logger="verve"):
         callbacks.checked(rig.settings(tmp_path, callback_ca=str(path)))
         callbacks.checked(rig.settings(tmp_path))
-        _wait(lambda: caplog.records)
-    assert [record.__dict__["verve_event"] for record in caplog.records] == [
-        "callback.authorities_missing"
-    ]
+        assert logged.events(caplog) == ["callback.authorities_missing"]
     with Receiver(tls=_context(path)) as receiver:
         command = ["callback", "test", receiver.url(), "--callback-allow", "127.0.0.1"]
         shown = CliRunner().invoke(main, [*command, "--state-dir", str(tmp_path)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import rig
+from tests.support import logged, rig
 from tests.support.running import running_service
 from tests.unit.publishing.test_ledger_writer import Office
 from verve.clock import Clock
@@ -14,7 +14,6 @@ from verve.http import exposition
 from verve.ledger import expiry, ledger
 from verve.ledger.expiry import Dropped
 from verve.ledger.ledger import Ledger
-from verve.log import event_log
 from verve.publishing.ledger_writer import DropReporter
 from verve.service import host_facts
 from verve.timestamps import rfc3339
@@ -171,8 +170,7 @@ def test_what_was_dropped_is_logged_and_shown(
     office.clock.advance(expiry.longest(60) - 60)
     with caplog.at_level("INFO", logger="verve"):
         assert 0 not in _turn(office)
-        assert event_log.flush(5)
-        told = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.dropped"]
+        told = logged.records(caplog, "ledger.dropped")
         assert [r.levelname for r in told] == ["ERROR"]
         fields = told[0].__dict__["verve_fields"]
         assert (fields["sink"], fields["first"]) == ("kafka", rfc3339(rig.MINUTE))
@@ -193,12 +191,10 @@ def test_drops_within_an_hour_are_logged_at_its_end(caplog: pytest.LogCaptureFix
     with caplog.at_level("INFO", logger="verve"):
         for number in range(3):
             drops.add([Dropped("kafka", 2, _at(number)), Dropped("log", 1, _at(number))])
-        assert event_log.flush(5)
-        assert len(caplog.records) == 2
+        assert len(logged.records(caplog)) == 2
         clock.says += 3_600
         drops.add([])
-        assert event_log.flush(5)
-    told = [r.__dict__["verve_fields"] for r in caplog.records]
+        told = [record.__dict__["verve_fields"] for record in logged.records(caplog)]
     assert told[2:] == [
         {"sink": "kafka", "number": 4, "first": rfc3339(_at(1))},
         {"sink": "log", "number": 2, "first": rfc3339(_at(1))},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import logged
 from verve.log import event_log, events
 from verve.log.background import Notices
 
@@ -36,8 +37,8 @@ def test_they_are_logged_in_order(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="verve"):
         for term in range(20):
             notices.put(events.LEADER_STARTED, term=term)
-        assert event_log.flush(5)
-    assert [record.__dict__["verve_fields"]["term"] for record in caplog.records] == [*range(20)]
+        told = logged.records(caplog)
+    assert [record.__dict__["verve_fields"]["term"] for record in told] == [*range(20)]
 
 
 @pytest.mark.parametrize("way", ["put", "emit"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import rig
+from tests.support import logged, rig
 from verve.ledger import ledger
 from verve.ledger.lock_holder import parent_and_state
 from verve.publishing.leader import Leader
@@ -75,7 +75,7 @@ def test_every_window_is_published_right_after_its_end(
     ]
     starts = [window.window_start for window in stored]
     assert starts == [*range(starts[0], starts[0] + len(starts))]
-    published = [r for r in caplog.records if r.__dict__["verve_event"] == "window.published"]
+    published = logged.records(caplog, "window.published")
     # The best of them: the machine may be busy. A leader that is late is so each time.
     assert min(record.created % 1 for record in published) < 0.5
 

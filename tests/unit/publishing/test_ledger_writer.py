@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import rig
+from tests.support import logged, rig
 from verve.backoff import Backoff
 from verve.clock import Clock
 from verve.ledger import ledger
 from verve.ledger.lock_holder import HolderWatch
-from verve.log import event_log
 from verve.publishing.lease import Cursor, Lease
 from verve.publishing.ledger_writer import LedgerWriter
 from verve.publishing.log_queue import LogQueue
@@ -278,8 +277,7 @@ def test_a_removed_ledger_is_made_again(office: Office, caplog: pytest.LogCaptur
     office.worker.step()
     office.ledger_writer.step()
     assert office.rows() == office.lines() == [(0, 1), (1, 2)]
-    assert event_log.flush(5)
-    said = [r for r in caplog.records if r.__dict__.get("verve_event") == "ledger.removed"]
+    said = logged.records(caplog, "ledger.removed")
     assert [record.levelname for record in said] == ["ERROR"]
 
 
@@ -311,7 +309,6 @@ def test_windows_that_were_lost_are_logged(
     office.minutes(*[0] * 1_500)
     with caplog.at_level("INFO", logger="verve"):
         office.ledger_writer.step()
-        assert event_log.flush(5)
-    missed = [r for r in caplog.records if r.__dict__["verve_event"] == "ledger.missed"]
+        missed = logged.records(caplog, "ledger.missed")
     assert [r.__dict__["verve_fields"]["first"] for r in missed] == [rfc3339(rig.MINUTE + 60)]
     assert len(office.rows()) == 1 + 1_439

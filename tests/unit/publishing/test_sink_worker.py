@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support import rig
+from tests.support import logged, rig
 from verve.backoff import Backoff
-from verve.log import event_log
 from verve.publishing.sink_worker import SinkWorker
 from verve.sinks import Scope, SinkError
 
@@ -122,8 +121,7 @@ def test_events_report_a_failure_and_its_end(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level("INFO", logger="verve"):
         for _ in range(6):
             worker.step()
-        assert event_log.flush(5)
-    events = [getattr(record, "verve_event", None) for record in caplog.records]
+        events = logged.events(caplog)
     # The first, second and fourth failure, and the end of it.
     assert events == ["sink.delayed"] * 3 + ["sink.recovered"]
 

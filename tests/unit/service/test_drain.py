@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import rig
+from tests.support import logged, rig
 from verve._verve import Group
 from verve.cluster.replication.pending_acks import PendingAcks
-from verve.log import event_log
 from verve.request.body_budget import Bodies
 from verve.service.drain import Drain, DrainReport, start_of_service
 from verve.service.termination import Termination
@@ -37,11 +36,6 @@ def counter(tmp_path: Path) -> Iterator[Counter]:
 def _figures(counter: Counter) -> tuple[int, int, int]:
     workers = counter.stats()["workers"]
     return workers["draining"], workers["open_batches"], workers["store_waits"]
-
-
-def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
-    assert event_log.flush(10)
-    return [record.__dict__["verve_event"] for record in caplog.records]
 
 
 def test_workers_of_one_server_are_of_one_start() -> None:
@@ -115,19 +109,19 @@ def test_the_leader_logs_each_change_once(
         DrainReport(counter, Drain(counter, START), Termination(), Bodies(10)) for _ in range(2)
     ]
 
-    def logged() -> list[str]:
+    def told() -> list[str]:
         caplog.clear()
         for _ in range(3):
             for number, report in enumerate(reports):
                 report.step(leads=number == 0)
-        return _events(caplog)
+        return logged.events(caplog)
 
     caplog.set_level("INFO", logger="verve")
-    assert logged() == []
+    assert told() == []
     assert counter.drain.begin(START)
-    assert logged() == ["service.draining"]
+    assert told() == ["service.draining"]
     assert counter.drain.end()
-    assert logged() == ["service.drain_undone"]
+    assert told() == ["service.drain_undone"]
 
 
 def test_a_worker_that_starts_in_a_drain_does_not_log_it(
@@ -137,7 +131,7 @@ def test_a_worker_that_starts_in_a_drain_does_not_log_it(
     assert counter.drain.begin(START)
     report = DrainReport(counter, Drain(counter, START), Termination(), Bodies(10))
     report.step(leads=True)
-    assert _events(caplog) == []
+    assert logged.events(caplog) == []
     assert _figures(counter) == (1, 0, 0)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import rig
+from tests.support import logged, rig
 from verve import SegmentError, segment_identity
 from verve.archive.format.manifest import State
 from verve.archive.leader.lost_segment import REASON
@@ -15,7 +15,6 @@ from verve.archive.spool.spool import IDS, Spool
 from verve.archive.spool.spool_file import SpoolFile
 from verve.ledger import ledger
 from verve.ledger.ledger import LedgerError
-from verve.log import event_log
 from verve.startup import attachment
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def test_another_window_length_is_stored_first(
         # What the log has not taken by then is taken to it by the next leader.
         assert rig.window(0, 3, requests=3) not in opened.undelivered("log")
         assert opened.taken_at("log", rig.window().key) is not None
-    assert event_log.flush(60)
-    assert [r.__dict__["verve_event"] for r in caplog.records] == ["segment.retired"]
+    assert logged.events(caplog) == ["segment.retired"]
 
 
 def test_the_current_window_is_stored_by_its_own_length(tmp_path: Path) -> None:
@@ -151,8 +149,7 @@ def test_another_format_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert counter.count() == 0
     (kept,) = tmp_path.glob("segment.format-*")
     assert kept.read_bytes().startswith(content[:64])
-    assert event_log.flush(60)
-    assert [r.__dict__["verve_event"] for r in caplog.records] == ["segment.set_aside"]
+    assert logged.events(caplog) == ["segment.set_aside"]
 
 
 def test_another_format_refuses_while_somebody_lives(tmp_path: Path) -> None:
@@ -219,10 +216,6 @@ def test_a_state_directory_that_an_earlier_version_named_by_a_link(tmp_path: Pat
             assert not two.add(1)
 
 
-def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.__dict__["verve_event"] for record in caplog.records]
-
-
 def test_a_segment_that_is_gone_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,18 +223,18 @@ def test_a_segment_that_is_gone_is_reported(
     with caplog.at_level("INFO", logger="verve"):
         attachment.attach(settings).close()
         attachment.attach(settings).close()
-        assert _events(caplog) == []
+        assert logged.events(caplog) == []
         settings.segment.unlink()
         attachment.attach(settings).close()
         attachment.attach(settings).close()
-        assert _events(caplog) == ["segment.lost"]
+        assert logged.events(caplog) == ["segment.lost"]
         # After a boot it is gone as it must be.
         settings.segment.unlink()
         monkeypatch.setattr(attachment, "_boot", lambda: "another")
         attachment.attach(settings).close()
         (settings.state_dir / "segment.json").write_text("[")
         attachment.attach(settings).close()
-        assert _events(caplog) == ["segment.lost"]
+        assert logged.events(caplog) == ["segment.lost"]
 
 
 def test_an_attach_joins_the_processes_of_a_removed_segment(
@@ -258,7 +251,7 @@ def test_an_attach_joins_the_processes_of_a_removed_segment(
             assert not two.add(1)
         with pytest.raises(SegmentError, match="restart"):
             attachment.attach(rig.settings(tmp_path, window="2"))
-    assert _events(caplog) == []
+    assert logged.events(caplog) == []
 
 
 def _spooled(settings: Settings) -> dict[tuple[str, int], tuple[State, str | None]]:
