@@ -115,7 +115,7 @@ def _run(minutes: float, jobs: int, *, is_recorded: bool) -> int:
             "simulated_seconds": round(simulated),
         }
         record(RESULTS, line)
-        _say("in all:", json.dumps(totals()))
+        _say(f"in all: {json.dumps(totals())}")
     return bool(failed)
 
 

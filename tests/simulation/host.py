@@ -125,6 +125,7 @@ class Process:
             clock_offset=host.redis.wall_us() * 1_000 - host.clock.boot(),
             seed=chance.getrandbits(64),
         )
+        self.counter.reference_clock.follow()
         self._chance = chance
         self._times: dict[str, Any] = {
             "monotonic": lambda: self.world.now,

@@ -34,8 +34,24 @@ class _Lua:
         self.items = self.runtime.eval(b"unpack")
         """The items of a table, at once."""
         self._scripts: dict[str, Any] = {}
+        # Lua must not refer to a server: its collector and that of Python do not see each other.
+        self.server: RedisDouble | None = None
+        """The server whose script runs."""
+        self._redis = self.table({b"call": self._call})
 
-    def compiled(self, script: str) -> Any:  # noqa: ANN401 - a function of Lua
+    def run(self, server: RedisDouble, script: str, keys: list[bytes], args: list[bytes]) -> Reply:
+        """Run a script of a server."""
+        self.server = server
+        try:
+            return self._compiled(script)(self._redis, self.table(keys), self.table(args))
+        finally:
+            self.server = None
+
+    def _call(self, name: bytes, *words: Any) -> Any:  # noqa: ANN401 - values of Lua
+        assert self.server is not None
+        return self.server.call_of_lua(name, *words)
+
+    def _compiled(self, script: str) -> Any:  # noqa: ANN401 - a function of Lua
         """The script as a function of `redis`, `KEYS` and `ARGV`."""
         found = self._scripts.get(script)
         if found is None:
@@ -58,7 +74,6 @@ class RedisDouble:
         """When a key expires, in milliseconds since the epoch."""
         self.run_id = f"run{name}"
         self.replication_id = f"{name}{'0' * 8}"
-        self._redis = _LUA.table({b"call": self._call_of_lua})
 
     def copy(self, name: str) -> RedisDouble:
         """A replica with the same keys, which takes over under ids of its own."""
@@ -90,12 +105,10 @@ class RedisDouble:
         self, script: str, keys: Sequence[bytes | str], args: Sequence[bytes | str | int]
     ) -> Reply:
         """Run a script, as `EVAL` does."""
-        found = _LUA.compiled(script)(
-            self._redis, _LUA.table([*map(_bytes, keys)]), _LUA.table([*map(_bytes, args)])
-        )
-        return _reply(found)
+        return _reply(_LUA.run(self, script, [*map(_bytes, keys)], [*map(_bytes, args)]))
 
-    def _call_of_lua(self, name: bytes, *words: Any) -> Any:  # noqa: ANN401 - values of Lua
+    def call_of_lua(self, name: bytes, *words: Any) -> Any:  # noqa: ANN401 - values of Lua
+        """Run a command of a script."""
         run = _COMMANDS_OF_SCRIPTS.get(name)
         if run is None:
             return _for_lua(self.command(name, *map(_argument, words)))
