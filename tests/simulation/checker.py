@@ -35,7 +35,7 @@ def check(lines: Iterable[str]) -> list[str]:
     truth = {window: len(ids) for window, ids in accepted.items()}
     found = [
         *_too_high(facts, truth),
-        *_too_early(facts, truth),
+        *_too_early(facts),
         *_provisional(facts),
         *_final(facts, truth),
         *_kept(facts),
@@ -62,11 +62,15 @@ def _too_high(facts: list[dict[str, Any]], truth: dict[int, int]) -> Iterable[st
             yield f"too high: {fact}, {truth.get(fact['window'], 0)} ids"
 
 
-def _too_early(facts: list[dict[str, Any]], truth: dict[int, int]) -> Iterable[str]:
-    """A count that is called complete has all ids."""
+def _too_early(facts: list[dict[str, Any]]) -> Iterable[str]:
+    """A count that is called complete has all ids of the hosts that had joined."""
+    known: dict[int, set[int]] = defaultdict(set)
+    for fact in facts:
+        if fact["kind"] == "accepted" and fact["joined"]:
+            known[fact["window"]].add(fact["id"])
     for fact in _published(facts):
-        if not fact["degraded"] and fact["count"] != truth.get(fact["window"], 0):
-            yield f"called complete: {fact}, {truth.get(fact['window'], 0)} ids"
+        if not fact["degraded"] and fact["count"] < len(known[fact["window"]]):
+            yield f"called complete: {fact}, {len(known[fact['window']])} ids"
 
 
 def _provisional(facts: list[dict[str, Any]]) -> Iterable[str]:

@@ -16,7 +16,8 @@ class History:
 
     | kind | fields |
     |---|---|
-    | `accepted` | `host`, `window`, `id`: the caller was told that the id is counted |
+    | `accepted` | `host`, `window`, `id`: the caller was told that the id is counted; \
+        `joined`: whether the host had joined the cluster by then |
     | `logged` | `host`, `window`, `revision`, `count`, `degraded`: a line of the log |
     | `sent` | the same: a message that Kafka has |
     | `lost` | `what`: Redis lost data |

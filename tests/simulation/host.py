@@ -160,12 +160,26 @@ class Process:
             _, window = self.counter.add_in_window(id)
         except (CapacityError, ClosedError):
             return
-        host.history.add(self.world.now, "accepted", host=host.name, window=window, id=id)
+        host.history.add(
+            self.world.now,
+            "accepted",
+            host=host.name,
+            window=window,
+            id=id,
+            joined=host.has_joined(),
+        )
 
     @property
     def leads(self) -> bool:
         """Whether it is the leader of its host."""
         return not self.is_dead and self.leader._term is not None
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether it leads and has registered its host: until then the host is not ready."""
+        term = self.leader._term
+        work = None if term is None or term.coordinator is None else term.coordinator.work
+        return work is not None and work.registrar.has_joined
 
     @property
     def is_held(self) -> bool:
@@ -331,6 +345,7 @@ class Host:
         self._seed = seed
         self._workers = workers
         self._begun = 0
+        self._has_joined = False
         self.processes: list[Process] = []
         self.all_processes: list[Process] = []
         """With those that are dead."""
@@ -339,12 +354,19 @@ class Host:
     def begin(self) -> None:
         """Start the processes that are missing."""
         self.processes = [process for process in self.processes if not process.is_dead]
+        if not self.processes:
+            self._has_joined = False
         while len(self.processes) < self._workers:
             self._begun += 1
             name = f"{self.name}.{self._begun}"
             process = Process(self, name, f"{self._seed} {name}")
             self.processes.append(process)
             self.all_processes.append(process)
+
+    def has_joined(self) -> bool:
+        """Whether it has joined the cluster since its processes began."""
+        self._has_joined |= any(process.has_joined for process in self.processes)
+        return self._has_joined
 
     def wall_ns(self) -> int:
         """Its wall clock."""

@@ -69,6 +69,20 @@ def test_a_killed_host_takes_nothing_with_it() -> None:
         assert missing(simulate(seed, faults)) == {}
 
 
+def test_ids_of_a_host_that_accepts_before_it_has_joined() -> None:
+    faults = [
+        Fault(at=24.323, kind="host stopped", seconds=2.003, host=0),
+        Fault(at=25.034, kind="slow network", seconds=13.248, host=0, amount=0.934),
+    ]
+    outcome = simulate(287, faults)
+    assert not outcome.problems
+    facts = [fact for fact in map(json.loads, outcome.history) if fact.get("window") == EPOCH + 28]
+    ids = {fact["id"] for fact in facts if fact["kind"] == "accepted"}
+    first = next(fact for fact in facts if fact["kind"] == "sent")
+    assert (first["degraded"], first["count"] < len(ids)) == (False, True)
+    assert missing(outcome) == {}
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_a_host_that_no_leader_saw_is_known_from_the_status_file(*, again: bool) -> None:
     faults = [

@@ -113,6 +113,7 @@ def test_faults_that_do_not_matter_are_left_out() -> None:
         assert shrink(1, more, FLAWED_CALM) == [partition]
 
 
+ACCEPTED = {"kind": "accepted", "host": "a", "window": 60, "joined": True}
 WINDOW = {"window": 60, "revision": 1, "count": 2, "degraded": False, "host": "a", "time": 1.0}
 
 
@@ -128,9 +129,22 @@ WINDOW = {"window": 60, "revision": 1, "count": 2, "degraded": False, "host": "a
 )
 def test_the_checker_finds(change: dict[str, object], expected: str) -> None:
     facts = [
-        *({"kind": "accepted", "host": "a", "window": 60, "id": id} for id in (7, 9, 7)),
+        *(ACCEPTED | {"id": id} for id in (7, 9, 7)),
         WINDOW | {"kind": "stored"} | change,
         WINDOW | {"kind": "sent"},
     ]
     found = check(map(json.dumps, facts))
     assert found[0].startswith(expected) if expected else not found, found
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_complete_count_has_the_ids_of_hosts_that_had_joined(*, joined: bool) -> None:
+    facts = [
+        ACCEPTED | {"id": 7},
+        ACCEPTED | {"id": 9, "host": "b", "joined": joined},
+        WINDOW | {"kind": "logged", "count": 1},
+        WINDOW | {"kind": "stored", "revision": 2},
+        WINDOW | {"kind": "sent", "revision": 2},
+    ]
+    found = check(map(json.dumps, facts))
+    assert [problem.split(":")[0] for problem in found] == ["called complete"] * joined
