@@ -106,8 +106,8 @@ class Injector:
 
     @property
     def kills(self) -> int:
-        """How many processes were killed at least."""
-        return sum(KILLS.get(one.kind, int(one.kind.endswith("killed"))) for one in self.injected)
+        """How many processes of Verve were killed at least."""
+        return sum(KILLS.get(one.kind, 0) for one in self.injected)
 
     def _guarded(self, name: str, lane: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
         try:

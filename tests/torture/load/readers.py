@@ -116,7 +116,6 @@ class Readers:
             return True
         self._tally.refused[f"reader {answer.status_code}"] += 1
         # 503: not ready, draining, no place for a stream, figures that cannot be read just now.
-        # 500: too few descriptors for a file of the page or of the host (docs/found.md, 44).
-        if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+        if answer.status_code <= httpx.codes.INTERNAL_SERVER_ERROR:
             self._tally.fault(f"{what} at {self._host} answered {answer.status_code}")
         return False

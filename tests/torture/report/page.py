@@ -73,7 +73,7 @@ _FIGURES = {
     "stream_events": "events of streams",
     "pages": "pages, metrics and histories read",
     "faults": "faults injected",
-    "kills": "processes killed, at least",
+    "kills": "processes of Verve killed, at least",
     "problems": "problems of any kind: `docs/found.md`, 43 (the wrong count; fixed) and 44 (open)",
 }
 
