@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--trace", type=Path, help="write the trace and the history of --seed here")
     parser.add_argument("--flaw", type=int, help="break this rule of docs/cluster.md in --seed")
     parser.add_argument("--minutes", type=float, default=10, help="run new seeds for so long")
+    parser.add_argument("--first", type=int, help="from this seed on; else from the next one")
     parser.add_argument("--jobs", type=int, default=1, help="in so many processes")
     parser.add_argument("--record", action="store_true", help="add a line to the results")
     options = parser.parse_args()
@@ -45,7 +47,8 @@ def main() -> int:
     logging.getLogger("verve").setLevel(logging.CRITICAL + 1)
     if options.seed is not None:
         return _replay(options.seed, options.flaw, options.trace)
-    return _run(options.minutes, options.jobs, is_recorded=options.record)
+    first = int(totals()["next"]) if options.first is None else options.first
+    return _run(first, options.minutes, options.jobs, is_recorded=options.record)
 
 
 def _say(text: str, end: str = "\n") -> None:
@@ -82,41 +85,81 @@ def totals() -> dict[str, float]:
     return {
         name: sum(line[name] for line in found)
         for name in ("seeds", "failed", "requests", "simulated_seconds")
-    } | {"next": max((line["first"] + line["seeds"] for line in found), default=1)}
+    } | {
+        "next": max((line.get("next", line["first"] + line["seeds"]) for line in found), default=1)
+    }
 
 
-def _run(minutes: float, jobs: int, *, is_recorded: bool) -> int:
-    first = seed = int(totals()["next"])
-    until = time.monotonic() + 60 * minutes
-    failed, requests, simulated = [], 0, 0.0
-    running: dict[Future[Outcome], int] = {}
+@dataclass
+class _Sums:
+    """What a run of new seeds has done so far."""
+
+    first: int
+    next: int
+    seeds: int = 0
+    requests: int = 0
+    simulated: float = 0.0
+    failed: list[int] = field(default_factory=list)
+
+    def add(self, number: int, ended: Future[Outcome]) -> None:
+        """Take the outcome of a seed, and say what is wrong with it."""
+        self.seeds += 1
+        error = ended.exception()
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        if error is not None:
+            problems = [repr(error)]
+        else:
+            outcome = ended.result()
+            problems = outcome.problems or ([] if outcome.ids else ["no request was answered"])
+            self.requests += outcome.ids
+            self.simulated += outcome.seconds
+        if problems:
+            self.failed.append(number)
+            _say(f"\rseed {number}: {problems[0]}")
+
+    def line(self) -> dict[str, object]:
+        """The line of the results."""
+        return {
+            "first": self.first,
+            "next": self.next,
+            "seeds": self.seeds,
+            "failed": len(self.failed),
+            "failed_seeds": self.failed,
+            "requests": self.requests,
+            "simulated_seconds": round(self.simulated),
+        }
+
+
+def _run(first: int, minutes: float, jobs: int, *, is_recorded: bool) -> int:
+    sums = _Sums(first, first)
     with ProcessPoolExecutor(jobs) as pool:
-        while running or time.monotonic() < until:
-            while len(running) < jobs and time.monotonic() < until:
-                running[pool.submit(simulate, seed)] = seed
-                seed += 1
-            for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                outcome, number = ended.result(), running.pop(ended)
-                requests += outcome.ids
-                simulated += outcome.seconds
-                if outcome.problems:
-                    failed.append(number)
-                    _say(f"\rseed {number}: {outcome.problems[0]}")
-            left = max(0.0, until - time.monotonic())
-            done = f"{seed - first} seeds, {len(failed)} failed"
-            _say(f"\r{done}, {left:.0f} s left ", end="")
+        try:
+            _run_seeds(sums, time.monotonic() + 60 * minutes, pool, jobs)
+            for seed in sums.failed:
+                _say(f"\nseed {seed} fails with these faults alone:")
+                for fault in pool.submit(shrink, seed, planned(seed)).result():
+                    _say(f"  {fault}")
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
     _say("")
     if is_recorded:
-        line = {
-            "first": first,
-            "seeds": seed - first,
-            "failed": len(failed),
-            "requests": requests,
-            "simulated_seconds": round(simulated),
-        }
-        record(RESULTS, line)
+        record(RESULTS, sums.line())
         _say(f"in all: {json.dumps(totals())}")
-    return bool(failed)
+    return bool(sums.failed)
+
+
+def _run_seeds(sums: _Sums, until: float, pool: ProcessPoolExecutor, jobs: int) -> None:
+    running: dict[Future[Outcome], int] = {}
+    while running or time.monotonic() < until:
+        while len(running) < jobs and time.monotonic() < until:
+            running[pool.submit(simulate, sums.next)] = sums.next
+            sums.next += 1
+        for ended in wait(running, return_when=FIRST_COMPLETED).done:
+            sums.add(running.pop(ended), ended)
+        left = max(0.0, until - time.monotonic())
+        done = f"{sums.seeds} seeds, {len(sums.failed)} failed"
+        _say(f"\r{done}, {left:.0f} s left ", end="")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_PUBLISHED = {"logged", "sent", "stored"}
+
+
 @dataclass(frozen=True, order=True)
 class Count:
     """A published count of a window."""
@@ -23,6 +26,9 @@ class Count:
     revision: int
     count: int
     degraded: bool
+
+
+_NOTHING = Count(-1, 0, degraded=True)
 
 
 def check(lines: Iterable[str]) -> list[str]:
@@ -33,18 +39,15 @@ def check(lines: Iterable[str]) -> list[str]:
         if fact["kind"] == "accepted":
             accepted[fact["window"]].add(fact["id"])
     truth = {window: len(ids) for window, ids in accepted.items()}
-    found = [
-        *_too_high(facts, truth),
+    return [
+        *_too_high(facts),
         *_too_early(facts),
         *_provisional(facts),
         *_final(facts, truth),
         *_kept(facts),
         *_lowered(facts),
+        *_contradictions(facts),
     ]
-    if not any(fact["kind"] == "lost" for fact in facts):
-        # Of a record that Redis lost, hosts may have seen another one under the same number.
-        found += _contradictions(facts)
-    return found
 
 
 def _count_of(fact: dict[str, Any]) -> Count:
@@ -52,14 +55,17 @@ def _count_of(fact: dict[str, Any]) -> Count:
 
 
 def _published(facts: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    return (fact for fact in facts if fact["kind"] in {"logged", "sent", "stored"})
+    return (fact for fact in facts if fact["kind"] in _PUBLISHED)
 
 
-def _too_high(facts: list[dict[str, Any]], truth: dict[int, int]) -> Iterable[str]:
-    """No count is above the number of distinct ids."""
-    for fact in _published(facts):
-        if fact["count"] > truth.get(fact["window"], 0):
-            yield f"too high: {fact}, {truth.get(fact['window'], 0)} ids"
+def _too_high(facts: list[dict[str, Any]]) -> Iterable[str]:
+    """No count is above the number of distinct ids that were accepted by then."""
+    known: dict[int, set[int]] = defaultdict(set)
+    for fact in facts:
+        if fact["kind"] == "accepted":
+            known[fact["window"]].add(fact["id"])
+        elif fact["kind"] in _PUBLISHED and fact["count"] > len(known[fact["window"]]):
+            yield f"too high: {fact}, {len(known[fact['window']])} ids"
 
 
 def _too_early(facts: list[dict[str, Any]]) -> Iterable[str]:
@@ -81,37 +87,36 @@ def _provisional(facts: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def _final(facts: list[dict[str, Any]], truth: dict[int, int]) -> Iterable[str]:
-    """In the end each host that has a window, and Kafka, has the complete count."""
-    stored: dict[int, dict[str, Count]] = defaultdict(dict)
-    sent: dict[int, Count] = {}
-    for fact in facts:
-        if fact["kind"] == "stored":
-            stored[fact["window"]][fact["host"]] = _count_of(fact)
-        elif fact["kind"] == "sent":
-            sent[fact["window"]] = max(
-                sent.get(fact["window"], Count(-1, 0, True)), _count_of(fact)
-            )
+    """In the end each host that has a window, its log, and Kafka have the complete count."""
+    last: dict[int, dict[tuple[str, str], Count]] = defaultdict(dict)
+    for fact in _published(facts):
+        places, place = last[fact["window"]], (fact["kind"], fact["host"])
+        places[place] = max(places.get(place, _NOTHING), _count_of(fact))
     for window, ids in sorted(truth.items()):
-        if not stored[window]:
+        places = last[window]
+        hosts = sorted(host for kind, host in places if kind == "stored")
+        if not hosts:
             yield f"missing: no host has the window {window} of {ids} ids"
-        for host, count in sorted(stored[window].items()):
+        logs = [("logged", host) for host in hosts]
+        for kind, host in [*(("stored", host) for host in hosts), *logs, ("sent", "kafka")]:
+            count = places.get((kind, host), _NOTHING)
             if count.count != ids or count.degraded:
-                yield f"final: host {host} has {count} of the window {window} of {ids} ids"
-        if window not in sent:
-            yield f"missing: Kafka has no message of the window {window} of {ids} ids"
-        elif sent[window].count != ids or sent[window].degraded:
-            yield f"final: Kafka has {sent[window]} of the window {window} of {ids} ids"
+                yield f"final: {kind} by {host}: {count} of the window {window} of {ids} ids"
 
 
 def _contradictions(facts: list[dict[str, Any]]) -> Iterable[str]:
-    """A revision has one count, whoever publishes it."""
-    counts: dict[tuple[int, int], set[int]] = defaultdict(set)
+    """A revision is one record, whoever publishes it.
+
+    Of a record that Redis lost, hosts may have seen another one under the same number.
+    """
+    lost = max((fact["window"] for fact in facts if fact["kind"] == "lost"), default=0)
+    counts: dict[tuple[int, int], set[Count]] = defaultdict(set)
     for fact in _published(facts):
-        if fact["revision"] > 0:
-            counts[fact["window"], fact["revision"]].add(fact["count"])
+        if fact["revision"] > 0 and fact["window"] > lost:
+            counts[fact["window"], fact["revision"]].add(_count_of(fact))
     for (window, revision), different in sorted(counts.items()):
         if len(different) > 1:
-            yield f"two counts: window {window}, revision {revision}: {sorted(different)}"
+            yield f"two records: window {window}, revision {revision}: {sorted(different)}"
 
 
 def _lowered(facts: list[dict[str, Any]]) -> Iterable[str]:
