@@ -46,7 +46,7 @@ SHOULD or MAY. No server counts any **B**.
 
 "Served" means that A is counted, and C too, unless the connection is closed; "refused" means that A
 is not; "either" that both are right. The native listener and Granian read heads by `httparse` and
-bodies by hyper, uvicorn by httptools (llhttp) or h11.
+bodies by hyper. uvicorn is probed with httptools (llhttp), which it takes where that is installed.
 """
 _DEVIATIONS = """\
 ## Deviations
