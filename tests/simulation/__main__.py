@@ -31,7 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="replay a seed, and shrink its faults if it fails")
     parser.add_argument("--trace", type=Path, help="write the trace and the history of --seed here")
-    parser.add_argument("--flaw", type=int, help="break this rule of docs/cluster.md in --seed")
+    parser.add_argument(
+        "--flaw", type=int, help="break this rule of docs/internals/cluster.md in --seed"
+    )
     parser.add_argument("--minutes", type=float, default=10, help="run new seeds for so long")
     parser.add_argument("--first", type=int, help="from this seed on; else from the next one")
     parser.add_argument("--jobs", type=int, default=1, help="in so many processes")

@@ -1,4 +1,4 @@
-"""A flaw for each rule of `docs/cluster.md`: a simulation must find it to be worth anything."""
+"""A flaw for each rule of `docs/internals/cluster.md`: a simulation must find it to be of use."""
 
 from __future__ import annotations
 
