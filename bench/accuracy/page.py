@@ -89,9 +89,11 @@ def text_of(cases: Mapping[str, Any], speed: Mapping[str, Any], raw: str) -> str
         for name, one in (("counts", cases), ("speeds", speed))
         if "ended" in one
     ]
+    counts, speeds = _rounds(cases["samples"]), _rounds(speed["samples"])
     parts = [
         "# How far counts are off\n",
         f"{OPENING} `make accuracy` makes this page from the [raw files]({raw}).\n",
+        f"Rounds: {counts} of each case, {speeds} of each speed.\n",
         _overview(cases["samples"], speed["samples"]),
         f"## Method\n\n{METHOD}",
         *(_case(case, cases["samples"]) for case in CASES),
@@ -99,6 +101,12 @@ def text_of(cases: Mapping[str, Any], speed: Mapping[str, Any], raw: str) -> str
         f"## Machine\n\n{markdown(rows, right=False)}",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _rounds(samples: results.Samples) -> str:
+    """Return how many rounds were measured, as a range if it differs."""
+    numbers = [len(rounds) for rounds in samples.values()] or [0]
+    return _range(min(numbers), max(numbers))
 
 
 def _good(samples: results.Samples, case: Case, contender: Contender) -> list[dict[str, Any]]:
