@@ -181,16 +181,14 @@ def json_error(status: int, error: str, hint: str, *headers: tuple[str, str]) ->
 
 
 def declared_length(request: Request) -> int | None:
-    """Return the Content-Length in bytes; None without a valid one, as in a chunked request."""
+    """Return the Content-Length in bytes; None without a valid one, as in a chunked request.
+
+    One of more than `_DIGITS` digits is cut off: it is above any limit all the same.
+    """
     values = request.header("content-length")
-    if (
-        len(values) == 1
-        and values[0].isascii()
-        and values[0].isdigit()
-        and len(values[0]) <= _DIGITS
-    ):
-        return int(values[0])
-    return None
+    if len(values) != 1 or not (values[0].isascii() and values[0].isdigit()):
+        return None
+    return int(values[0].lstrip("0")[:_DIGITS] or "0")
 
 
 async def gather(
@@ -238,5 +236,5 @@ async def in_time(work: Coroutine[Any, Any, T] | asyncio.Future[T], seconds: flo
 
 
 _JSON = ("content-type", "application/json")
-# Enough digits for any body; a bound, because `int` of a very long text is slow.
+# More than any limit has; a bound, because `int` of a very long text is slow.
 _DIGITS = 18

@@ -10,7 +10,7 @@ import pytest
 from verve._verve import names_single
 from verve.http import asgi
 from verve.request.body_budget import Bodies
-from verve.request.exchange import BodyTooLargeError, gather
+from verve.request.exchange import BodyTooLargeError, declared_length, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,6 +30,35 @@ class Chunks:
         for size in self.sizes:
             self.given += size
             yield bytes(size)
+
+
+class Head:
+    """A request that has these Content-Lengths."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = values
+
+    def header(self, name: str) -> list[str]:
+        """The values of a field."""
+        return [*self.values] if name == "content-length" else []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0", 0), ("13", 13), ("0013", 13), ("0" * 400 + "13", 13), ("9" * 18, 10**18 - 1)],
+)
+def test_a_length_that_a_body_may_have(value: str, expected: int) -> None:
+    assert declared_length(Head(value)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [str(2**63), str(2**64 - 1), "1" + "0" * 400])
+def test_a_length_of_more_digits_is_above_any_limit(value: str) -> None:
+    assert declared_length(Head(value)) >= 10**17  # type: ignore[arg-type, operator]
+
+
+@pytest.mark.parametrize("values", [(), ("",), ("-1",), ("1_3",), ("\u0661",), ("1", "1")])
+def test_no_valid_length(values: tuple[str, ...]) -> None:
+    assert declared_length(Head(*values)) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sizes", [(), (0,), (10,), (3, 0, 7), (1,) * 10])
