@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 GARBLED = 400
 """Changed answers that a coordinator gets."""
 
+VALUES_THAT_FAILED = (176, 2_750, 11_725, 32, 1_263)
+"""Each fails without its fix: a completion that is not above `published_changes` (two seeds), a
+difference that asks for no revision, a token and a delivery far ahead of the time."""
+ANSWERS_THAT_FAILED = range(1, 7)
+
 
 @pytest.fixture(autouse=True)
 def _reports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +56,16 @@ def test_changed_values(scale: Callable[[int], int]) -> None:
     async def main() -> None:
         for seed in seeds(scale, 4_000):
             await stored.fuzz(seed)
+
+    run(main(), 120)
+
+
+def test_changes_that_showed_a_fault() -> None:
+    async def main() -> None:
+        for seed in VALUES_THAT_FAILED:
+            await stored.fuzz(seed)
+        for seed in ANSWERS_THAT_FAILED:
+            assert await replies.fuzz(seed) > 0
 
     run(main(), 120)
 
