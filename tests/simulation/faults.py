@@ -179,7 +179,11 @@ def _sees_old(scenario: Scenario, fault: Fault) -> None:
 
 
 def _sees_new(scenario: Scenario, fault: Fault) -> None:
-    scenario.hosts[fault.host].weather.sees_old = False
+    """What the host wrote to the old master is lost."""
+    weather = scenario.hosts[fault.host].weather
+    if weather.sees_old:
+        scenario.lost("what an old master had")
+    weather.sees_old = False
 
 
 def _kill_process(scenario: Scenario, fault: Fault) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.support.caller import FULL
 from tests.support.cluster.in_process import run
 from tests.support.cluster.stepped_host import SECONDS, SteppedHost
+from verve.cluster.coordinator.window_task import Stage
 from verve.status import cluster_status
 
 if TYPE_CHECKING:
@@ -222,6 +223,39 @@ def test_a_new_leader_waits_for_those_that_the_one_before_saw(
             flush(server, cluster, start)
             await first.replace_leader()
             first.clock.advance(SECONDS)
+            await only_degraded(first, start)
+            late.clock.advance(SECONDS)
+            await until_both_have_all(first, late, start)
+
+    run(steps(), 60)
+
+
+def test_a_loss_since_the_last_heartbeat_is_noticed_by_who_commits(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    async def steps() -> None:
+        start = int(time.time()) // SECONDS * SECONDS - SECONDS
+        async with joined_pair(tmp_path, server, cluster, start) as (first, late):
+            await first.count(range(600), send=False)
+            await late.count(range(400, 1_000))
+            await asyncio.sleep(0.3)  # the quiet after the first heartbeat
+            first.clock.advance(SECONDS)
+            while start not in first.work.windows.own():
+                first.counter.maintenance.run()
+                await first.work.windows.step()
+            # Its task has registered, and waits for the last ids to be acknowledged. Then it sends
+            # all ids, behind a marker for which it registers, and would commit.
+            await asyncio.sleep(0.05)
+            for other, task in first.work.windows.own().items():
+                if other != start:
+                    # It would notice the loss in a moment, perhaps too late.
+                    task.stage = Stage.OVER
+            flush(server, cluster, start)
+            until = time.monotonic() + 2
+            while not first.work.losses.losses:
+                assert not first.records(start)
+                assert time.monotonic() < until
+                await asyncio.sleep(0.01)
             await only_degraded(first, start)
             late.clock.advance(SECONDS)
             await until_both_have_all(first, late, start)

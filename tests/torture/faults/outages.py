@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Outage = Callable[[Rig, random.Random], None]
 
 _LONGEST = 8.0
+_LONGEST_CUTS = 4.0
 
 
 class _Component(Protocol):
@@ -63,6 +64,24 @@ def evict(rig: Rig, draw: random.Random) -> None:
         rig.redis.command("UNLINK", key)
 
 
+def cut_redis(rig: Rig, draw: random.Random) -> None:
+    """All connections to it break again and again, with commands and answers under way."""
+    assert rig.redis is not None
+    until = time.monotonic() + draw.uniform(0.2, _LONGEST_CUTS)
+    while time.monotonic() < until:
+        rig.redis.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        time.sleep(draw.uniform(0, 0.3))
+
+
+def delay_redis(rig: Rig, draw: random.Random) -> None:
+    """What it is asked waits, then all comes at once."""
+    assert rig.redis is not None
+    for _ in range(draw.randint(1, 20)):
+        milliseconds = draw.randint(10, 400)
+        rig.redis.command("CLIENT", "PAUSE", str(milliseconds), "ALL")
+        time.sleep(milliseconds / 1_000 + draw.uniform(0, 0.1))
+
+
 def kill_kafka(rig: Rig, draw: random.Random) -> None:
     """It comes back with its data."""
     assert rig.kafka is not None
@@ -94,6 +113,8 @@ REDIS_FAULTS: Mapping[str, tuple[Outage, int]] = {
     "Redis stopped": (stop_redis, 3),
     "Redis emptied": (flush_redis, 4),
     "Redis key evicted": (evict, 4),
+    "Redis connections cut": (cut_redis, 3),
+    "Redis delayed": (delay_redis, 3),
 }
 KAFKA_FAULTS: Mapping[str, tuple[Outage, int]] = {
     "Kafka killed": (kill_kafka, 2),

@@ -83,6 +83,14 @@ class LossDetector:
         for id in lines.hosts:
             self._missing.pop(id, None)
 
+    def see(self, lines: HostLines, own_id: str) -> None:
+        """Note lines that were read between two heartbeats, before this host commits.
+
+        Redis may have lost everything since the last one, the lines of the others too.
+        """
+        if self._heartbeat_at is not None and own_id not in lines.hosts:
+            self.lost("the line of this host was gone")
+
     def lost(self, what: str) -> None:
         """Note that Redis lost something."""
         if not self.is_quiet:

@@ -58,8 +58,9 @@ class RecordCommitter:
         """
         if self.losses.is_quiet or not (state.record is None or state.asks_for_revision):
             return Attempt.NOT_DUE
-        late = self._late_hosts(window_start, state, await self.cluster.hosts.read())
-        if late and not self._is_grace_over(window_start, state, asked_at):
+        late = self._late_hosts(window_start, state, await self._lines())
+        is_early = bool(late) and not self._is_grace_over(window_start, state, asked_at)
+        if is_early or self.losses.is_quiet:
             return Attempt.NOT_DUE
         self._attempts += 1
         token = Token(self.owner, self._attempts)
@@ -73,6 +74,12 @@ class RecordCommitter:
             gone = begun.outcome is Outcome.UNREGISTERED
             return Attempt.LOST if gone else Attempt.ELSEWHERE
         return await self._commit(window_start, host, token, begun.state, asked_at)
+
+    async def _lines(self) -> HostLines:
+        """The lines of the hosts; the loss of the own one is noticed."""
+        lines = await self.cluster.hosts.read()
+        self.losses.see(lines, self.cluster.own_id)
+        return lines
 
     def _is_grace_over(self, window_start: int, state: WindowState, asked_at: int | None) -> bool:
         """Whether late hosts are waited for no longer."""
@@ -95,7 +102,7 @@ class RecordCommitter:
     ) -> Attempt:
         """Count the ids that are there after `fix`, and commit that."""
         windows = self.cluster.windows
-        lines = await self.cluster.hosts.read()
+        lines = await self._lines()
         stored = await self.cluster.store.count(window_start, fixed.markers.keys())
         epochs = await self.cluster.store.epochs()
         broken = {
