@@ -137,7 +137,11 @@ def _run(first: int, minutes: float, jobs: int, *, is_recorded: bool) -> int:
     sums = _Sums(first, first)
     with ProcessPoolExecutor(jobs) as pool:
         try:
-            _run_seeds(sums, time.monotonic() + 60 * minutes, pool, jobs)
+            try:
+                _run_seeds(sums, time.monotonic() + 60 * minutes, pool, jobs)
+            finally:
+                if is_recorded:
+                    record(RESULTS, sums.line())
             for seed in sums.failed:
                 _say(f"\nseed {seed} fails with these faults alone:")
                 for fault in pool.submit(shrink, seed, planned(seed)).result():
@@ -146,7 +150,6 @@ def _run(first: int, minutes: float, jobs: int, *, is_recorded: bool) -> int:
             pool.shutdown(wait=False, cancel_futures=True)
     _say("")
     if is_recorded:
-        record(RESULTS, sums.line())
         _say(f"in all: {json.dumps(totals())}")
     return bool(sums.failed)
 

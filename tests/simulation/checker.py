@@ -69,14 +69,21 @@ def _too_high(facts: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def _too_early(facts: list[dict[str, Any]]) -> Iterable[str]:
-    """A count that is called complete has all ids of the hosts that had joined."""
-    known: dict[int, set[int]] = defaultdict(set)
+    """A count that is called complete has all ids of the hosts that are known."""
+    accepted: dict[int, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    forgotten: set[str] = set()
     for fact in facts:
-        if fact["kind"] == "accepted" and fact["joined"]:
-            known[fact["window"]].add(fact["id"])
-    for fact in _published(facts):
-        if not fact["degraded"] and fact["count"] < len(known[fact["window"]]):
-            yield f"called complete: {fact}, {len(known[fact['window']])} ids"
+        match fact["kind"]:
+            case "accepted" if fact["joined"]:
+                accepted[fact["window"]][fact["id"]].add(fact["host"])
+            case "forgotten":
+                forgotten.add(fact["host"])
+            case "known":
+                forgotten.discard(fact["host"])
+            case kind if kind in _PUBLISHED and not fact["degraded"]:
+                ids = sum(bool(hosts - forgotten) for hosts in accepted[fact["window"]].values())
+                if fact["count"] < ids:
+                    yield f"called complete: {fact}, {ids} ids"
 
 
 def _provisional(facts: list[dict[str, Any]]) -> Iterable[str]:

@@ -168,6 +168,10 @@ def _fail_over(scenario: Scenario, fault: Fault) -> None:
     if not scenario.redis.fail_over():
         return
     scenario.lost("a failover")
+    for host in scenario.hosts:
+        # It joined when the replica lagged behind.
+        if not host.is_listed():
+            host.forget()
     _sees_old(scenario, fault)
     # Often for a moment, at times for several windows.
     scenario.world.after(8 * fault.amount**3, partial(_sees_new, scenario, fault))
@@ -208,7 +212,9 @@ def _begin_again(scenario: Scenario, fault: Fault) -> None:
 
 
 def _stop_host(scenario: Scenario, fault: Fault) -> None:
-    for process in scenario.hosts[fault.host].processes:
+    host = scenario.hosts[fault.host]
+    host.has_left = True
+    for process in host.processes:
         process.stop()
 
 

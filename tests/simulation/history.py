@@ -20,6 +20,8 @@ class History:
         `joined`: whether the host had joined the cluster by then |
     | `logged` | `host`, `window`, `revision`, `count`, `degraded`: a line of the log |
     | `sent` | the same: a message that Kafka has |
+    | `forgotten` | `host`: Redis lost all that tells other hosts of this one |
+    | `known` | `host`: they know of it again |
     | `lost` | `what`: Redis lost data; `window`: the time, in seconds since the epoch |
     | `stored` | `host`, `window`, `revision`, `count`, `degraded`: the ledger at the end |
     | `kept` | `host`, `what`: something that should be gone at the end |

@@ -175,11 +175,11 @@ class Process:
         return not self.is_dead and self.leader._term is not None
 
     @property
-    def has_joined(self) -> bool:
-        """Whether it leads and has registered its host: until then the host is not ready."""
+    def joined_as(self) -> str | None:
+        """The id of its host, if it leads and has registered it: until then that is not ready."""
         term = self.leader._term
         work = None if term is None or term.coordinator is None else term.coordinator.work
-        return work is not None and work.registrar.has_joined
+        return work.cluster.own_id if work is not None and work.registrar.has_joined else None
 
     @property
     def is_held(self) -> bool:
@@ -345,7 +345,10 @@ class Host:
         self._seed = seed
         self._workers = workers
         self._begun = 0
-        self._has_joined = False
+        self._joined_as: str | None = None
+        self._is_forgotten = False
+        self.has_left = False
+        """Whether it has stopped, and taken its line away."""
         self.processes: list[Process] = []
         self.all_processes: list[Process] = []
         """With those that are dead."""
@@ -354,8 +357,9 @@ class Host:
     def begin(self) -> None:
         """Start the processes that are missing."""
         self.processes = [process for process in self.processes if not process.is_dead]
+        self.has_left = False
         if not self.processes:
-            self._has_joined = False
+            self._joined_as = None
         while len(self.processes) < self._workers:
             self._begun += 1
             name = f"{self.name}.{self._begun}"
@@ -364,9 +368,23 @@ class Host:
             self.all_processes.append(process)
 
     def has_joined(self) -> bool:
-        """Whether it has joined the cluster since its processes began."""
-        self._has_joined |= any(process.has_joined for process in self.processes)
-        return self._has_joined
+        """Whether it has joined the cluster since its processes began, and not been forgotten."""
+        for process in self.processes:
+            self._joined_as = self._joined_as or process.joined_as
+        if self._is_forgotten and self.is_listed():
+            self._is_forgotten = False
+            self.history.add(self.world.now, "known", host=self.name)
+        return self._joined_as is not None and not self._is_forgotten
+
+    def forget(self) -> None:
+        """Nothing tells other hosts of this one any more, until it is back."""
+        self._is_forgotten = True
+        self.history.add(self.world.now, "forgotten", host=self.name)
+
+    def is_listed(self) -> bool:
+        """Whether Redis has its line."""
+        hosts = self.redis.master.values.get(b"verve:{simulated:%d}:hosts" % SECONDS, {})
+        return self._joined_as is not None and self._joined_as.encode() in hosts
 
     def wall_ns(self) -> int:
         """Its wall clock."""

@@ -84,6 +84,10 @@ class Scenario:
     def lost(self, what: str) -> None:
         """Redis loses something."""
         self.world.note(f"lost: {what}")
+        for host in self.hosts:
+            # What tells of its ids is only in Redis.
+            if host.has_left:
+                host.forget()
         self.history.add(self.world.now, "lost", what=what, window=int(EPOCH + self.world.now))
 
     def _arrive(self) -> None:

@@ -158,6 +158,21 @@ def test_a_complete_count_has_the_ids_of_hosts_that_had_joined(*, joined: bool) 
     assert [problem.split(":")[0] for problem in found] == ["called complete"] * joined
 
 
+def test_the_ids_of_a_forgotten_host_may_be_missing_until_it_is_known_again() -> None:
+    facts = [
+        ACCEPTED | {"id": 7},
+        ACCEPTED | {"id": 9, "host": "b"},
+        {"kind": "forgotten", "host": "b"},
+        WINDOW | {"kind": "logged", "count": 1},
+        {"kind": "known", "host": "b"},
+        *(WINDOW | {"kind": kind, "revision": 2} for kind in ("logged", "stored")),
+        WINDOW | {"kind": "sent", "revision": 2, "host": "kafka"},
+    ]
+    assert not check(map(json.dumps, facts))
+    facts[3], facts[4] = facts[4], facts[3]
+    assert check(map(json.dumps, facts))[0].startswith("called complete")
+
+
 WELL = [
     {"kind": "accepted", "host": "a", "window": 60, "id": 7, "joined": True},
     {"kind": "lost", "what": "a flush", "window": 50},
