@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -413,6 +412,4 @@ class Host:
 
     def stored(self) -> list[Window]:
         """What its ledger has."""
-        with contextlib.suppress(ledger.LedgerError):
-            return ledger.rows(ledger.path_of(self.settings))
-        return []
+        return ledger.rows(ledger.path_of(self.settings))
