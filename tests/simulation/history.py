@@ -22,6 +22,7 @@ class History:
     | `sent` | the same: a message that Kafka has |
     | `forgotten` | `host`: Redis lost all that tells other hosts of this one |
     | `known` | `host`: they know of it again |
+    | `lower` | `window`: a host said that fewer ids are left in Redis than its record has |
     | `lost` | `what`: Redis lost data; `window`: the time, in seconds since the epoch |
     | `stored` | `host`, `window`, `revision`, `count`, `degraded`: the ledger at the end |
     | `kept` | `host`, `what`: something that should be gone at the end |

@@ -15,6 +15,7 @@ from verve.cluster.coordinator.coordinator import Coordinator
 from verve.cluster.replication.sender import IdSender
 from verve.cluster.runtime.machine import Machine
 from verve.ledger import ledger
+from verve.log import events
 from verve.log.background import Notices
 from verve.publishing.leader import Leader
 from verve.publishing.ports import Ports
@@ -65,13 +66,16 @@ class Kafka:
 class _Events(Notices):
     """Puts the names of events into the trace."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, history: History) -> None:
         self._world = world
         self._name = name
+        self._history = history
 
     def put(self, event: Any, **values: Any) -> None:  # noqa: ANN401 - see Notices
         """See `Notices`."""
         self._world.note(f"{self._name} {event.name} {sorted(map(str, values.values()))}")
+        if event is events.WINDOW_LOWER:
+            self._history.add(self._world.now, "lower", window=values["window_start"])
 
 
 class _Sink:
@@ -134,7 +138,7 @@ class Process:
         }
         self.loops: list[WorldLoop] = []
         self.machine = Machine(**self._times, in_thread=_inline, host_name=host.name)
-        self.events = _Events(host.world, name)
+        self.events = _Events(host.world, name, host.history)
         loop = self._new_loop()
         self.sender = IdSender(
             self.counter, host.settings, self._connect_on(loop), self.events, self.machine

@@ -173,6 +173,19 @@ def test_the_ids_of_a_forgotten_host_may_be_missing_until_it_is_known_again() ->
     assert check(map(json.dumps, facts))[0].startswith("called complete")
 
 
+def test_a_window_is_excused_only_if_a_host_says_so_and_one_was_forgotten() -> None:
+    facts = [
+        ACCEPTED | {"id": 7},
+        ACCEPTED | {"id": 9, "host": "b"},
+        *(WINDOW | {"kind": kind, "count": 1} for kind in ("logged", "stored")),
+        WINDOW | {"kind": "sent", "count": 1, "host": "kafka"},
+    ]
+    forgotten, lower = {"kind": "forgotten", "host": "c"}, {"kind": "lower", "window": 60}
+    assert not check(map(json.dumps, [*facts, forgotten, lower]))
+    for others in ([], [forgotten], [lower], [forgotten, lower | {"window": 120}]):
+        assert check(map(json.dumps, [*facts, *others]))
+
+
 WELL = [
     {"kind": "accepted", "host": "a", "window": 60, "id": 7, "joined": True},
     {"kind": "lost", "what": "a flush", "window": 50},
