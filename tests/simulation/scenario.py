@@ -85,7 +85,7 @@ class Scenario:
         """Redis loses something."""
         self.world.note(f"lost: {what}")
         for host in self.hosts:
-            # What tells of its ids is only in Redis.
+            # The other hosts learn of its ids from Redis only.
             if host.has_left:
                 host.forget()
         self.history.add(self.world.now, "lost", what=what, window=int(EPOCH + self.world.now))

@@ -62,8 +62,6 @@ one. These include the length of that window.
 
 """
 
-_NO_CLOCK_STEPS = "Steps of the clocks of hosts: no recorded run has one yet.\n"
-
 _FIGURES = {
     "rounds": "rounds, each with its own components",
     "windows": "windows of 2, 3 or 5 s",
@@ -88,7 +86,6 @@ _FIGURES = {
 def render(made: Totals) -> str:
     """The page."""
     seconds = made.sums["seconds"]
-    has_clock_steps = any("clock" in kind for kind in made.recoveries)
     text = [_HEAD, f"## {made.runs} runs, {seconds / 3_600:.1f} hours\n\n"]
     text.append("| figure | sum |\n|---|---|\n")
     text += [f"| {what} | {made.sums[name]:,} |\n" for name, what in _FIGURES.items()]
@@ -104,7 +101,6 @@ def render(made: Totals) -> str:
     text.append("\n## Not covered\n\n")
     text.append(
         "Steps of the clock of Redis, which has the machine's.\n"
-        f"{'' if has_clock_steps else _NO_CLOCK_STEPS}"
         "Redis Cluster, sentinels and `VERVE_ACK=store`: see "
         "[what is lost when](../concepts/losses.md).\n"
     )
