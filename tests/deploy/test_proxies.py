@@ -7,18 +7,19 @@ import json
 import socket
 import ssl
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import pytest
 
+from tests.support import tcp
 from tests.support.ports import free_port
 from tests.support.proxies import PROXIES, ShippedHAProxy, ShippedProxy
 from tests.support.service import ACCEPT, Server, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import Serve
 
@@ -174,14 +175,13 @@ def test_sizes(rig: Rig) -> None:
             client.get(rig.proxy.url("/livez"), headers={"x-long": "x" * 80_000}).raise_for_status()
 
 
-def connections(ports: set[int]) -> set[tuple[int, int]]:
+def between(ports: set[int]) -> set[tuple[int, int]]:
     """The connections to these ports, closed ones included for a minute: both ends."""
-    found = set()
-    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
-        ends = [int(end.partition(":")[2], 16) for end in line.split()[1:3]]
-        if ports & set(ends):
-            found.add((min(ends), max(ends)))
-    return found
+    return {
+        (min(one.local, one.remote), max(one.local, one.remote))
+        for one in tcp.connections()
+        if ports & {one.local, one.remote}
+    }
 
 
 def test_connections_to_the_hosts_are_kept(rig: Rig) -> None:
@@ -201,9 +201,9 @@ def test_connections_to_the_hosts_are_kept(rig: Rig) -> None:
         made = rig.proxy.figure(figure) - before
     else:
         ports = {host.port for host in rig.hosts}
-        known = connections(ports)
+        known = between(ports)
         send()
-        made = len(connections(ports) - known)
+        made = len(between(ports) - known)
     assert made < 50, f"{made} connections for 200 requests"
 
 

@@ -8,11 +8,11 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import tcp
 from tests.support.http import raw
 from tests.support.redis.server import RedisServer
 from tests.support.service import ACCEPT, Server
@@ -20,6 +20,7 @@ from tests.support.service import ACCEPT, Server
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.conftest import Serve
     from tests.support.service import Service
@@ -121,10 +122,11 @@ def test_accepts_that_wait_for_redis_when_the_signal_comes(serve: Serve, tmp_pat
 
 
 def _reading(service: Service) -> int:
-    """Connections that a worker has accepted: without an owner they have the inode 0."""
-    port = f":{service.port:04X}"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
-    return sum(row[1].endswith(port) and row[3] == "01" and row[9] != "0" for row in rows)
+    """Connections that a worker has accepted."""
+    return sum(
+        one.local == service.port and one.remote != 0 and one.inode != "0"
+        for one in tcp.connections()
+    )
 
 
 def _read(client: socket.socket) -> bytes:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.support import tcp
 from tests.support.service import ACCEPT, Server
 from tests.support.timing import sleep_into_window, window_at
 from tests.support.witnesses import (
@@ -231,14 +232,12 @@ def _leader_stopped_in_commit(service: Service) -> Iterator[int]:
 
 def _server_of(client: socket.socket, service: Service) -> int:
     """The worker at the other end of a connection."""
-    ports = f":{service.port:04X}", f":{client.getsockname()[1]:04X}"
+    ends = service.port, client.getsockname()[1]
 
     def inode() -> str | None:
-        for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
-            fields = line.split()
-            # 0: it waits to be accepted, and belongs to nobody yet.
-            if (fields[1][8:], fields[2][8:]) == ports and fields[9] != "0":
-                return fields[9]
+        for local, remote, inode in tcp.connections():
+            if (local, remote) == ends and inode != "0":
+                return inode
         return None
 
     link = Path(f"socket:[{service.wait_until(inode, 5, 'connected')}]")
