@@ -360,10 +360,11 @@ class Host:
     def begin(self) -> None:
         """Start the processes that are missing."""
         self.processes = [process for process in self.processes if not process.is_dead]
-        self.has_left = False
         if not self.processes:
             self._joined_as = None
         while len(self.processes) < self._workers:
+            # Not before: those that are stopped take a while to end.
+            self.has_left = False
             self._begun += 1
             name = f"{self.name}.{self._begun}"
             process = Process(self, name, f"{self._seed} {name}")
