@@ -13,12 +13,14 @@ from tests.support.cluster.in_process import run
 from tests.support.cluster.stepped_host import SECONDS, SteppedHost
 from verve.cluster.redis_state.keys import Keys
 from verve.cluster.runtime.tasks import cancel_all
+from verve.windows.release import ArenaRelease, Keeper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.support.redis.server import RedisServer
+    from verve.cluster.redis_state.window_state import WindowState
 
 
 @contextlib.asynccontextmanager
@@ -56,6 +58,13 @@ async def to_the_end(*stills: SteppedHost, ids: int = 200) -> None:
         await still.turn()
         await still.count(range(100 * number, 100 * number + ids))
         still.clock.advance(SECONDS)
+
+
+def count_away(still: SteppedHost) -> None:
+    """Count ids 100 to 299 in the window that `to_the_end` ends, without having joined."""
+    still.clock.advance(40)
+    still.counter.add_many(range(100, 300))
+    still.clock.advance(SECONDS)
 
 
 # A window without ids is released before the host is complete.
@@ -226,5 +235,67 @@ def test_a_window_is_released_one_window_after_its_record(
                 task.resolved_at = (task.resolved_at or 0) - SECONDS
             await a.turn_until(lambda: a.counter.retention.settled() >= start)
             assert a.counter.replication.cluster_count(start) == 200
+
+    run(main())
+
+
+def test_a_revision_of_a_window_that_waits_for_its_release_is_seen(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    """Older windows, or the archive, may hold the release long after the host is done with it."""
+
+    async def main() -> None:
+        start = a_window()
+        a, b = (SteppedHost(tmp_path / name, server, cluster, start) for name in "ab")
+        a.coordinator.release = ArenaRelease(a.counter, {Keeper.CLUSTER, Keeper.ARCHIVE})
+        count_away(b)
+        await to_the_end(a)
+        async with closing(a, b):
+            own = a.work.windows.own
+            await a.turn_until(lambda: start in own() and own()[start].resolved_at)
+            own()[start].resolved_at = -float(SECONDS)
+            await a.turn_until(lambda: own()[start].is_over)
+            assert a.counter.retention.settled() < start
+            await b.begin()
+            await b.turn_until(lambda: len(a.records(start)) > 1, a)
+            assert [(w.unique, w.degraded) for w in a.records(start)] == [
+                (200, False),
+                (300, False),
+            ]
+
+    run(main())
+
+
+def test_news_that_overtake_a_read_are_looked_at(
+    server: RedisServer, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host reads a record, and is told that it changed before the answer of that is there."""
+
+    async def main() -> None:
+        start = a_window()
+        a, b = (SteppedHost(tmp_path / name, server, cluster, start) for name in "ab")
+        count_away(b)
+        await to_the_end(a)
+        async with closing(a, b):
+            own = a.work.windows.own
+            await a.turn_until(lambda: start in own() and own()[start].resolved_at)
+            windows = a.work.cluster.windows
+            read = windows.read
+            overtaken = asyncio.Event()
+
+            async def overtake(window_start: int) -> WindowState:
+                state = await read(window_start)
+                if window_start == start and not overtaken.is_set():
+                    overtaken.set()
+                    await b.begin()
+                    await b.turn_until(lambda: taken(b, start) and noted(b, start))
+                    await a.work.heartbeat.step()
+                return state
+
+            monkeypatch.setattr(windows, "read", overtake)
+            own()[start].resolved_at = -float(SECONDS)
+            await overtaken.wait()
+            await a.turn_until(lambda: len(a.records(start)) > 1)
+            assert a.records(start)[-1].unique == 300
 
     run(main())

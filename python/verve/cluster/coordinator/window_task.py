@@ -134,6 +134,11 @@ class WindowTask:
         return self.stage in {Stage.KEEP, Stage.WATCH, Stage.OVER}
 
     @property
+    def is_over(self) -> bool:
+        """Whether it does nothing any more, not even follow its record."""
+        return self.stage is Stage.OVER
+
+    @property
     def is_releasable(self) -> bool:
         """Whether the arena is needed no more: no ids, a spill, or a complete record (rule 8)."""
         ids = self.ids
@@ -175,7 +180,7 @@ class WindowTask:
 
     async def run(self) -> None:
         """Take steps until the window is over, while Redis answers."""
-        while self.stage is not Stage.OVER:
+        while not self.is_over:
             await self.cluster.in_touch.wait()
             self._news.clear()
             pause = await self._guarded_step()
@@ -249,13 +254,13 @@ class WindowTask:
 
     def expire(self, now: float) -> bool:
         """End it, if the ids of other hosts may have expired in Redis; whether it is over."""
-        if self.stage is not Stage.OVER and now >= self._end + self.keep_seconds:
+        if not self.is_over and now >= self._end + self.keep_seconds:
             if self.ids is not None and self.ids.count and not self._is_resolved:
                 self.notices.put(
                     events.WINDOW_EXPIRED, window_start=self.window_start, ids=self.ids.count
                 )
             self._finish()
-        return self.stage is Stage.OVER
+        return self.is_over
 
     def _finish(self) -> None:
         self.completion.forget(self.window_start)
@@ -375,7 +380,8 @@ class WindowTask:
             self.resolved_at = None
         elif self.resolved_at is None:
             self.resolved_at = self.machine.monotonic()
-        if is_settled and (self.ids is None or self._is_resolved):
+        # News that came since the state was read are looked at first.
+        if is_settled and (self.ids is None or self._is_resolved) and not self._news.is_set():
             self._finish()
 
     def _pace(self, state: WindowState) -> float:

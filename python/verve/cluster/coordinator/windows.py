@@ -102,7 +102,8 @@ class Windows:
         """The records of these windows changed, or are about to."""
         own = self.own()
         for start in starts:
-            if task := own.get(start):
+            task = own.get(start)
+            if task is not None and not task.is_over:
                 task.wake()
             elif start <= self._followed:
                 self._unseen.add(start)
@@ -204,10 +205,15 @@ class Windows:
 
     def _start(self, markers: Markers, start: int, figures: Window | None, ids: Ids | None) -> None:
         key = (markers.host, start)
-        if key not in self._windows:
-            task = self._new_task(markers, start, figures, ids)
-            running = asyncio.get_running_loop().create_task(task.run())
-            self._windows[key] = task, running
+        if key in self._windows:
+            before, running = self._windows[key]
+            if not before.is_over:
+                return
+            # It waits for its release only, and its record changed.
+            running.cancel()
+        task = self._new_task(markers, start, figures, ids)
+        running = asyncio.get_running_loop().create_task(task.run())
+        self._windows[key] = task, running
 
     def _figures(self, starts: list[int]) -> dict[int, Window]:
         """This host's figures of those windows that the ring still has."""
