@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -39,13 +40,25 @@ class FrontProxy:
         self._directory = directory
         self._upstream = upstream
 
-    def __enter__(self) -> Self:
+    @classmethod
+    def _binary(cls) -> str:
         # Debian installs them in a directory that only the PATH of root contains.
-        binary = shutil.which(self.program, path=f"{os.environ['PATH']}:/usr/sbin")
+        binary = shutil.which(cls.program, path=f"{os.environ['PATH']}:/usr/sbin")
         if binary is None:
             if os.environ.get("CI"):
-                pytest.fail(f"{self.program} is missing")
-            pytest.skip(f"{self.program} is missing; hint: scripts/setup installs it")
+                pytest.fail(f"{cls.program} is missing")
+            pytest.skip(f"{cls.program} is missing; hint: scripts/setup installs it")
+        return binary
+
+    @classmethod
+    def version(cls) -> str:
+        """That of the program, such as 1.22.1."""
+        told = subprocess.run([cls._binary(), "-v"], capture_output=True, text=True, check=True)
+        found = re.search(r"\d+(\.\d+)+", told.stdout + told.stderr)
+        assert found is not None, told
+        return found[0]
+
+    def __enter__(self) -> Self:
         self._directory.mkdir(parents=True)
         configuration = self._directory / "configuration"
         values = {"directory": self._directory, "port": self.port, "upstream": self._upstream}
@@ -53,7 +66,7 @@ class FrontProxy:
         self._log = self._directory / "output.log"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [binary, *(one.format(**values) for one in self.arguments), configuration],
+                [self._binary(), *(one.format(**values) for one in self.arguments), configuration],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

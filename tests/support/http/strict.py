@@ -15,10 +15,11 @@ class NotStrictError(AssertionError):
 
 
 class Message(NamedTuple):
-    """A request or an answer: its first line, and whether it is whole."""
+    """A request or an answer: its first line, whether it is whole, its body as far as it came."""
 
     line: bytes
     is_whole: bool
+    body: bytes = b""
 
 
 def requests(sent: bytes) -> list[Message]:
@@ -31,8 +32,8 @@ def requests(sent: bytes) -> list[Message]:
             return [*found, Message(line, is_whole=False)]
         if _LINE.fullmatch(line) is None:
             raise NotStrictError(line)
-        left = _body(_fields(head), rest)
-        found.append(Message(line, is_whole=left is not None))
+        body, left = _body(_fields(head), rest)
+        found.append(Message(line, is_whole=left is not None, body=body))
         if left is None:
             return found
         sent = left
@@ -50,11 +51,12 @@ def answers(received: bytes, methods: list[bytes]) -> list[Message]:
         if not end:
             return [*found, Message(line, is_whole=False)]
         status = line[9:12]
+        body = b""
         left: bytes | None = rest
         if status >= b"200" and methods[len(found)] != b"HEAD" and status not in {b"204", b"304"}:
-            left = _body(_fields(head), rest, to_the_end=True)
+            body, left = _body(_fields(head), rest, to_the_end=True)
         if status >= b"200":
-            found.append(Message(line, is_whole=left is not None))
+            found.append(Message(line, is_whole=left is not None, body=body))
         if left is None:
             return found
         received = left
@@ -73,8 +75,8 @@ def _fields(head: bytes) -> dict[bytes, list[bytes]]:
 
 def _body(
     fields: dict[bytes, list[bytes]], rest: bytes, *, to_the_end: bool = False
-) -> bytes | None:
-    """What follows the body; None if it is cut off."""
+) -> tuple[bytes, bytes | None]:
+    """The body, and what follows it; None if it is cut off."""
     lengths, codings = fields.get(b"content-length", []), fields.get(b"transfer-encoding", [])
     if len(lengths) + len(codings) > 1:
         raise NotStrictError(f"two framings: {lengths} {codings}")
@@ -82,32 +84,34 @@ def _body(
         # An element of a list may be empty.
         if [one.strip() for one in codings[0].lower().split(b",") if one.strip()] != [b"chunked"]:
             raise NotStrictError(codings[0])
-        return _after_chunks(rest)
+        return _chunks(rest)
     if lengths:
         length = int(lengths[0])
-        return rest[length:] if len(rest) >= length else None
-    return b"" if to_the_end else rest
+        return rest[:length], rest[length:] if len(rest) >= length else None
+    return (rest, b"") if to_the_end else (b"", rest)
 
 
-def _after_chunks(rest: bytes) -> bytes | None:
+def _chunks(rest: bytes) -> tuple[bytes, bytes | None]:
+    body = b""
     while True:
         line, end, rest = rest.partition(b"\r\n")
         if not end:
-            return None
+            return body, None
         match = _SIZE.fullmatch(line)
         if match is None:
             raise NotStrictError(line)
         size = int(match[1], 16)
         if size == 0:
             break
+        body += rest[:size]
         if len(rest) < size + 2:
-            return None
+            return body, None
         if rest[size : size + 2] != b"\r\n":
             raise NotStrictError(rest[size : size + 2])
         rest = rest[size + 2 :]
     while True:  # trailers
         line, end, rest = rest.partition(b"\r\n")
         if not end:
-            return None
+            return body, None
         if not line:
-            return rest
+            return body, rest

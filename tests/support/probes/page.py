@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.paths import ROOT
+from tests.support.probes.fronts import FRONTS
 from tests.support.probes.runner import CLASSES, PROBES, read_all
 from tests.support.service import Server, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tests.support.front_proxy import FrontProxy
     from tests.support.probes.probe import Probe, Reading
 
 PAGE = ROOT / "docs/internals/http-behaviour.md"
@@ -30,6 +32,8 @@ COLUMNS: Mapping[str, Server] = {
     "uvicorn": Server.UVICORN,
 }
 """The columns, each with the server that stands for all of its kind."""
+_FRONTED = "native"
+"""The server that the proxies stand before."""
 _BEGINNING = """\
 # What servers make of malformed requests
 
@@ -51,8 +55,10 @@ bodies by hyper. uvicorn is probed with httptools (llhttp), which it takes where
 _DEVIATIONS = """\
 ## Deviations
 
-What a proxy in front does with such requests is its own affair; `tests/contract/http/test_pairs.py`
-checks that Verve reads what nginx and HAProxy forward as they do.
+What a proxy in front does with such requests is its own affair: the last two columns show what
+nginx and HAProxy make of them before the native listener, in bold where they differ from what is
+demanded. `tests/contract/http/test_pairs.py` checks that Verve reads what they forward as they do:
+the ids that it counts are those of the requests in the bytes between them.
 """
 
 
@@ -62,12 +68,20 @@ def cells() -> dict[str, dict[str, str]]:
     if not PAGE.exists():
         return found
     names = {probe.name for probe in PROBES}
+    columns: list[str] = []
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         parts = [part.strip() for part in line.strip("| ").split(" | ")]
-        if line.startswith("|") and parts[0] in names:
-            for column, cell in zip(COLUMNS, parts[2:], strict=False):
-                found[column][parts[0]] = cell.replace("**", "")
+        if line.startswith("| request |"):
+            columns = parts[2:]
+        elif line.startswith("|") and parts[0] in names:
+            for column, cell in zip(columns, parts[2:], strict=True):
+                found.setdefault(column, {})[parts[0]] = cell.replace("**", "")
     return found
+
+
+def front_column(front: type[FrontProxy]) -> str:
+    """The column of a proxy of the version that is installed, before the native listener."""
+    return f"{front.program} {front.version()}, {_FRONTED}"
 
 
 def is_recorded(expected: Mapping[str, str]) -> Callable[[Probe, str], bool]:
@@ -83,12 +97,13 @@ def shown(reading: Reading, probe: Probe) -> str:
 def text(read: Mapping[str, Mapping[str, Reading]]) -> str:
     """The page, from the readings by column and name of the probe."""
     lines = [_BEGINNING.format(number=len(PROBES))]
+    columns = tuple(read)
     for title, its in CLASSES.items():
         lines.append(f"## {title}\n")
-        lines.append(f"| request | demanded | {' | '.join(COLUMNS)} |")
-        lines.append("|---" * (2 + len(COLUMNS)) + "|")
+        lines.append(f"| request | demanded | {' | '.join(columns)} |")
+        lines.append("|---" * (2 + len(columns)) + "|")
         for probe in its:
-            row = [shown(read[column][probe.name], probe) for column in COLUMNS]
+            row = [shown(read[column][probe.name], probe) for column in columns]
             lines.append(f"| {probe.name} | {probe.demand.label} | {' | '.join(row)} |")
         lines.append("")
     lines.append(_DEVIATIONS)
@@ -106,7 +121,7 @@ def text(read: Mapping[str, Mapping[str, Reading]]) -> str:
 
 def main() -> None:
     """Write the page."""
-    read = {}
+    read, fronted = {}, {}
     known = cells()
     for column, server in COLUMNS.items():
         environment = {"VERVE_MAX_BODY": str(MAX_BODY)}
@@ -115,7 +130,11 @@ def main() -> None:
             Service(Path(directory), server, window=3600, environment=environment) as service,
         ):
             read[column] = read_all(service.port, is_recorded(known[column]))
-    PAGE.write_text(text(read), encoding="utf-8")
+            for front in FRONTS if column == _FRONTED else ():
+                with front(Path(directory, front.program), service.port) as proxy:
+                    before = is_recorded(known.get(front_column(front), {}))
+                    fronted[front_column(front)] = read_all(proxy.port, before)
+    PAGE.write_text(text(read | fronted), encoding="utf-8")
 
 
 if __name__ == "__main__":

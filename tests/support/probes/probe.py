@@ -21,6 +21,11 @@ SMUGGLED = f"GET {ACCEPT}?id={HIDDEN} HTTP/1.1\r\n{HOST}\r\n"
 BEHIND = f"GET {ACCEPT}?id={NEXT} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
 
 
+def ids(base: int) -> list[str]:
+    """What the placeholders become, by their letters A, B and C: ids from `base` on."""
+    return [f"{base + number:0{DIGITS}d}" for number in range(3)]
+
+
 class Demand(Enum):
     """What may become of the request, and of the one after it."""
 
@@ -52,8 +57,8 @@ class Probe:
     def sent(self, base: int) -> bytes:
         """The bytes, with the ids that begin at `base`."""
         text = self.text if self.is_last else self.text + BEHIND
-        for number, placeholder in enumerate((OWN, HIDDEN, NEXT)):
-            text = text.replace(placeholder, f"{base + number:0{DIGITS}d}")
+        for placeholder, id in zip((OWN, HIDDEN, NEXT), ids(base), strict=True):
+            text = text.replace(placeholder, id)
         return text.encode("latin-1")
 
 
@@ -65,6 +70,8 @@ class Reading:
     counted: str
     """The letters of the placeholders."""
     waits: bool
+    base: int = 0
+    """The id of the first placeholder."""
 
     @property
     def cell(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.support.probes.bodies import CHUNKS, CODINGS, LENGTHS, SEQUENCES
 from tests.support.probes.fields import FIELDS
 from tests.support.probes.lines import LINES
-from tests.support.probes.probe import DIGITS, HOST, Probe, Reading
+from tests.support.probes.probe import HOST, Probe, Reading, ids
 from tests.support.service import ACCEPT
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _read(port: int, probe: Probe, base: int, quiet: float) -> Reading:
     # Before the connection ends: no reader of what it sent last may count later.
     seen = _counted(port, base)
     statuses = tuple(status for status in _statuses(received) if status >= 200)
-    return Reading(_short(statuses), "".join(seen), waits)
+    return Reading(_short(statuses), "".join(seen), waits, base)
 
 
 def _short(statuses: tuple[int, ...]) -> tuple[int, ...]:
@@ -116,8 +116,8 @@ def _counted(port: int, base: int) -> list[str]:
     """The letters of the ids from `base` on that have been counted."""
     ends = ("", "", "Connection: close\r\n")
     asked = "".join(
-        f"GET {ACCEPT}?id={base + number:0{DIGITS}d}&verdict=1 HTTP/1.1\r\n{HOST}{end}\r\n"
-        for number, end in enumerate(ends)
+        f"GET {ACCEPT}?id={id}&verdict=1 HTTP/1.1\r\n{HOST}{end}\r\n"
+        for id, end in zip(ids(base), ends, strict=True)
     ).encode()
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         connection.sendall(asked)
