@@ -35,7 +35,7 @@ class Segments:
                     counter.maintenance.run()
                 counter.add_many(range(ids))
         self._length = self._path.stat().st_size
-        self.extents = _extents(self._path)
+        self.extents = extents(self._path)
 
     def _counter(self, clock: ManualClock) -> Counter:
         return Counter(self._path, window=60, max_ids=1_000, clock=clock)
@@ -86,7 +86,7 @@ class Segments:
         return outcome
 
 
-def _extents(path: Path) -> list[tuple[int, bytes]]:
+def extents(path: Path) -> list[tuple[int, bytes]]:
     """The pages of a file that are not empty."""
     found: list[tuple[int, bytes]] = []
     descriptor = os.open(path, os.O_RDONLY)
