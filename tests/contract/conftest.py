@@ -23,7 +23,8 @@ KINDS: dict[str, tuple[Server, dict[str, Any]]] = {
     "plain RSGI": (Server.GRANIAN, {"fast_path": False}),
     "plain RSGI, access log": (Server.GRANIAN, {"arguments": ["--access-log"]}),
     "ASGI, Granian": (Server.GRANIAN_ASGI, {}),
-    "ASGI, uvicorn": (Server.UVICORN, {}),
+    "ASGI, uvicorn": (Server.UVICORN, {"arguments": ["--http", "httptools"]}),
+    "ASGI, uvicorn with h11": (Server.UVICORN, {"arguments": ["--http", "h11"]}),
     "verve serve": (Server.VERVE, {}),
     "native": (Server.NATIVE, {}),
 }

@@ -12,6 +12,7 @@ from verve.request.exchange import (
     Entry,
     Stream,
     declared_length,
+    ended,
     gather,
     in_time,
     sent,
@@ -114,7 +115,12 @@ async def serve(
         await receive()
         await send({"type": "websocket.close"})
         return
-    response = await answer(ASGIRequest(scope, receive))
+    request = ASGIRequest(scope, receive)
+    response = await answer(request)
+    if request.header("transfer-encoding") and request.header("content-length"):
+        # Who reads it by its length takes what follows for a part of it. RFC 9112 6.1 demands that
+        # the connection ends with the answer, and uvicorn with h11 keeps it.
+        response = ended(response)
     headers = _encoded(response.headers)
     if isinstance(response, Stream):
         await _stream(receive, send, response, headers)

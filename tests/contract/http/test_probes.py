@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.contract.conftest import MAX_BODY
 from tests.support.probes import page
 from tests.support.probes.runner import PROBES, read_all
-from tests.support.service import Server
 
 if TYPE_CHECKING:
     from tests.support.service import Service
 
 _COLUMN = {
-    Server.NATIVE: "native",
-    Server.VERVE: "verve serve",
-    Server.GRANIAN: "Granian, RSGI",
-    Server.GRANIAN_ASGI: "Granian, ASGI",
-    Server.UVICORN: "uvicorn",
+    "ASGI, Granian": "Granian, ASGI",
+    "ASGI, uvicorn": "uvicorn, httptools",
+    "ASGI, uvicorn with h11": "uvicorn, h11",
+    "verve serve": "verve serve",
+    "native": "native",
 }
+"""The columns of the kinds of service; all others are of Granian by RSGI."""
+
+
+@pytest.fixture
+def column(request: pytest.FixtureRequest, service: Service) -> str:
+    """The column of the service."""
+    del service
+    return _COLUMN.get(request.node.callspec.params["service"], "Granian, RSGI")
 
 
 def test_the_probes_are_many_and_each_has_a_name() -> None:
@@ -26,8 +35,8 @@ def test_the_probes_are_many_and_each_has_a_name() -> None:
     assert MAX_BODY == page.MAX_BODY
 
 
-def test_each_is_read_as_recorded(service: Service) -> None:
-    expected = page.cells()[_COLUMN[service.server]]
+def test_each_is_read_as_recorded(service: Service, column: str) -> None:
+    expected = page.cells()[column]
     read = read_all(service.port, page.is_recorded(expected))
     found = {name: reading.cell for name, reading in read.items()}
     differ = [
@@ -42,8 +51,10 @@ def test_each_is_read_as_recorded(service: Service) -> None:
     assert service.get("/livez").text == "live"
 
 
-def test_the_page_is_as_the_probes(service: Service) -> None:
+def test_the_page_is_as_the_probes() -> None:
     """Each probe has its row, and no row is left of an earlier one."""
-    assert set(page.cells()[_COLUMN[service.server]]) == {probe.name for probe in PROBES}
+    cells = page.cells()
+    for column in page.COLUMNS:
+        assert set(cells[column]) == {probe.name for probe in PROBES}
     rows = page.PAGE.read_text(encoding="utf-8").count("\n| ")
     assert rows == len(PROBES) + 6  # the titles of the tables

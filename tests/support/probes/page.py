@@ -17,21 +17,22 @@ from tests.support.probes.runner import CLASSES, PROBES, read_all
 from tests.support.service import Server, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.support.front_proxy import FrontProxy
     from tests.support.probes.probe import Probe, Reading
 
 PAGE = ROOT / "docs/internals/http-behaviour.md"
 MAX_BODY = 65_536
-COLUMNS: Mapping[str, Server] = {
-    "native": Server.NATIVE,
-    "verve serve": Server.VERVE,
-    "Granian, RSGI": Server.GRANIAN,
-    "Granian, ASGI": Server.GRANIAN_ASGI,
-    "uvicorn": Server.UVICORN,
+COLUMNS: Mapping[str, tuple[Server, Sequence[str]]] = {
+    "native": (Server.NATIVE, ()),
+    "verve serve": (Server.VERVE, ()),
+    "Granian, RSGI": (Server.GRANIAN, ()),
+    "Granian, ASGI": (Server.GRANIAN_ASGI, ()),
+    "uvicorn, httptools": (Server.UVICORN, ("--http", "httptools")),
+    "uvicorn, h11": (Server.UVICORN, ("--http", "h11")),
 }
-"""The columns, each with the server that stands for all of its kind."""
+"""The columns, each with the server that stands for all of its kind, and its options."""
 _FRONTED = "native"
 """The server that the proxies stand before."""
 _BEGINNING = """\
@@ -50,7 +51,7 @@ SHOULD or MAY. No server counts any **B**.
 
 "Served" means that A is counted, and C too, unless the connection is closed; "refused" means that A
 is not; "either" that both are right. The native listener and Granian read heads by `httparse` and
-bodies by hyper. uvicorn is probed with httptools (llhttp), which it takes where that is installed.
+bodies by hyper. uvicorn takes httptools (llhttp) where that is installed, and h11 elsewhere.
 """
 _DEVIATIONS = """\
 ## Deviations
@@ -112,7 +113,7 @@ def text(read: Mapping[str, Mapping[str, Reading]]) -> str:
         servers = [one for one in COLUMNS if not read[one][probe.name].follows(probe.demand)]
         if servers:
             cell = read[servers[0]][probe.name].cell
-            who = "All" if len(servers) == len(COLUMNS) else ", ".join(servers)
+            who = "All" if len(servers) == len(COLUMNS) else "; ".join(servers)
             differ.setdefault(who, []).append(f"- {probe.name} (RFC {probe.rule}): {cell}")
     for who, said in differ.items():
         lines += [f"### {who}\n", *said, ""]
@@ -123,11 +124,13 @@ def main() -> None:
     """Write the page."""
     read, fronted = {}, {}
     known = cells()
-    for column, server in COLUMNS.items():
-        environment = {"VERVE_MAX_BODY": str(MAX_BODY)}
+    environment = {"VERVE_MAX_BODY": str(MAX_BODY)}
+    for column, (server, arguments) in COLUMNS.items():
         with (
             tempfile.TemporaryDirectory() as directory,
-            Service(Path(directory), server, window=3600, environment=environment) as service,
+            Service(
+                Path(directory), server, window=3600, arguments=arguments, environment=environment
+            ) as service,
         ):
             read[column] = read_all(service.port, is_recorded(known[column]))
             for front in FRONTS if column == _FRONTED else ():
