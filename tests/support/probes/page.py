@@ -17,7 +17,7 @@ from tests.support.probes.runner import CLASSES, PROBES, read_all
 from tests.support.service import Server, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tests.support.front_proxy import FrontProxy
     from tests.support.probes.probe import Probe, Reading
@@ -108,16 +108,18 @@ def text(read: Mapping[str, Mapping[str, Reading]]) -> str:
             lines.append(f"| {probe.name} | {probe.demand.label} | {' | '.join(row)} |")
         lines.append("")
     lines.append(_DEVIATIONS)
-    differ: dict[str, list[str]] = {}
     for probe in PROBES:
         servers = [one for one in COLUMNS if not read[one][probe.name].follows(probe.demand)]
         if servers:
-            cell = read[servers[0]][probe.name].cell
-            who = "All" if len(servers) == len(COLUMNS) else "; ".join(servers)
-            differ.setdefault(who, []).append(f"- {probe.name} (RFC {probe.rule}): {cell}")
-    for who, said in differ.items():
-        lines += [f"### {who}\n", *said, ""]
-    return "\n".join(lines)
+            lines.append(f"- {probe.name} (RFC {probe.rule}): {_named(servers)}")
+    return "\n".join(lines) + "\n"
+
+
+def _named(servers: Collection[str]) -> str:
+    others = [one for one in COLUMNS if one not in servers]
+    if len(others) < 2:
+        return f"all but {others[0]}" if others else "all"
+    return "; ".join(servers)
 
 
 def main() -> None:
