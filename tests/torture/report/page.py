@@ -25,10 +25,8 @@ and holds each count against the ids that were sent. This page is made from
 `tests/torture/results.jsonl`, a line per run, by `make torture ARGS=report`; each figure is a sum
 over the runs.
 
-`make test` plays one round of one seed, with 12 s of load at 800 accepts per second
-(`tests/torture/test_torture.py`). It is short so that `make test` stays quick, since no other test
-may run beside it. It shows that all parts of torture work; longer runs find more. `make test-full`
-plays two minutes, each time of another seed.
+`make test` plays a round of two minutes at 800 accepts per second, of one seed, and `make
+test-full` of another seed each time (`tests/torture/test_torture.py`).
 
 **The judge.** The sender and the reference (`tests/torture/load/`, `tests/torture/reference/`)
 share no code with Verve. An id that was answered `ok` must be counted in the window that its
