@@ -47,17 +47,21 @@ A minute is shortened to 5 s, where a restart or an outage has to fit into it to
 services alike. Services with a store run as two instances behind one sender, since that is what a
 store is for; the others as one.
 
-* **Gin** runs in release mode. Its windows follow the clock, and a lock keeps requests out while
-  they turn, so its counts are better than those of a service that counts and then clears. When it
-  is stopped, it logs what it has counted, and all that its instances log of a minute is added up.
+* **Gin** runs in [release mode](https://gin-gonic.com/en/docs/deployment/). Its windows follow the
+  clock, and a lock keeps requests out while they turn, so its counts are better than those of a
+  service that counts and then clears. When it is stopped, it logs what it has counted, and all that
+  its instances log of a minute is added up.
 * **`SETNX`** is `SET NX EX`, one key per id; an instance counts the ids that are new to Redis.
-  go-redis repeats a command whose reply is lost, as it does by default.
+  go-redis repeats a command whose reply is lost, as it does by default; its
+  [pool](https://pkg.go.dev/github.com/redis/go-redis/v9#Options) has a connection per caller.
 * **`SADD`** is one set per minute, with `EXPIRE` in the same round trip. The count is read a second
   after the end of the minute.
-* **statsd** counts the ids of a set between two flushes (`flushInterval`), and sends the count to
-  its default backend, Graphite. By UDP each id is a datagram; by TCP a line of one connection per
-  instance. Its minutes begin when it starts, and are no minutes of the clock: here it is started at
-  the beginning of one. It answers nothing, so the sender's `ok` means that the id was sent.
+* **statsd** counts the ids of a
+  [set](https://github.com/statsd/statsd/blob/v0.9.0/docs/metric_types.md) between two flushes
+  (`flushInterval`), and sends the count to its default backend, Graphite. By UDP each id is a
+  datagram; by TCP a line of one connection per instance. Its minutes begin when it starts, and are
+  no minutes of the clock: here it is started at the beginning of one. It answers nothing, so the
+  sender's `ok` means that the id was sent.
 * **Verve** is `verve serve --listener native` with a worker per core, as by default.
 
 In a **restart**, what counts is stopped by SIGTERM and started again: the instances one after the
