@@ -43,7 +43,7 @@ def plan(
             kind=chance.choice(chosen),
             seconds=round(chance.choice([0.2, 1.0, 4.0, 10.0]) * chance.uniform(0.5, 1.5), 3),
             host=chance.randrange(hosts),
-            amount=round(chance.random(), 3),
+            amount=min(0.999, round(chance.random(), 3)),
         )
         for _ in range(chance.randint(1, 8))
     ]
