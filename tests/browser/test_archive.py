@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.support import archive
+from tests.support.archive import places as archive
 from tests.support.service import Server
 from verve.archive.format.levels import DAY, HOUR, day_of, hour_of
 from verve.archive.store import open_store

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.haproxy import HAProxy
 from tests.support.http.events import PATH
-from tests.support.nginx import Nginx
+from tests.support.proxies.haproxy import HAProxy
+from tests.support.proxies.nginx import Nginx
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from deploy.demo.topology import MissingError, Ports, require
+from tests.support.network.ports import free_port
 from tests.support.paths import ROOT
-from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

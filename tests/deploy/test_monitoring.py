@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.callbacks.receivers import Receiver, answer
 from tests.support.caller import FULL
-from tests.support.monitoring import alerts, queries, rules, rules_text, without_threshold
-from tests.support.prometheus import Prometheus
-from tests.support.receivers import Receiver, answer
+from tests.support.deploy.monitoring import alerts, queries, rules, rules_text, without_threshold
+from tests.support.deploy.prometheus import Prometheus
 from tests.support.redis.server import RedisServer
 from tests.support.service import ACCEPT, Server, Service
 

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.support.monitoring import (
+from tests.support.deploy.monitoring import (
     MONITORING,
     alerts,
     dashboard,
@@ -23,8 +23,8 @@ from tests.support.monitoring import (
     rules,
     without_threshold,
 )
+from tests.support.deploy.prometheus import program
 from tests.support.paths import ROOT
-from tests.support.prometheus import program
 from verve.http.metrics import METRICS
 
 GUIDE = (ROOT / "docs/guides/monitoring.md").read_text(encoding="utf-8")

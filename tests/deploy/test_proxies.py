@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 import pytest
 
-from tests.support import tcp
-from tests.support.ports import free_port
-from tests.support.proxies import PROXIES, ShippedHAProxy, ShippedProxy
+from tests.support.network import tcp
+from tests.support.network.ports import free_port
+from tests.support.proxies.shipped import PROXIES, ShippedHAProxy, ShippedProxy
 from tests.support.service import ACCEPT, Server, Service
 
 if TYPE_CHECKING:

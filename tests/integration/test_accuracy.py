@@ -12,7 +12,7 @@ from bench.accuracy import stores
 from bench.accuracy.cases import STATSD_LEAD, Case, run
 from bench.accuracy.contenders import CONTENDERS
 from bench.harness import server_process
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 
 SHORT = Case("short", "across a boundary", window=2, begin=3.0, seconds=2.0, rate=200)
 

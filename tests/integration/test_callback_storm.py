@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.callbacks.storm import Storm
 from tests.support.caller import FULL
 from tests.support.service import Server
-from tests.support.storm import Storm
 from tests.support.timing import sleep_clear_of_boundary
 
 if TYPE_CHECKING:

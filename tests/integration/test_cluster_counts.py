@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.callbacks.receivers import Receiver
 from tests.support.cluster.hosts import Cluster, final
-from tests.support.receivers import Receiver
 from tests.support.redis.server import RedisServer
 from tests.support.service import ACCEPT, Server, Service
 from tests.support.timing import sleep_clear_of_boundary

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.cluster.hosts import Cluster
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.redis.server import RedisServer
 from tests.support.service import ACCEPT
 from verve.cluster.redis_state.keys import Keys

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import verve
-from tests.support import helm
-from tests.support.helm import CHART, SETS, one, render, rendered, template, values_of
+from tests.support.deploy import helm
+from tests.support.deploy.helm import CHART, SETS, one, render, rendered, template, values_of
 from tests.support.paths import ROOT
 from verve.config import load
 from verve.config.settings import TABLE

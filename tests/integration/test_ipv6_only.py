@@ -13,8 +13,8 @@ import httpx
 import pytest
 import redis
 
-from tests.support.ipv6 import NAME, PRIVATE, PUBLIC, without_ipv4
-from tests.support.receivers import Receiver, answer
+from tests.support.callbacks.receivers import Receiver, answer
+from tests.support.network.ipv6 import NAME, PRIVATE, PUBLIC, without_ipv4
 from tests.support.redis.connection import wait_until
 from tests.support.service import ACCEPT, Server, Service
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.prometheus import Prometheus, program
+from tests.support.deploy.prometheus import Prometheus, program
 from tests.support.service import ACCEPT, Server
 from verve.http.metrics import METRICS
 

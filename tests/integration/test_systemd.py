@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deploy.systemd import UNIT, VERVE, Systemd, analyze
 from tests.support.paths import ROOT
-from tests.support.systemd import UNIT, VERVE, Systemd, analyze
 from verve.commands import drain
 from verve.config import load
 from verve.serving import timers

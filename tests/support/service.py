@@ -32,7 +32,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from verve import fields
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.support.http.raw import ask
-from tests.support.nginx import Nginx
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
+from tests.support.proxies.nginx import Nginx
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.support.nginx import Nginx
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
+from tests.support.proxies.nginx import Nginx
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import archived
+from tests.support.archive import contents as archived
 from tests.support.service import Server
 from tests.support.timing import window_at
 

@@ -11,8 +11,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.contract.conftest import KINDS
-from tests.support.certificates import certificate
-from tests.support.receivers import Receiver, answer
+from tests.support.callbacks.receivers import Receiver, answer
+from tests.support.network.certificates import certificate
 from tests.support.service import ACCEPT, Service
 
 if TYPE_CHECKING:

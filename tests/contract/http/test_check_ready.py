@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import verve
-from tests.support.certificates import certificate
-from tests.support.ports import free_port
+from tests.support.network.certificates import certificate
+from tests.support.network.ports import free_port
 from tests.support.redis.server import RedisServer
 from tests.support.service import Server
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.contract.conftest import KINDS
-from tests.support import archive
+from tests.support.archive import places as archive
 from tests.support.http.raw import ask
 from tests.support.service import Server
 from verve.archive.store import open_store

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from tests.support.http.events import PATH, Events
-from tests.support.tcp import connections
+from tests.support.network.tcp import connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,10 +10,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from tests.contract.conftest import KINDS
+from tests.support.callbacks.receivers import Receiver
 from tests.support.http import schemathesis_run
 from tests.support.http.schemathesis_run import EXCLUDED, TOKEN
-from tests.support.ports import free_port
-from tests.support.receivers import Receiver
+from tests.support.network.ports import free_port
 from tests.support.service import ACCEPT, Server, Service
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Serve
-    from tests.support.front_proxy import FrontProxy
     from tests.support.http.relay import Connection
+    from tests.support.proxies.front_proxy import FrontProxy
 
 
 def _check(connection: Connection) -> tuple[int, int, bytes]:

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from tests.contract.conftest import KINDS
-from tests.support.haproxy import HAProxy
 from tests.support.http.events import PATH, Events
 from tests.support.http.raw import ask
-from tests.support.nginx import Nginx
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
+from tests.support.proxies.haproxy import HAProxy
+from tests.support.proxies.nginx import Nginx
 from tests.support.service import ACCEPT, Server, Service
 from verve.fields import FIELDS, GROUPS, misfits
 

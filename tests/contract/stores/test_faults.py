@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.certificates import certificate
 from tests.support.cluster.store_use import MARKS, MINUTE, Redis, grouped
-from tests.support.ports import free_port
+from tests.support.network.certificates import certificate
+from tests.support.network.ports import free_port
 from tests.support.redis.server import FaultProxy, RedisCluster, RedisServer, Sentinels, wait_until
 from verve._verve import SHARDS
 from verve.stores import FailureKind, StoreError, client

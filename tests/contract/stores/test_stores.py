@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from tests.support.certificates import certificate
 from tests.support.cluster.store_use import begun
+from tests.support.network.certificates import certificate
 from tests.support.redis.server import Connection, FaultProxy, RedisCluster, RedisServer, Sentinels
 from verve._verve import SHARDS
 from verve.stores import (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.contract.http.test_archive import writers
-from tests.support import archived
+from tests.support.archive import contents as archived
 from tests.support.service import ACCEPT, Server
 from tests.support.small_disk import SmallDisk
 from tests.support.timing import window_at

@@ -12,7 +12,7 @@ import pytest
 from obstore.store import from_url
 
 from tests.faults.archive.test_archive_faults import archive_in
-from tests.support.archive import BUCKET, s3
+from tests.support.archive.places import BUCKET, s3
 from tests.support.service import ACCEPT, Server
 from tests.support.witnesses import moment
 

@@ -21,9 +21,9 @@ import pytest
 from obstore.store import from_url
 
 from tests.faults.archive.test_archive_faults import archive_in
-from tests.support.archive import BUCKET, ask, s3
-from tests.support.archive_place import START, Place
-from tests.support.faulty_store import Fate, FaultyStore
+from tests.support.archive.faulty_store import Fate, FaultyStore
+from tests.support.archive.places import BUCKET, ask, s3
+from tests.support.archive.state import START, Place
 from tests.support.service import ACCEPT, Server
 from tests.support.witnesses import moment
 from verve.archive.errors import StoreError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Serve
-    from tests.support.faulty_store import Put
+    from tests.support.archive.faulty_store import Put
     from verve.archive.query.answer import Answer
 
 PLACE = f"s3://{BUCKET}/ids"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.receivers import Gate, Receiver
+from tests.support.callbacks.receivers import Gate, Receiver
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.ports import free_port
-from tests.support.receivers import Receiver, answer, drip, flood, garbage, reset, silence
+from tests.support.callbacks.receivers import Receiver, answer, drip, flood, garbage, reset, silence
+from tests.support.network.ports import free_port
 from tests.support.service import ACCEPT, Server
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
     from tests.conftest import Serve
-    from tests.support.receivers import Behaviour, Post
+    from tests.support.callbacks.receivers import Behaviour, Post
     from tests.support.service import Service
 
 _ids = itertools.count(1)

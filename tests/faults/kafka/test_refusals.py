@@ -18,7 +18,7 @@ from tests.support.kafka.witnesses import (
     wait_delivered,
     wait_failing,
 )
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.service import Server
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import tcp
 from tests.support.http import raw
+from tests.support.network import tcp
 from tests.support.redis.server import RedisServer
 from tests.support.service import ACCEPT, Server
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.http import raw
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.service import ACCEPT, Server
 from verve.service.termination import RETIRE
 from verve.serving.worker_sockets import Listeners

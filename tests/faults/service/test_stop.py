@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.support import tcp
+from tests.support.network import tcp
 from tests.support.service import ACCEPT, Server
 from tests.support.timing import sleep_into_window, window_at
 from tests.support.witnesses import (

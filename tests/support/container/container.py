@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from tests.support.container.engine import ContainerError, podman
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.support.docs.blocks import commands, is_shown
-from tests.support.ports import BUS, free_port
+from tests.support.network.ports import BUS, free_port
 
 if TYPE_CHECKING:
     from tests.support.docs.blocks import Block, Command

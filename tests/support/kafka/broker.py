@@ -28,8 +28,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from tests.support.network.ports import free_port
 from tests.support.paths import ROOT
-from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

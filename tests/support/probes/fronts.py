@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.support.haproxy import HAProxy
-from tests.support.nginx import Nginx
+from tests.support.proxies.haproxy import HAProxy
+from tests.support.proxies.nginx import Nginx
 
 if TYPE_CHECKING:
-    from tests.support.front_proxy import FrontProxy
+    from tests.support.proxies.front_proxy import FrontProxy
 
 
 class KeepingNginx(Nginx):

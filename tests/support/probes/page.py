@@ -19,8 +19,8 @@ from tests.support.service import Server, Service
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from tests.support.front_proxy import FrontProxy
     from tests.support.probes.probe import Probe, Reading
+    from tests.support.proxies.front_proxy import FrontProxy
 
 PAGE = ROOT / "docs/internals/http-behaviour.md"
 MAX_BODY = 65_536

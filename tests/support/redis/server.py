@@ -23,7 +23,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.ports import BUS, free_port
+from tests.support.network.ports import BUS, free_port
 from tests.support.redis.connection import FORBIDDEN, NAME, Connection, RedisError, wait_until
 from tests.support.redis.monitor import Monitor
 from tests.support.redis.proxy import FaultProxy

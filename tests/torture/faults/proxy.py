@@ -9,7 +9,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Self
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

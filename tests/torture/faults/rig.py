@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from tests.support.kafka.broker import Broker, Reader
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.redis.server import RedisServer
 from tests.support.service import Server, Service
 from tests.support.wall_clock import WallClock

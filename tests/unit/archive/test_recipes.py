@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import archive
+from tests.support.archive import places as archive
 from tests.support.docs.blocks import blocks
 from tests.support.paths import ROOT
 from verve.archive.store import open_store

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import logged, rig
-from tests.support.certificates import EXPIRED, FUTURE, certificate
-from tests.support.ports import free_port
-from tests.support.receivers import Receiver, garbage, reset
-from tests.support.replies import END, Replier
-from tests.support.replies import OK as STATUS
+from tests.support.callbacks.receivers import Receiver, garbage, reset
+from tests.support.callbacks.replies import END, Replier
+from tests.support.callbacks.replies import OK as STATUS
+from tests.support.network.certificates import EXPIRED, FUTURE, certificate
+from tests.support.network.ports import free_port
 from verve._verve import Callbacks, callback_figures, check_callback_options, diagnose_callback
 from verve.commands import callback_view
 from verve.commands.cli import main

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import rig
-from tests.support.receivers import Receiver, answer
+from tests.support.callbacks.receivers import Receiver, answer
 from verve import SettingError, _verve
 from verve.commands.cli import main
 from verve.service import callbacks

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.replies import NOT_BY_CURL, NOT_BY_GO, REPLIES, Replier
+from tests.support.callbacks.replies import NOT_BY_CURL, NOT_BY_GO, REPLIES, Replier
 from verve._verve import diagnose_callback
 
 TAKEN = REPLIES.keys() - NOT_BY_CURL - NOT_BY_GO

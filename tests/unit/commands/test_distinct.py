@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support import archive
+from tests.support.archive import places as archive
 from verve.archive.format.layout import folder_of
 from verve.archive.format.levels import Level
 from verve.archive.store import open_store

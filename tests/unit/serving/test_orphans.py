@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from verve.ledger.lock_holder import parent_and_state
 from verve.serving.orphans import Orphans, inherits
 

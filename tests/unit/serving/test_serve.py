@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.service import ACCEPT, Server
 from verve.ledger.lock_holder import holders, parent_and_state
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.certificates import certificate
-from tests.support.ports import free_port
+from tests.support.network.certificates import certificate
+from tests.support.network.ports import free_port
 from tests.support.redis.server import RedisServer
 from tests.support.service import Server
 from verve import segment_identity

@@ -11,7 +11,7 @@ import click
 import pytest
 from granian.http import HTTP1Settings
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from verve import SettingError, config
 from verve.cluster.coordinator import coordinator
 from verve.cluster.replication import sender

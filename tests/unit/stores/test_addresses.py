@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import rig
-from tests.support.certificates import certificate
+from tests.support.network.certificates import certificate
 from verve import SettingError, config, stores
 from verve.stores import FailureKind, RedisClient
 from verve.stores.address import Address, Topology

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support import archive
+from tests.support.archive import places as archive
 from verve.archive.errors import ArchiveError
 from verve.archive.format import id_file_writer, layout
 from verve.archive.format.levels import DAY, HOUR, Level

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import verve
-from tests.support import archive
+from tests.support.archive import places as archive
 from verve.archive.errors import ArchiveError, DamagedFileError, GoneError
 from verve.archive.format import id_file_writer
 from verve.archive.format.layout import FileName, folder_of

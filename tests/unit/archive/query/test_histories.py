@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from tests.support import archive
+from tests.support.archive import places as archive
 from verve.archive.errors import ArchiveError
 from verve.archive.format import id_file_writer
 from verve.archive.format.levels import DAY, HOUR

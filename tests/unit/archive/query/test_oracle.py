@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import archive
+from tests.support.archive import places as archive
 from verve.archive.format import id_file_writer
 from verve.archive.format.levels import DAY, HOUR
 from verve.archive.format.manifest import State, WindowEntry

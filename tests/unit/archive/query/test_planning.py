@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import archive
-from tests.support.archive import ask
-from tests.support.noting_store import NotingStore
+from tests.support.archive import places as archive
+from tests.support.archive.noting_store import NotingStore
+from tests.support.archive.places import ask
 from verve.archive.format.levels import DAY, HOUR
 from verve.archive.query.catalogue import THREADS
 from verve.archive.query.counting import Limits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import archive
+from tests.support.archive import places as archive
 from verve._verve import SettingError
 from verve.archive.errors import GoneError, StoreError
 from verve.archive.store import ArchiveStore, StoredFile, open_store

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import archive, archived
-from tests.support.archive_place import START as PLACE_START
-from tests.support.archive_place import Place
+from tests.support.archive import contents as archived
+from tests.support.archive import places as archive
+from tests.support.archive.state import START as PLACE_START
+from tests.support.archive.state import Place
 from verve.archive.errors import DamagedFileError
 from verve.archive.format import layout
 from verve.archive.format.levels import DAY, HOUR

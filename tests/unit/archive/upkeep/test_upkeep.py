@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import archive
-from tests.support.noting_store import NotingStore
+from tests.support.archive import places as archive
+from tests.support.archive.noting_store import NotingStore
 from verve.archive.errors import DamagedFileError, StoreError
 from verve.archive.format import layout
 from verve.archive.format.id_file_writer import IdFileWriter

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.archive_place import Place
+from tests.support.archive.state import Place
 
 if TYPE_CHECKING:
     from pathlib import Path

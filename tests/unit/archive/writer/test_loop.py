@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support import archived
-from tests.support.archive_place import SEGMENT, START, Place
+from tests.support.archive import contents as archived
+from tests.support.archive.state import SEGMENT, START, Place
 from verve.archive.errors import StoreError
 from verve.archive.format.manifest import State
 from verve.archive.spool.spool import IDS, NOTE, SpoolName

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support import archived
-from tests.support.archive_place import START, Place
+from tests.support.archive import contents as archived
+from tests.support.archive.state import START, Place
 from verve.archive.spool.spool import IDS
 from verve.archive.spool.spool_file import SpoolFile
 from verve.archive.store.folder import FolderStore

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 import pytest
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 Run as a program, the module prints the verdict of curl and of each named program on each reply:
 
-    python -m tests.support.replies [PROGRAM ...]
+    python -m tests.support.callbacks.replies [PROGRAM ...]
 
 A program is called with one URL, posts to it, and prints its verdict on the reply.
 """

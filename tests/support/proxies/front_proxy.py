@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import pytest
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
-from tests.support.certificates import certificate
-from tests.support.front_proxy import FrontProxy
+from tests.support.network.certificates import certificate
+from tests.support.network.ports import free_port
 from tests.support.paths import ROOT
-from tests.support.ports import free_port
+from tests.support.proxies.front_proxy import FrontProxy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ with Nginx(tmp_path / "nginx", service.url()) as nginx:
 
 from __future__ import annotations
 
-from tests.support.front_proxy import FrontProxy
+from tests.support.proxies.front_proxy import FrontProxy
 
 
 class Nginx(FrontProxy):

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
+from tests.support.network.ports import free_port
 from verve.archive.format.head import Head
 from verve.archive.format.id_file_writer import write
 from verve.archive.format.layout import FileName
 from verve.archive.format.levels import Level, hour_of
 from verve.archive.format.manifest import Manifest, State, WindowEntry
-
-from .ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -6,7 +6,7 @@ with HAProxy(tmp_path / "haproxy", service.port) as proxy:
 
 from __future__ import annotations
 
-from tests.support.front_proxy import FrontProxy
+from tests.support.proxies.front_proxy import FrontProxy
 
 
 class HAProxy(FrontProxy):
