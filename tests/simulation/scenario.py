@@ -84,9 +84,10 @@ class Scenario:
     def lost(self, what: str) -> None:
         """Redis loses something."""
         self.world.note(f"lost: {what}")
+        somebody_is_new = any(not host.has_joined() for host in self.hosts)
         for host in self.hosts:
-            # The other hosts learn of its ids from Redis only.
-            if host.has_left:
+            # The other hosts learn of its ids from Redis only; so does one that joins after this.
+            if host.has_left or (somebody_is_new and host.has_joined()):
                 host.forget()
         self.history.add(self.world.now, "lost", what=what, window=int(EPOCH + self.world.now))
 
