@@ -299,3 +299,37 @@ def test_news_that_overtake_a_read_are_looked_at(
             assert a.records(start)[-1].unique == 300
 
     run(main())
+
+
+def test_a_record_that_was_evicted_is_put_back_by_who_sees_another(
+    server: RedisServer, cluster: str, tmp_path: Path
+) -> None:
+    """Nobody follows the window any more, so nobody notices; then a host is back with some ids."""
+
+    async def main() -> None:
+        start = a_window()
+        a = SteppedHost(tmp_path / "a", server, cluster, start)
+        b = SteppedHost(tmp_path / "b", server, cluster, start, grace=1)
+        b.clock.advance(40)
+        b.counter.add_many(range(150, 180))
+        b.clock.advance(SECONDS)
+        await to_the_end(a)
+        async with closing(a, b):
+            own = a.work.windows.own
+            await a.turn_until(lambda: start in own() and own()[start].resolved_at)
+            own()[start].resolved_at = -float(SECONDS)
+            await a.turn_until(lambda: start not in own())
+            with server.ask() as connection:
+                connection.delete(*connection.keys(f"verve:{{{cluster}:60:{start}*"))
+            await b.begin()
+            await b.turn_until(lambda: b.records(start) and b.records(start)[-1].unique > 30, a)
+            await a.turn_until(lambda: len(a.records(start)) > 1, b)
+            # A revision comes again to who has to deliver it.
+            of_a, of_b = (
+                sorted({(w.revision, w.unique, w.degraded) for w in host.records(start)})
+                for host in (a, b)
+            )
+            assert of_a == [(1, 200, False), (2, 200, False)]
+            assert of_b == [(1, 30, True), (2, 200, False)]
+
+    run(main())

@@ -61,6 +61,21 @@ class Publication:
             for old in sorted(self._noted)[:-_NOTES]:
                 del self._noted[old]
 
+    async def put_back(self, window_start: int, record: Record) -> Record:
+        """Remember a record; put one back that Redis lost, and give what is there then (rule 9).
+
+        Nobody may have noticed the loss: of an eviction, or of what went to an old master. Raises
+        `StoreError`.
+        """
+        lost = self.records.lost(window_start, record)
+        if lost is not None:
+            step = await self.cluster.windows.restore(window_start, lost)
+            record = step.state.record or record
+            if step.outcome is Outcome.RESTORED:
+                await self.cluster.changes.note(window_start)
+        self.records.see(window_start, record)
+        return record
+
     async def take_over(self, window_start: int, record: Record, now: int) -> Record:
         """Become the deliverer, if that host is gone; the record after that. `StoreError`.
 

@@ -357,7 +357,7 @@ class WindowTask:
 
     async def _publish(self, record: Record, now: int) -> None:
         """Publish a record, and have it delivered."""
-        self.publication.records.see(self.window_start, record)
+        record = await self.publication.put_back(self.window_start, record)
         self.record = record
         self.record = await self.publication.take_over(self.window_start, record, now)
         self.published = self.publication.publish(

@@ -120,6 +120,21 @@ class RecentRecords:
         while len(self._seen) > _RECORDS:
             self._seen.popitem(last=False)
 
+    def lost(self, window_start: int, record: Record) -> Record | None:
+        """The record that was there before this one, which did not follow it: Redis lost it.
+
+        It has a higher number, or the same one and another content.
+        """
+        known = self._seen.get(window_start)
+        if known is None or known.revision < record.revision:
+            return None
+        same = (known.revision, known.count, known.complete) == (
+            record.revision,
+            record.count,
+            record.complete,
+        )
+        return None if same else known
+
     def all(self) -> list[tuple[int, Record]]:
         """All remembered records with their windows, the oldest window first."""
         return sorted(self._seen.items())
