@@ -128,7 +128,7 @@ def _contradictions(facts: list[dict[str, Any]]) -> Iterable[str]:
 
     Of a record that Redis lost, hosts may have seen another one under the same number.
     """
-    lost = max((fact["window"] for fact in facts if fact["kind"] == "lost"), default=0)
+    lost = _last_loss(facts)
     counts: dict[tuple[int, int], set[Count]] = defaultdict(set)
     for fact in _published(facts):
         if fact["revision"] > 0 and fact["window"] > lost:
@@ -139,15 +139,29 @@ def _contradictions(facts: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def _lowered(facts: list[dict[str, Any]]) -> Iterable[str]:
-    """A later revision never has a lower count."""
-    counts: dict[int, set[tuple[int, int]]] = defaultdict(set)
+    """A later revision never has a lower count.
+
+    Of two records of one number, as two masters may have had, the higher one may be the lost one.
+    """
+    lost = _last_loss(facts)
+    counts: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for fact in _published(facts):
         if fact["revision"] > 0:
-            counts[fact["window"]].add((fact["revision"], fact["count"]))
+            counts[fact["window"]][fact["revision"]].add(fact["count"])
     for window, revisions in sorted(counts.items()):
-        in_order = [count for _, count in sorted(revisions)]
+        in_order = [
+            count
+            for _, its in sorted(revisions.items())
+            for count in (sorted(its) if window > lost else [min(its)])
+        ]
         if in_order != sorted(in_order):
-            yield f"lowered: window {window}: {sorted(revisions)}"
+            shown = [(revision, sorted(its)) for revision, its in sorted(revisions.items())]
+            yield f"lowered: window {window}: {shown}"
+
+
+def _last_loss(facts: list[dict[str, Any]]) -> int:
+    """When Redis lost data for the last time; 0: never."""
+    return max((fact["window"] for fact in facts if fact["kind"] == "lost"), default=0)
 
 
 def _kept(facts: list[dict[str, Any]]) -> Iterable[str]:

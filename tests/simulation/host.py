@@ -386,9 +386,11 @@ class Host:
         self.history.add(self.world.now, "forgotten", host=self.name)
 
     def is_listed(self) -> bool:
-        """Whether Redis has its line."""
-        hosts = self.redis.master.values.get(b"verve:{simulated:%d}:hosts" % SECONDS, {})
-        return self._joined_as is not None and self._joined_as.encode() in hosts
+        """Whether its line is in Redis, and in an old master too that others still talk to."""
+        key = b"verve:{simulated:%d}:hosts" % SECONDS
+        return self._joined_as is not None and all(
+            self._joined_as.encode() in server.values.get(key, {}) for server in self.redis.seen()
+        )
 
     def wall_ns(self) -> int:
         """Its wall clock."""

@@ -57,6 +57,8 @@ class Redis:
         self._started = 0
         self.master = RedisDouble(wall_us, self._name())
         self.old = self.master
+        self.weathers: list[Weather] = []
+        """Those of the hosts."""
         self.is_away = False
         self.refuses = False
         """Whether a call fails at once while it is away."""
@@ -65,6 +67,11 @@ class Redis:
     def _name(self) -> str:
         self._started += 1
         return f"{self._started:03d}"
+
+    def seen(self) -> list[RedisDouble]:
+        """The servers that hosts talk to at present."""
+        sees_old = any(weather.sees_old for weather in self.weathers)
+        return [self.master, self.old] if sees_old else [self.master]
 
     def restart(self, *, keeps: bool) -> None:
         """Start the server anew, with or without its keys."""

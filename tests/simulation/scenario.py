@@ -78,6 +78,7 @@ class Scenario:
             )
             for number in range(_hosts(seed))
         ]
+        self.redis.weathers = [host.weather for host in self.hosts]
         self._load = random.Random(f"{seed} load")
         self._arrive()
 

@@ -199,6 +199,30 @@ def test_a_window_is_excused_only_if_a_host_says_so_and_one_was_forgotten() -> N
         assert check(map(json.dumps, [*facts, *others]))
 
 
+@pytest.mark.parametrize(
+    ("counts", "loss", "is_lowered"),
+    [
+        ([(1, 1), (2, 2)], None, False),
+        ([(1, 2), (2, 1), (3, 2)], 60, True),
+        # Two masters had a record of the number one, and the higher one is the one that was lost.
+        ([(1, 0), (1, 2), (2, 1), (3, 2)], 60, False),
+        ([(1, 0), (1, 2), (2, 1), (3, 2)], None, True),
+    ],
+)
+def test_a_later_revision_has_no_lower_count(
+    counts: list[tuple[int, int]], loss: int | None, *, is_lowered: bool
+) -> None:
+    facts = [
+        *(ACCEPTED | {"id": id} for id in (7, 9)),
+        *({"kind": "lost", "what": "a failover", "window": loss} for _ in range(loss is not None)),
+        *(
+            WINDOW | {"kind": "logged", "revision": revision, "count": count, "degraded": count < 2}
+            for revision, count in counts
+        ),
+    ]
+    assert any(one.startswith("lowered") for one in check(map(json.dumps, facts))) == is_lowered
+
+
 WELL = [
     {"kind": "accepted", "host": "a", "window": 60, "id": 7, "joined": True},
     {"kind": "lost", "what": "a flush", "window": 50},
