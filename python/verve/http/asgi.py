@@ -51,6 +51,12 @@ class ASGIRequest:
         """The client's address, without port; empty for a Unix socket."""
         return (self._scope.get("client") or ("",))[0] or ""
 
+    @property
+    def has_two_framings(self) -> bool:
+        """Whether it has both Content-Length and Transfer-Encoding; decodes no header."""
+        names = {name.lower() for name, _ in self._scope["headers"]}
+        return b"transfer-encoding" in names and b"content-length" in names
+
     @cached_property
     def _headers(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -117,7 +123,7 @@ async def serve(
         return
     request = ASGIRequest(scope, receive)
     response = await answer(request)
-    if request.header("transfer-encoding") and request.header("content-length"):
+    if request.has_two_framings:
         # Who reads it by its length takes what follows for a part of it. RFC 9112 6.1 demands that
         # the connection ends with the answer, and uvicorn with h11 keeps it.
         response = ended(response)

@@ -324,7 +324,7 @@ def test_a_record_that_was_evicted_is_put_back_by_who_sees_another(
             await b.begin()
             await b.turn_until(lambda: b.records(start) and b.records(start)[-1].unique > 30, a)
             await a.turn_until(lambda: len(a.records(start)) > 1, b)
-            # A revision comes again to who has to deliver it.
+            # The host that delivers a revision publishes it a second time.
             of_a, of_b = (
                 sorted({(w.revision, w.unique, w.degraded) for w in host.records(start)})
                 for host in (a, b)

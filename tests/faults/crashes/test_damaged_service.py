@@ -79,19 +79,11 @@ def _damage(service: Service, chance: random.Random) -> str:
         start, content = chance.choice(extents(service.segment))
         damage = some_damage(len(content), chance)
         damage = damage._replace(at=start + damage.at)
-        with service.segment.open("r+b") as file:
-            if damage.bit is None:
-                file.truncate(damage.at)
-            else:
-                file.seek(damage.at)
-                byte = file.read(1)[0]
-                file.seek(damage.at)
-                file.write(bytes([byte ^ 1 << damage.bit]))
+        damage.apply_to(service.segment)
     else:
         path = path if kind == "ledger" else path.with_name(f"{path.name}-wal")
-        content = path.read_bytes()
-        damage = some_damage(len(content), chance)
-        path.write_bytes(damage.apply(content))
+        damage = some_damage(path.stat().st_size, chance)
+        damage.apply_to(path)
     return f"{kind}, {damage}"
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 FEW = 10
 """Processes and threads: enough for the supervisor, too few for the threads of its workers."""
 
-# Runs as another user, who may have few processes: root has no such limit. The capability lets that
-# user read the interpreter and the packages wherever they are, in root's home for one.
+# RLIMIT_NPROC does not bind root, so the service runs as another user. The capability lets that
+# user read the interpreter and the packages, which may be in root's home.
 _READS = "-all,+dac_read_search"
 _LIMITED = (
     *("prlimit", f"--nproc={FEW}", "setpriv", "--clear-groups"),

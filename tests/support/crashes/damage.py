@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter as Tally
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import random
+    from pathlib import Path
 
 TRUNCATED_SHARE = 0.1
 
@@ -37,6 +39,15 @@ class Damage(NamedTuple):
         changed = bytearray(content)
         changed[self.at] ^= 1 << self.bit
         return bytes(changed)
+
+    def apply_to(self, path: Path) -> None:
+        """Damage a file in its place, which may be sparse."""
+        with path.open("r+b") as file:
+            if self.bit is None:
+                file.truncate(self.at)
+            else:
+                byte = os.pread(file.fileno(), 1, self.at)[0]
+                os.pwrite(file.fileno(), bytes([byte ^ 1 << self.bit]), self.at)
 
 
 def some_damage(length: int, chance: random.Random) -> Damage:

@@ -55,16 +55,10 @@ class Segments:
         """What the real code counts in the damaged segment, and in its open window at its end."""
         with self._path.open("r+b") as file:
             file.truncate(0)
-            file.truncate(self._length if damage.bit is not None else damage.at)
+            file.truncate(self._length)
             for start, content in self.extents:
-                if damage.bit is None:
-                    if start < damage.at:
-                        os.pwrite(file.fileno(), content[: damage.at - start], start)
-                    continue
                 os.pwrite(file.fileno(), content, start)
-            if damage.bit is not None:
-                byte = os.pread(file.fileno(), 1, damage.at)[0]
-                os.pwrite(file.fileno(), bytes([byte ^ 1 << damage.bit]), damage.at)
+        damage.apply_to(self._path)
         # Its clock begins where that of the maker did.
         clock = ManualClock(wall=MINUTE + 1.0)
         clock.advance(60.0 * (len(UNIQUES) - 1))
