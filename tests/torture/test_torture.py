@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CLUSTER = 29
 """A seed whose round has two hosts, windows of 2 s, and fault upon fault."""
-MINUTES = 2 if FULL else 0.2
+MINUTES = 2
 
 
 @pytest.mark.alone(reason="several hosts, Redis, Kafka, a proxy and their load take all of it")

@@ -35,6 +35,7 @@ from verve.startup.worker import NO_THREAD
 from . import timers, worker_sockets
 from .orphans import Orphans
 from .restart_policy import LONGEST_FAILURE_PAUSE, RestartPolicy
+from .signal_event import SignalEvent
 from .worker_sockets import Listeners
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class _Supervision:
     gave_up: bool
     """Whether the service ends because a worker cannot start."""
     reload_signal: bool
-    main_loop_interrupt: threading.Event
+    main_loop_interrupt: SignalEvent
     reload_on_changes: bool
     respawn_failed_workers: bool
     runtime_threads: int
@@ -91,6 +92,7 @@ class _Supervision:
         if kwargs.get("log_dictconfig") is None:
             kwargs["log_dictconfig"] = dict(self.log_configuration)
         super().__init__(*args, **kwargs)
+        self.main_loop_interrupt = SignalEvent()
         self.respawned_wrks = _NeverSoon()
         self.restart_policy = RestartPolicy()
         self.gave_up = False
@@ -148,7 +150,8 @@ class _Supervision:
 
     def _serve_loop(self, *args: Any) -> None:  # noqa: ANN401 - Granian's own
         try:
-            super()._serve_loop(*args)  # type: ignore[misc]
+            with self.main_loop_interrupt.woken_by_signals():
+                super()._serve_loop(*args)  # type: ignore[misc]
         except BaseException as error:
             with contextlib.suppress(SystemExit):
                 self.shutdown(1)  # type: ignore[attr-defined]
