@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from verve.cluster.redis_state.window_state import DONE, Outcome, Record
+from verve.cluster.redis_state.window_state import Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,9 +57,14 @@ class LossRecovery:
         self._recovered = losses
 
     def _remember(self, windows: Iterable[Window]) -> None:
-        """Take records of the ledger as they would stand in Redis."""
+        """Take records of the ledger as they would stand in Redis.
+
+        Who was to deliver one may have died before it could. So this host is to, unless its ledger
+        says that it did: a message may come twice, but never not at all.
+        """
         for window in windows:
             if window.revision > 0 and window.window_seconds == self.cluster.keys.seconds:
                 own = self.cluster.own_id
-                record = Record(window.revision, window.unique, not window.degraded, own, DONE)
+                complete = not window.degraded
+                record = Record(window.revision, window.unique, complete, own, f"{own} 0")
                 self.records.see(window.window_start, record)
