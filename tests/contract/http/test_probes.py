@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.contract.conftest import MAX_BODY
+from tests.support.network.ports import free_port
 from tests.support.probes import page
 from tests.support.probes.runner import PROBES, read_all
+from tests.support.service import Server
 
 if TYPE_CHECKING:
+    from tests.conftest import Serve
     from tests.support.service import Service
 
 _COLUMN = {
@@ -36,19 +39,32 @@ def test_the_probes_are_many_and_each_has_a_name() -> None:
 
 
 def test_each_is_read_as_recorded(service: Service, column: str) -> None:
+    _is_read_as_recorded(service.port, column)
+    # It goes on.
+    assert service.get("/livez").text == "live"
+
+
+@pytest.mark.parametrize("server", [Server.GRANIAN, Server.UVICORN, Server.NATIVE])
+def test_the_admin_address_reads_as_verve_serve(server: Server, serve: Serve) -> None:
+    """Verve's own listener is there under each server."""
+    port = free_port()
+    environment = {"VERVE_MAX_BODY": str(MAX_BODY), "VERVE_ADMIN_LISTEN": f"127.0.0.1:{port}"}
+    service = serve(server, window=3600, environment=environment)
+    _is_read_as_recorded(port, "verve serve")
+    assert service.get("/livez").text == "live"
+
+
+def _is_read_as_recorded(port: int, column: str) -> None:
     expected = page.cells()[column]
-    read = read_all(service.port, page.is_recorded(expected))
-    found = {name: reading.cell for name, reading in read.items()}
+    read = read_all(port, page.is_recorded(expected))
     differ = [
-        f"{name}: {cell}, not {expected.get(name)}"
-        for name, cell in found.items()
-        if cell != expected.get(name)
+        f"{name}: {reading.cell}, not {expected.get(name)}"
+        for name, reading in read.items()
+        if reading.cell != expected.get(name)
     ]
     assert not differ, "\n".join(differ)
     hidden = [name for name, reading in read.items() if "B" in reading.counted]
     assert not hidden, hidden
-    # It goes on.
-    assert service.get("/livez").text == "live"
 
 
 def test_the_page_is_as_the_probes() -> None:

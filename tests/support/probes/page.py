@@ -52,6 +52,8 @@ SHOULD or MAY. No server counts any **B**.
 "Served" means that A is counted, and C too, unless the connection is closed; "refused" means that A
 is not; "either" that both are right. The native listener and Granian read heads by `httparse` and
 bodies by hyper. uvicorn takes httptools (llhttp) where that is installed, and h11 elsewhere.
+The admin address (`VERVE_ADMIN_LISTEN`) has Verve's own listener under each server, and reads as
+`verve serve` does.
 """
 _DEVIATIONS = """\
 ## Deviations
