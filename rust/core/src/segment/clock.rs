@@ -224,3 +224,113 @@ impl Clock {
         false
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    fn words(offset: i64) -> ClockWords {
+        ClockWords {
+            offset: offset.into(),
+            suspected_at: 0.into(),
+            suspected_offset: 0.into(),
+            distrusted: 0.into(),
+            skew: 0.into(),
+            reference: 0.into(),
+        }
+    }
+
+    /// Reads the window for so many nanoseconds, and until it was fresh twice. Returns how often it
+    /// was fresh and cached.
+    fn read_for(
+        nanoseconds: u64,
+        words: &ClockWords,
+        length: u64,
+        cached: &CachedWindow,
+    ) -> (u64, u64) {
+        let clock = Clock::System;
+        let (mut fresh, mut kept) = (0, 0);
+        let end = clock.now(words) + nanoseconds;
+        loop {
+            let before = clock.now(words);
+            let reading = clock.window(words, length, cached);
+            let after = clock.now(words);
+            // A window is never kept past its end, nor told before it begins.
+            assert!((before / length..=after / length).contains(&reading.window));
+            *(if reading.is_fresh { &mut fresh } else { &mut kept }) += 1;
+            if after > end && fresh >= 2 {
+                return (fresh, kept);
+            }
+        }
+    }
+
+    #[test]
+    fn the_offset_is_wall_time_minus_boot_time() {
+        let wall_before = platform::wall_nanoseconds() as i64;
+        let boot_before = platform::boot_nanoseconds() as i64;
+        let offset = Clock::System.settled_offset();
+        let boot_after = platform::boot_nanoseconds() as i64;
+        let wall_after = platform::wall_nanoseconds() as i64;
+        assert!((wall_before - boot_after..=wall_after - boot_before).contains(&offset));
+        // It takes far less than the longest time, unless another thread has the processor.
+        assert!((0..1_000).filter(|_| Clock::System.offset().is_some()).count() > 500);
+    }
+
+    #[test]
+    fn a_step_that_moves_a_little_is_the_same_step() {
+        let manual = Arc::new(ManualClock::new(100 * SECOND));
+        let clock = Clock::Manual(Arc::clone(&manual));
+        let words = words(0);
+        let step = 3_600 * SECOND as i64;
+        assert!(!clock.follow(&words, step));
+        manual.advance(SECOND);
+        assert!(!clock.follow(&words, step + STEP_THRESHOLD));
+        manual.advance(STEP_CONFIRMATION - SECOND);
+        assert!(clock.follow(&words, step + STEP_THRESHOLD));
+        // One that moves more is another one, and has to last from then on.
+        assert!(!clock.follow(&words, 3 * step));
+        manual.advance(SECOND);
+        assert!(!clock.follow(&words, 3 * step + STEP_THRESHOLD + 1));
+        manual.advance(STEP_CONFIRMATION - SECOND);
+        assert!(!clock.follow(&words, 3 * step + STEP_THRESHOLD + 1));
+        manual.advance(SECOND);
+        assert!(clock.follow(&words, 3 * step + STEP_THRESHOLD + 1));
+    }
+
+    #[test]
+    fn a_cached_window_is_that_of_the_clock() {
+        let words = words(Clock::System.settled_offset());
+        let cached = CachedWindow::default();
+        let (_, kept) = read_for(SECOND, &words, SECOND / 5, &cached);
+        assert!(kept > 0);
+        // Shorter than the coarse clock can be behind: nothing is certain.
+        let (_, kept) = read_for(SECOND / 10, &words, TICK / 2, &CachedWindow::default());
+        assert_eq!(kept, 0);
+    }
+
+    #[test]
+    fn a_cached_window_is_read_again() {
+        let words = words(Clock::System.settled_offset());
+        let (cached, length) = (CachedWindow::default(), 3_600 * SECOND);
+        let read = || Clock::System.window(&words, length, &cached);
+        assert!(read().is_fresh);
+        let first = read();
+        // The offset may have moved by more than a window.
+        words.offset.fetch_add(2 * length as i64, Ordering::Relaxed);
+        let moved = read();
+        assert!(moved.is_fresh);
+        assert_eq!(moved.window, first.window + 2);
+        // A window of an hour is certain for long, and kept for a tenth of a second at most.
+        let begun = platform::boot_nanoseconds();
+        let (fresh, kept) = read_for(SECOND / 2, &words, length, &cached);
+        let passed = platform::boot_nanoseconds() - begun;
+        assert!(fresh <= passed / CACHED_FOR + 2 && kept > 0, "{fresh} {kept}");
+        cached.expire_within(0);
+        assert!(read().is_fresh);
+        cached.expire_within(SECOND);
+        cached.expire_within(CACHED_FOR / 2);
+        let until = cached.until.load(StdOrdering::Relaxed);
+        assert!(until <= platform::coarse_nanoseconds() + CACHED_FOR / 2);
+        assert!(until > platform::coarse_nanoseconds().saturating_sub(SECOND));
+    }
+}

@@ -253,3 +253,33 @@ pub fn name_text(bytes: &[u8; NAME]) -> String {
     let length = usize::from(u16::from_le_bytes([bytes[0], bytes[1]])).min(NAME - 2);
     String::from_utf8_lossy(&bytes[2..2 + length]).into_owned()
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_has_a_front_and_its_arenas() {
+        assert_eq!(ARENAS_AT % (1 << 16), 0);
+        assert!(ARENAS_AT >= FRONT + CALLBACK_CELLS as u64 * CALLBACK_CELL as u64);
+        assert!(ARENAS_AT < FRONT + CALLBACK_CELLS as u64 * CALLBACK_CELL as u64 + (1 << 16));
+        assert_eq!(length(4096), Some(ARENAS_AT + 4096 * ARENAS as u64));
+        for none in [0, 1, 4095, 4097, u64::MAX - 4095] {
+            assert_eq!(length(none), None);
+        }
+        // The locks lie beyond.
+        let most = (LOCKS_AT - ARENAS_AT - 1) / ARENAS as u64 / 4096 * 4096;
+        assert!(length(most).is_some_and(|bytes| bytes < LOCKS_AT));
+        assert_eq!(length(most + 4096), None);
+    }
+
+    #[test]
+    fn a_name_is_kept_up_to_its_length() {
+        for name in ["", "a", "verve", &"x".repeat(NAME - 2)] {
+            assert_eq!(name_text(&name_bytes(name)), name);
+        }
+        assert_eq!(name_text(&name_bytes(&"y".repeat(NAME + 5))), "y".repeat(NAME - 2));
+        // A damaged length.
+        assert_eq!(name_text(&[0xff; NAME]).chars().count(), NAME - 2);
+    }
+}

@@ -49,3 +49,18 @@ pub(crate) fn step_after(arena_bytes: u64, recent: u64) -> u8 {
     let buckets = (2 * recent).div_ceil(SLOTS_PER_BUCKET as u64) as usize;
     first_step(arena_bytes, buckets.max(FIRST_BUCKETS))
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arena_has_three_and_a_half_slots_per_id() {
+        for ids in [1_000, 999_999, 50_000_000] {
+            let slots = arena_bytes(ids) / 8;
+            let page = platform::page_size() / 8;
+            assert!((ids * 7 / 2..=ids * 7 / 2 + 8 + page).contains(&slots), "{ids}: {slots}");
+        }
+        assert_eq!(arena_bytes(0), 8 * 64_u64.next_multiple_of(platform::page_size() / 8));
+    }
+}

@@ -163,4 +163,10 @@ mod tests {
             prop_assert!(found >= buckets && found <= buckets + buckets / 4 + 1);
         }
     }
+    #[test]
+    fn a_number_of_buckets_that_no_step_reaches_gets_a_large_one() {
+        assert_eq!(step_of_buckets(usize::MAX), 4 * 47);
+        assert_eq!(step_of_buckets(buckets_of_step(4 * 47 + 3)), 4 * 47 + 3);
+        assert_eq!(step_of_buckets(buckets_of_step(4 * 47 + 3) + 1), 4 * 47);
+    }
 }
