@@ -1,9 +1,10 @@
 """Runs cargo-mutants over the parts of the core that decide a count, and adds up what it found.
 
-What was found is kept in `target/mutants`: the next run leaves out what the tests caught. Each part
-is run against the tests nearest to it, then what they missed against all tests of the crate. A test
-that takes too much processor time or memory has caught its mutant. Each survivor is named, and
-explained in docs/internals/mutants.md.
+The outcome of each mutant is kept in `rust/mutants/outcomes.json`: the next run, in any clone,
+leaves out what the tests caught. Each part is run against the tests nearest to it. What they missed
+of the table and the window is run against the models of loom, and what is left against all tests of
+the crate. A test that takes too much time or memory has caught its mutant. Each survivor is named,
+and explained in docs/internals/mutants.md.
 """
 
 from __future__ import annotations
@@ -17,45 +18,86 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import product
 from typing import TYPE_CHECKING
 
 from tests.support.paths import ROOT
 from tests.support.recorded_runs import record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SOURCE = "rust/core/src"
 RESULTS = ROOT / "rust/mutants/results.jsonl"
+OUTCOMES = ROOT / "rust/mutants/outcomes.json"
 WORK = ROOT / "target/mutants"
-# Of each part: its files, and the tests that find most of its mutants in the shortest time.
+# Of each part: its files.
 PARTS = {
-    "query": (["request/query.rs", "request/id.rs"], ["query"]),
-    "window": (["window/*.rs"], ["windows"]),
-    "segment": (["segment/size.rs", "segment/layout.rs", "segment/clock.rs"], ["clock", "size"]),
-    "table": (["table/*.rs"], ["table"]),
+    "query": ["request/query.rs", "request/id.rs"],
+    "window": ["window/*.rs"],
+    "segment": ["segment/size.rs", "segment/layout.rs", "segment/clock.rs"],
+    "table": ["table/*.rs"],
 }
 _ALL = sorted(
     path.stem
     for path in (ROOT / "rust/core/tests").glob("*.rs")
     if not path.stem.startswith(("loom_", "shuttle_"))
 )
-# A few times what the nearest tests take, and all: processor time, since the machine may be busy.
-_NEAREST_SECONDS, _ALL_SECONDS = 10, 60
 _BYTES = 4 << 30
 # For a mutant that waits without end.
 _SECONDS = 300
 _COPIES = WORK / "copies"
 _ENVIRONMENT = {
     "TMPDIR": str(_COPIES),
-    "CARGO_TARGET_DIR": str(WORK / "build"),
     "CARGO_PROFILE_DEV_DEBUG": "0",
     # A mutant is caught by the first input that fails. A smaller one is of no use.
     "PROPTEST_MAX_SHRINK_ITERS": "0",
     "RUST_BACKTRACE": "0",
 }
 _TESTS_FAIL = 4
-_OUTCOMES = ("caught", "missed", "timeout", "unviable")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tests against which the mutants are run that the stages before did not catch.
+
+    `tests` are those of each part. `seconds` is a few times what one of them takes: processor time,
+    since the machine may be busy.
+    """
+
+    name: str
+    tests: Mapping[str, Sequence[str]]
+    seconds: int
+    profile: str = "dev"
+    flags: str = ""
+    has_unit_tests: bool = True
+
+    @property
+    def missed(self) -> str:
+        """The outcome of a mutant that this stage did not catch."""
+        return f"missed by {self.name}"
+
+
+# The nearest tests find most of the mutants in the shortest time.
+_NEAREST = {
+    "query": ["query"],
+    "window": ["windows"],
+    "segment": ["clock", "size"],
+    "table": ["growing", "table"],
+}
+_MODELS = {
+    "window": ["loom_claim", "loom_open", "loom_reuse"],
+    "table": ["loom_claim", "loom_freeze", "loom_moving"],
+}
+STAGES = (
+    Stage("the nearest tests", _NEAREST, 10),
+    Stage("the models", _MODELS, 300, "models", "--cfg loom", has_unit_tests=False),
+    Stage("all tests", dict.fromkeys(PARTS, _ALL), 60),
+)
+_NOT_RUN = "not run"
 
 
 def main() -> int:
@@ -69,10 +111,8 @@ def main() -> int:
     parts = options.part or list(PARTS)
     status = 0
     try:
-        runs = [(part, PARTS[part][1], _NEAREST_SECONDS) for part in parts]
-        runs += [(part, _ALL, _ALL_SECONDS) for part in parts]
-        for part, tests, seconds in runs:
-            if time.monotonic() < until and not _run(part, tests, seconds, until):
+        for number, part in product(range(len(STAGES)), parts):
+            if time.monotonic() < until and not _run(part, number, until):
                 status = 1
     except KeyboardInterrupt:
         pass
@@ -82,32 +122,51 @@ def main() -> int:
     return status
 
 
-def _run(part: str, tests: list[str], seconds: int, until: float) -> bool:
-    """Run the mutants of a part that were not caught yet; false if the tests fail without one."""
+def _run(part: str, number: int, until: float) -> bool:
+    """Run a stage for a part; false if the tests fail without a mutant."""
+    stage = STAGES[number]
+    tests = stage.tests.get(part, ())
+    # Those of later stages, too, were missed by this one.
+    ended = {"caught", "timeout", "unviable", *(later.missed for later in STAGES[number:])}
+    rest = [mutant for mutant in _mutants(part) if _known().get(mutant) not in ended]
+    if not tests or not rest:
+        return True
     place = WORK / part
-    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    # The tool leaves out what stands here.
+    found = place / "mutants.out"
+    found.mkdir(parents=True)
+    left_out = [mutant for mutant, outcome in _known().items() if outcome in ended]
+    (found / "previously_caught.txt").write_text("".join(f"{mutant}\n" for mutant in left_out))
     shutil.rmtree(_COPIES, ignore_errors=True)
     _COPIES.mkdir(parents=True)
-    _say(f"{part}: against the tests {', '.join(tests)}")
-    runner = f'["prlimit", "--core=0", "--cpu={seconds}", "--data={_BYTES}"]'
+    _say(f"{part}: {len(rest)} mutants against the tests {', '.join(tests)}")
+    runner = f'["prlimit", "--core=0", "--cpu={stage.seconds}", "--data={_BYTES}"]'
     process = subprocess.Popen(
         [
             *("cargo", "mutants", "--package", "verve-core", "--output", place, "--iterate"),
             *_selection(part),
+            *("--profile", stage.profile),
             *("--timeout", f"{_SECONDS}", "--build-timeout", f"{2 * _SECONDS}"),
             *("--colors", "never", "--cap-lints", "true", "--no-shuffle"),
             f"--cargo-arg=--config=target.'cfg(unix)'.runner={runner}",
             # Not behind `--`, which only runs these tests, but builds all.
-            *("--cargo-arg=--lib", *(f"--cargo-arg=--test={test}" for test in tests)),
+            *(["--cargo-arg=--lib"] if stage.has_unit_tests else []),
+            *(f"--cargo-arg=--test={test}" for test in tests),
         ],
         cwd=ROOT,
-        env=os.environ | _ENVIRONMENT,
+        env=os.environ
+        | _ENVIRONMENT
+        | {
+            "CARGO_TARGET_DIR": str(WORK / f"build-{stage.profile}"),
+            "RUSTFLAGS": f"{stage.flags} {os.environ.get('RUSTFLAGS', '')}".strip(),
+        },
     )
     try:
         process.wait(max(0, until - time.monotonic()))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         _interrupt(process)
-    _keep(place)
+    _keep(found, stage)
     # Mutants that are missed have other exit statuses.
     return process.returncode != _TESTS_FAIL
 
@@ -123,48 +182,56 @@ def _interrupt(process: subprocess.Popen[bytes]) -> None:
 
 
 def _selection(part: str) -> list[str]:
-    return [f"--file={SOURCE}/{pattern}" for pattern in PARTS[part][0]]
+    # The tool takes the helpers of the tests for code.
+    return ["--exclude-re= in tests::", *(f"--file={SOURCE}/{pattern}" for pattern in PARTS[part])]
 
 
-def _keep(place: Path) -> None:
-    """Add what the last run found to what earlier ones did: the tool keeps only what was caught."""
-    known = dict.fromkeys(_lines(place, "previously_caught"), "caught") | _known(place)
-    for outcome in _OUTCOMES:
-        known |= dict.fromkeys(_lines(place, outcome), outcome)
-    (place / "known.json").write_text(json.dumps(known, indent=1))
+def _keep(found: Path, stage: Stage) -> None:
+    """Add what the last run found to what earlier ones did."""
+    known = _known()
+    for name in ("caught", "timeout", "unviable", "missed"):
+        path = found / f"{name}.txt"
+        outcome = stage.missed if name == "missed" else name
+        known |= dict.fromkeys(path.read_text().splitlines() if path.exists() else [], outcome)
+    _write(known)
 
 
-def _lines(place: Path, name: str) -> list[str]:
-    path = place / f"mutants.out/{name}.txt"
-    return path.read_text().splitlines() if path.exists() else []
+def _known() -> dict[str, str]:
+    return json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {}
 
 
-def _known(place: Path) -> dict[str, str]:
-    path = place / "known.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+def _write(known: dict[str, str]) -> None:
+    OUTCOMES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 def _summary(parts: list[str]) -> dict[str, dict[str, int]]:
     """Say what is known of the mutants that the code has now: per file, how many came to what."""
+    known = _known()
     files: dict[str, Counter[str]] = {}
-    for part in parts:
-        listed = subprocess.run(
-            ["cargo", "mutants", "--list", "--package", "verve-core", *_selection(part)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        known = _known(WORK / part)
-        for mutant in listed.stdout.splitlines():
-            outcome = known.get(mutant, "not run")
-            files.setdefault(mutant.split(":")[0], Counter(mutants=0))[outcome] += 1
-            files[mutant.split(":")[0]]["mutants"] += 1
-            if outcome in ("missed", "timeout"):
-                _say(f"{outcome}: {mutant}")
+    now = {mutant: known.get(mutant, _NOT_RUN) for part in PARTS for mutant in _mutants(part)}
+    _write(now)
+    its = tuple(f"{SOURCE}/{pattern}" for part in parts for pattern in PARTS[part])
+    for mutant, outcome in now.items():
+        file = mutant.split(":")[0]
+        if not any(fnmatch(file, pattern) for pattern in its):
+            continue
+        files.setdefault(file, Counter(mutants=0)).update([outcome, "mutants"])
+        if outcome.startswith("missed"):
+            _say(f"{outcome}: {mutant}")
     for file, counts in files.items():
         _say(f"{file}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return {file: dict(counts) for file, counts in files.items()}
+
+
+def _mutants(part: str) -> list[str]:
+    listed = subprocess.run(
+        ["cargo", "mutants", "--list", "--package", "verve-core", *_selection(part)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return listed.stdout.splitlines()
 
 
 def _say(text: str) -> None:
