@@ -94,7 +94,7 @@ def test_a_service_that_nobody_reads(tmp_path: Path, unread: Unread) -> None:
         before = service.workers()
         os.kill(before[0], signal.SIGKILL)
         service.wait_until(
-            lambda: len(service.workers()) == 2 and before[0] not in service.workers(),
+            lambda: len(now := service.workers()) == 2 and before[0] not in now,
             20,
             "with a worker in the place of the one that was killed",
         )
